@@ -1,0 +1,1 @@
+//! Runs GitHub Actions workflow files.

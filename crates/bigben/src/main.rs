@@ -1,0 +1,2 @@
+//! The `bigben` command.
+fn main() {}

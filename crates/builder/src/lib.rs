@@ -1,0 +1,1 @@
+//! Dockerfile to OCI image, and the docker command that workflows call.

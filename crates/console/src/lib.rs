@@ -1,0 +1,1 @@
+//! The web pages: applications, deliveries, workflow runs.

@@ -1,0 +1,1 @@
+//! Deployment to Pod: the Kubernetes controllers and the scheduler.

@@ -1,0 +1,1 @@
+//! A GitHub for one machine: git smart HTTP, REST paths, webhooks.

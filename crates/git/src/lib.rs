@@ -1,0 +1,1 @@
+//! Git repositories on disk, through the git program.

@@ -1,0 +1,1 @@
+//! Chart and values to manifests, as Helm renders them.

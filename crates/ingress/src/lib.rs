@@ -1,0 +1,1 @@
+//! An ingress controller for networking.k8s.io/v1 Ingress.

@@ -1,0 +1,1 @@
+//! The machine: kubelet, pod network, service proxy, cluster DNS, metrics.

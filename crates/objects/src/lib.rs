@@ -1,0 +1,1 @@
+//! Kubernetes objects as JSON that keeps every field.

@@ -1,0 +1,1 @@
+//! OCI digests, references, manifests, image layouts and layers.

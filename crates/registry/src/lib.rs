@@ -1,0 +1,1 @@
+//! An OCI distribution 1.1 registry.
