@@ -83,6 +83,40 @@ impl Repository {
             .ok_or_else(|| Call::unexpected(self.dir(), "diff-tree", "a record that is cut short"))
     }
 
+    /// What each commit did to each file against its first parent (a root commit adds everything), from one process, in the order
+    /// asked.
+    ///
+    /// # Errors
+    /// When a commit is missing or git fails.
+    pub async fn changes_of(
+        &self,
+        commits: &[&str],
+    ) -> Result<Vec<Vec<(FileStatus, String)>>, Error> {
+        if commits.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut input = String::new();
+        for commit in commits {
+            input.push_str(checked(commit)?);
+            input.push('\n');
+        }
+        let args = [
+            "diff-tree",
+            "--stdin",
+            "--always",
+            "--root",
+            "-r",
+            "-z",
+            "--no-renames",
+            "--name-status",
+            "--diff-merges=first-parent",
+        ];
+        let bytes = self.git(&args).stdin(input.as_bytes()).run().await?;
+        parse_changes(&bytes)
+            .filter(|changes| changes.len() == commits.len())
+            .ok_or_else(|| Call::unexpected(self.dir(), "diff-tree", "a record that is cut short"))
+    }
+
     /// The unified diff of one file (all files where `path` is `None`), as `git diff` prints it.
     ///
     /// # Errors
@@ -105,6 +139,30 @@ impl Repository {
         }
         call.run().await
     }
+}
+
+/// `--stdin -z --name-status`: `COMMIT<nul>`, then `STATUS<nul>PATH<nul>` for each file of that commit.
+fn parse_changes(bytes: &[u8]) -> Option<Vec<Vec<(FileStatus, String)>>> {
+    let mut commits: Vec<Vec<(FileStatus, String)>> = Vec::new();
+    let mut words = bytes
+        .split(|b| *b == 0)
+        .map(|word| String::from_utf8_lossy(word).into_owned());
+    while let Some(word) = words.next() {
+        let word = word.trim();
+        match word {
+            "" => {}
+            oid if crate::is_oid(oid) => commits.push(Vec::new()),
+            status => {
+                let status = match status.chars().next()? {
+                    'A' => FileStatus::Added,
+                    'D' => FileStatus::Removed,
+                    _ => FileStatus::Modified,
+                };
+                commits.last_mut()?.push((status, words.next()?));
+            }
+        }
+    }
+    Some(commits)
 }
 
 /// `--raw --numstat -z`: records `:MODE MODE OID OID STATUS<nul>PATH<nul>` and `ADDED<tab>DELETED<tab>PATH<nul>`.

@@ -86,7 +86,7 @@ async fn commits_are_made_read_and_compared() {
         (log[1].author.name.as_str(), log[1].time),
         ("A", 1_700_000_000)
     );
-    assert_eq!(log[0].parents, [first.clone()]);
+    assert_eq!(log[0].parents, std::slice::from_ref(&first));
 
     let names = repository.diff_names(&first, &second).await.expect("names");
     assert_eq!(names, ["a/one.txt", "b.txt", "c.txt"]);
