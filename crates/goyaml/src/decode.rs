@@ -1,0 +1,363 @@
+//! Nodes to values, as go-yaml v2 decodes into `interface{}` and `sigs.k8s.io/yaml` makes JSON of it.
+
+use std::borrow::Cow;
+
+use crate::compose::{Content, Document, Id, Node};
+use crate::emit::format_float;
+use crate::error::Error;
+use crate::resolve::{Resolved, resolve};
+
+/// Nodes that aliases may add to one document, beyond go-yaml's own ratio rule: the bound on memory.
+const MAX_ALIASED: usize = 1_000_000;
+
+/// What a decoder builds: implement it to read YAML into a type of your own without a detour.
+pub trait Build {
+    /// The type built.
+    type Value;
+    /// `null`.
+    fn null(&mut self) -> Self::Value;
+    /// A boolean.
+    fn bool(&mut self, value: bool) -> Self::Value;
+    /// An integer that fits 64 signed bits.
+    fn int(&mut self, value: i64) -> Self::Value;
+    /// An integer that fits only unsigned.
+    fn uint(&mut self, value: u64) -> Self::Value;
+    /// A finite float.
+    fn float(&mut self, value: f64) -> Self::Value;
+    /// A text.
+    fn string(&mut self, value: Cow<'_, str>) -> Self::Value;
+    /// A sequence.
+    fn sequence(&mut self, items: Vec<Self::Value>) -> Self::Value;
+    /// A mapping in the order of the text; of equal keys the later one wins.
+    fn mapping(&mut self, pairs: Vec<(String, Self::Value)>) -> Self::Value;
+}
+
+/// Builds [`serde_json::Value`].
+pub struct Json;
+
+impl Build for Json {
+    type Value = serde_json::Value;
+    fn null(&mut self) -> Self::Value {
+        serde_json::Value::Null
+    }
+    fn bool(&mut self, value: bool) -> Self::Value {
+        value.into()
+    }
+    fn int(&mut self, value: i64) -> Self::Value {
+        value.into()
+    }
+    fn uint(&mut self, value: u64) -> Self::Value {
+        value.into()
+    }
+    fn float(&mut self, value: f64) -> Self::Value {
+        value.into()
+    }
+    fn string(&mut self, value: Cow<'_, str>) -> Self::Value {
+        serde_json::Value::String(value.into_owned())
+    }
+    fn sequence(&mut self, items: Vec<Self::Value>) -> Self::Value {
+        serde_json::Value::Array(items)
+    }
+    fn mapping(&mut self, pairs: Vec<(String, Self::Value)>) -> Self::Value {
+        serde_json::Value::Object(pairs.into_iter().collect())
+    }
+}
+
+pub(crate) struct Decoder<'d, 'a, B: Build> {
+    document: &'d Document<'a>,
+    build: &'d mut B,
+    strict: bool,
+    decoded: usize,
+    aliased: usize,
+    alias_depth: usize,
+    open_aliases: Vec<Id>,
+}
+
+enum Scalar<'a> {
+    Is(Resolved),
+    Text(Cow<'a, str>),
+}
+
+impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
+    pub(crate) fn new(document: &'d Document<'a>, build: &'d mut B, strict: bool) -> Self {
+        Decoder { document, build, strict, decoded: 1, aliased: 0, alias_depth: 0, open_aliases: Vec::new() }
+    }
+
+    pub(crate) fn root(&mut self) -> Result<B::Value, Error> {
+        self.value(self.document.root)
+    }
+
+    fn node(&self, id: Id) -> &'d Node<'a> {
+        &self.document.nodes[id as usize]
+    }
+
+    fn count(&mut self) -> Result<(), Error> {
+        self.decoded += 1;
+        if self.alias_depth > 0 {
+            self.aliased += 1;
+            let allowed = match self.decoded {
+                0..=400_000 => 0.99,
+                4_000_000.. => 0.10,
+                n => 0.99 - 0.89 * ((n - 400_000) as f64 / 3_600_000.0),
+            };
+            let excessive = self.aliased > 100
+                && self.decoded > 1000
+                && (self.aliased as f64 / self.decoded as f64) > allowed;
+            if excessive || self.aliased > MAX_ALIASED {
+                return Err(Error::at("document contains excessive aliasing", 0, 0, 0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows an alias, counting what it adds and refusing a value that contains itself.
+    fn through_alias<T>(
+        &mut self,
+        id: Id,
+        name: &str,
+        target: Id,
+        then: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        if self.open_aliases.contains(&id) {
+            let at = self.node(target).start;
+            return Err(Error::at(format!("anchor '{name}' value contains itself"), 0, at.line + 1, at.column + 1));
+        }
+        self.open_aliases.push(id);
+        self.alias_depth += 1;
+        let result = then(self);
+        self.alias_depth -= 1;
+        self.open_aliases.pop();
+        result
+    }
+
+    fn value(&mut self, id: Id) -> Result<B::Value, Error> {
+        self.count()?;
+        let node = self.node(id);
+        match &node.content {
+            Content::Alias { name, target } => {
+                let target = *target;
+                self.through_alias(id, name, target, |d| d.value(target))
+            }
+            Content::Scalar { .. } => match scalar(node)? {
+                Scalar::Text(text) => Ok(self.build.string(text)),
+                Scalar::Is(Resolved::Null) => Ok(self.build.null()),
+                Scalar::Is(Resolved::Bool(b)) => Ok(self.build.bool(b)),
+                Scalar::Is(Resolved::Int(i)) => Ok(self.build.int(i)),
+                Scalar::Is(Resolved::Uint(u)) => Ok(self.build.uint(u)),
+                Scalar::Is(Resolved::Float(f)) if f.is_finite() => Ok(self.build.float(f)),
+                Scalar::Is(Resolved::Float(f)) => {
+                    let name = if f.is_nan() { "NaN" } else if f > 0.0 { "+Inf" } else { "-Inf" };
+                    let (line, column) = (node.start.line + 1, node.start.column + 1);
+                    Err(Error::json(format!("json: unsupported value: {name}"), line, column))
+                }
+                Scalar::Is(Resolved::Timestamp | Resolved::Merge | Resolved::Str) => {
+                    let Content::Scalar { value, .. } = &node.content else { return Ok(self.build.null()) };
+                    Ok(self.build.string(Cow::Borrowed(value)))
+                }
+            },
+            Content::Sequence { items } => {
+                let mut out = Vec::with_capacity(items.len());
+                for &item in items {
+                    out.push(self.value(item)?);
+                }
+                Ok(self.build.sequence(out))
+            }
+            Content::Mapping { pairs } => {
+                let mut out = Vec::with_capacity(pairs.len());
+                self.pairs(pairs, &mut out)?;
+                Ok(self.build.mapping(out))
+            }
+        }
+    }
+
+    fn pairs(&mut self, pairs: &'d [(Id, Id)], out: &mut Vec<(String, B::Value)>) -> Result<(), Error> {
+        let mut seen: std::collections::HashSet<String> = std::collections::HashSet::new();
+        for &(key, value) in pairs {
+            if is_merge(self.node(key)) {
+                self.merge(value, out)?;
+                continue;
+            }
+            let name = self.key(key)?;
+            if self.strict && !seen.insert(name.clone()) {
+                let at = self.node(value).start;
+                let text = format!("unmarshal errors:\n  line {}: key {name:?} already set in map", at.line + 1);
+                return Err(Error::at(text, 0, at.line + 1, at.column + 1));
+            }
+            let value = self.value(value)?;
+            out.push((name, value));
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, id: Id, out: &mut Vec<(String, B::Value)>) -> Result<(), Error> {
+        let node = self.node(id);
+        match &node.content {
+            Content::Mapping { pairs } => {
+                self.count()?;
+                self.pairs(pairs, out)
+            }
+            Content::Alias { name, target } => {
+                self.count()?;
+                let target = *target;
+                let Content::Mapping { pairs } = &self.node(target).content else {
+                    return want_map(node);
+                };
+                self.through_alias(id, name, target, |d| {
+                    d.count()?;
+                    d.pairs(pairs, out)
+                })
+            }
+            Content::Sequence { items } => {
+                // From the last to the first: earlier ones take precedence.
+                for &item in items.iter().rev() {
+                    match &self.node(item).content {
+                        Content::Mapping { .. } => {}
+                        Content::Alias { target, .. }
+                            if matches!(self.node(*target).content, Content::Mapping { .. }) => {}
+                        _ => return want_map(node),
+                    }
+                    self.merge(item, out)?;
+                }
+                Ok(())
+            }
+            Content::Scalar { .. } => want_map(node),
+        }
+    }
+
+    /// A key as `sigs.k8s.io/yaml` writes it into JSON.
+    fn key(&mut self, id: Id) -> Result<String, Error> {
+        self.count()?;
+        let node = self.node(id);
+        match &node.content {
+            Content::Alias { name, target } => {
+                let target = *target;
+                self.through_alias(id, name, target, |d| d.key(target))
+            }
+            Content::Scalar { value, .. } => match scalar(node)? {
+                Scalar::Text(text) => Ok(text.into_owned()),
+                Scalar::Is(Resolved::Bool(b)) => Ok(b.to_string()),
+                Scalar::Is(Resolved::Int(i)) => Ok(i.to_string()),
+                Scalar::Is(Resolved::Float(f)) => Ok(match f {
+                    f if f.is_nan() => ".nan".to_owned(),
+                    f64::INFINITY => ".inf".to_owned(),
+                    f64::NEG_INFINITY => "-.inf".to_owned(),
+                    f => format_float32(f),
+                }),
+                Scalar::Is(Resolved::Null) => bad_key(node, "%!s(<nil>)", "interface {}(nil)"),
+                Scalar::Is(Resolved::Uint(u)) => bad_key(node, "uint64", &format!("0x{u:x}")),
+                Scalar::Is(Resolved::Timestamp | Resolved::Merge | Resolved::Str) => Ok(value.to_string()),
+            },
+            Content::Sequence { .. } | Content::Mapping { .. } => {
+                let kind = if matches!(node.content, Content::Sequence { .. }) {
+                    "[]interface {}{...}"
+                } else {
+                    "map[interface {}]interface {}{...}"
+                };
+                let (line, column) = (node.start.line + 1, node.start.column + 1);
+                Err(Error::at(format!("invalid map key: {kind}"), 0, line, column))
+            }
+        }
+    }
+}
+
+fn format_float32(f: f64) -> String {
+    // The key is printed with the precision of 32 bits.
+    let short: f64 = format!("{}", f as f32).parse().unwrap_or(f);
+    format_float(short)
+}
+
+fn bad_key<T>(node: &Node<'_>, kind: &str, key: &str) -> Result<T, Error> {
+    let (line, column) = (node.start.line + 1, node.start.column + 1);
+    Err(Error::json(format!("unsupported map key of type: {kind}, key: {key}"), line, column))
+}
+
+fn want_map<T>(node: &Node<'_>) -> Result<T, Error> {
+    let (line, column) = (node.start.line + 1, node.start.column + 1);
+    Err(Error::at("map merge requires map or sequence of maps as the value", 0, line, column))
+}
+
+pub(crate) fn is_merge(node: &Node<'_>) -> bool {
+    matches!(&node.content, Content::Scalar { value, implicit, .. }
+        if value == "<<" && (*implicit || node.tag.as_deref() == Some("tag:yaml.org,2002:merge")))
+}
+
+fn scalar<'n>(node: &'n Node<'_>) -> Result<Scalar<'n>, Error> {
+    let Content::Scalar { value, implicit, .. } = &node.content else {
+        return Ok(Scalar::Is(Resolved::Null));
+    };
+    let text = Cow::Borrowed(value.as_ref());
+    let Some(tag) = node.tag.as_deref() else {
+        return Ok(if *implicit { Scalar::Is(resolve(value)) } else { Scalar::Text(text) });
+    };
+    let short = match tag.strip_prefix("tag:yaml.org,2002:") {
+        Some(rest) => format!("!!{rest}"),
+        None => tag.to_owned(),
+    };
+    match short.as_str() {
+        "!!str" => Ok(Scalar::Text(text)),
+        "!!binary" => match base64_decode(value) {
+            Some(bytes) => Ok(Scalar::Text(Cow::Owned(String::from_utf8_lossy(&bytes).into_owned()))),
+            None => {
+                let (line, column) = (node.start.line + 1, node.start.column + 1);
+                Err(Error::at("!!binary value contains invalid base64 data", 0, line, column))
+            }
+        },
+        "!!bool" | "!!int" | "!!float" | "!!null" | "!!timestamp" => {
+            let mut resolved = resolve(value);
+            if resolved == Resolved::Timestamp && short != "!!timestamp" {
+                resolved = Resolved::Str;
+            }
+            if short == "!!float" {
+                resolved = match resolved {
+                    Resolved::Int(i) => Resolved::Float(i as f64),
+                    Resolved::Uint(u) => Resolved::Float(u as f64),
+                    other => other,
+                };
+            }
+            if resolved.short_tag() != short {
+                let (line, column) = (node.start.line + 1, node.start.column + 1);
+                let text = format!("cannot decode {} `{value}` as a {short}", resolved.short_tag());
+                return Err(Error::at(text, 0, line, column));
+            }
+            Ok(Scalar::Is(resolved))
+        }
+        _ => Ok(Scalar::Text(text)),
+    }
+}
+
+/// Standard base64 with padding; line breaks inside are skipped, as Go's decoder does.
+fn base64_decode(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count, mut padding) = (0u32, 0u32, 0u32);
+    for c in text.bytes() {
+        let digit = match c {
+            b'\n' | b'\r' => continue,
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' => {
+                padding += 1;
+                continue;
+            }
+            _ => return None,
+        };
+        if padding > 0 {
+            return None;
+        }
+        bits = (bits << 6) | u32::from(digit);
+        count += 1;
+        if count == 4 {
+            out.extend_from_slice(&[(bits >> 16) as u8, (bits >> 8) as u8, bits as u8]);
+            (bits, count) = (0, 0);
+        }
+    }
+    match (count, padding) {
+        (0, 0) => {}
+        (2, 2) => out.push((bits >> 4) as u8),
+        (3, 1) => out.extend_from_slice(&[(bits >> 10) as u8, (bits >> 2) as u8]),
+        _ => return None,
+    }
+    Some(out)
+}
