@@ -12,8 +12,12 @@ pub mod gvk;
 pub mod labels;
 pub mod meta;
 pub mod names;
+pub mod normalise;
+pub mod patch;
 pub mod quantity;
+pub mod schema;
 pub mod status;
+pub mod strategic;
 pub mod time;
 
 pub use gvk::{GroupKind, GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
