@@ -150,7 +150,7 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
                     let (line, column) = (node.start.line + 1, node.start.column + 1);
                     Err(Error::json(format!("json: unsupported value: {name}"), line, column))
                 }
-                Scalar::Is(Resolved::Timestamp | Resolved::Merge | Resolved::Str) => {
+                Scalar::Is(Resolved::Timestamp | Resolved::Str) => {
                     let Content::Scalar { value, .. } = &node.content else { return Ok(self.build.null()) };
                     Ok(self.build.string(Cow::Borrowed(value)))
                 }
@@ -177,7 +177,7 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
                 self.merge(value, out)?;
                 continue;
             }
-            let name = self.key(key)?;
+            let name = self.key(key, value)?;
             if self.strict && !seen.insert(name.clone()) {
                 let at = self.node(value).start;
                 let text = format!("unmarshal errors:\n  line {}: key {name:?} already set in map", at.line + 1);
@@ -225,13 +225,13 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
     }
 
     /// A key as `sigs.k8s.io/yaml` writes it into JSON.
-    fn key(&mut self, id: Id) -> Result<String, Error> {
+    fn key(&mut self, id: Id, value_id: Id) -> Result<String, Error> {
         self.count()?;
         let node = self.node(id);
         match &node.content {
             Content::Alias { name, target } => {
                 let target = *target;
-                self.through_alias(id, name, target, |d| d.key(target))
+                self.through_alias(id, name, target, |d| d.key(target, value_id))
             }
             Content::Scalar { value, .. } => match scalar(node)? {
                 Scalar::Text(text) => Ok(text.into_owned()),
@@ -243,18 +243,53 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
                     f64::NEG_INFINITY => "-.inf".to_owned(),
                     f => format_float32(f),
                 }),
-                Scalar::Is(Resolved::Null) => bad_key(node, "%!s(<nil>)", "interface {}(nil)"),
-                Scalar::Is(Resolved::Uint(u)) => bad_key(node, "uint64", &format!("0x{u:x}")),
-                Scalar::Is(Resolved::Timestamp | Resolved::Merge | Resolved::Str) => Ok(value.to_string()),
+                Scalar::Is(Resolved::Null) => self.bad_key(id, value_id, "%!s(<nil>)", "<nil>"),
+                Scalar::Is(Resolved::Uint(u)) => self.bad_key(id, value_id, "uint64", &format!("0x{u:x}")),
+                Scalar::Is(Resolved::Timestamp | Resolved::Str) => Ok(value.to_string()),
             },
             Content::Sequence { .. } | Content::Mapping { .. } => {
-                let kind = if matches!(node.content, Content::Sequence { .. }) {
-                    "[]interface {}{...}"
-                } else {
-                    "map[interface {}]interface {}{...}"
-                };
+                let kind = self.go_syntax(id, 0);
                 let (line, column) = (node.start.line + 1, node.start.column + 1);
                 Err(Error::at(format!("invalid map key: {kind}"), 0, line, column))
+            }
+        }
+    }
+}
+
+impl<B: Build> Decoder<'_, '_, B> {
+    fn bad_key<T>(&self, id: Id, value: Id, kind: &str, key: &str) -> Result<T, Error> {
+        let at = self.node(id).start;
+        let value = self.go_syntax(value, 0);
+        let text = format!("unsupported map key of type: {kind}, key: {key}, value: {value}");
+        Err(Error::json(text, at.line + 1, at.column + 1))
+    }
+
+    /// A node as Go's `%#v` shows what it decodes to; cut off below a few levels.
+    fn go_syntax(&self, id: Id, depth: usize) -> String {
+        let node = self.node(id);
+        let join = |items: Vec<String>| items.join(", ");
+        match &node.content {
+            _ if depth > 8 => "...".to_owned(),
+            Content::Alias { target, .. } => self.go_syntax(*target, depth + 1),
+            Content::Scalar { value, .. } => match scalar(node) {
+                Ok(Scalar::Is(Resolved::Null)) if depth == 0 => "<nil>".to_owned(),
+                Ok(Scalar::Is(Resolved::Null)) => "interface {}(nil)".to_owned(),
+                Ok(Scalar::Is(Resolved::Bool(b))) => b.to_string(),
+                Ok(Scalar::Is(Resolved::Int(i))) => i.to_string(),
+                Ok(Scalar::Is(Resolved::Uint(u))) => format!("0x{u:x}"),
+                Ok(Scalar::Is(Resolved::Float(f))) => format_float(f),
+                _ => format!("{value:?}"),
+            },
+            Content::Sequence { items } => {
+                let items = items.iter().map(|&i| self.go_syntax(i, depth + 1)).collect();
+                format!("[]interface {{}}{{{}}}", join(items))
+            }
+            Content::Mapping { pairs } => {
+                let pairs = pairs
+                    .iter()
+                    .map(|&(k, v)| format!("{}:{}", self.go_syntax(k, depth + 1), self.go_syntax(v, depth + 1)))
+                    .collect();
+                format!("map[interface {{}}]interface {{}}{{{}}}", join(pairs))
             }
         }
     }
@@ -264,11 +299,6 @@ fn format_float32(f: f64) -> String {
     // The key is printed with the precision of 32 bits.
     let short: f64 = format!("{}", f as f32).parse().unwrap_or(f);
     format_float(short)
-}
-
-fn bad_key<T>(node: &Node<'_>, kind: &str, key: &str) -> Result<T, Error> {
-    let (line, column) = (node.start.line + 1, node.start.column + 1);
-    Err(Error::json(format!("unsupported map key of type: {kind}, key: {key}"), line, column))
 }
 
 fn want_map<T>(node: &Node<'_>) -> Result<T, Error> {

@@ -30,6 +30,8 @@ pub struct Emitter {
     pending: Pending,
     /// Spaces that each dash of a sequence inside a mapping gets: 0 as go-yaml v2, 2 as v3.
     sequence_indent: usize,
+    /// A text that go-yaml would not read back from JSON was written.
+    refused: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -55,6 +57,7 @@ impl Emitter {
             levels: Vec::new(),
             pending: Pending::None,
             sequence_indent: 0,
+            refused: false,
         }
     }
 
@@ -66,6 +69,12 @@ impl Emitter {
     /// The text, ended by a line break.
     pub fn finish(self) -> String {
         self.out
+    }
+
+    /// Whether a text held a character that go-yaml refuses to read (a control character beyond ASCII's): then
+    /// `sigs.k8s.io/yaml` fails with `yaml: control characters are not allowed`, as it writes by reading JSON.
+    pub fn refused(&self) -> bool {
+        self.refused
     }
 
     fn newline(&mut self) {
@@ -235,6 +244,20 @@ impl Emitter {
 
     /// Writes a text, quoted where reading it back would give something else.
     pub fn string(&mut self, text: &str) {
+        if !text.is_ascii() || text.contains('\x7f') {
+            self.refused |= text.chars().any(|c| {
+                matches!(c, '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
+            });
+            if text.contains('\u{85}') {
+                // It passes through JSON unescaped and is folded there as a line break.
+                let json = serde_json::Value::from(text).to_string();
+                if let Ok(serde_json::Value::String(folded)) = crate::from_str(&json)
+                    && !folded.contains('\u{85}')
+                {
+                    return self.string(&folded);
+                }
+            }
+        }
         self.before_value(true);
         self.scalar(text, scalar_style(text));
         self.newline();
@@ -325,9 +348,6 @@ impl Emitter {
                 spaces = false;
                 breaks = false;
             }
-        }
-        if breaks {
-            self.indent_to(indent);
         }
         self.out.push('\'');
     }
@@ -581,10 +601,8 @@ pub fn key_less(a: &str, b: &str) -> bool {
 
 fn less<T: Copy + PartialEq>(a: &[T], b: &[T], char_of: impl Fn(T) -> char) -> bool {
     let digit = |c: char| c.is_ascii_digit() || (!c.is_ascii() && c.is_numeric());
-    let mut digits = false;
     for i in 0..a.len().min(b.len()) {
         if a[i] == b[i] {
-            digits = digit(char_of(a[i]));
             continue;
         }
         let (ca, cb) = (char_of(a[i]), char_of(b[i]));
@@ -593,7 +611,7 @@ fn less<T: Copy + PartialEq>(a: &[T], b: &[T], char_of: impl Fn(T) -> char) -> b
             return ca < cb;
         }
         if al || bl {
-            return if digits { al } else { bl };
+            return bl;
         }
         let (mut an, mut bn) = (0i64, 0i64);
         if ca == '0' || cb == '0' {

@@ -10,8 +10,6 @@ pub(crate) enum Resolved {
     Float(f64),
     /// Looks like a timestamp; read as text, but quoted on the way out.
     Timestamp,
-    /// `<<`
-    Merge,
     Str,
 }
 
@@ -23,7 +21,6 @@ impl Resolved {
             Resolved::Int(_) | Resolved::Uint(_) => "!!int",
             Resolved::Float(_) => "!!float",
             Resolved::Timestamp => "!!timestamp",
-            Resolved::Merge => "!!merge",
             Resolved::Str => "!!str",
         }
     }
@@ -33,7 +30,7 @@ impl Resolved {
 pub(crate) fn resolve(text: &str) -> Resolved {
     let Some(&first) = text.as_bytes().first() else { return Resolved::Null };
     match first {
-        b'~' | b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'<' => {
+        b'~' | b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' => {
             if text.len() > 5 { Resolved::Str } else { word(text) }
         }
         b'.' => match special_float(text) {
@@ -58,7 +55,6 @@ fn word(text: &str) -> Resolved {
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Resolved::Bool(true),
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => Resolved::Bool(false),
         "~" | "null" | "Null" | "NULL" => Resolved::Null,
-        "<<" => Resolved::Merge,
         _ => Resolved::Str,
     }
 }

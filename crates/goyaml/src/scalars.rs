@@ -452,13 +452,8 @@ impl<'a> Scanner<'a> {
                 if c == b':' && self.is_blankz(1) {
                     break;
                 }
-                if self.flow_level > 0 {
-                    if matches!(c, b',' | b'?' | b'[' | b']' | b'{' | b'}') {
-                        break;
-                    }
-                    if c == b':' && matches!(self.peek(1), b',' | b'?' | b'[' | b']' | b'{' | b'}') {
-                        break;
-                    }
+                if self.flow_level > 0 && matches!(c, b',' | b'?' | b'[' | b']' | b'{' | b'}') {
+                    break;
                 }
                 self.skip();
             }
