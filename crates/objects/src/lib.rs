@@ -8,6 +8,7 @@
 //! `apiserver` room's table of kinds.
 
 pub mod fields;
+pub mod fieldset;
 pub mod gvk;
 pub mod labels;
 pub mod meta;
@@ -16,6 +17,7 @@ pub mod normalise;
 pub mod patch;
 pub mod quantity;
 pub mod schema;
+pub mod ssa;
 pub mod status;
 pub mod strategic;
 pub mod time;
