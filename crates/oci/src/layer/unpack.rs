@@ -18,6 +18,9 @@ use super::{Error, OPAQUE, WHITEOUT};
 use crate::Digest;
 use crate::tar::{Entry, Kind, Reader};
 
+/// Bytes that may follow the end of an archive; writers pad to a few kilobytes.
+const MAX_TRAILER: u64 = 16 << 20;
+
 /// What deletions in a layer become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whiteouts {
@@ -127,8 +130,8 @@ pub fn unpack(reader: impl Read, dest: &Path, options: &UnpackOptions) -> Result
         unpacker.entry(&entry, &mut archive)?;
     }
     // What follows the end of the archive is part of the digests. It is bounded like content is.
-    let drain = |source: &mut dyn Read| match io::copy(&mut source.take(1 << 30), &mut io::sink()) {
-        Ok(n) if n == 1 << 30 => Err(Error::Limit { what: "bytes after the end of the archive", limit: 1 << 30 }),
+    let drain = |source: &mut dyn Read| match io::copy(&mut source.take(MAX_TRAILER), &mut io::sink()) {
+        Ok(MAX_TRAILER) => Err(Error::Limit { what: "bytes after the end of the archive", limit: MAX_TRAILER }),
         Ok(_) => Ok(()),
         Err(e) => Err(Error::Source(e)),
     };
