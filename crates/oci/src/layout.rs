@@ -62,7 +62,7 @@ pub enum Error {
         /// The index.
         digest: Digest,
         /// What was asked for.
-        platform: Platform,
+        platform: String,
         /// What there is.
         available: String,
     },
@@ -221,7 +221,7 @@ impl Layout {
                             index.manifests.iter().filter_map(|d| d.platform.as_ref()).map(Platform::to_string).collect();
                         return Err(Error::Platform {
                             digest: descriptor.digest,
-                            platform: platform.clone(),
+                            platform: platform.to_string(),
                             available: available.join(", "),
                         });
                     }

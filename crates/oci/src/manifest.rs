@@ -287,7 +287,7 @@ pub enum Document {
     /// One image or artifact.
     Manifest(Box<Manifest>),
     /// A list of manifests.
-    Index(Index),
+    Index(Box<Index>),
 }
 
 impl Document {
@@ -318,7 +318,7 @@ impl Document {
             if shape.layers.is_some() || shape.config.is_some() {
                 return Err(Error::Ambiguous);
             }
-            Ok(Self::Index(serde_json::from_slice(bytes).map_err(Error::Json)?))
+            Ok(Self::Index(Box::new(serde_json::from_slice(bytes).map_err(Error::Json)?)))
         } else {
             if shape.manifests.is_some() {
                 return Err(Error::Ambiguous);

@@ -18,6 +18,8 @@ fn layer(entries: &[(Entry, &[u8])]) -> Vec<u8> {
     writer.finish().expect("finish").0
 }
 
+type Case<'a> = (&'a str, Vec<(Entry, &'a [u8])>);
+
 fn apply() -> UnpackOptions {
     UnpackOptions { owners: false, ..UnpackOptions::default() }
 }
@@ -101,7 +103,7 @@ fn hostile_archives_are_refused_and_nothing_leaves() {
     let mut commanding = Entry::directory("d");
     commanding.xattrs.insert(b"trusted.overlay.redirect".to_vec(), b"/etc".to_vec());
     let deep = "d/".repeat(300);
-    let cases: Vec<(&str, Vec<(Entry, &[u8])>)> = vec![
+    let cases: Vec<Case> = vec![
         ("dot dot", vec![file("../outside/evil")]),
         ("dot dot inside", vec![file("a/../../outside/evil")]),
         ("hard link out", vec![hard("x", b"../outside/canary")]),
@@ -130,7 +132,7 @@ fn hostile_archives_are_refused_and_nothing_leaves() {
         }
     }
     // Not refused, but kept inside: links are read as the container would.
-    let inside: Vec<(&str, Vec<(Entry, &[u8])>)> = vec![
+    let inside: Vec<Case> = vec![
         ("absolute link", vec![link("l", &out), file("l/evil")]),
         ("climbing link", vec![link("l", b"../../../../outside"), file("l/evil")]),
         ("link chain", vec![link("a", b"/b"), link("b", b"../.."), file("a/evil")]),

@@ -67,7 +67,10 @@ fn canonical(registry: &str) -> &str {
 
 /// Authorisation headers that worked, by registry and scope.
 #[derive(Default)]
-pub(super) struct Tokens(Mutex<HashMap<(String, String), (HeaderValue, Option<Instant>)>>);
+pub(super) struct Tokens(Mutex<HashMap<(String, String), Token>>);
+
+/// A header and when it ends.
+type Token = (HeaderValue, Option<Instant>);
 
 impl Tokens {
     pub(super) fn get(&self, registry: &str, repository: &str, actions: &str) -> Option<HeaderValue> {

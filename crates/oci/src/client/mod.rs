@@ -112,10 +112,16 @@ pub enum Error {
     },
     /// The local store failed.
     #[error("local image store failed")]
-    Layout(#[from] layout::Error),
+    Layout(#[source] Box<layout::Error>),
     /// A worker thread died.
     #[error("a worker thread of the registry client ended unexpectedly")]
     Worker(#[source] tokio::task::JoinError),
+}
+
+impl From<layout::Error> for Error {
+    fn from(error: layout::Error) -> Self {
+        Self::Layout(Box::new(error))
+    }
 }
 
 impl Error {

@@ -159,7 +159,7 @@ impl Client {
         progress: &dyn Progress,
     ) -> Result<(), Error> {
         let store = layout.blobs().clone();
-        let blob_error = |e| Error::Layout(layout::Error::Blob(layout.root().to_owned(), e));
+        let blob_error = |e| Error::from(layout::Error::Blob(layout.root().to_owned(), e));
         if store.size(&descriptor.digest).map_err(blob_error)? == Some(descriptor.size) {
             store.touch(&descriptor.digest);
             progress.blob(&descriptor.digest, descriptor.size, descriptor.size);
@@ -276,5 +276,5 @@ async fn blocking<T: Send + 'static>(
     layout: &Layout,
 ) -> Result<T, Error> {
     let result = tokio::task::spawn_blocking(work).await.map_err(Error::Worker)?;
-    result.map_err(|e| Error::Layout(layout::Error::Blob(layout.root().to_owned(), e)))
+    result.map_err(|e| Error::from(layout::Error::Blob(layout.root().to_owned(), e)))
 }

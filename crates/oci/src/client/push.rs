@@ -85,7 +85,7 @@ impl Client {
         let path = layout.blobs().path(&descriptor.digest);
         let missing = |source| {
             let error = crate::blob::Error::Io { action: "open blob", path: path.clone(), source };
-            Error::Layout(layout::Error::Blob(layout.root().to_owned(), error))
+            Error::from(layout::Error::Blob(layout.root().to_owned(), error))
         };
         if self.blob_size(reference, &descriptor.digest).await? == Some(descriptor.size) {
             progress.blob(&descriptor.digest, descriptor.size, descriptor.size);

@@ -70,7 +70,7 @@ impl<R: Read> Read for Meter<R> {
 }
 
 pub(super) enum Encoder<W: Write> {
-    None(Meter<W>),
+    None(Box<Meter<W>>),
     Gzip(Box<flate2::write::GzEncoder<Meter<W>>>),
     Zstd(Box<zstd::stream::write::Encoder<'static, Meter<W>>>),
 }
@@ -79,7 +79,7 @@ impl<W: Write> Encoder<W> {
     pub(super) fn new(sink: W, compression: Compression) -> io::Result<Self> {
         let sink = Meter::new(sink);
         Ok(match compression {
-            Compression::None => Self::None(sink),
+            Compression::None => Self::None(Box::new(sink)),
             Compression::Gzip(level) => {
                 Self::Gzip(Box::new(flate2::write::GzEncoder::new(sink, flate2::Compression::new(level.min(9)))))
             }
@@ -89,7 +89,7 @@ impl<W: Write> Encoder<W> {
 
     pub(super) fn finish(self) -> io::Result<(W, Digest, u64)> {
         Ok(match self {
-            Self::None(sink) => sink,
+            Self::None(sink) => *sink,
             Self::Gzip(encoder) => encoder.finish()?,
             Self::Zstd(encoder) => encoder.finish()?,
         }

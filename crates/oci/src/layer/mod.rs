@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 pub use compress::Compression;
 pub use place::remove_tree;
-pub use tree::TreeOptions;
+pub use tree::{MapOwner, Skip, TreeOptions};
 pub use unpack::{Limits, OverlayXattr, UnpackOptions, Unpacked, Whiteouts, unpack};
 pub use writer::{Layer, Times, Writer};
 

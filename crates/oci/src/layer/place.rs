@@ -19,6 +19,9 @@ use rustix::io::Errno;
 pub(super) const MAX_DEPTH: usize = 256;
 const MAX_LINKS: usize = 40;
 
+/// Makes a directory that is missing on the way.
+pub(super) type Make<'a> = dyn FnMut(&Directory, &[u8]) -> io::Result<()> + 'a;
+
 /// A directory below the root and its real path from there, `a/b` (empty for the root).
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
@@ -59,7 +62,7 @@ impl Root {
     pub(super) fn directory(
         &mut self,
         components: &[&[u8]],
-        make: Option<&mut dyn FnMut(&Directory, &[u8]) -> io::Result<()>>,
+        make: Option<&mut Make<'_>>,
     ) -> Result<Directory, WalkError> {
         let key = components.join(&b'/');
         if let Some((cached, directory)) = &self.cache
@@ -75,7 +78,7 @@ impl Root {
     fn walk(
         &self,
         components: &[&[u8]],
-        mut make: Option<&mut dyn FnMut(&Directory, &[u8]) -> io::Result<()>>,
+        mut make: Option<&mut Make<'_>>,
     ) -> Result<Directory, WalkError> {
         let root = Directory { fd: Rc::clone(&self.fd), path: Vec::new() };
         let mut stack: Vec<Directory> = Vec::new();

@@ -11,7 +11,13 @@ use std::path::Path;
 use super::{Error, Writer};
 use crate::tar::{Entry, Kind};
 
+/// Translates an owner and group.
+pub type MapOwner = fn(u32, u32) -> (u32, u32);
+/// Whether a relative name is left out.
+pub type Skip = Box<dyn Fn(&[u8]) -> bool>;
+
 /// How a directory becomes entries.
+#[derive(Default)]
 pub struct TreeOptions {
     /// Where in the layer it goes, without slashes at the ends; empty for the root.
     pub prefix: Vec<u8>,
@@ -22,15 +28,9 @@ pub struct TreeOptions {
     /// One owner for all entries.
     pub owner: Option<(u32, u32)>,
     /// Translates owners from those on disk, when `owner` is not set.
-    pub map_owner: Option<fn(u32, u32) -> (u32, u32)>,
+    pub map_owner: Option<MapOwner>,
     /// Names relative to the directory that are left out, with everything below them.
-    pub skip: Option<Box<dyn Fn(&[u8]) -> bool>>,
-}
-
-impl Default for TreeOptions {
-    fn default() -> Self {
-        Self { prefix: Vec::new(), include_root: false, overlay_upper: false, owner: None, map_owner: None, skip: None }
-    }
+    pub skip: Option<Skip>,
 }
 
 impl std::fmt::Debug for TreeOptions {
