@@ -1,0 +1,123 @@
+//! What can go wrong with an Application.
+
+use std::path::PathBuf;
+
+/// Each error names the operation and the object; the cause is its source.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The Application's `spec` cannot be used.
+    #[error("application {application}: {reason}")]
+    Spec {
+        /// Its name.
+        application: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The Application asks for something that its AppProject does not allow.
+    #[error("application {application}: {reason}")]
+    NotPermitted {
+        /// Its name.
+        application: String,
+        /// What is not allowed, by which project.
+        reason: String,
+    },
+    /// The repository could not be fetched.
+    #[error("cannot fetch {url}")]
+    Fetch {
+        /// The URL in the Application.
+        url: String,
+        /// The cause.
+        source: git::Error,
+    },
+    /// A fetched repository could not be read.
+    #[error("cannot read {url} at {revision}")]
+    Read {
+        /// The URL in the Application.
+        url: String,
+        /// The commit.
+        revision: String,
+        /// The cause.
+        source: git::Error,
+    },
+    /// There is no such revision.
+    #[error("unable to resolve '{revision}' to a commit SHA in {url}")]
+    Revision {
+        /// The URL in the Application.
+        url: String,
+        /// The revision.
+        revision: String,
+    },
+    /// There is no such path in the revision.
+    #[error("{path}: app path does not exist at {revision} of {url}")]
+    Path {
+        /// The URL in the Application.
+        url: String,
+        /// The commit.
+        revision: String,
+        /// The path.
+        path: String,
+    },
+    /// Something that this Argo CD does not do.
+    #[error("{what} is not supported here")]
+    Unsupported {
+        /// What was asked for.
+        what: String,
+    },
+    /// A chart could not be read or rendered.
+    #[error("cannot render chart {path}")]
+    Helm {
+        /// The chart's path in the repository.
+        path: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A file holds no valid manifests.
+    #[error("cannot read manifests in {path}")]
+    Manifest {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An object without a kind, version or name.
+    #[error("{path}: {reason}")]
+    Object {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The cluster refused or did not answer.
+    #[error(transparent)]
+    Cluster(#[from] informer::Error),
+    /// The cluster does not serve a kind.
+    #[error("the cluster does not know the kind {kind} of {api_version}")]
+    UnknownKind {
+        /// Group and version.
+        api_version: String,
+        /// Kind.
+        kind: String,
+    },
+    /// The room's directory could not be used.
+    #[error("cannot use {path}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// The error and its causes on one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}

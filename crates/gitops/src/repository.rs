@@ -1,0 +1,185 @@
+//! Repositories that Applications name: fetched into bare copies, read without a checkout.
+//!
+//! One bare repository per URL stands below the room's directory. It is a cache: deleting it costs a fetch. Fetches of one
+//! URL do not run side by side; the second waits and finds its work done.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use git::Repository;
+use sha2::{Digest as _, Sha256};
+
+use crate::Error;
+
+/// Where a URL of an Application is really fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remote {
+    /// URL or path for git.
+    pub url: String,
+    /// Environment for git, such as credentials in `GIT_CONFIG_*`.
+    pub environment: Vec<(String, String)>,
+}
+
+/// The endpoint map for repositories: production URL to where it is served.
+pub type Resolve = Arc<dyn Fn(&str) -> Remote + Send + Sync>;
+
+/// Every repository that was asked for.
+pub struct Repositories {
+    dir: PathBuf,
+    resolve: Resolve,
+    /// One lock a URL, held while it is fetched.
+    open: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Repository>>>>>,
+}
+
+/// One commit of one repository.
+#[derive(Clone)]
+pub struct Checkout {
+    repository: Repository,
+    /// The URL in the Application.
+    pub url: String,
+    /// Full commit id.
+    pub commit: String,
+}
+
+impl Repositories {
+    /// Copies go below `dir`, which is made when the first is.
+    pub fn new(dir: PathBuf, resolve: Resolve) -> Self {
+        Self { dir, resolve, open: Mutex::default() }
+    }
+
+    /// The commit that `revision` (branch, tag, commit, or `HEAD`) is now, fetched.
+    ///
+    /// # Errors
+    /// [`Error::Fetch`] when the remote does not answer, [`Error::Revision`] when it has no such revision.
+    pub async fn checkout(&self, url: &str, revision: &str) -> Result<Checkout, Error> {
+        let fetch_error = |source| Error::Fetch { url: url.to_owned(), source };
+        let slot = {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(open.entry(normalized(url)).or_default())
+        };
+        let mut slot = slot.lock().await;
+        let repository = match &*slot {
+            Some(repository) => repository.clone(),
+            None => {
+                let dir = self.dir.join(format!("{}.git", cache_name(url)));
+                let repository = match Repository::open(&dir) {
+                    Ok(repository) => repository,
+                    Err(_) => Repository::init_bare(&dir, "main").await.map_err(fetch_error)?,
+                };
+                *slot = Some(repository.clone());
+                repository
+            }
+        };
+        let read_error = |source| Error::Read {
+            url: url.to_owned(),
+            revision: revision.to_owned(),
+            source,
+        };
+        let checkout = |commit| Checkout { repository: repository.clone(), url: url.to_owned(), commit };
+        // A full commit id never moves.
+        if git::is_oid(revision)
+            && let Some(commit) =
+                repository.rev_parse(&format!("{revision}^{{commit}}")).await.map_err(read_error)?
+        {
+            return Ok(checkout(commit));
+        }
+        let remote = (self.resolve)(url);
+        let refspecs = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/remotes/origin/HEAD"];
+        repository
+            .fetch(&remote.url, &refspecs, &remote.environment)
+            .await
+            .map_err(fetch_error)?;
+        for name in [
+            format!("refs/remotes/origin/{revision}^{{commit}}"),
+            format!("refs/tags/{revision}^{{commit}}"),
+            format!("{revision}^{{commit}}"),
+        ] {
+            if let Some(commit) = repository.rev_parse(&name).await.map_err(read_error)? {
+                return Ok(checkout(commit));
+            }
+        }
+        Err(Error::Revision { url: url.to_owned(), revision: revision.to_owned() })
+    }
+}
+
+impl Checkout {
+    /// The content of one file; `None` when there is none.
+    pub async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.repository.read_file(&self.commit, path).await.map_err(|source| self.error(source))
+    }
+
+    /// Every file below a directory, by its path relative to that directory. `None` when there is no such directory.
+    pub async fn files(&self, path: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, Error> {
+        let path = path.trim_matches('/');
+        let path = if path == "." { "" } else { path.strip_prefix("./").unwrap_or(path) };
+        let entries = self
+            .repository
+            .tree(&self.commit, path)
+            .await
+            .map_err(|source| self.error(source))?;
+        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let files: Vec<_> = entries
+            .into_iter()
+            .filter(|entry| entry.kind == git::Kind::Blob && entry.path.starts_with(&prefix))
+            .collect();
+        if files.is_empty() && !path.is_empty() {
+            return Ok(None);
+        }
+        let ids: Vec<&str> = files.iter().map(|entry| entry.oid.as_str()).collect();
+        let contents =
+            self.repository.read_blobs(&ids).await.map_err(|source| self.error(source))?;
+        let named = files.iter().zip(contents).map(|(entry, content)| {
+            (entry.path[prefix.len()..].to_owned(), content)
+        });
+        Ok(Some(named.collect()))
+    }
+
+    /// Author, date (RFC 3339) and message of the commit.
+    pub async fn describe(&self) -> Result<Option<git::Commit>, Error> {
+        self.repository.commit(&self.commit).await.map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: git::Error) -> Error {
+        Error::Read { url: self.url.clone(), revision: self.commit.clone(), source }
+    }
+}
+
+/// The same repository, however its URL is written: without `.git`, trailing slashes, or capitals in the host.
+pub fn normalized(url: &str) -> String {
+    let url = url.trim().trim_end_matches('/');
+    let url = url.strip_suffix(".git").unwrap_or(url);
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            format!("{}://{}/{path}", scheme.to_ascii_lowercase(), host.to_ascii_lowercase())
+        }
+        // git@HOST:OWNER/REPO
+        None => match url.split_once('@').and_then(|(_, rest)| rest.split_once(':')) {
+            Some((host, path)) => format!("https://{}/{path}", host.to_ascii_lowercase()),
+            None => url.to_owned(),
+        },
+    }
+}
+
+fn cache_name(url: &str) -> String {
+    hex::encode(&Sha256::digest(normalized(url).as_bytes())[..12])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_repository_has_many_urls() {
+        for url in [
+            "https://github.com/o/r",
+            "https://github.com/o/r.git",
+            "https://GitHub.com/o/r.git/",
+            "git@github.com:o/r.git",
+        ] {
+            assert_eq!(normalized(url), "https://github.com/o/r", "{url}");
+        }
+        assert_ne!(normalized("https://github.com/o/r"), normalized("https://github.com/o/R"));
+    }
+}
