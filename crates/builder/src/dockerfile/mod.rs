@@ -16,6 +16,7 @@ pub mod words;
 pub use ast::{
     AddCopy, Command, Dockerfile, Heredoc, Instruction, Kind, KeyValue, Mount, MountKind, Sharing, Span, Stage,
 };
+pub(crate) use instruction::distance as edit_distance;
 pub use lines::Directives;
 
 /// Why a Dockerfile could not be read: a line and what is wrong there.

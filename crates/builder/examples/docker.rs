@@ -1,0 +1,7 @@
+//! The `docker` command as a program of its own.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    builder::docker::main(std::env::args().collect(), std::env::vars().collect(), builder::docker::Stdio::inherit())
+}

@@ -1,0 +1,314 @@
+//! `docker` as build scripts call it, without a daemon: the same words, output and exit codes, on the local image store and
+//! the registries of the endpoint map.
+//!
+//! [`main`] is what a binary runs when it is called by the name `docker`. What it does not know it refuses by name. Containers
+//! (`run`, `exec`, `compose`) are deliberately not among it.
+
+mod archive;
+mod build;
+mod buildx;
+mod flags;
+mod format;
+mod images;
+mod info;
+mod login;
+mod render;
+mod transfer;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use oci::EndpointMap;
+use oci::client::Credentials;
+
+use crate::build::{Builder, Config, chain};
+use crate::dockerfile::edit_distance;
+
+pub use format::size;
+
+/// The names of the environment variables that are read.
+pub mod variables {
+    /// Directory of the local image store and build cache.
+    pub const STATE: &str = "BIGBEN_DOCKER_STATE";
+    /// Endpoint map: `docker.io=http://127.0.0.1:5000,...`.
+    pub const ENDPOINTS: &str = "BIGBEN_ENDPOINTS";
+}
+
+/// Where a command reads and writes.
+pub struct Stdio {
+    /// Standard input.
+    pub input: Box<dyn Read + Send>,
+    /// Standard output: data.
+    pub out: Box<dyn Write + Send>,
+    /// Standard error: talk and progress.
+    pub err: Box<dyn Write + Send>,
+    /// Whether standard error is a terminal.
+    pub terminal: bool,
+}
+
+impl Stdio {
+    /// Those of this process.
+    pub fn inherit() -> Stdio {
+        use std::io::IsTerminal;
+        Stdio {
+            input: Box::new(std::io::stdin()),
+            out: Box::new(std::io::stdout()),
+            err: Box::new(std::io::stderr()),
+            terminal: std::io::stderr().is_terminal(),
+        }
+    }
+}
+
+/// Why a command ends without success.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub message: String,
+    pub code: u8,
+    /// Help is data, not an error.
+    pub to_stdout: bool,
+}
+
+impl Failure {
+    pub fn new(message: impl Into<String>) -> Failure {
+        Failure { message: message.into(), code: 1, to_stdout: false }
+    }
+
+    /// An error that docker's daemon would answer with.
+    pub fn daemon(wrong: &dyn std::error::Error) -> Failure {
+        Failure::new(format!("Error response from daemon: {}", chain(wrong)))
+    }
+
+    pub fn usage(command: &str, message: impl Into<String>) -> Failure {
+        Failure { message: format!("{}\n\nRun 'docker {command} --help' for more information", message.into()), code: 125, to_stdout: false }
+    }
+
+    pub fn arguments(command: &str, need: &str) -> Failure {
+        Failure::new(format!("docker: '{}' requires {need}.\n\nRun 'docker {command} --help' for more information", format_args!("docker {command}")))
+    }
+
+    fn help(command: &str, flags: &[flags::Flag]) -> Failure {
+        let mut text = format!("Usage:  docker {command} [OPTIONS] ...\n");
+        if !flags.is_empty() {
+            text.push_str("\nOptions:\n");
+        }
+        for flag in flags {
+            let short = flag.short.map_or("    ".to_owned(), |c| format!("-{c}, "));
+            text.push_str(&format!("  {short}--{}{}\n", flag.name, if flag.takes { " value" } else { "" }));
+        }
+        Failure { message: text.trim_end().to_owned(), code: 0, to_stdout: true }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(wrong: std::io::Error) -> Self {
+        Failure::new(wrong.to_string())
+    }
+}
+
+impl From<crate::images::Error> for Failure {
+    fn from(wrong: crate::images::Error) -> Self {
+        match wrong {
+            crate::images::Error::Reference { text, .. } => Failure::new(format!("invalid argument {text:?}: invalid reference format")),
+            wrong => Failure::daemon(&wrong),
+        }
+    }
+}
+
+impl From<oci::layout::Error> for Failure {
+    fn from(wrong: oci::layout::Error) -> Self {
+        Failure::daemon(&wrong)
+    }
+}
+
+/// One invocation: surroundings, read once.
+pub(crate) struct Docker {
+    pub env: BTreeMap<String, String>,
+    pub cwd: PathBuf,
+    pub stdio: Stdio,
+    pub config_dir: PathBuf,
+}
+
+impl Docker {
+    fn state(&self) -> Result<PathBuf, Failure> {
+        if let Some(dir) = self.env.get(variables::STATE).filter(|dir| !dir.is_empty()) {
+            return Ok(self.cwd.join(dir));
+        }
+        if let Some(dir) = self.env.get("XDG_DATA_HOME").filter(|dir| !dir.is_empty()) {
+            return Ok(Path::new(dir).join("bigben/docker"));
+        }
+        let home = self.env.get("HOME").filter(|dir| !dir.is_empty());
+        let home = home.ok_or_else(|| Failure::new(format!("docker: no place for images: set {} or HOME", variables::STATE)))?;
+        Ok(Path::new(home).join(".local/share/bigben/docker"))
+    }
+
+    pub fn endpoints(&self) -> Result<EndpointMap, Failure> {
+        let text = self.env.get(variables::ENDPOINTS).map_or("", String::as_str);
+        EndpointMap::parse(text).map_err(|wrong| Failure::new(format!("docker: {}: {}", variables::ENDPOINTS, chain(&wrong))))
+    }
+
+    pub fn credentials(&self) -> Credentials {
+        let text = std::fs::read_to_string(self.config_dir.join("config.json")).unwrap_or_default();
+        Credentials::from_docker_config(&text).unwrap_or_default()
+    }
+
+    pub fn builder(&self) -> Result<Builder, Failure> {
+        let state = self.state()?;
+        let config = Config { cache: state.join("cache"), store: state, endpoints: self.endpoints()?, credentials: self.credentials() };
+        Builder::new(config).map_err(|wrong| Failure::new(format!("docker: {}", chain(&wrong))))
+    }
+
+    pub fn say(&mut self, line: impl AsRef<str>) -> Result<(), Failure> {
+        writeln!(self.stdio.out, "{}", line.as_ref())?;
+        Ok(())
+    }
+
+    pub fn talk(&mut self, line: impl AsRef<str>) {
+        // Talk to a closed terminal is lost, the work goes on.
+        let _ = writeln!(self.stdio.err, "{}", line.as_ref());
+    }
+}
+
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|wrong| Failure::new(format!("docker: cannot start: {wrong}")))
+}
+
+const COMMANDS: &[&str] = &[
+    "build", "builder", "buildx", "history", "image", "images", "info", "inspect", "load", "login", "logout", "pull", "push", "rmi", "save",
+    "system", "tag", "version",
+];
+
+/// Runs `docker ARGS` and gives the exit code for the process. `argv[0]` is the program's name.
+pub fn main(argv: Vec<String>, env: BTreeMap<String, String>, stdio: Stdio) -> ExitCode {
+    let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    ExitCode::from(run(argv, env, cwd, stdio))
+}
+
+/// Runs `docker ARGS` in a directory and gives the exit code.
+pub fn run(argv: Vec<String>, env: BTreeMap<String, String>, cwd: PathBuf, stdio: Stdio) -> u8 {
+    let config_dir = match (env.get("DOCKER_CONFIG"), env.get("HOME")) {
+        (Some(dir), _) if !dir.is_empty() => cwd.join(dir),
+        (_, Some(home)) => Path::new(home).join(".docker"),
+        _ => cwd.join(".docker"),
+    };
+    let mut docker = Docker { env, cwd, stdio, config_dir };
+    let result = dispatch(&mut docker, argv.get(1..).unwrap_or_default());
+    let _ = docker.stdio.out.flush();
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            if failure.to_stdout {
+                let _ = writeln!(docker.stdio.out, "{}", failure.message);
+                let _ = docker.stdio.out.flush();
+            } else if !failure.message.is_empty() {
+                docker.talk(&failure.message);
+            }
+            failure.code
+        }
+    }
+}
+
+fn dispatch(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
+    let mut rest = args;
+    while let Some(flag) = rest.first().filter(|arg| arg.starts_with('-')) {
+        let (name, inline) = match flag.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (flag.as_str(), None),
+        };
+        rest = &rest[1..];
+        let mut value = || match inline.clone() {
+            Some(value) => Ok::<String, Failure>(value),
+            None => {
+                let (first, tail) = rest.split_first().ok_or_else(|| Failure::new(format!("flag needs an argument: {name}")))?;
+                rest = tail;
+                Ok(first.clone())
+            }
+        };
+        match name {
+            "--config" => {
+                let dir = value()?;
+                docker.config_dir = docker.cwd.join(dir);
+            }
+            // There is no daemon to choose: accepted, without effect.
+            "-H" | "--host" | "-c" | "--context" | "-l" | "--log-level" => drop(value()?),
+            "-D" | "--debug" => {}
+            "-v" | "--version" => return info::short_version(docker),
+            "-h" | "--help" => return Err(overview(0)),
+            _ => return Err(Failure { message: format!("unknown flag: {name}\nSee 'docker --help'."), code: 125, to_stdout: false }),
+        }
+    }
+    let Some((command, rest)) = rest.split_first() else { return Err(overview(0)) };
+    match command.as_str() {
+        "build" => build::build(docker, "build", rest),
+        "builder" => builder_command(docker, rest),
+        "buildx" => buildx::buildx(docker, rest),
+        "history" => images::history(docker, rest),
+        "image" => image_command(docker, rest),
+        "images" => images::images(docker, rest),
+        "info" => info::info(docker, rest),
+        "inspect" => images::inspect(docker, "inspect", rest),
+        "load" => archive::load(docker, rest),
+        "login" => login::login(docker, rest),
+        "logout" => login::logout(docker, rest),
+        "pull" => transfer::pull(docker, rest),
+        "push" => transfer::push(docker, rest),
+        "rmi" => images::remove(docker, rest),
+        "save" => archive::save(docker, rest),
+        "system" => info::system(docker, rest),
+        "tag" => images::tag(docker, rest),
+        "version" => info::version(docker, rest),
+        "help" => Err(overview(0)),
+        other => Err(unknown("", other, COMMANDS)),
+    }
+}
+
+fn image_command(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
+    const KNOWN: &[&str] = &["build", "history", "inspect", "load", "ls", "list", "prune", "pull", "push", "rm", "remove", "save", "tag"];
+    let Some((command, rest)) = args.split_first() else { return Err(Failure::new("Usage:  docker image COMMAND")) };
+    match command.as_str() {
+        "build" => build::build(docker, "image build", rest),
+        "history" => images::history(docker, rest),
+        "inspect" => images::inspect(docker, "image inspect", rest),
+        "load" => archive::load(docker, rest),
+        "ls" | "list" => images::images(docker, rest),
+        "prune" => images::prune(docker, rest),
+        "pull" => transfer::pull(docker, rest),
+        "push" => transfer::push(docker, rest),
+        "rm" | "remove" => images::remove(docker, rest),
+        "save" => archive::save(docker, rest),
+        "tag" => images::tag(docker, rest),
+        other => Err(unknown("image ", other, KNOWN)),
+    }
+}
+
+fn builder_command(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
+    let Some((command, rest)) = args.split_first() else { return Err(Failure::new("Usage:  docker builder COMMAND")) };
+    match command.as_str() {
+        "build" => build::build(docker, "builder build", rest),
+        "prune" => buildx::prune(docker, rest),
+        other => Err(unknown("builder ", other, &["build", "prune"])),
+    }
+}
+
+/// A command that is not known: by name, with the nearest known one.
+pub(crate) fn unknown(group: &str, name: &str, known: &[&str]) -> Failure {
+    const CONTAINERS: &[&str] = &["run", "exec", "ps", "compose", "container", "start", "stop", "rm", "logs", "create", "kill", "cp", "commit", "network", "volume"];
+    let mut message = format!("docker: '{group}{name}' is not a docker command that this builder has.\n");
+    let near = known.iter().filter(|one| edit_distance(one, name) <= 2).min_by_key(|one| edit_distance(one, name));
+    if let Some(near) = near {
+        message.push_str(&format!("Did you mean 'docker {group}{near}'?\n"));
+    } else if group.is_empty() && CONTAINERS.contains(&name) {
+        message.push_str("It builds and moves images and runs no containers; for containers put a real docker first on the PATH.\n");
+    }
+    message.push_str(&format!("It has: {}", known.join(", ")));
+    Failure::new(message)
+}
+
+fn overview(code: u8) -> Failure {
+    let message = format!(
+        "Usage:  docker [OPTIONS] COMMAND\n\nBuilds and moves images without a daemon.\n\nCommands:\n  {}\n\nRun 'docker COMMAND --help' for more information on a command.",
+        COMMANDS.join("\n  ")
+    );
+    Failure { message, code, to_stdout: true }
+}

@@ -1,0 +1,133 @@
+//! `docker push` and `docker pull`.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use oci::client::Progress;
+use oci::{Digest, Platform, Reference};
+
+use super::flags::{Flag, parse, switch, value};
+use super::{Docker, Failure, runtime};
+use crate::build::chain;
+
+/// Notes which blobs moved and which were there.
+#[derive(Default)]
+struct Moved(Mutex<HashMap<Digest, bool>>);
+
+impl Progress for Moved {
+    fn blob(&self, digest: &Digest, done: u64, total: u64) {
+        let mut seen = self.0.lock().expect("progress lock is never poisoned");
+        let moved = seen.entry(digest.clone()).or_insert(false);
+        *moved |= done < total;
+    }
+}
+
+pub(super) fn push(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
+    const FLAGS: &[Flag] = &[switch("all-tags", Some('a')), switch("disable-content-trust", None), switch("quiet", Some('q')), value("platform", None)];
+    let parsed = parse("push", FLAGS, args)?;
+    let [text] = parsed.args.as_slice() else { return Err(Failure::arguments("push", "1 argument")) };
+    let builder = docker.builder()?;
+    let name = Reference::parse(text).map_err(|_| Failure::new("invalid reference format"))?;
+    let quiet = parsed.on("quiet");
+    let mut wanted: Vec<Reference> = Vec::new();
+    if parsed.on("all-tags") {
+        if name.tag().is_some() || name.digest().is_some() {
+            return Err(Failure::new("tag can't be used with --all-tags/-a"));
+        }
+        for local in builder.images().list()? {
+            wanted.extend(local.names.into_iter().filter(|one| one.name() == name.name()));
+        }
+        if wanted.is_empty() {
+            return Err(Failure::new(format!("An image does not exist locally with the tag: {}", name.name())));
+        }
+    } else {
+        if !quiet && name.tag().is_none() && name.digest().is_none() {
+            docker.say("Using default tag: latest")?;
+        }
+        wanted.push(name.clone().or_latest());
+    }
+    if !quiet {
+        docker.say(format!("The push refers to repository [{}]", name.name()))?;
+    }
+    let runtime = runtime()?;
+    for one in wanted {
+        let missing = || Failure::new(format!("An image does not exist locally with the tag: {}", one.name()));
+        let descriptor = builder.images().named(&one)?.ok_or_else(missing)?;
+        let moved = Moved::default();
+        let pushed = runtime.block_on(builder.client().push(builder.images().layout(), &descriptor, &one, &moved));
+        let digest = pushed.map_err(|wrong| failed(&one, &wrong))?;
+        if quiet {
+            docker.say(one.to_string())?;
+            continue;
+        }
+        let local = builder.images().find(&one.to_string())?;
+        let seen = moved.0.into_inner().expect("progress lock is never poisoned");
+        for (layer, diff_id) in local.image.manifest.layers.iter().zip(&local.image.config.rootfs.diff_ids).rev() {
+            let state = if seen.get(&layer.digest).copied().unwrap_or(false) { "Pushed" } else { "Layer already exists" };
+            docker.say(format!("{}: {state}", diff_id.short()))?;
+        }
+        docker.say(format!("{}: digest: {digest} size: {}", one.tag().unwrap_or_default(), descriptor.size))?;
+    }
+    Ok(())
+}
+
+/// A registry's refusal in docker's words, with what to do.
+pub(super) fn failed(reference: &Reference, wrong: &oci::client::Error) -> Failure {
+    let hint = wrong.hint().map(|hint| format!("\n{hint}")).unwrap_or_default();
+    Failure::new(format!("{}: {}{hint}", reference.familiar(), chain(wrong)))
+}
+
+pub(super) fn pull(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
+    const FLAGS: &[Flag] = &[switch("all-tags", Some('a')), switch("disable-content-trust", None), switch("quiet", Some('q')), value("platform", None)];
+    let parsed = parse("pull", FLAGS, args)?;
+    let [text] = parsed.args.as_slice() else { return Err(Failure::arguments("pull", "1 argument")) };
+    let builder = docker.builder()?;
+    let name = Reference::parse(text).map_err(|_| Failure::new("invalid reference format"))?;
+    let quiet = parsed.on("quiet");
+    let platform = match parsed.last("platform") {
+        Some(text) => Platform::parse(text).ok_or_else(|| Failure::new(format!("failed to parse platform: {text:?}")))?,
+        None => Platform::host(),
+    };
+    let runtime = runtime()?;
+    let wanted: Vec<Reference> = if parsed.on("all-tags") {
+        let tags = runtime.block_on(builder.client().tags(&name)).map_err(|wrong| failed(&name, &wrong))?;
+        tags.iter().filter_map(|tag| name.with_tag(tag).ok()).collect()
+    } else {
+        if !quiet && name.tag().is_none() && name.digest().is_none() {
+            docker.say("Using default tag: latest")?;
+        }
+        vec![name.clone().or_latest()]
+    };
+    for one in wanted {
+        let _hold = builder.images().hold()?;
+        if !quiet {
+            docker.say(format!("{}: Pulling from {}", one.reference(), one.repository()))?;
+        }
+        let before = builder.images().named(&one)?;
+        let moved = Moved::default();
+        let pulled = runtime.block_on(builder.client().pull(&one, &platform, builder.images().layout(), &moved));
+        let image = pulled.map_err(|wrong| {
+            let mut failure = failed(&one, &wrong);
+            failure.message = format!("Error response from daemon: {}", failure.message);
+            failure
+        })?;
+        builder.images().tag(&one, &image.descriptor)?;
+        if quiet {
+            docker.say(one.to_string())?;
+            continue;
+        }
+        let seen = moved.0.into_inner().expect("progress lock is never poisoned");
+        for layer in &image.manifest.layers {
+            let state = if seen.get(&layer.digest).copied().unwrap_or(false) { "Pull complete" } else { "Already exists" };
+            docker.say(format!("{}: {state}", layer.digest.short()))?;
+        }
+        docker.say(format!("Digest: {}", image.descriptor.digest))?;
+        let status = match before {
+            Some(old) if old.digest == image.descriptor.digest => "Image is up to date for",
+            _ => "Downloaded newer image for",
+        };
+        docker.say(format!("Status: {status} {}", one.familiar()))?;
+        docker.say(one.to_string())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! `COPY` and `ADD` on layers.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use super::Solve;
+use super::stage::{Performed, chain_id};
+use crate::build::Cause;
+use crate::cache::{Key, Known};
+use crate::dockerfile::AddCopy;
+use crate::fs::copy::{Changes, Chmod, Placing, Selected, fingerprint, select};
+use crate::fs::{Content, Empty, Error, FileTree, Node};
+use crate::ignore::Matcher;
+use crate::progress::Step;
+use crate::state::State;
+
+/// Something to place.
+pub(super) enum Item {
+    /// Chosen in a tree.
+    From(Arc<dyn FileTree>, Selected),
+    /// A file of its own.
+    File(String, Node),
+    /// The contents of an unpacked archive.
+    Archive(Arc<dyn FileTree>),
+}
+
+impl Solve<'_> {
+    /// Opens a file wherever it is.
+    pub fn open(&self, content: &Content) -> Result<Box<dyn Read>, Error> {
+        match content {
+            Content::Layer { layer, offset, size, .. } => Ok(Box::new(self.builder.layers.open_at(layer, *offset, *size)?)),
+            Content::Disk(path) => Ok(Box::new(std::fs::File::open(path).map_err(Error::io("open", path))?)),
+            Content::Bytes(_) => Empty.open(content),
+        }
+    }
+
+    pub(super) fn copy(&self, at: usize, state: &State, copy: &AddCopy, add: bool, shown: &str, step: &Step<'_>) -> Result<Performed, Cause> {
+        let exclude = Matcher::new(&copy.exclude).map_err(|wrong| Cause::Message(wrong.to_string()))?;
+        let chmod = match &copy.chmod {
+            None => None,
+            Some(text) => Some(Chmod::parse(text).ok_or_else(|| Cause::Message(format!("invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777, or a symbolic mode")))?),
+        };
+        let parent = if copy.link { "link".to_owned() } else { chain_id(&state.layers) };
+        let base = |kind: &str| {
+            Key::new(kind)
+                .with(&parent)
+                .with(&copy.dest)
+                .with(copy.chown.as_deref().unwrap_or("-"))
+                .with(copy.chmod.as_deref().unwrap_or("-"))
+                .with_all(&copy.exclude)
+                .with([u8::from(copy.parents), u8::from(add), copy.unpack.map_or(2, u8::from), u8::from(copy.keep_git_dir)])
+                .with(self.request.epoch.to_le_bytes())
+                .with_all(copy.heredocs.iter().flat_map(|doc| [&doc.name, &doc.content]))
+        };
+        let history = shown.to_owned();
+        let remote = add && copy.sources.iter().any(|source| super::add::is_remote(source));
+        let from = self.tree(at, copy.from.as_deref(), step)?;
+        // A whole tree that is known by its identity needs no look inside.
+        let quick = from.identity.as_ref().filter(|_| !remote).map(|identity| base("copy").with(identity).with_all(&copy.sources).finish());
+        if let Some(known) = quick.as_deref().and_then(|key| self.known(key)) {
+            return Ok(Performed { known, cached: true, history });
+        }
+        let mut items = Vec::new();
+        let mut key = base("copy-content");
+        for source in &copy.sources {
+            if add && super::add::is_remote(source) {
+                let (item, print) = self.fetch(source, copy, step)?;
+                key = key.with("remote").with(print);
+                items.push(item);
+                continue;
+            }
+            let chosen = select(&*from.tree, source, copy.parents).map_err(Cause::Files)?;
+            key = key.with(fingerprint(&*from.tree, &chosen, &exclude).map_err(Cause::Files)?);
+            items.extend(chosen.into_iter().map(|one| Item::From(from.tree.clone(), one)));
+        }
+        let key = key.finish();
+        let found = self.known(&key);
+        let cached = found.is_some();
+        let known = match found {
+            Some(known) => known,
+            None => self.place(state, copy, add, exclude, chmod, items)?,
+        };
+        self.cache.put(&key, &known);
+        if let Some(quick) = quick {
+            self.cache.put(&quick, &known);
+        }
+        Ok(Performed { known, cached, history })
+    }
+
+    fn place(&self, state: &State, copy: &AddCopy, add: bool, exclude: Matcher, chmod: Option<Chmod>, items: Vec<Item>) -> Result<Known, Cause> {
+        let view = self.view(state).map_err(Cause::Files);
+        let view = if copy.link { None } else { Some(view?) };
+        let onto: &dyn FileTree = match &view {
+            Some(view) => &**view,
+            None => &Empty,
+        };
+        let chown = match &copy.chown {
+            None => None,
+            Some(text) => Some(super::users::resolve(text, &|| self.view(state))?),
+        };
+        let how = Placing { dest: copy.dest.clone(), chown, chmod, exclude };
+        let mut changes = Changes::new(onto);
+        for item in items {
+            match item {
+                Item::From(tree, chosen) => {
+                    let archive = match (add, copy.unpack) {
+                        (true, None | Some(true)) => self.unpack(&*tree, &chosen)?,
+                        _ => None,
+                    };
+                    match archive {
+                        Some(archive) => place_archive(&mut changes, &archive, &how),
+                        None => changes.place(&*tree, &chosen, &how),
+                    }
+                }
+                Item::File(name, node) => changes.place_node(&name, &node, &how),
+                Item::Archive(tree) => place_archive(&mut changes, &tree, &how),
+            }
+            .map_err(Cause::Files)?;
+        }
+        for doc in &copy.heredocs {
+            let node = Node::file(doc.content.clone().into_bytes(), 0o644);
+            changes.place_node(&doc.name, &node, &how).map_err(Cause::Files)?;
+        }
+        if changes.is_empty() {
+            return Ok(Known::Nothing);
+        }
+        changes.write(&self.builder.layers, &|content| self.open(content), self.request.epoch).map(Known::Layer).map_err(Cause::Files)
+    }
+}
+
+fn place_archive(changes: &mut Changes<'_>, archive: &Arc<dyn FileTree>, how: &Placing) -> Result<(), Error> {
+    let chosen = Selected { path: String::new(), named: String::new(), kept: None };
+    changes.place(&**archive, &chosen, how)
+}

@@ -1,0 +1,110 @@
+//! A finished state to an image in the local store.
+
+use std::io::{Read, Write};
+
+use oci::{Descriptor, Digest, History, Manifest, RootFs, media};
+
+use super::Solve;
+use crate::build::{BuildResult, Compression, Error};
+use crate::progress::Outcome;
+use crate::state::State;
+
+impl Solve<'_> {
+    pub(super) fn export(&self, state: &State) -> Result<BuildResult, Error> {
+        let step = self.report.begin("exporting to image");
+        step.note("exporting layers");
+        let layers = std::thread::scope(|scope| {
+            let work: Vec<_> = state.layers.iter().map(|layer| scope.spawn(move || self.publish(layer, state))).collect();
+            work.into_iter()
+                .map(|one| one.join().unwrap_or_else(|_| Err(Error::Request("internal error: compressing a layer panicked".to_owned()))))
+                .collect::<Result<Vec<Descriptor>, Error>>()
+        })?;
+        let mut image = state.image.clone();
+        image.created = Some(self.inputs.created.clone());
+        image.rootfs = RootFs { diff_ids: state.layers.clone(), ..RootFs::default() };
+        fit_history(&mut image.history, state.layers.len());
+        let layout = self.builder.images.layout();
+        let store = |wrong| Error::Images(crate::images::Error::Layout(wrong));
+        let config = layout.put_json(media::OCI_CONFIG, &image).map_err(store)?;
+        let mut manifest = Manifest::new(config.clone(), layers);
+        manifest.annotations = self.request.annotations.clone();
+        let descriptor = layout.put_json(media::OCI_MANIFEST, &manifest).map_err(store)?;
+        step.note(format!("writing image {} done", config.digest));
+        if self.request.tags.is_empty() {
+            self.builder.images.keep(&descriptor)?;
+        }
+        for tag in &self.request.tags {
+            self.builder.images.tag(tag, &descriptor)?;
+            step.note(format!("naming to {tag} done"));
+        }
+        step.end(Outcome::Done);
+        let materials = self.materials.lock().expect("no thread is left").clone().into_iter().collect();
+        Ok(BuildResult { descriptor, id: config.digest, image, materials, warnings: self.file.warnings.clone() })
+    }
+
+    /// The blob for a layer: as it came, or compressed once and remembered.
+    fn publish(&self, layer: &Digest, state: &State) -> Result<Descriptor, Error> {
+        if let Some(blob) = state.blobs.get(layer) {
+            return Ok(blob.clone());
+        }
+        let blobs = self.builder.images.layout().blobs();
+        let (tag, media_type) = match self.request.compression {
+            Compression::None => ("none".to_owned(), media::OCI_LAYER),
+            Compression::Gzip(level) => (format!("gzip{level}"), media::OCI_LAYER_GZIP),
+            Compression::Zstd(level) => (format!("zstd{level}"), media::OCI_LAYER_ZSTD),
+        };
+        let record = self.builder.config.cache.join("compressed").join(format!("{}.{tag}", layer.hex()));
+        let known: Option<Descriptor> = std::fs::read(&record).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(known) = known {
+            if blobs.size(&known.digest).map_err(crate::fs::Error::from)? == Some(known.size) {
+                blobs.touch(&known.digest);
+                return Ok(known);
+            }
+        }
+        let path = self.builder.layers.tar_path(layer);
+        let mut tar = std::fs::File::open(&path).map_err(crate::fs::Error::io("open", &path))?;
+        let out = blobs.writer().map_err(crate::fs::Error::from)?;
+        let failed = |wrong| Error::Files(crate::fs::Error::io("compress", &path)(wrong));
+        let out = match self.request.compression {
+            Compression::None => pump(&mut tar, out).map_err(failed)?,
+            Compression::Gzip(level) => {
+                let encoder = flate2::write::GzEncoder::new(out, flate2::Compression::new(level));
+                pump(&mut tar, encoder).and_then(flate2::write::GzEncoder::finish).map_err(failed)?
+            }
+            Compression::Zstd(level) => {
+                let encoder = zstd::stream::write::Encoder::new(out, level).map_err(failed)?;
+                pump(&mut tar, encoder).and_then(zstd::stream::write::Encoder::finish).map_err(failed)?
+            }
+        };
+        let (digest, size) = out.finish(None).map_err(crate::fs::Error::from)?;
+        let descriptor = Descriptor::new(media_type, digest, size);
+        if let Ok(bytes) = serde_json::to_vec(&descriptor) {
+            let dir = record.parent().map(std::fs::create_dir_all);
+            let kept = dir.transpose().map_err(|e| e.to_string()).and_then(|_| oci::blob::write_atomically(&record, &bytes).map_err(|e| e.to_string()));
+            if let Err(wrong) = kept {
+                tracing::debug!(record = %record.display(), error = wrong, "compressed layer was not remembered");
+            }
+        }
+        Ok(descriptor)
+    }
+}
+
+fn pump<W: Write>(from: &mut impl Read, mut to: W) -> std::io::Result<W> {
+    let mut buffer = vec![0u8; 256 * 1024];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(to),
+            n => to.write_all(&buffer[..n])?,
+        }
+    }
+}
+
+/// History must name as many layers as there are: a base image without history gets entries in front.
+fn fit_history(history: &mut Vec<History>, layers: usize) {
+    let named = history.iter().filter(|one| one.empty_layer != Some(true)).count();
+    if let Some(missing) = layers.checked_sub(named) {
+        for _ in 0..missing {
+            history.insert(0, History { comment: Some("unknown".to_owned()), ..History::default() });
+        }
+    }
+}

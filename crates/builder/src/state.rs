@@ -1,0 +1,621 @@
+//! What a stage has become so far: its image configuration, its layers, its arguments. Pure.
+//!
+//! [`State::apply`] handles every instruction that only changes the configuration; those that touch files come back as
+//! [`Effect`] with all words expanded. History entries have the shape that BuildKit gives them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use oci::{Descriptor, Digest, Healthcheck, History, ImageConfig, Platform};
+use serde_json::json;
+
+use crate::dockerfile::ast::{Command, Health, KeyValue, Mount, Network};
+use crate::dockerfile::words::Lex;
+use crate::dockerfile::{AddCopy, Heredoc, Instruction, Kind};
+use crate::duration;
+
+/// The search path of an image that says nothing else.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Arguments that `RUN` sees without a declaration and that never reach cache keys or history.
+pub const PROXY_ARGS: [&str; 10] = [
+    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy",
+];
+
+/// A stage on its way.
+#[derive(Debug, Clone, Default)]
+pub struct State {
+    /// Layers by diff id, base first.
+    pub layers: Vec<Digest>,
+    /// Blobs of the base image's layers, so that they are published as they came.
+    pub blobs: HashMap<Digest, Descriptor>,
+    /// Configuration and history.
+    pub image: ImageConfig,
+    /// Declared arguments, in order.
+    pub args: Vec<(String, Option<String>)>,
+    /// Whether this stage has had its own `CMD`.
+    cmd_set: bool,
+}
+
+/// Values that come from outside the Dockerfile.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs {
+    /// `--build-arg`; no value means take none.
+    pub build_args: BTreeMap<String, Option<String>>,
+    /// Values of `ARG`s before the first `FROM` and of the predefined platform arguments.
+    pub global: BTreeMap<String, String>,
+    /// Time of everything that is made, RFC 3339.
+    pub created: String,
+    /// The Dockerfile's escape character.
+    pub escape: char,
+}
+
+/// Work on files that an instruction asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// `COPY` or `ADD`, expanded.
+    Copy {
+        /// Flags and words, expanded; the destination is absolute and keeps its trailing slash.
+        copy: AddCopy,
+        /// Whether it is `ADD`.
+        add: bool,
+        /// History text.
+        shown: String,
+    },
+    /// `RUN`.
+    Run {
+        /// Program and arguments.
+        args: Vec<String>,
+        /// What a person wrote.
+        display: String,
+        /// Bodies of the heredocs, expanded where they ask for it, by file descriptor and name.
+        heredocs: Vec<Heredoc>,
+        /// Mounts, expanded.
+        mounts: Vec<Mount>,
+        /// Network.
+        network: Network,
+        /// Without confinement.
+        insecure: bool,
+    },
+    /// `WORKDIR`: the directory to be there.
+    Workdir(String),
+}
+
+/// Go's `%q` of a string.
+fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\u{b}' => out.push_str("\\v"),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn quote_list(words: &[String]) -> String {
+    format!("[{}]", words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "))
+}
+
+impl State {
+    /// `FROM scratch`.
+    pub fn scratch(platform: &Platform) -> State {
+        let mut image = ImageConfig {
+            architecture: platform.architecture.clone(),
+            os: platform.os.clone(),
+            variant: platform.variant.clone(),
+            ..ImageConfig::default()
+        };
+        image.config.env = vec![format!("PATH={DEFAULT_PATH}")];
+        image.config.working_dir = "/".to_owned();
+        State { image, ..State::default() }
+    }
+
+    /// `FROM` an image: its configuration is inherited, its triggers are taken off and given back.
+    pub fn from_image(mut image: ImageConfig, layers: Vec<(Digest, Descriptor)>) -> (State, Vec<String>) {
+        let triggers = std::mem::take(&mut image.config.on_build);
+        for stale in ["container", "container_config", "docker_version", "id", "parent", "throwaway"] {
+            image.extra.remove(stale);
+        }
+        for stale in ["Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce", "Image"] {
+            image.config.extra.remove(stale);
+        }
+        if image.config.working_dir.is_empty() {
+            image.config.working_dir = "/".to_owned();
+        }
+        if !image.config.env.iter().any(|pair| pair.starts_with("PATH=")) {
+            image.config.env.insert(0, format!("PATH={DEFAULT_PATH}"));
+        }
+        let blobs = layers.iter().cloned().collect();
+        let layers = layers.into_iter().map(|(layer, _)| layer).collect();
+        (State { layers, blobs, image, ..State::default() }, triggers)
+    }
+
+    /// `FROM` an earlier stage. Arguments do not cross.
+    pub fn from_stage(&self) -> (State, Vec<String>) {
+        let mut state = State { args: Vec::new(), cmd_set: false, ..self.clone() };
+        let triggers = std::mem::take(&mut state.image.config.on_build);
+        (state, triggers)
+    }
+
+    /// A variable as instructions see it: `ENV` first, then the last `ARG`.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let env = self.image.config.env.iter().find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
+        if let Some((_, value)) = env {
+            return Some(value.to_owned());
+        }
+        self.args.iter().rev().find(|(key, _)| key == name).and_then(|(_, value)| value.clone())
+    }
+
+    fn set_env(&mut self, key: &str, value: &str) {
+        let pair = format!("{key}={value}");
+        let prefix = format!("{key}=");
+        match self.image.config.env.iter_mut().find(|pair| pair.starts_with(&prefix)) {
+            Some(old) => *old = pair,
+            None => self.image.config.env.push(pair),
+        }
+    }
+
+    /// Adds a history entry.
+    pub fn history(&mut self, created_by: String, empty: bool, inputs: &Inputs) {
+        self.image.history.push(History {
+            created: Some(inputs.created.clone()),
+            created_by: Some(created_by),
+            author: self.image.author.clone(),
+            comment: Some("buildkit.dockerfile.v0".to_owned()),
+            empty_layer: empty.then_some(true),
+            extra: serde_json::Map::new(),
+        });
+    }
+
+    /// The shell of the shell form.
+    pub fn shell(&self) -> Vec<String> {
+        self.image.config.shell.clone().unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()])
+    }
+
+    fn with_shell(&self, command: &Command) -> Vec<String> {
+        match command {
+            Command::Exec(words) => words.clone(),
+            Command::Shell(text) => {
+                let mut words = self.shell();
+                words.push(text.clone());
+                words
+            }
+        }
+    }
+
+    /// Environment of a `RUN`: configuration, then arguments that it does not set.
+    pub fn run_env(&self, inputs: &Inputs) -> Vec<(String, String)> {
+        let mut env: Vec<(String, String)> = Vec::new();
+        for pair in &self.image.config.env {
+            if let Some((key, value)) = pair.split_once('=') {
+                env.push((key.to_owned(), value.to_owned()));
+            }
+        }
+        for (key, value) in &self.args {
+            let from_config = self.image.config.env.iter().any(|pair| pair.split_once('=').is_some_and(|(k, _)| k == key));
+            if let (Some(value), false) = (value, from_config) {
+                match env.iter_mut().find(|(k, _)| k == key) {
+                    Some(old) => old.1.clone_from(value),
+                    None => env.push((key.clone(), value.clone())),
+                }
+            }
+        }
+        for name in PROXY_ARGS {
+            if let Some(Some(value)) = inputs.build_args.get(name) {
+                if !env.iter().any(|(key, _)| key == name) {
+                    env.push((name.to_owned(), value.clone()));
+                }
+            }
+        }
+        env
+    }
+
+    /// An absolute path for a word, against the working directory; a trailing slash is kept.
+    pub fn absolute(&self, path: &str) -> String {
+        let joined = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.image.config.working_dir) };
+        let cleaned = crate::ignore::clean(&format!("/{joined}"));
+        let directory = path.ends_with('/') || path.ends_with("/.") || path == "." || path.is_empty();
+        if directory && cleaned != "/" { format!("{cleaned}/") } else { cleaned }
+    }
+
+    /// Applies one instruction. History of file effects is added by whoever performs them.
+    ///
+    /// # Errors
+    /// What is wrong with it, as docker says it.
+    pub fn apply(&mut self, instruction: &Instruction, inputs: &Inputs) -> Result<Option<Effect>, String> {
+        let lex = Lex::new(inputs.escape);
+        let before = self.clone();
+        let word = |text: &str| lex.word(text, &|name| before.variable(name));
+        match &instruction.kind {
+            Kind::Arg(list) => self.declare(list, inputs, &word)?,
+            Kind::Env(list) => {
+                let mut text = "ENV".to_owned();
+                for pair in list {
+                    let (key, value) = expand_pair(pair, &word)?;
+                    self.set_env(&key, &value);
+                    text.push_str(&format!(" {key}={value}"));
+                }
+                self.history(text, true, inputs);
+            }
+            Kind::Label(list) => {
+                let mut text = "LABEL".to_owned();
+                for pair in list {
+                    let (key, value) = expand_pair(pair, &word)?;
+                    text.push_str(&format!(" {key}={value}"));
+                    self.image.config.labels.insert(key, value);
+                }
+                self.history(text, true, inputs);
+            }
+            Kind::Maintainer(name) => {
+                let name = word(name)?;
+                self.image.author = Some(name.clone());
+                self.history(format!("MAINTAINER {name}"), true, inputs);
+            }
+            Kind::Cmd(command) => {
+                let args = self.with_shell(command);
+                self.history(format!("CMD {}", quote_list(&args)), true, inputs);
+                self.image.config.cmd = Some(args);
+                self.cmd_set = true;
+            }
+            Kind::Entrypoint(command) => {
+                let args = self.with_shell(command);
+                self.history(format!("ENTRYPOINT {}", quote_list(&args)), true, inputs);
+                self.image.config.entrypoint = Some(args);
+                if !self.cmd_set {
+                    self.image.config.cmd = None;
+                }
+            }
+            Kind::Expose(list) => self.expose(list, inputs, &lex)?,
+            Kind::Healthcheck(health) => self.healthcheck(health, inputs),
+            Kind::Onbuild(text) => {
+                self.image.config.on_build.push(text.clone());
+                self.history(format!("ONBUILD {text}"), true, inputs);
+            }
+            Kind::Shell(words) => {
+                self.image.config.shell = Some(words.clone());
+                self.history(format!("SHELL [{}]", words.join(" ")), true, inputs);
+            }
+            Kind::Stopsignal(signal) => {
+                let signal = word(signal)?;
+                check_signal(&signal)?;
+                self.history(format!("STOPSIGNAL {signal}"), true, inputs);
+                self.image.config.stop_signal = Some(signal);
+            }
+            Kind::User(user) => {
+                let user = word(user)?;
+                self.history(format!("USER {user}"), true, inputs);
+                self.image.config.user = user;
+            }
+            Kind::Volume(list) => {
+                let mut paths = Vec::new();
+                for path in list {
+                    let path = word(path)?;
+                    if path.is_empty() {
+                        return Err("VOLUME specified can not be an empty string".to_owned());
+                    }
+                    self.image.config.volumes.insert(path.clone(), json!({}));
+                    paths.push(path);
+                }
+                self.history(format!("VOLUME [{}]", paths.join(" ")), true, inputs);
+            }
+            Kind::Workdir(path) => {
+                let path = word(path)?;
+                let absolute = self.absolute(&path);
+                let absolute = if absolute.len() > 1 { absolute.trim_end_matches('/') } else { &absolute };
+                self.image.config.working_dir = absolute.to_owned();
+                return Ok(Some(Effect::Workdir(absolute.to_owned())));
+            }
+            Kind::Add(copy) => return self.expand_copy(copy, true, inputs, &word).map(Some),
+            Kind::Copy(copy) => return self.expand_copy(copy, false, inputs, &word).map(Some),
+            Kind::Run { command, heredocs, mounts, network, insecure } => {
+                return Ok(Some(self.expand_run(command, heredocs, mounts, *network, *insecure, &word)?));
+            }
+        }
+        Ok(None)
+    }
+
+    fn declare(&mut self, list: &[KeyValue], inputs: &Inputs, word: &dyn Fn(&str) -> Result<String, String>) -> Result<(), String> {
+        let mut text = "ARG".to_owned();
+        for pair in list {
+            let key = word(&pair.key)?;
+            let default = pair.value.as_deref().map(word).transpose()?;
+            let value = match inputs.build_args.get(&key) {
+                Some(given) => given.clone(),
+                None => default.or_else(|| inputs.global.get(&key).cloned()),
+            };
+            match &value {
+                Some(value) => text.push_str(&format!(" {key}={value}")),
+                None => text.push_str(&format!(" {key}")),
+            }
+            self.args.retain(|(old, _)| *old != key);
+            self.args.push((key, value));
+        }
+        self.history(text, true, inputs);
+        Ok(())
+    }
+
+    fn expose(&mut self, list: &[String], inputs: &Inputs, lex: &Lex) -> Result<(), String> {
+        let mut ports = Vec::new();
+        for text in list {
+            for spec in lex.words(text, &|name| self.variable(name))? {
+                ports.extend(expand_ports(&spec)?);
+            }
+        }
+        ports.sort();
+        ports.dedup();
+        for port in &ports {
+            self.image.config.exposed_ports.insert(port.clone(), json!({}));
+        }
+        let shown: Vec<String> = ports.iter().map(|port| format!("{port}:{{}}")).collect();
+        self.history(format!("EXPOSE map[{}]", shown.join(" ")), true, inputs);
+        Ok(())
+    }
+
+    fn healthcheck(&mut self, health: &Health, inputs: &Inputs) {
+        let check = match health {
+            Health::None => Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() },
+            Health::Check { command, interval, timeout, start_period, start_interval, retries } => {
+                let nanos = |value: &Option<std::time::Duration>| value.map(|value| value.as_nanos() as i64);
+                let test = match command {
+                    Command::Exec(words) => [vec!["CMD".to_owned()], words.clone()].concat(),
+                    Command::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+                };
+                Healthcheck {
+                    test,
+                    interval: nanos(interval),
+                    timeout: nanos(timeout),
+                    start_period: nanos(start_period),
+                    start_interval: nanos(start_interval),
+                    retries: retries.map(i64::from),
+                    ..Healthcheck::default()
+                }
+            }
+        };
+        let go = |nanos: Option<i64>| quote(&duration::format(std::time::Duration::from_nanos(nanos.unwrap_or(0) as u64)));
+        let retries = match check.retries.unwrap_or(0) {
+            7 => "'\\a'".to_owned(),
+            8 => "'\\b'".to_owned(),
+            9 => "'\\t'".to_owned(),
+            10 => "'\\n'".to_owned(),
+            small @ 0..32 => format!("'\\x{small:02x}'"),
+            other => format!("{:?}", char::from_u32(other as u32).unwrap_or('\u{fffd}')),
+        };
+        let shown = format!(
+            "HEALTHCHECK &{{{} {} {} {} {retries}}}",
+            quote_list(&check.test), go(check.interval), go(check.timeout), go(check.start_period),
+        );
+        self.image.config.healthcheck = Some(check);
+        self.history(shown, true, inputs);
+    }
+
+    fn expand_copy(&self, copy: &AddCopy, add: bool, inputs: &Inputs, word: &dyn Fn(&str) -> Result<String, String>) -> Result<Effect, String> {
+        let name = if add { "ADD" } else { "COPY" };
+        let mut out = copy.clone();
+        for source in &mut out.sources {
+            *source = word(source)?;
+        }
+        out.sources.retain(|source| !source.is_empty());
+        if out.sources.is_empty() && out.heredocs.is_empty() {
+            return Err(format!("{name} requires at least one source that is not empty"));
+        }
+        let lex = Lex::heredoc(inputs.escape);
+        for doc in &mut out.heredocs {
+            doc.content = doc.text();
+            doc.chomp = false;
+            if doc.expand {
+                doc.content = lex.word(&doc.content, &|name| self.variable(name))?;
+            }
+        }
+        let dest = word(&copy.dest)?;
+        out.dest = self.absolute(&dest);
+        for text in [&mut out.chown, &mut out.chmod, &mut out.checksum].into_iter().flatten() {
+            *text = word(text)?;
+        }
+        for pattern in &mut out.exclude {
+            *pattern = word(pattern)?;
+        }
+        if out.sources.len() + out.heredocs.len() > 1 && !out.dest.ends_with('/') && out.dest != "/" {
+            return Err(format!("When using {name} with more than one source file, the destination must be a directory and end with a /"));
+        }
+        let mut shown = name.to_owned();
+        for (flag, value) in [("chown", &out.chown), ("chmod", &out.chmod)] {
+            if let Some(value) = value {
+                shown.push_str(&format!(" --{flag}={value}"));
+            }
+        }
+        for (flag, on) in [("link", out.link), ("parents", out.parents)] {
+            if on {
+                shown.push_str(&format!(" --{flag}"));
+            }
+        }
+        for source in &out.sources {
+            shown.push_str(&format!(" {source}"));
+        }
+        for doc in &out.heredocs {
+            shown.push_str(&format!(" <<{}", doc.name));
+        }
+        shown.push_str(&format!(" {dest} # buildkit"));
+        Ok(Effect::Copy { copy: out, add, shown })
+    }
+
+    fn expand_run(
+        &self,
+        command: &Command,
+        heredocs: &[Heredoc],
+        mounts: &[Mount],
+        network: Network,
+        insecure: bool,
+        word: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Effect, String> {
+        let mut mounts = mounts.to_vec();
+        for mount in &mut mounts {
+            for text in [&mut mount.source, &mut mount.target, &mut mount.id, &mut mount.from].into_iter().flatten() {
+                *text = word(text)?;
+            }
+        }
+        let (args, display) = match command {
+            Command::Exec(words) => (words.clone(), words.join(" ")),
+            Command::Shell(text) => match heredocs {
+                [] => (self.with_shell(command), text.clone()),
+                [doc] if is_only_heredoc(text) => {
+                    let body = doc.text();
+                    if body.starts_with("#!") {
+                        (vec![format!("/dev/pipes/{}", doc.name)], text.clone())
+                    } else {
+                        let mut args = self.shell();
+                        args.push(body);
+                        (args, text.clone())
+                    }
+                }
+                docs => {
+                    // The shell itself reads the heredocs: give them back to it.
+                    let mut full = text.clone();
+                    for doc in docs {
+                        full.push('\n');
+                        full.push_str(&doc.content);
+                        full.push_str(&doc.name);
+                    }
+                    full.push('\n');
+                    let mut args = self.shell();
+                    args.push(full);
+                    (args, text.clone())
+                }
+            },
+        };
+        Ok(Effect::Run { args, display, heredocs: heredocs.to_vec(), mounts, network, insecure })
+    }
+
+    /// The history text of a `RUN`: used arguments are counted in front.
+    pub fn run_text(&self, args: &[String]) -> String {
+        let mut words = Vec::new();
+        let used: Vec<String> = self
+            .args
+            .iter()
+            .filter(|(key, _)| !PROXY_ARGS.contains(&key.as_str()))
+            .map(|(key, value)| format!("{key}={}", self.variable(key).or_else(|| value.clone()).unwrap_or_default()))
+            .collect();
+        if !used.is_empty() {
+            words.push(format!("|{}", used.len()));
+            words.extend(used);
+        }
+        words.extend(args.iter().cloned());
+        format!("RUN {} # buildkit", words.join(" "))
+    }
+}
+
+fn is_only_heredoc(text: &str) -> bool {
+    crate::dockerfile::words::Lex::new('\\').words(text, &|_| None).is_ok_and(|words| words.len() == 1)
+        && text.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with("<<")
+}
+
+fn expand_pair(pair: &KeyValue, word: &dyn Fn(&str) -> Result<String, String>) -> Result<(String, String), String> {
+    let key = word(&pair.key)?;
+    if key.is_empty() {
+        return Err("names can not be blank".to_owned());
+    }
+    Ok((key, word(pair.value.as_deref().unwrap_or_default())?))
+}
+
+fn expand_ports(spec: &str) -> Result<Vec<String>, String> {
+    let wrong = || format!("invalid containerPort: {spec}");
+    let (range, protocol) = spec.split_once('/').unwrap_or((spec, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        return Err(format!("invalid proto: {protocol}"));
+    }
+    let range = range.rsplit(':').next().unwrap_or(range);
+    let (low, high) = range.split_once('-').unwrap_or((range, range));
+    let low: u16 = low.parse().map_err(|_| wrong())?;
+    let high: u16 = high.parse().map_err(|_| wrong())?;
+    if low > high {
+        return Err(format!("invalid range format for port: {spec}"));
+    }
+    Ok((low..=high).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+fn check_signal(signal: &str) -> Result<(), String> {
+    const NAMES: &str = "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ";
+    let upper = signal.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let number = signal.parse::<u8>().is_ok_and(|n| n > 0 && n <= 64);
+    if number || NAMES.split(' ').any(|known| known == name) || name.starts_with("RTMIN") || name.starts_with("RTMAX") {
+        return Ok(());
+    }
+    Err(format!("invalid signal: {signal}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dockerfile::parse;
+
+    fn run(text: &str, build_args: &[(&str, &str)]) -> (State, Vec<Effect>) {
+        let file = parse(&format!("FROM scratch\n{text}")).unwrap();
+        let mut inputs = Inputs { escape: '\\', created: "1970-01-01T00:00:00Z".to_owned(), ..Inputs::default() };
+        inputs.build_args = build_args.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect();
+        let mut state = State::scratch(&Platform::parse("linux/amd64").unwrap());
+        let effects = file.stages[0].instructions.iter().filter_map(|one| state.apply(one, &inputs).unwrap()).collect();
+        (state, effects)
+    }
+
+    fn history(state: &State) -> Vec<&str> {
+        state.image.history.iter().map(|one| one.created_by.as_deref().unwrap_or("")).collect()
+    }
+
+    #[test]
+    fn history_reads_as_buildkit_writes_it() {
+        let (state, _) = run(
+            "ARG A=1\nENV B=$A C=\"x y\"\nLABEL l=$B\nEXPOSE 90/udp 80\nVOLUME /a /b\nUSER 1000\nCMD echo hi\nENTRYPOINT [\"/x\"]\n\
+             HEALTHCHECK --interval=90s --retries=3 CMD true\nSHELL [\"/bin/bash\",\"-c\"]\nSTOPSIGNAL SIGTERM\nONBUILD RUN x\nMAINTAINER me",
+            &[],
+        );
+        insta::assert_snapshot!(history(&state).join("\n"), @r#"
+        ARG A=1
+        ENV B=1 C=x y
+        LABEL l=1
+        EXPOSE map[80/tcp:{} 90/udp:{}]
+        VOLUME [/a /b]
+        USER 1000
+        CMD ["/bin/sh" "-c" "echo hi"]
+        ENTRYPOINT ["/x"]
+        HEALTHCHECK &{["CMD-SHELL" "true"] "1m30s" "0s" "0s" '\x03'}
+        SHELL [/bin/bash -c]
+        STOPSIGNAL SIGTERM
+        ONBUILD RUN x
+        MAINTAINER me
+        "#);
+    }
+
+    #[test]
+    fn env_wins_over_arg_and_uses_old_values() {
+        let (state, _) = run("ARG A=arg\nENV A=env\nARG A=again\nENV X=1\nENV X=2 Y=$X Z=$A", &[("A", "given")]);
+        assert_eq!(state.variable("Z").as_deref(), Some("env"));
+        assert_eq!(state.variable("Y").as_deref(), Some("1"));
+    }
+
+    #[test]
+    fn paths_follow_the_working_directory() {
+        let (state, effects) = run("WORKDIR /a\nWORKDIR b\nCOPY x y/\nCOPY x .", &[]);
+        assert_eq!(state.image.config.working_dir, "/a/b");
+        let dests: Vec<&str> = effects.iter().filter_map(|e| if let Effect::Copy { copy, .. } = e { Some(copy.dest.as_str()) } else { None }).collect();
+        assert_eq!(dests, ["/a/b/y/", "/a/b/"]);
+    }
+
+    #[test]
+    fn run_text_counts_arguments() {
+        let (state, effects) = run("ARG A=1\nARG B\nRUN echo", &[("B", "2")]);
+        let Effect::Run { args, .. } = &effects[0] else { panic!() };
+        assert_eq!(state.run_text(args), "RUN |2 A=1 B=2 /bin/sh -c echo # buildkit");
+        assert_eq!(state.run_env(&Inputs::default()).iter().filter(|(k, _)| k != "PATH").count(), 2);
+    }
+}
