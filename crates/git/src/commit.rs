@@ -30,11 +30,7 @@ pub struct Identity {
 impl Identity {
     /// A person, at the time of the commit.
     pub fn new(name: impl Into<String>, email: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            email: email.into(),
-            time: None,
-        }
+        Self { name: name.into(), email: email.into(), time: None }
     }
 }
 
@@ -115,29 +111,17 @@ impl Repository {
     ) -> Result<Vec<Commit>, Error> {
         let limit = format!("--max-count={limit}");
         let skip = format!("--skip={skip}");
-        let mut call = self.git(&[
-            "log",
-            "-z",
-            "--no-show-signature",
-            "--date=raw",
-            FORMAT,
-            &limit,
-            &skip,
-            "--end-of-options",
-        ]);
+        let mut call =
+            self.git(&["log", "-z", "--no-show-signature", "--date=raw", FORMAT, &limit, &skip, "--end-of-options"]);
         for revision in revisions {
             call = call.arg(checked(revision)?);
         }
         call = call.arg("--");
-        if let Some(path) = path
-            .map(|path| path.trim_matches('/'))
-            .filter(|path| !path.is_empty())
-        {
+        if let Some(path) = path.map(|path| path.trim_matches('/')).filter(|path| !path.is_empty()) {
             call = call.arg(path);
         }
         let bytes = call.run().await?;
-        parse_log(&bytes)
-            .ok_or_else(|| Call::unexpected(self.dir(), "log", "a record that is cut short"))
+        parse_log(&bytes).ok_or_else(|| Call::unexpected(self.dir(), "log", "a record that is cut short"))
     }
 
     /// The commit that a revision names; `None` when it names none.
@@ -156,18 +140,8 @@ impl Repository {
     /// # Errors
     /// When a revision names no commit or git fails.
     pub async fn count(&self, range: &str) -> Result<u64, Error> {
-        let text = self
-            .git(&[
-                "rev-list",
-                "--count",
-                "--end-of-options",
-                checked(range)?,
-                "--",
-            ])
-            .text()
-            .await?;
-        text.parse()
-            .map_err(|_| Call::unexpected(self.dir(), "rev-list", text))
+        let text = self.git(&["rev-list", "--count", "--end-of-options", checked(range)?, "--"]).text().await?;
+        text.parse().map_err(|_| Call::unexpected(self.dir(), "rev-list", text))
     }
 
     /// The best common ancestor; `None` when the histories are unrelated.
@@ -175,14 +149,9 @@ impl Repository {
     /// # Errors
     /// When a revision names no commit or git fails.
     pub async fn merge_base(&self, a: &str, b: &str) -> Result<Option<String>, Error> {
-        let output = self
-            .git(&["merge-base", checked(a)?, checked(b)?])
-            .output()
-            .await?;
+        let output = self.git(&["merge-base", checked(a)?, checked(b)?]).output().await?;
         match output.status {
-            0 => Ok(Some(
-                String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-            )),
+            0 => Ok(Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())),
             1 => Ok(None),
             _ => Err(output.failure("merge-base", self.dir())),
         }
@@ -193,15 +162,8 @@ impl Repository {
     /// # Errors
     /// When a revision names no commit or git fails.
     pub async fn is_ancestor(&self, ancestor: &str, descendant: &str) -> Result<bool, Error> {
-        let output = self
-            .git(&[
-                "merge-base",
-                "--is-ancestor",
-                checked(ancestor)?,
-                checked(descendant)?,
-            ])
-            .output()
-            .await?;
+        let output =
+            self.git(&["merge-base", "--is-ancestor", checked(ancestor)?, checked(descendant)?]).output().await?;
         match output.status {
             0 => Ok(true),
             1 => Ok(false),
@@ -229,15 +191,10 @@ impl Repository {
         if !(0..=1).contains(&output.status) {
             return Err(output.failure("merge-tree", self.dir()));
         }
-        let mut words = output
-            .stdout
-            .split(|b| *b == 0)
-            .map(|word| String::from_utf8_lossy(word).trim().to_owned());
+        let mut words = output.stdout.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).trim().to_owned());
         let tree = words.next().unwrap_or_default();
         if output.status == 1 {
-            return Ok(MergeOutcome::Conflict {
-                paths: words.filter(|word| !word.is_empty()).collect(),
-            });
+            return Ok(MergeOutcome::Conflict { paths: words.filter(|word| !word.is_empty()).collect() });
         }
         if !crate::is_oid(&tree) {
             return Err(Call::unexpected(self.dir(), "merge-tree", tree));
@@ -263,9 +220,7 @@ impl Repository {
         }
         call = call.args(["-F", "-"]).stdin(message.as_bytes());
         call = identity(call, "AUTHOR", author);
-        identity(call, "COMMITTER", committer.unwrap_or(author))
-            .text()
-            .await
+        identity(call, "COMMITTER", committer.unwrap_or(author)).text().await
     }
 
     /// Stores a commit on top of `base` (`None`: a first commit) in which each path has the given content, or is deleted where
@@ -282,16 +237,11 @@ impl Repository {
     ) -> Result<String, Error> {
         let changes: Vec<Change> = files
             .iter()
-            .map(|(path, content)| Change {
-                path: path.clone(),
-                content: content.clone(),
-                mode: None,
-            })
+            .map(|(path, content)| Change { path: path.clone(), content: content.clone(), mode: None })
             .collect();
         let tree = self.tree_with(base, &changes).await?;
         let parents: Vec<&str> = base.into_iter().collect();
-        self.commit_tree(&tree, &parents, message, author, None)
-            .await
+        self.commit_tree(&tree, &parents, message, author, None).await
     }
 
     /// Stores the tree that `base` (`None`: the empty tree) becomes with the changes, and returns its id.
@@ -304,9 +254,7 @@ impl Repository {
             let path = change.path.trim_matches('/');
             let allowed = !path.is_empty()
                 && !path.contains('\0')
-                && path.split('/').all(|part| {
-                    !matches!(part, "" | "." | "..") && !part.eq_ignore_ascii_case(".git")
-                });
+                && path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.eq_ignore_ascii_case(".git"));
             if !allowed {
                 return Err(Error::BadName(change.path.clone()));
             }
@@ -318,10 +266,7 @@ impl Repository {
                         (None, Some(base)) => self.entry(base, path).await?.map(|entry| entry.mode),
                         _ => None,
                     };
-                    let mode = change
-                        .mode
-                        .or(own.filter(|mode| mode & 0o170000 == 0o100000))
-                        .unwrap_or(0o100644);
+                    let mode = change.mode.or(own.filter(|mode| mode & 0o170000 == 0o100000)).unwrap_or(0o100644);
                     lines.push(format!("{mode:o} {oid}\t{path}\0"));
                 }
             }
@@ -330,29 +275,19 @@ impl Repository {
     }
 
     /// Stores the tree that `base` becomes with lines of `update-index --index-info -z` (`MODE OID<tab>PATH<nul>`).
-    pub(crate) async fn tree_from_index(
-        &self,
-        base: Option<&str>,
-        lines: &str,
-    ) -> Result<String, Error> {
+    pub(crate) async fn tree_from_index(&self, base: Option<&str>, lines: &str) -> Result<String, Error> {
         let index = ScratchIndex::new(self);
         let read: [&str; 2] = match base {
             Some(base) => ["read-tree", checked(base)?],
             None => ["read-tree", "--empty"],
         };
-        self.git(&read)
-            .env("GIT_INDEX_FILE", index.path())
-            .run()
-            .await?;
+        self.git(&read).env("GIT_INDEX_FILE", index.path()).run().await?;
         self.git(&["update-index", "-z", "--index-info"])
             .env("GIT_INDEX_FILE", index.path())
             .stdin(lines.as_bytes())
             .run()
             .await?;
-        self.git(&["write-tree"])
-            .env("GIT_INDEX_FILE", index.path())
-            .text()
-            .await
+        self.git(&["write-tree"]).env("GIT_INDEX_FILE", index.path()).text().await
     }
 
     /// Stores the tree that `base` becomes with objects already stored: `(mode, oid, path)`, `None` deletes the path.
@@ -385,11 +320,7 @@ impl ScratchIndex {
     fn new(repository: &Repository) -> Self {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!(
-            "scratch-index-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("scratch-index-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         Self(repository.dir().join(name))
     }
 
@@ -407,22 +338,12 @@ impl Drop for ScratchIndex {
 
 fn identity<'a>(call: Call<'a>, role: &str, person: &Identity) -> Call<'a> {
     let clean = |text: &str, fallback: &str| {
-        let text: String = text
-            .chars()
-            .filter(|c| !matches!(c, '<' | '>' | '\n' | '\0'))
-            .collect();
-        if text.trim().is_empty() {
-            fallback.to_owned()
-        } else {
-            text
-        }
+        let text: String = text.chars().filter(|c| !matches!(c, '<' | '>' | '\n' | '\0')).collect();
+        if text.trim().is_empty() { fallback.to_owned() } else { text }
     };
     let call = call
         .env(&format!("GIT_{role}_NAME"), clean(&person.name, "unknown"))
-        .env(
-            &format!("GIT_{role}_EMAIL"),
-            clean(&person.email, "unknown@localhost"),
-        );
+        .env(&format!("GIT_{role}_EMAIL"), clean(&person.email, "unknown@localhost"));
     match person.time {
         Some(time) => call.env(&format!("GIT_{role}_DATE"), format!("@{time} +0000")),
         None => call,
@@ -434,10 +355,8 @@ fn parse_log(bytes: &[u8]) -> Option<Vec<Commit>> {
         return Some(Vec::new());
     }
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
-    let fields: Vec<String> = bytes
-        .split(|b| *b == 0)
-        .map(|field| String::from_utf8_lossy(field).into_owned())
-        .collect();
+    let fields: Vec<String> =
+        bytes.split(|b| *b == 0).map(|field| String::from_utf8_lossy(field).into_owned()).collect();
     if !fields.len().is_multiple_of(FIELDS) {
         return None;
     }
@@ -463,12 +382,7 @@ fn signature(name: &str, email: &str, raw: &str) -> Option<Signature> {
     let (time, zone) = raw.split_once(' ').unwrap_or((raw, "+0000"));
     let number: i32 = zone.parse().unwrap_or(0);
     let offset = (number / 100) * 60 + number % 100;
-    Some(Signature {
-        name: name.to_owned(),
-        email: email.to_owned(),
-        time: time.parse().unwrap_or(0),
-        offset,
-    })
+    Some(Signature { name: name.to_owned(), email: email.to_owned(), time: time.parse().unwrap_or(0), offset })
 }
 
 #[cfg(test)]
@@ -477,11 +391,8 @@ mod tests {
 
     #[test]
     fn zones_are_minutes() {
-        for (raw, time, offset) in [
-            ("12 +0000", 12, 0),
-            ("1700000000 +0530", 1_700_000_000, 330),
-            ("5 -0130", 5, -90),
-        ] {
+        for (raw, time, offset) in [("12 +0000", 12, 0), ("1700000000 +0530", 1_700_000_000, 330), ("5 -0130", 5, -90)]
+        {
             let signature = signature("n", "e", raw).expect("a signature");
             assert_eq!((signature.time, signature.offset), (time, offset), "{raw}");
         }

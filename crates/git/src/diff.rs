@@ -40,16 +40,7 @@ impl Repository {
     /// When a revision names no tree or git fails.
     pub async fn diff_names(&self, a: &str, b: &str) -> Result<Vec<String>, Error> {
         let bytes = self
-            .git(&[
-                "diff-tree",
-                "-r",
-                "-z",
-                "--no-renames",
-                "--name-only",
-                checked(a)?,
-                checked(b)?,
-                "--",
-            ])
+            .git(&["diff-tree", "-r", "-z", "--no-renames", "--name-only", checked(a)?, checked(b)?, "--"])
             .run()
             .await?;
         Ok(bytes
@@ -79,8 +70,7 @@ impl Repository {
             ])
             .run()
             .await?;
-        parse_diff(&bytes)
-            .ok_or_else(|| Call::unexpected(self.dir(), "diff-tree", "a record that is cut short"))
+        parse_diff(&bytes).ok_or_else(|| Call::unexpected(self.dir(), "diff-tree", "a record that is cut short"))
     }
 
     /// What each commit did to each file against its first parent (a root commit adds everything), from one process, in the order
@@ -88,10 +78,7 @@ impl Repository {
     ///
     /// # Errors
     /// When a commit is missing or git fails.
-    pub async fn changes_of(
-        &self,
-        commits: &[&str],
-    ) -> Result<Vec<Vec<(FileStatus, String)>>, Error> {
+    pub async fn changes_of(&self, commits: &[&str]) -> Result<Vec<Vec<(FileStatus, String)>>, Error> {
         if commits.is_empty() {
             return Ok(Vec::new());
         }
@@ -144,9 +131,7 @@ impl Repository {
 /// `--stdin -z --name-status`: `COMMIT<nul>`, then `STATUS<nul>PATH<nul>` for each file of that commit.
 fn parse_changes(bytes: &[u8]) -> Option<Vec<Vec<(FileStatus, String)>>> {
     let mut commits: Vec<Vec<(FileStatus, String)>> = Vec::new();
-    let mut words = bytes
-        .split(|b| *b == 0)
-        .map(|word| String::from_utf8_lossy(word).into_owned());
+    let mut words = bytes.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned());
     while let Some(word) = words.next() {
         let word = word.trim();
         match word {
@@ -168,9 +153,7 @@ fn parse_changes(bytes: &[u8]) -> Option<Vec<Vec<(FileStatus, String)>>> {
 /// `--raw --numstat -z`: records `:MODE MODE OID OID STATUS<nul>PATH<nul>` and `ADDED<tab>DELETED<tab>PATH<nul>`.
 fn parse_diff(bytes: &[u8]) -> Option<Vec<FileDiff>> {
     let mut files: BTreeMap<String, FileDiff> = BTreeMap::new();
-    let mut records = bytes
-        .split(|b| *b == 0)
-        .map(|record| String::from_utf8_lossy(record).into_owned());
+    let mut records = bytes.split(|b| *b == 0).map(|record| String::from_utf8_lossy(record).into_owned());
     while let Some(record) = records.next() {
         let record = record.trim_start_matches('\n');
         if record.is_empty() {
@@ -188,17 +171,7 @@ fn parse_diff(bytes: &[u8]) -> Option<Vec<FileDiff>> {
                 _ => FileStatus::Modified,
             };
             let (old, new) = ((*old).to_owned(), (*new).to_owned());
-            files.insert(
-                path.clone(),
-                FileDiff {
-                    path,
-                    status,
-                    old,
-                    new,
-                    additions: 0,
-                    deletions: 0,
-                },
-            );
+            files.insert(path.clone(), FileDiff { path, status, old, new, additions: 0, deletions: 0 });
         } else {
             let mut words = record.splitn(3, '\t');
             let (added, deleted, path) = (words.next()?, words.next()?, words.next()?);

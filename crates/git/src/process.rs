@@ -91,11 +91,7 @@ pub fn command(dir: &Path) -> Command {
         command.env(format!("GIT_CONFIG_KEY_{index}"), key);
         command.env(format!("GIT_CONFIG_VALUE_{index}"), value);
     }
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
@@ -116,12 +112,7 @@ pub(crate) struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub fn new(dir: &'a Path, args: &[&'a str]) -> Self {
-        Self {
-            dir,
-            args: args.to_vec(),
-            stdin: None,
-            env: Vec::new(),
-        }
+        Self { dir, args: args.to_vec(), stdin: None, env: Vec::new() }
     }
 
     pub fn arg(mut self, arg: &'a str) -> Self {
@@ -149,20 +140,12 @@ impl<'a> Call<'a> {
     }
 
     pub fn unexpected(dir: &Path, operation: &str, detail: impl Into<String>) -> Error {
-        Error::Unexpected {
-            operation: operation.to_owned(),
-            dir: dir.to_owned(),
-            detail: detail.into(),
-        }
+        Error::Unexpected { operation: operation.to_owned(), dir: dir.to_owned(), detail: detail.into() }
     }
 
     /// Runs git to its end and returns whatever it said, failed or not.
     pub async fn output(self) -> Result<Output, Error> {
-        let spawn_error = |source| Error::Spawn {
-            operation: self.operation(),
-            dir: self.dir.to_owned(),
-            source,
-        };
+        let spawn_error = |source| Error::Spawn { operation: self.operation(), dir: self.dir.to_owned(), source };
         let mut command = command(self.dir);
         command.args(&self.args);
         for (name, value) in &self.env {
@@ -199,19 +182,13 @@ impl<'a> Call<'a> {
     /// As [`Call::run`], as text without the final newline.
     pub async fn text(self) -> Result<String, Error> {
         let bytes = self.run().await?;
-        Ok(String::from_utf8_lossy(&bytes)
-            .trim_end_matches('\n')
-            .to_owned())
+        Ok(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned())
     }
 }
 
 impl Output {
     pub fn ok(self, operation: &str, dir: &Path) -> Result<Vec<u8>, Error> {
-        if self.status == 0 {
-            Ok(self.stdout)
-        } else {
-            Err(self.failure(operation, dir))
-        }
+        if self.status == 0 { Ok(self.stdout) } else { Err(self.failure(operation, dir)) }
     }
 
     pub fn failure(self, operation: &str, dir: &Path) -> Error {

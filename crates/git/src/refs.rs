@@ -29,12 +29,7 @@ impl Repository {
     ///
     /// # Errors
     /// When the name is not a valid ref, the object is missing, or git fails for another reason than the race.
-    pub async fn update_ref(
-        &self,
-        name: &str,
-        new: &str,
-        expected_old: Option<&str>,
-    ) -> Result<bool, Error> {
+    pub async fn update_ref(&self, name: &str, new: &str, expected_old: Option<&str>) -> Result<bool, Error> {
         self.swap_ref(name, new, expected_old).await
     }
 
@@ -46,12 +41,7 @@ impl Repository {
         self.swap_ref(name, ZERO, Some(expected_old)).await
     }
 
-    async fn swap_ref(
-        &self,
-        name: &str,
-        new: &str,
-        expected_old: Option<&str>,
-    ) -> Result<bool, Error> {
+    async fn swap_ref(&self, name: &str, new: &str, expected_old: Option<&str>) -> Result<bool, Error> {
         if !name.starts_with("refs/") {
             return Err(Error::BadName(name.to_owned()));
         }
@@ -64,11 +54,8 @@ impl Repository {
         // A short-lived lock of another writer is not a lost race: the expected value may still stand after it.
         let mut tries = 0;
         loop {
-            let output = self
-                .git(&["update-ref", "--no-deref", "--stdin", "-z"])
-                .stdin(line.as_bytes())
-                .output()
-                .await?;
+            let output =
+                self.git(&["update-ref", "--no-deref", "--stdin", "-z"]).stdin(line.as_bytes()).output().await?;
             if output.status == 0 {
                 return Ok(true);
             }
@@ -90,14 +77,9 @@ impl Repository {
     /// # Errors
     /// When git fails.
     pub async fn head(&self) -> Result<Option<String>, Error> {
-        let output = self
-            .git(&["symbolic-ref", "--quiet", "HEAD"])
-            .output()
-            .await?;
+        let output = self.git(&["symbolic-ref", "--quiet", "HEAD"]).output().await?;
         match output.status {
-            0 => Ok(Some(
-                String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-            )),
+            0 => Ok(Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())),
             1 => Ok(None),
             _ => Err(output.failure("symbolic-ref", self.dir())),
         }
@@ -111,10 +93,7 @@ impl Repository {
         if !branch.starts_with("refs/heads/") {
             return Err(Error::BadName(branch.to_owned()));
         }
-        self.git(&["symbolic-ref", "HEAD", branch])
-            .run()
-            .await
-            .map(drop)
+        self.git(&["symbolic-ref", "HEAD", branch]).run().await.map(drop)
     }
 
     /// Whether git would accept `name` as a full ref name (`git check-ref-format`).
@@ -125,9 +104,7 @@ impl Repository {
         if checked(name).is_err() {
             return Ok(false);
         }
-        let output = Call::new(self.dir(), &["check-ref-format", name])
-            .output()
-            .await?;
+        let output = Call::new(self.dir(), &["check-ref-format", name]).output().await?;
         Ok(output.status == 0)
     }
 }

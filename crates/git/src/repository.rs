@@ -23,17 +23,9 @@ impl Repository {
         if let Ok(repository) = Self::open(dir) {
             return Ok(repository);
         }
-        tokio::fs::create_dir_all(dir)
-            .await
-            .map_err(|source| Error::Io {
-                path: dir.to_owned(),
-                source,
-            })?;
+        tokio::fs::create_dir_all(dir).await.map_err(|source| Error::Io { path: dir.to_owned(), source })?;
         let branch = format!("--initial-branch={}", checked(default_branch)?);
-        Call::new(dir, &["init", "--quiet", "--bare", "--template="])
-            .arg(&branch)
-            .run()
-            .await?;
+        Call::new(dir, &["init", "--quiet", "--bare", "--template="]).arg(&branch).run().await?;
         Self::open(dir)
     }
 
@@ -43,16 +35,12 @@ impl Repository {
     /// [`Error::NotARepository`] when there is none.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        let is_repository =
-            dir.join("HEAD").is_file() && dir.join("objects").is_dir() && dir.join("refs").is_dir();
+        let is_repository = dir.join("HEAD").is_file() && dir.join("objects").is_dir() && dir.join("refs").is_dir();
         if !is_repository {
             return Err(Error::NotARepository(dir.to_owned()));
         }
         // git runs with the repository as its current directory, so a relative path would not survive.
-        let dir = std::path::absolute(dir).map_err(|source| Error::Io {
-            path: dir.to_owned(),
-            source,
-        })?;
+        let dir = std::path::absolute(dir).map_err(|source| Error::Io { path: dir.to_owned(), source })?;
         Ok(Self { dir: Arc::new(dir) })
     }
 
@@ -77,16 +65,8 @@ impl Repository {
     /// # Errors
     /// When git cannot run, or the revision looks like an option.
     pub async fn rev_parse(&self, revision: &str) -> Result<Option<String>, Error> {
-        let output = self
-            .git(&[
-                "rev-parse",
-                "--verify",
-                "--quiet",
-                "--end-of-options",
-                checked(revision)?,
-            ])
-            .output()
-            .await?;
+        let output =
+            self.git(&["rev-parse", "--verify", "--quiet", "--end-of-options", checked(revision)?]).output().await?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         Ok((output.status == 0 && crate::is_oid(&text)).then_some(text))
     }
@@ -96,19 +76,8 @@ impl Repository {
     ///
     /// # Errors
     /// When git fails: unreachable, refused, or a ref that would not fast-forward.
-    pub async fn fetch(
-        &self,
-        url: &str,
-        refspecs: &[&str],
-        env: &[(String, String)],
-    ) -> Result<(), Error> {
-        let mut call = self.git(&[
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--end-of-options",
-        ]);
+    pub async fn fetch(&self, url: &str, refspecs: &[&str], env: &[(String, String)]) -> Result<(), Error> {
+        let mut call = self.git(&["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--end-of-options"]);
         call = call.arg(checked(url)?);
         for refspec in refspecs {
             call = call.arg(checked(refspec)?);
@@ -124,14 +93,7 @@ impl Repository {
     pub async fn size_kib(&self) -> Result<u64, Error> {
         let text = self.git(&["count-objects", "-v"]).text().await?;
         let number = |key: &str| {
-            text.lines()
-                .find_map(|line| {
-                    line.strip_prefix(key)?
-                        .strip_prefix(": ")?
-                        .parse::<u64>()
-                        .ok()
-                })
-                .unwrap_or(0)
+            text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": ")?.parse::<u64>().ok()).unwrap_or(0)
         };
         Ok(number("size") + number("size-pack"))
     }
@@ -140,16 +102,9 @@ impl Repository {
     ///
     /// # Errors
     /// When the revision names no tree or git fails.
-    pub async fn archive(
-        &self,
-        revision: &str,
-        format: &str,
-        prefix: &str,
-    ) -> Result<Vec<u8>, Error> {
+    pub async fn archive(&self, revision: &str, format: &str, prefix: &str) -> Result<Vec<u8>, Error> {
         let format = format!("--format={format}");
         let prefix = format!("--prefix={prefix}");
-        self.git(&["archive", &format, &prefix, checked(revision)?])
-            .run()
-            .await
+        self.git(&["archive", &format, &prefix, checked(revision)?]).run().await
     }
 }

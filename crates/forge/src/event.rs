@@ -1,0 +1,131 @@
+//! Event payloads in GitHub's shape.
+
+use serde_json::{Value, json};
+
+use crate::model::{Repo, User};
+use crate::outbox::Emission;
+use crate::pktline::RefChange;
+use crate::push::Actor;
+use crate::shape;
+use crate::{Error, Forge};
+
+/// How many commits a `push` payload lists at most.
+const MOST_COMMITS: usize = 2048;
+
+impl Forge {
+    /// `repository` and `sender`, which every payload has.
+    pub(crate) async fn envelope(&self, repo: &Repo, sender: &User) -> Result<Value, Error> {
+        let owner = self.user_or_ghost(&repo.owner).await?;
+        Ok(json!({
+            "repository": shape::repo(self.urls(), repo, &owner, None),
+            "sender": shape::user(self.urls(), sender),
+        }))
+    }
+
+    /// The events that one ref update causes: `push`, and `create` or `delete`.
+    pub(crate) async fn push_events(
+        &self,
+        repo: &Repo,
+        repository: &git::Repository,
+        change: &RefChange,
+        actor: &Actor,
+    ) -> Result<Vec<Emission>, Error> {
+        let sender = self.user_or_ghost(&actor.login).await?;
+        let envelope = self.envelope(repo, &sender).await?;
+        let (created, deleted) = (change.old == git::ZERO, change.new == git::ZERO);
+        let short = change.name.strip_prefix("refs/heads/").or_else(|| change.name.strip_prefix("refs/tags/"));
+        let ref_type = if change.name.starts_with("refs/tags/") { "tag" } else { "branch" };
+        let emission = |event: &str, payload: Value| Emission::new(event, repo.full_name(), payload, actor.run.clone());
+        let mut events = Vec::new();
+        if let (Some(short), true) = (short, created) {
+            let mut payload = envelope.clone();
+            payload["ref"] = json!(short);
+            payload["ref_type"] = json!(ref_type);
+            payload["master_branch"] = json!(repo.default_branch);
+            payload["description"] = json!(repo.description);
+            payload["pusher_type"] = json!("user");
+            events.push(emission("create", payload));
+        }
+        let mut payload = self.push_payload(repo, repository, change, &sender).await?;
+        payload["repository"] = envelope["repository"].clone();
+        payload["sender"] = envelope["sender"].clone();
+        events.push(emission("push", payload));
+        if let (Some(short), true) = (short, deleted) {
+            let mut payload = envelope;
+            payload["ref"] = json!(short);
+            payload["ref_type"] = json!(ref_type);
+            payload["pusher_type"] = json!("user");
+            events.push(emission("delete", payload));
+        }
+        Ok(events)
+    }
+
+    async fn push_payload(
+        &self,
+        repo: &Repo,
+        repository: &git::Repository,
+        change: &RefChange,
+        sender: &User,
+    ) -> Result<Value, Error> {
+        let (created, deleted) = (change.old == git::ZERO, change.new == git::ZERO);
+        let head = if deleted { None } else { repository.commit(&change.new).await? };
+        let mut forced = false;
+        let mut commits = Vec::new();
+        if let Some(head) = &head {
+            let default = format!("refs/heads/{}", repo.default_branch);
+            let old = if created { None } else { repository.commit(&change.old).await?.map(|commit| commit.id) };
+            if let Some(old) = &old {
+                forced = !repository.is_ancestor(old, &head.id).await?;
+            }
+            // A new branch brings what the default branch lacks; a new tag or the first default branch brings what is new at all.
+            let exclude = match old {
+                Some(old) => Some(old),
+                None if change.name != default => repository.rev_parse(&format!("{default}^{{commit}}")).await?,
+                None => None,
+            };
+            let exclude = exclude.map(|oid| format!("^{oid}"));
+            let is_branch = change.name.starts_with("refs/heads/");
+            if is_branch || !created {
+                let mut revisions = vec![head.id.as_str()];
+                revisions.extend(exclude.as_deref());
+                let mut log = repository.log_of(&revisions, MOST_COMMITS, 0, None).await?;
+                log.reverse();
+                let ids: Vec<&str> = log.iter().map(|commit| commit.id.as_str()).collect();
+                let changes = repository.changes_of(&ids).await?;
+                commits = log
+                    .iter()
+                    .zip(&changes)
+                    .map(|(commit, changes)| shape::push_commit(self.urls(), repo, commit, changes, true))
+                    .collect();
+            }
+        }
+        let head_commit = match (&head, commits.last()) {
+            (None, _) => Value::Null,
+            (Some(head), Some(last)) if last["id"] == json!(head.id) => last.clone(),
+            (Some(head), _) => {
+                let changes = repository.changes_of(&[&head.id]).await?;
+                let own = changes.first().map(Vec::as_slice).unwrap_or_default();
+                shape::push_commit(self.urls(), repo, head, own, created)
+            }
+        };
+        let page = self.urls().page(repo);
+        let compare = match (created, deleted) {
+            (false, false) => format!("{page}/compare/{}...{}", &change.old[..12], &change.new[..12]),
+            (true, _) => format!("{page}/commit/{}", &change.new[..12]),
+            (_, true) => format!("{page}/compare/{}...{}", &change.old[..12], &git::ZERO[..12]),
+        };
+        Ok(json!({
+            "ref": change.name,
+            "before": change.old,
+            "after": change.new,
+            "base_ref": null,
+            "created": created,
+            "deleted": deleted,
+            "forced": forced,
+            "compare": compare,
+            "commits": commits,
+            "head_commit": head_commit,
+            "pusher": {"name": sender.login, "email": sender.email},
+        }))
+    }
+}
