@@ -160,6 +160,66 @@ impl Forge {
             .await
     }
 
+    /// A repository as events have it: GitHub's `repository` object.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub async fn repository_payload(&self, full_name: &str) -> Result<serde_json::Value, Error> {
+        let repo = self.need_repository(full_name).await?;
+        let owner = self.user_or_ghost(&repo.owner).await?;
+        Ok(crate::shape::repo(self.urls(), &repo, &owner, None))
+    }
+
+    /// A user as events have it: GitHub's `sender` object.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn user_payload(&self, login: &str) -> Result<serde_json::Value, Error> {
+        let user = self.user_or_ghost(login).await?;
+        Ok(crate::shape::user(self.urls(), &user))
+    }
+
+    /// The logins of those who must approve a deployment to an environment.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn reviewers(&self, environment: &Environment) -> Result<Vec<String>, Error> {
+        let mut logins = Vec::new();
+        for reviewer in &environment.reviewers {
+            if let Some(login) = reviewer["login"].as_str() {
+                logins.push(login.to_owned());
+            } else if let Some(id) = reviewer["id"].as_u64()
+                && let Some(user) = self.store().by_id::<User>(0, id).await?
+            {
+                logins.push(user.login);
+            }
+        }
+        Ok(logins)
+    }
+
+    /// Sets the protection of an environment, which is made when absent: minutes to wait, and who must approve, by login.
+    ///
+    /// # Errors
+    /// When the repository or a reviewer does not exist.
+    pub async fn protect_environment(
+        &self,
+        full_name: &str,
+        name: &str,
+        wait_timer: u64,
+        reviewers: &[String],
+    ) -> Result<Environment, Error> {
+        let repo = self.need_repository(full_name).await?;
+        let mut environment = self.ensure_environment(&repo, name).await?;
+        environment.wait_timer = wait_timer;
+        environment.reviewers = Vec::new();
+        for login in reviewers {
+            let user = self.user(login).await?.ok_or_else(|| Error::not_found("user", login.clone()))?;
+            environment.reviewers.push(serde_json::json!({"type": "User", "id": user.id}));
+        }
+        environment.updated_at = time::now();
+        self.store().put(repo.id, environment).await
+    }
+
     /// All repositories, by name.
     ///
     /// # Errors
@@ -473,7 +533,8 @@ impl Forge {
         self.statuses_of(&repo, sha).await
     }
 
-    /// Posts a check run, or changes the one whose `id` it has. Returns it with its id.
+    /// Posts a check run, or changes the one whose `id` it has, or (with id 0) the one of the commit that has its `external_id`.
+    /// Returns it with its id.
     ///
     /// # Errors
     /// When the repository or the commit does not exist.

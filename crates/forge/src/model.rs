@@ -249,7 +249,7 @@ pub struct Status {
 }
 
 /// A check run on a commit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CheckRun {
     /// The number; give 0 for a new one.
     pub id: u64,

@@ -92,7 +92,15 @@ impl Forge {
             run.started_at = time::now();
         }
         let id = repo.id;
+        if run.status.is_empty() {
+            run.status = "queued".to_owned();
+        }
         let existing: Option<CheckRun> = match run.id {
+            // The poster's own id names the run where ours is not known.
+            0 if run.external_id.is_some() => {
+                let of_commit: Vec<CheckRun> = self.store().list(id, format!("{}/", run.head_sha)).await?;
+                of_commit.into_iter().find(|other| other.external_id == run.external_id)
+            }
             0 => None,
             number => self.store().by_id(id, number).await?,
         };
@@ -101,7 +109,11 @@ impl Forge {
             (Some(before), "completed") if before.status != "completed" => "completed",
             _ => "",
         };
-        if existing.is_none() {
+        if let Some(before) = &existing {
+            run.id = before.id;
+            run.suite = if run.suite == 0 { before.suite } else { run.suite };
+            run.details_url = run.details_url.or_else(|| before.details_url.clone());
+        } else {
             run.id = self.store().write(|tx| tx.next("check_run")).await?;
             if run.suite == 0 {
                 run.suite = run.id;
