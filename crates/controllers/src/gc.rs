@@ -56,33 +56,21 @@ pub enum Verdict {
 /// whether one of them waits in turn.
 pub fn judge(object: &Value, owners: &[Owner], dependents: Option<bool>) -> Verdict {
     let references = meta::list(object, &["metadata", "ownerReferences"]);
-    if references.is_empty()
-        || (meta::is_deleting(object) && !meta::has_finalizer(object, FOREGROUND))
-    {
+    if references.is_empty() || (meta::is_deleting(object) && !meta::has_finalizer(object, FOREGROUND)) {
         return Verdict::Keep;
     }
     let uids = |wanted: fn(Owner) -> bool| -> Vec<String> {
         let pairs = references.iter().zip(owners);
-        pairs
-            .filter(|(_, o)| wanted(**o))
-            .map(|(r, _)| meta::text(r, &["uid"]).to_owned())
-            .collect()
+        pairs.filter(|(_, o)| wanted(**o)).map(|(r, _)| meta::text(r, &["uid"]).to_owned()).collect()
     };
     if owners.contains(&Owner::Solid) {
         let loose = uids(|o| o != Owner::Solid);
-        return if loose.is_empty() {
-            Verdict::Keep
-        } else {
-            Verdict::Release(loose)
-        };
+        return if loose.is_empty() { Verdict::Keep } else { Verdict::Release(loose) };
     }
     if owners.contains(&Owner::Waiting)
         && let Some(waits) = dependents
     {
-        return Verdict::Delete {
-            propagation: Propagation::Foreground,
-            unblock: waits,
-        };
+        return Verdict::Delete { propagation: Propagation::Foreground, unblock: waits };
     }
     let propagation = if meta::has_finalizer(object, ORPHAN) {
         Propagation::Orphan
@@ -91,10 +79,7 @@ pub fn judge(object: &Value, owners: &[Owner], dependents: Option<bool>) -> Verd
     } else {
         Propagation::Background
     };
-    Verdict::Delete {
-        propagation,
-        unblock: false,
-    }
+    Verdict::Delete { propagation, unblock: false }
 }
 
 /// An object to look at.
@@ -143,18 +128,14 @@ impl Controller {
     }
 
     fn notice(&self, kind: &Kind, change: &Change) {
-        let add = |object: &Value| {
-            self.queue.add(Item {
-                kind: kind.clone(),
-                key: Key::of(object),
-            })
-        };
+        let add = |object: &Value| self.queue.add(Item { kind: kind.clone(), key: Key::of(object) });
         match (&change.old, &change.new) {
             (_, Some(new)) => {
                 let references = meta::list(new, &["metadata", "ownerReferences"]);
-                let changed = change.old.as_ref().is_none_or(|o| {
-                    o["metadata"]["ownerReferences"] != new["metadata"]["ownerReferences"]
-                });
+                let changed = change
+                    .old
+                    .as_ref()
+                    .is_none_or(|o| o["metadata"]["ownerReferences"] != new["metadata"]["ownerReferences"]);
                 if waits(new) || orphans(new) || (changed && !references.is_empty()) {
                     add(new);
                 }
@@ -165,10 +146,7 @@ impl Controller {
             (Some(old), None) => {
                 for store in self.resources.stores() {
                     for dependent in store.owned_by(meta::uid(old)) {
-                        self.queue.add(Item {
-                            kind: store.kind().clone(),
-                            key: Key::of(&dependent),
-                        });
+                        self.queue.add(Item { kind: store.kind().clone(), key: Key::of(&dependent) });
                     }
                 }
                 self.wake_owners(old);
@@ -184,17 +162,11 @@ impl Controller {
             return;
         }
         for store in self.resources.stores() {
-            for reference in references
-                .iter()
-                .filter(|r| r["kind"] == *store.kind().kind)
-            {
+            for reference in references.iter().filter(|r| r["kind"] == *store.kind().kind) {
                 if let Some(key) = store.key_of(meta::text(reference, &["uid"]))
                     && store.get(&key).is_some_and(|o| waits(&o))
                 {
-                    self.queue.add(Item {
-                        kind: store.kind().clone(),
-                        key,
-                    });
+                    self.queue.add(Item { kind: store.kind().clone(), key });
                 }
             }
         }
@@ -213,10 +185,7 @@ impl Controller {
 
     fn dependents(&self, uid: &str) -> Vec<(Kind, Arc<Value>)> {
         let stores = self.resources.stores();
-        stores
-            .iter()
-            .flat_map(|s| s.owned_by(uid).into_iter().map(|o| (s.kind().clone(), o)))
-            .collect()
+        stores.iter().flat_map(|s| s.owned_by(uid).into_iter().map(|o| (s.kind().clone(), o))).collect()
     }
 
     async fn collect(&self, item: &Item) -> Result<()> {
@@ -224,12 +193,7 @@ impl Controller {
         if known.get(&item.key).is_none_or(|o| self.holds(&o)) {
             return Ok(());
         }
-        let object = match self
-            .cluster
-            .api
-            .get(&item.kind, &item.key.namespace, &item.key.name)
-            .await
-        {
+        let object = match self.cluster.api.get(&item.kind, &item.key.namespace, &item.key.name).await {
             Err(error) if error.is_not_found() => return Ok(()),
             outcome => outcome?,
         };
@@ -248,29 +212,17 @@ impl Controller {
         match judge(&object, &owners, dependents) {
             Verdict::Keep => Ok(()),
             Verdict::Release(uids) => self.release(&item.kind, &object, &uids).await,
-            Verdict::Delete {
-                propagation,
-                unblock,
-            } => {
+            Verdict::Delete { propagation, unblock } => {
                 if unblock {
                     let mut references = object["metadata"]["ownerReferences"].clone();
                     for reference in references.as_array_mut().into_iter().flatten() {
                         reference["blockOwnerDeletion"] = json!(false);
                     }
                     self.cluster
-                        .patch(
-                            &item.kind,
-                            &object,
-                            "",
-                            json!({"metadata": {"ownerReferences": references}}),
-                            true,
-                        )
+                        .patch(&item.kind, &object, "", json!({"metadata": {"ownerReferences": references}}), true)
                         .await?;
                 }
-                let options = DeleteOptions {
-                    propagation: Some(propagation),
-                    ..DeleteOptions::default()
-                };
+                let options = DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
                 self.cluster.delete(&item.kind, &object, options).await
             }
         }
@@ -282,64 +234,38 @@ impl Controller {
             && !orphans(object)
             && meta::list(object, &["metadata", "ownerReferences"])
                 .iter()
-                .all(|reference| {
-                    self.cached_owner(object, reference)
-                        .is_some_and(|o| !waits(&o))
-                })
+                .all(|reference| self.cached_owner(object, reference).is_some_and(|o| !waits(&o)))
     }
 
     fn cached_owner(&self, object: &Value, reference: &Value) -> Option<Arc<Value>> {
-        let kind = self.resources.resolve(
-            meta::text(reference, &["apiVersion"]),
-            meta::text(reference, &["kind"]),
-        )?;
-        let namespace = if kind.namespaced {
-            meta::namespace(object)
-        } else {
-            ""
-        };
-        let owner = self
-            .cluster
-            .identities(&kind)
-            .find(namespace, meta::text(reference, &["name"]))?;
+        let kind = self.resources.resolve(meta::text(reference, &["apiVersion"]), meta::text(reference, &["kind"]))?;
+        let namespace = if kind.namespaced { meta::namespace(object) } else { "" };
+        let owner = self.cluster.identities(&kind).find(namespace, meta::text(reference, &["name"]))?;
         (meta::uid(&owner) == meta::text(reference, &["uid"])).then_some(owner)
     }
 
     async fn owner(&self, kind: &Kind, object: &Value, reference: &Value) -> Result<Owner> {
-        let (api_version, owner_kind) = (
-            meta::text(reference, &["apiVersion"]),
-            meta::text(reference, &["kind"]),
-        );
+        let (api_version, owner_kind) = (meta::text(reference, &["apiVersion"]), meta::text(reference, &["kind"]));
         let Some(owner_kind) = self.resources.resolve(api_version, owner_kind) else {
             // A type that is not served (yet) says nothing about its objects.
             return Ok(Owner::Solid);
         };
         if owner_kind.namespaced && meta::namespace(object).is_empty() {
-            let message = format!(
-                "ownerRef {} {} is namespaced, {kind} is not",
-                owner_kind,
-                meta::text(reference, &["name"])
+            let message =
+                format!("ownerRef {} {} is namespaced, {kind} is not", owner_kind, meta::text(reference, &["name"]));
+            self.cluster.events.named("garbage-collector-controller").warning(
+                kind,
+                object,
+                "OwnerRefInvalidNamespace",
+                message,
             );
-            self.cluster
-                .events
-                .named("garbage-collector-controller")
-                .warning(kind, object, "OwnerRefInvalidNamespace", message);
             return Ok(Owner::Solid);
         }
         let owner = match self.cached_owner(object, reference) {
             Some(owner) => owner,
             None => {
-                let namespace = if owner_kind.namespaced {
-                    meta::namespace(object)
-                } else {
-                    ""
-                };
-                match self
-                    .cluster
-                    .api
-                    .get(&owner_kind, namespace, meta::text(reference, &["name"]))
-                    .await
-                {
+                let namespace = if owner_kind.namespaced { meta::namespace(object) } else { "" };
+                match self.cluster.api.get(&owner_kind, namespace, meta::text(reference, &["name"])).await {
                     Err(error) if error.is_not_found() => return Ok(Owner::Absent),
                     outcome => Arc::new(outcome?),
                 }
@@ -356,47 +282,17 @@ impl Controller {
 
     async fn release(&self, kind: &Kind, object: &Value, uids: &[String]) -> Result<()> {
         let references = meta::list(object, &["metadata", "ownerReferences"]);
-        let keep: Vec<_> = references
-            .iter()
-            .filter(|r| !uids.iter().any(|u| r["uid"] == *u))
-            .collect();
-        let keep = if keep.is_empty() {
-            Value::Null
-        } else {
-            json!(keep)
-        };
-        match self
-            .cluster
-            .patch(
-                kind,
-                object,
-                "",
-                json!({"metadata": {"ownerReferences": keep}}),
-                true,
-            )
-            .await
-        {
+        let keep: Vec<_> = references.iter().filter(|r| !uids.iter().any(|u| r["uid"] == *u)).collect();
+        let keep = if keep.is_empty() { Value::Null } else { json!(keep) };
+        match self.cluster.patch(kind, object, "", json!({"metadata": {"ownerReferences": keep}}), true).await {
             Err(error) if error.is_not_found() => Ok(()),
             outcome => outcome.map(|_| ()),
         }
     }
 
     async fn drop_finalizer(&self, kind: &Kind, object: &Value, finalizer: &str) -> Result<()> {
-        let keep: Vec<_> = meta::list(object, &["metadata", "finalizers"])
-            .iter()
-            .filter(|f| *f != finalizer)
-            .collect();
-        match self
-            .cluster
-            .patch(
-                kind,
-                object,
-                "",
-                json!({"metadata": {"finalizers": keep}}),
-                true,
-            )
-            .await
-        {
+        let keep: Vec<_> = meta::list(object, &["metadata", "finalizers"]).iter().filter(|f| *f != finalizer).collect();
+        match self.cluster.patch(kind, object, "", json!({"metadata": {"finalizers": keep}}), true).await {
             Err(error) if error.is_not_found() => Ok(()),
             outcome => outcome.map(|_| ()),
         }
@@ -405,12 +301,7 @@ impl Controller {
     async fn orphan(&self, kind: &Kind, object: &Value) -> Result<()> {
         let dependents = self.dependents(meta::uid(object));
         let uids = [meta::uid(object).to_owned()];
-        try_join_all(
-            dependents
-                .iter()
-                .map(|(kind, dependent)| self.release(kind, dependent, &uids)),
-        )
-        .await?;
+        try_join_all(dependents.iter().map(|(kind, dependent)| self.release(kind, dependent, &uids))).await?;
         self.drop_finalizer(kind, object, ORPHAN).await
     }
 
@@ -418,9 +309,7 @@ impl Controller {
         let mut dependents = self.dependents(meta::uid(object));
         let blocks = |dependent: &Value| {
             let references = meta::list(dependent, &["metadata", "ownerReferences"]);
-            references.iter().any(|r| {
-                r["uid"] == object["metadata"]["uid"] && meta::flag(r, &["blockOwnerDeletion"])
-            })
+            references.iter().any(|r| r["uid"] == object["metadata"]["uid"] && meta::flag(r, &["blockOwnerDeletion"]))
         };
         let blocked = dependents.iter().any(|(_, d)| blocks(d));
         if !blocked {
@@ -428,10 +317,7 @@ impl Controller {
         }
         dependents.retain(|(_, d)| !meta::is_deleting(d));
         for (kind, dependent) in dependents {
-            self.queue.add(Item {
-                kind,
-                key: Key::of(&dependent),
-            });
+            self.queue.add(Item { kind, key: Key::of(&dependent) });
         }
         Ok(())
     }
@@ -445,14 +331,8 @@ mod tests {
     fn verdicts() {
         use Owner::{Absent, Solid, Waiting};
         let object = json!({"metadata": {"ownerReferences": [{"uid": "a"}, {"uid": "b"}]}});
-        let background = || Verdict::Delete {
-            propagation: Propagation::Background,
-            unblock: false,
-        };
-        let foreground = |unblock| Verdict::Delete {
-            propagation: Propagation::Foreground,
-            unblock,
-        };
+        let background = || Verdict::Delete { propagation: Propagation::Background, unblock: false };
+        let foreground = |unblock| Verdict::Delete { propagation: Propagation::Foreground, unblock };
         let cases = [
             ([Solid, Solid], None, Verdict::Keep),
             ([Solid, Absent], None, Verdict::Release(vec!["b".into()])),
@@ -464,14 +344,11 @@ mod tests {
             ([Waiting, Waiting], Some(true), foreground(true)),
         ];
         for (owners, dependents, expected) in cases {
-            assert_eq!(
-                judge(&object, &owners, dependents),
-                expected,
-                "{owners:?} {dependents:?}"
-            );
+            assert_eq!(judge(&object, &owners, dependents), expected, "{owners:?} {dependents:?}");
         }
         assert_eq!(judge(&json!({"metadata": {}}), &[], None), Verdict::Keep);
-        let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "ownerReferences": [{"uid": "a"}]}});
+        let going =
+            json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z", "ownerReferences": [{"uid": "a"}]}});
         assert_eq!(judge(&going, &[Absent], None), Verdict::Keep);
     }
 }

@@ -7,18 +7,24 @@
 //!
 //! It does not run pods, does not sign certificates, and does not elect a leader.
 
+pub mod cronjob;
+pub mod daemonset;
 pub mod deployment;
+pub mod drive;
 pub mod endpoints;
 pub mod gc;
 pub mod hash;
+pub mod job;
 pub mod namespace;
 pub mod ownership;
 pub mod pod;
 pub mod quantity;
 pub mod replicaset;
 pub mod resources;
+pub mod revision;
 pub mod scheduler;
 pub mod serviceaccount;
+pub mod statefulset;
 
 pub use informer::{Error, Result};
 use informer::{api, cluster, error, events, kinds, meta, queue, selector, store, time};
@@ -48,11 +54,7 @@ pub async fn run(client: kube::Client, shutdown: CancellationToken) -> Result<()
 ///
 /// # Errors
 /// When a controller ends although nobody asked it to.
-pub async fn run_with(
-    client: kube::Client,
-    options: Options,
-    shutdown: CancellationToken,
-) -> Result<()> {
+pub async fn run_with(client: kube::Client, options: Options, shutdown: CancellationToken) -> Result<()> {
     let api = api::Api::new(client, "kube-controller-manager");
     let (recorder, writer) = events::channel("kube-controller-manager");
     let cluster = cluster::Cluster::new(api.clone(), recorder, shutdown.child_token());
@@ -61,6 +63,10 @@ pub async fn run_with(
     let deployments = deployment::Controller::new(&cluster);
     let replica_sets = replicaset::Controller::new(&cluster, kinds::REPLICA_SETS.clone());
     let replication = replicaset::Controller::new(&cluster, kinds::REPLICATION_CONTROLLERS.clone());
+    let stateful_sets = statefulset::Controller::new(&cluster);
+    let daemon_sets = daemonset::Controller::new(&cluster);
+    let jobs = job::Controller::new(&cluster);
+    let cron_jobs = cronjob::Controller::new(&cluster);
     let endpoints = endpoints::Controller::new(&cluster);
     let accounts = serviceaccount::Controller::new(&cluster, options.root_ca);
     let namespaces = namespace::Controller::new(&cluster, &resources);
@@ -68,10 +74,7 @@ pub async fn run_with(
     let scheduler = scheduler::Scheduler::new(&cluster);
 
     cluster.start();
-    let mut tasks = Tasks {
-        set: JoinSet::new(),
-        shutdown: shutdown.clone(),
-    };
+    let mut tasks = Tasks { set: JoinSet::new(), shutdown: shutdown.clone() };
     tasks.spawn("events", writer.run(api, shutdown.clone()));
     let ready = async {
         while let Err(error) = resources.discover().await {
@@ -87,6 +90,10 @@ pub async fn run_with(
             tasks.spawn("deployment", deployments.run(shutdown.clone()));
             tasks.spawn("replicaset", replica_sets.run(shutdown.clone()));
             tasks.spawn("replicationcontroller", replication.run(shutdown.clone()));
+            tasks.spawn("statefulset", drive::drive(stateful_sets, shutdown.clone()));
+            tasks.spawn("daemonset", drive::drive(daemon_sets, shutdown.clone()));
+            tasks.spawn("job", drive::drive(jobs, shutdown.clone()));
+            tasks.spawn("cronjob", drive::drive(cron_jobs, shutdown.clone()));
             tasks.spawn("endpoints", endpoints.run(shutdown.clone()));
             tasks.spawn("serviceaccount", accounts.run(shutdown.clone()));
             tasks.spawn("namespace", namespaces.run(shutdown.clone()));
@@ -121,14 +128,8 @@ impl Tasks {
             }
             self.set.shutdown().await;
             return match ended {
-                Ok(name) => Err(Error::Task {
-                    name: name.to_owned(),
-                    source: None,
-                }),
-                Err(error) => Err(Error::Task {
-                    name: "of a controller".to_owned(),
-                    source: Some(error),
-                }),
+                Ok(name) => Err(Error::Task { name: name.to_owned(), source: None }),
+                Err(error) => Err(Error::Task { name: "of a controller".to_owned(), source: Some(error) }),
             };
         }
         Ok(())

@@ -39,10 +39,7 @@ struct Remains {
 }
 
 fn is_terminating(namespace: &Value) -> bool {
-    meta::is_deleting(namespace)
-        && meta::list(namespace, &["spec", "finalizers"])
-            .iter()
-            .any(|f| f == FINALIZER)
+    meta::is_deleting(namespace) && meta::list(namespace, &["spec", "finalizers"]).iter().any(|f| f == FINALIZER)
 }
 
 impl Controller {
@@ -62,19 +59,12 @@ impl Controller {
             if !namespace.is_empty() {
                 let key = Key::new("", namespace);
                 // Content that goes, and content that still came in.
-                if n.get(&key).is_some_and(|n| is_terminating(&n))
-                    && (change.new.is_none() || change.old.is_none())
-                {
+                if n.get(&key).is_some_and(|n| is_terminating(&n)) && (change.new.is_none() || change.old.is_none()) {
                     q.add_after(key, Duration::from_millis(1));
                 }
             }
         });
-        Arc::new(Controller {
-            cluster: cluster.clone(),
-            resources: resources.clone(),
-            namespaces,
-            queue,
-        })
+        Arc::new(Controller { cluster: cluster.clone(), resources: resources.clone(), namespaces, queue })
     }
 
     /// Runs until `shutdown`.
@@ -93,12 +83,8 @@ impl Controller {
             return Ok(None);
         };
         let deletable = |r: &Resource| r.kind.namespaced && r.can("delete");
-        let (pods, others): (Vec<_>, Vec<_>) = self
-            .resources
-            .all()
-            .into_iter()
-            .filter(deletable)
-            .partition(|r| r.kind == kinds::PODS);
+        let (pods, others): (Vec<_>, Vec<_>) =
+            self.resources.all().into_iter().filter(deletable).partition(|r| r.kind == kinds::PODS);
         for resources in [pods, others] {
             let outcomes = join_all(resources.iter().map(|r| self.clear(r, &key.name))).await;
             let mut remains = Vec::new();
@@ -111,17 +97,11 @@ impl Controller {
                 }
             }
             if !remains.is_empty() || failure.is_some() {
-                let failed = failure
-                    .as_ref()
-                    .map(|(kind, error)| (kind.as_str(), error.message()));
+                let failed = failure.as_ref().map(|(kind, error)| (kind.as_str(), error.message()));
                 let conditions = conditions(&namespace, &remains, failed, Timestamp::now());
                 let mut status = namespace["status"].clone();
                 status["conditions"] = json!(conditions);
-                match self
-                    .cluster
-                    .write_status(&kinds::NAMESPACES, &namespace, &status)
-                    .await
-                {
+                match self.cluster.write_status(&kinds::NAMESPACES, &namespace, &status).await {
                     Err(error) if !error.is_conflict() && !error.is_not_found() => {
                         return Err(error);
                     }
@@ -129,10 +109,7 @@ impl Controller {
                 }
                 return match failure {
                     Some((_, error)) => Err(error),
-                    None => Err(Error::NotYet {
-                        object: format!("namespace {}", key.name),
-                        reason: summary(&remains),
-                    }),
+                    None => Err(Error::NotYet { object: format!("namespace {}", key.name), reason: summary(&remains) }),
                 };
             }
         }
@@ -142,11 +119,7 @@ impl Controller {
     /// Deletes what there is of one type and says what is left.
     async fn clear(&self, resource: &Resource, namespace: &str) -> Result<Option<Remains>> {
         let kind = &resource.kind;
-        let left = self
-            .cluster
-            .api
-            .list(kind, namespace, &[], View::Metadata)
-            .await?;
+        let left = self.cluster.api.list(kind, namespace, &[], View::Metadata).await?;
         if meta::list(&left, &["items"]).is_empty() {
             return Ok(None);
         }
@@ -156,40 +129,24 @@ impl Controller {
                 _ => {}
             }
         } else {
-            for object in meta::list(&left, &["items"])
-                .iter()
-                .filter(|o| !meta::is_deleting(o))
-            {
-                self.cluster
-                    .delete(kind, object, crate::api::DeleteOptions::default())
-                    .await?;
+            for object in meta::list(&left, &["items"]).iter().filter(|o| !meta::is_deleting(o)) {
+                self.cluster.delete(kind, object, crate::api::DeleteOptions::default()).await?;
             }
         }
-        let left = self
-            .cluster
-            .api
-            .list(kind, namespace, &[], View::Metadata)
-            .await?;
+        let left = self.cluster.api.list(kind, namespace, &[], View::Metadata).await?;
         let items = meta::list(&left, &["items"]);
         if items.is_empty() {
             return Ok(None);
         }
         let mut finalizers: Vec<(String, usize)> = Vec::new();
-        for finalizer in items
-            .iter()
-            .flat_map(|o| meta::list(o, &["metadata", "finalizers"]))
-            .filter_map(Value::as_str)
+        for finalizer in items.iter().flat_map(|o| meta::list(o, &["metadata", "finalizers"])).filter_map(Value::as_str)
         {
             match finalizers.iter_mut().find(|(f, _)| f == finalizer) {
                 Some((_, count)) => *count += 1,
                 None => finalizers.push((finalizer.to_owned(), 1)),
             }
         }
-        Ok(Some(Remains {
-            resource: kind.to_string(),
-            count: items.len(),
-            finalizers,
-        }))
+        Ok(Some(Remains { resource: kind.to_string(), count: items.len(), finalizers }))
     }
 
     async fn finalize(&self, namespace: &Value) -> Result<Option<Duration>> {
@@ -197,17 +154,9 @@ impl Controller {
         if let Some(finalizers) = object["spec"]["finalizers"].as_array_mut() {
             finalizers.retain(|f| f != FINALIZER);
         }
-        let path = format!(
-            "{}/finalize",
-            kinds::NAMESPACES.path("", meta::name(namespace))
-        );
+        let path = format!("{}/finalize", kinds::NAMESPACES.path("", meta::name(namespace)));
         tracing::debug!(path, "namespace is empty");
-        match self
-            .cluster
-            .api
-            .update(&kinds::NAMESPACES, &object, "finalize")
-            .await
-        {
+        match self.cluster.api.update(&kinds::NAMESPACES, &object, "finalize").await {
             Err(error) if error.is_not_found() => Ok(None),
             outcome => outcome.map(|_| None),
         }
@@ -215,19 +164,11 @@ impl Controller {
 }
 
 fn summary(remains: &[Remains]) -> String {
-    let parts: Vec<_> = remains
-        .iter()
-        .map(|r| format!("{} has {} resource instances", r.resource, r.count))
-        .collect();
+    let parts: Vec<_> = remains.iter().map(|r| format!("{} has {} resource instances", r.resource, r.count)).collect();
     format!("Some resources are remaining: {}", parts.join(", "))
 }
 
-fn conditions(
-    namespace: &Value,
-    remains: &[Remains],
-    failure: Option<(&str, String)>,
-    now: Timestamp,
-) -> Vec<Value> {
+fn conditions(namespace: &Value, remains: &[Remains], failure: Option<(&str, String)>, now: Timestamp) -> Vec<Value> {
     let mut held: Vec<(String, usize)> = Vec::new();
     for (finalizer, count) in remains.iter().flat_map(|r| &r.finalizers) {
         match held.iter_mut().find(|(f, _)| f == finalizer) {
@@ -235,28 +176,14 @@ fn conditions(
             None => held.push((finalizer.clone(), *count)),
         }
     }
-    let finalizers: Vec<_> = held
-        .iter()
-        .map(|(f, n)| format!("{f} in {n} resource instances"))
-        .collect();
-    let failed = failure.map(|(kind, message)| {
-        format!("Failed to delete all resource types, 1 remaining: {kind}: {message}")
-    });
+    let finalizers: Vec<_> = held.iter().map(|(f, n)| format!("{f} in {n} resource instances")).collect();
+    let failed =
+        failure.map(|(kind, message)| format!("Failed to delete all resource types, 1 remaining: {kind}: {message}"));
     let content = (!remains.is_empty()).then(|| summary(remains));
-    let held = (!held.is_empty()).then(|| {
-        format!(
-            "Some content in the namespace has finalizers remaining: {}",
-            finalizers.join(", ")
-        )
-    });
+    let held = (!held.is_empty())
+        .then(|| format!("Some content in the namespace has finalizers remaining: {}", finalizers.join(", ")));
     let rows = [
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            "ResourcesDiscovered",
-            "All resources successfully discovered",
-            None,
-            "",
-        ),
+        ("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered", None, ""),
         (
             "NamespaceDeletionGroupVersionParsingFailure",
             "ParsedGroupVersions",
@@ -305,18 +232,9 @@ mod tests {
 
     #[test]
     fn conditions_name_what_remains() {
-        let remains = [Remains {
-            resource: "pods".into(),
-            count: 2,
-            finalizers: vec![("x.io/hold".into(), 1)],
-        }];
+        let remains = [Remains { resource: "pods".into(), count: 2, finalizers: vec![("x.io/hold".into(), 1)] }];
         let list = conditions(&json!({}), &remains, None, Timestamp::UNIX_EPOCH);
-        let by = |type_: &str| {
-            list.iter()
-                .find(|c| c["type"] == type_)
-                .cloned()
-                .expect("all five are always there")
-        };
+        let by = |type_: &str| list.iter().find(|c| c["type"] == type_).cloned().expect("all five are always there");
         assert_eq!(
             by("NamespaceContentRemaining")["message"],
             "Some resources are remaining: pods has 2 resource instances"

@@ -28,14 +28,8 @@ pub fn enqueue_controllers(
 ) {
     for state in change.states() {
         match meta::controller_of(state) {
-            Some(owner)
-                if owner["kind"] == *kind.kind
-                    && meta::text(owner, &["apiVersion"]) == kind.api_version() =>
-            {
-                queue.add(Key::new(
-                    meta::namespace(state),
-                    meta::text(owner, &["name"]),
-                ));
+            Some(owner) if owner["kind"] == *kind.kind && meta::text(owner, &["apiVersion"]) == kind.api_version() => {
+                queue.add(Key::new(meta::namespace(state), meta::text(owner, &["name"])));
             }
             Some(_) => {}
             None => {
@@ -73,9 +67,7 @@ pub fn claims(owner: &Value, selector: &Selector, candidates: Vec<Arc<Value>>) -
                     claims.release.push(object);
                 }
             }
-            None if matches && !meta::is_deleting(owner) && !meta::is_deleting(&object) => {
-                claims.adopt.push(object)
-            }
+            None if matches && !meta::is_deleting(owner) && !meta::is_deleting(&object) => claims.adopt.push(object),
             _ => {}
         }
     }
@@ -97,42 +89,21 @@ pub async fn claim(
             .iter()
             .filter(|o| o["uid"] != owner["metadata"]["uid"])
             .collect();
-        match cluster
-            .patch(
-                of,
-                object,
-                "",
-                json!({"metadata": {"ownerReferences": keep}}),
-                true,
-            )
-            .await
-        {
+        match cluster.patch(of, object, "", json!({"metadata": {"ownerReferences": keep}}), true).await {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
         }
     }
     if !claims.adopt.is_empty() {
         // Adopt only in the name of an owner that really still exists.
-        let fresh = cluster
-            .api
-            .get(kind, meta::namespace(owner), meta::name(owner))
-            .await?;
+        let fresh = cluster.api.get(kind, meta::namespace(owner), meta::name(owner)).await?;
         if meta::uid(&fresh) != meta::uid(owner) || meta::is_deleting(&fresh) {
             return Ok(claims.owned);
         }
         for object in std::mem::take(&mut claims.adopt) {
             let mut references = meta::list(&object, &["metadata", "ownerReferences"]).to_vec();
             references.push(meta::controller_reference(kind, owner));
-            match cluster
-                .patch(
-                    of,
-                    &object,
-                    "",
-                    json!({"metadata": {"ownerReferences": references}}),
-                    true,
-                )
-                .await
-            {
+            match cluster.patch(of, &object, "", json!({"metadata": {"ownerReferences": references}}), true).await {
                 Ok(adopted) => claims.owned.push(adopted),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
@@ -151,8 +122,7 @@ mod tests {
         let owner = json!({"metadata": {"uid": "o", "name": "o", "namespace": "n"}});
         let selector = Selector::from_label_selector(&json!({"matchLabels": {"a": "1"}}));
         let pod = |name: &str, label: &str, owner: Option<&str>| {
-            let mut pod =
-                json!({"metadata": {"name": name, "namespace": "n", "labels": {"a": label}}});
+            let mut pod = json!({"metadata": {"name": name, "namespace": "n", "labels": {"a": label}}});
             if let Some(uid) = owner {
                 pod["metadata"]["ownerReferences"] = json!([{"uid": uid, "controller": true}]);
             }
@@ -169,18 +139,10 @@ mod tests {
                 pod("other", "2", None),
             ],
         );
-        let names = |list: &[Arc<Value>]| {
-            list.iter()
-                .map(|p| meta::name(p).to_owned())
-                .collect::<Vec<_>>()
-        };
+        let names = |list: &[Arc<Value>]| list.iter().map(|p| meta::name(p).to_owned()).collect::<Vec<_>>();
         assert_eq!(
             (names(&got.owned), names(&got.adopt), names(&got.release)),
-            (
-                vec!["mine".into()],
-                vec!["orphan".into()],
-                vec!["left".into()]
-            )
+            (vec!["mine".into()], vec!["orphan".into()], vec!["left".into()])
         );
     }
 }

@@ -34,9 +34,7 @@ pub fn is_ready(pod: &Value) -> bool {
 
 /// Since when the pod has been ready.
 pub fn ready_since(pod: &Value) -> Option<Timestamp> {
-    meta::condition(pod, "Ready")
-        .filter(|c| c["status"] == "True")
-        .and_then(|c| time::parse(&c["lastTransitionTime"]))
+    meta::condition(pod, "Ready").filter(|c| c["status"] == "True").and_then(|c| time::parse(&c["lastTransitionTime"]))
 }
 
 /// Whether the pod has been ready for `min_ready` seconds; if not yet but ready, in how long.
@@ -58,10 +56,7 @@ pub fn availability(pod: &Value, min_ready: i64, now: Timestamp) -> (bool, Optio
 
 /// Restarts of all containers, added up.
 pub fn restarts(pod: &Value) -> i64 {
-    meta::list(pod, &["status", "containerStatuses"])
-        .iter()
-        .filter_map(|c| c["restartCount"].as_i64())
-        .sum()
+    meta::list(pod, &["status", "containerStatuses"]).iter().filter_map(|c| c["restartCount"].as_i64()).sum()
 }
 
 /// A pod from a template, owned by its controller. The name is left to the caller.

@@ -5,10 +5,9 @@ use serde_json::Value;
 /// Thousandths of a quantity, rounded up; `None` when it is not one.
 pub fn milli(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(n) => n
-            .as_i64()
-            .map(|n| n.saturating_mul(1000))
-            .or_else(|| n.as_f64().map(|f| (f * 1000.0).ceil() as i64)),
+        Value::Number(n) => {
+            n.as_i64().map(|n| n.saturating_mul(1000)).or_else(|| n.as_f64().map(|f| (f * 1000.0).ceil() as i64))
+        }
         Value::String(text) => parse(text),
         _ => None,
     }
@@ -21,15 +20,10 @@ pub fn units(value: &Value) -> i64 {
 }
 
 fn parse(text: &str) -> Option<i64> {
-    let end = text
-        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let (mantissa, decimals) = match number.split_once('.') {
-        Some((whole, fraction)) => (
-            format!("{whole}{fraction}"),
-            u32::try_from(fraction.len()).ok()?,
-        ),
+        Some((whole, fraction)) => (format!("{whole}{fraction}"), u32::try_from(fraction.len()).ok()?),
         None => (number.to_owned(), 0),
     };
     let mantissa: i128 = mantissa.parse().ok()?;
@@ -53,11 +47,7 @@ fn parse(text: &str) -> Option<i64> {
         _ => {
             let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
             let power = 10i128.checked_pow(exponent.unsigned_abs())?;
-            if exponent < 0 {
-                (1000, power)
-            } else {
-                (power.checked_mul(1000)?, 1)
-            }
+            if exponent < 0 { (1000, power) } else { (power.checked_mul(1000)?, 1) }
         }
     };
     let divide = divide.checked_mul(10i128.checked_pow(decimals)?)?;
@@ -79,10 +69,7 @@ mod tests {
             (json!(2), Some(2000)),
             (json!("128Mi"), Some(128 * 1024 * 1024 * 1000)),
             (json!("1e3"), Some(1_000_000)),
-            (
-                json!("1E"),
-                Some(1_000_000_000_000_000_000i64.saturating_mul(1000)),
-            ),
+            (json!("1E"), Some(1_000_000_000_000_000_000i64.saturating_mul(1000))),
             (json!("100u"), Some(1)),
             (json!("0.5Gi"), Some(512 * 1024 * 1024 * 1000)),
             (json!("x"), None),

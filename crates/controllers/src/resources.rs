@@ -33,72 +33,40 @@ impl Resources {
     pub fn new(cluster: &Arc<Cluster>) -> Arc<Resources> {
         let queue = Arc::new(Queue::new());
         let q = queue.clone();
-        cluster
-            .store(&kinds::CUSTOM_RESOURCES)
-            .subscribe(move |_| q.add_after("discovery".to_owned(), SETTLE));
-        Arc::new(Resources {
-            cluster: cluster.clone(),
-            known: RwLock::default(),
-            handlers: RwLock::default(),
-            queue,
-        })
+        cluster.store(&kinds::CUSTOM_RESOURCES).subscribe(move |_| q.add_after("discovery".to_owned(), SETTLE));
+        Arc::new(Resources { cluster: cluster.clone(), known: RwLock::default(), handlers: RwLock::default(), queue })
     }
 
     /// Tells of every change of every object, from the first list on.
     pub fn subscribe(&self, handler: impl Fn(&Kind, &Change) + Send + Sync + 'static) {
-        self.handlers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::new(handler));
+        self.handlers.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(handler));
     }
 
     /// All resource types.
     pub fn all(&self) -> Vec<Resource> {
-        self.known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .map(|(r, _)| r.clone())
-            .collect()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).values().map(|(r, _)| r.clone()).collect()
     }
 
     /// The stores of all types that can be watched.
     pub fn stores(&self) -> Vec<Arc<Store>> {
-        self.known
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .filter_map(|(_, s)| s.clone())
-            .collect()
+        self.known.read().unwrap_or_else(PoisonError::into_inner).values().filter_map(|(_, s)| s.clone()).collect()
     }
 
     /// The type that an owner reference names.
     pub fn resolve(&self, api_version: &str, kind: &str) -> Option<Kind> {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        known
-            .keys()
-            .find(|k| k.group == group && k.kind == kind)
-            .cloned()
+        known.keys().find(|k| k.group == group && k.kind == kind).cloned()
     }
 
     /// Asks the cluster what it serves, and starts or stops caches accordingly.
     pub async fn discover(&self) -> Result<()> {
         let mut found = self.cluster.api.discover().await?;
         found.retain(|r| r.can("list") && r.kind.group != "metrics.k8s.io");
-        let found: HashMap<Kind, Resource> =
-            found.into_iter().map(|r| (r.kind.clone(), r)).collect();
-        let handlers = self
-            .handlers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let found: HashMap<Kind, Resource> = found.into_iter().map(|r| (r.kind.clone(), r)).collect();
+        let handlers = self.handlers.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<Kind> = known
-            .keys()
-            .filter(|k| !found.contains_key(*k))
-            .cloned()
-            .collect();
+        let gone: Vec<Kind> = known.keys().filter(|k| !found.contains_key(*k)).cloned().collect();
         for kind in gone {
             known.remove(&kind);
             self.cluster.drop_store(&kind);

@@ -20,11 +20,7 @@ const DEFAULT: &str = "default";
 const SOURCES: [&str; 2] = ["kube-system", "kube-public"];
 
 fn keep_root_certificate(object: Value) -> Value {
-    if meta::name(&object) == ROOT_CA {
-        keep_object(object)
-    } else {
-        keep_identity(object)
-    }
+    if meta::name(&object) == ROOT_CA { keep_object(object) } else { keep_identity(object) }
 }
 
 /// The controller of namespace defaults.
@@ -63,14 +59,7 @@ impl Controller {
                 n.all().iter().for_each(|n| q.add(Key::of(n)));
             }
         });
-        Arc::new(Controller {
-            cluster: cluster.clone(),
-            namespaces,
-            accounts,
-            config_maps,
-            root_ca,
-            queue,
-        })
+        Arc::new(Controller { cluster: cluster.clone(), namespaces, accounts, config_maps, root_ca, queue })
     }
 
     /// Runs until `shutdown`.
@@ -86,9 +75,7 @@ impl Controller {
 
     fn certificate(&self) -> Option<String> {
         let copy = || {
-            let source = SOURCES
-                .iter()
-                .find_map(|n| self.config_maps.find(n, ROOT_CA))?;
+            let source = SOURCES.iter().find_map(|n| self.config_maps.find(n, ROOT_CA))?;
             source["data"]["ca.crt"].as_str().map(str::to_owned)
         };
         self.root_ca.clone().or_else(copy)
@@ -116,13 +103,7 @@ impl Controller {
             Some(live) if live["data"]["ca.crt"] == certificate.as_str() => {}
             Some(live) => {
                 self.cluster
-                    .patch(
-                        &kinds::CONFIG_MAPS,
-                        &live,
-                        "",
-                        json!({"data": {"ca.crt": certificate}}),
-                        true,
-                    )
+                    .patch(&kinds::CONFIG_MAPS, &live, "", json!({"data": {"ca.crt": certificate}}), true)
                     .await?;
             }
             None => {
@@ -145,11 +126,7 @@ impl Controller {
 
     async fn ensure(&self, kind: &kinds::Kind, object: &Value) -> Result<()> {
         match self.cluster.create(kind, object).await {
-            Err(error)
-                if error.is_already_exists()
-                    || error.is_namespace_terminating()
-                    || error.is_not_found() =>
-            {
+            Err(error) if error.is_already_exists() || error.is_namespace_terminating() || error.is_not_found() => {
                 Ok(())
             }
             outcome => outcome.map(|_| ()),

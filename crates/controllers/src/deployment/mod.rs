@@ -54,36 +54,23 @@ impl Controller {
         let q = queue.clone();
         deployments.subscribe(move |change| q.add(Key::of(change.object())));
         let (q, d) = (queue.clone(), deployments.clone());
-        sets.subscribe(move |change| {
-            ownership::enqueue_controllers(change, &kinds::DEPLOYMENTS, &d, selector_of, &q)
-        });
+        sets.subscribe(move |change| ownership::enqueue_controllers(change, &kinds::DEPLOYMENTS, &d, selector_of, &q));
         // `Recreate` waits for the end of old pods, which no ReplicaSet's change announces.
         let (q, d, s) = (queue.clone(), deployments.clone(), sets.clone());
         pods.subscribe(move |change| {
             let ended = change.new.as_ref().is_none_or(|p| pod::is_terminal(p));
             if let (true, Some(owner)) = (ended, meta::controller_of(change.object()))
                 && owner["kind"] == "ReplicaSet"
-                && let Some(set) = s.find(
-                    meta::namespace(change.object()),
-                    meta::text(owner, &["name"]),
-                )
+                && let Some(set) = s.find(meta::namespace(change.object()), meta::text(owner, &["name"]))
                 && let Some(owner) = meta::controller_of(&set)
-                && let Some(deployment) =
-                    d.find(meta::namespace(&set), meta::text(owner, &["name"]))
+                && let Some(deployment) = d.find(meta::namespace(&set), meta::text(owner, &["name"]))
                 && !model::is_rolling(&deployment)
             {
                 q.add(Key::of(&deployment));
             }
         });
         let events = cluster.events.named("deployment-controller");
-        Arc::new(Controller {
-            cluster: cluster.clone(),
-            deployments,
-            sets,
-            pods,
-            queue,
-            events,
-        })
+        Arc::new(Controller { cluster: cluster.clone(), deployments, sets, pods, queue, events })
     }
 
     /// Runs until `shutdown`.
@@ -103,10 +90,8 @@ impl Controller {
         };
         let selector = selector_of(&deployment);
         if selector.is_empty() {
-            let message =
-                "This deployment is selecting all pods. A non-empty selector is required.";
-            self.events
-                .warning(&kinds::DEPLOYMENTS, &deployment, "SelectingAll", message);
+            let message = "This deployment is selecting all pods. A non-empty selector is required.";
+            self.events.warning(&kinds::DEPLOYMENTS, &deployment, "SelectingAll", message);
             return Ok(None);
         }
         let sets = ownership::claim(
@@ -128,20 +113,10 @@ impl Controller {
 
     fn old_pods_remain(&self, deployment: &Value, sets: &[Arc<Value>]) -> bool {
         let (_, old) = model::split(deployment, sets);
-        old.iter().any(|set| {
-            self.pods
-                .owned_by(meta::uid(set))
-                .iter()
-                .any(|p| !pod::is_terminal(p))
-        })
+        old.iter().any(|set| self.pods.owned_by(meta::uid(set)).iter().any(|p| !pod::is_terminal(p)))
     }
 
-    async fn act(
-        &self,
-        deployment: &Arc<Value>,
-        sets: &[Arc<Value>],
-        mut plan: Plan,
-    ) -> Result<Option<Duration>> {
+    async fn act(&self, deployment: &Arc<Value>, sets: &[Arc<Value>], mut plan: Plan) -> Result<Option<Duration>> {
         let mut failure = None;
         if let Some(set) = &plan.create
             && let Err(error) = self.create(deployment, set, &mut plan.status).await
@@ -155,35 +130,23 @@ impl Controller {
                 let Some(set) = sets.iter().find(|s| meta::name(s) == name) else {
                     continue;
                 };
-                self.cluster
-                    .patch(&kinds::REPLICA_SETS, set, "", patch, true)
-                    .await?;
+                self.cluster.patch(&kinds::REPLICA_SETS, set, "", patch, true).await?;
             }
         }
         for (reason, message) in plan.events {
-            self.events
-                .normal(&kinds::DEPLOYMENTS, deployment, reason, message);
+            self.events.normal(&kinds::DEPLOYMENTS, deployment, reason, message);
         }
         for name in plan.delete {
             let Some(set) = sets.iter().find(|s| meta::name(s) == name) else {
                 continue;
             };
-            self.cluster
-                .delete(&kinds::REPLICA_SETS, set, DeleteOptions::default())
-                .await?;
+            self.cluster.delete(&kinds::REPLICA_SETS, set, DeleteOptions::default()).await?;
         }
         let mut live = deployment.clone();
         if let Some(patch) = plan.annotate {
-            live = self
-                .cluster
-                .patch(&kinds::DEPLOYMENTS, &live, "", patch, true)
-                .await?;
+            live = self.cluster.patch(&kinds::DEPLOYMENTS, &live, "", patch, true).await?;
         }
-        match self
-            .cluster
-            .write_status(&kinds::DEPLOYMENTS, &live, &plan.status)
-            .await
-        {
+        match self.cluster.write_status(&kinds::DEPLOYMENTS, &live, &plan.status).await {
             Err(error) if error.is_not_found() => return Ok(None),
             outcome => outcome?,
         };
@@ -200,11 +163,7 @@ impl Controller {
             Err(error) => error,
         };
         if error.is_already_exists() {
-            let known = self
-                .cluster
-                .api
-                .get(&kinds::REPLICA_SETS, meta::namespace(set), meta::name(set))
-                .await?;
+            let known = self.cluster.api.get(&kinds::REPLICA_SETS, meta::namespace(set), meta::name(set)).await?;
             if meta::is_controlled_by(&known, deployment)
                 && model::same_template(&known["spec"]["template"], &deployment["spec"]["template"])
             {
@@ -214,24 +173,12 @@ impl Controller {
             status["collisionCount"] = json!(collisions);
             return Err(Error::NotYet {
                 object: meta::describe(&kinds::DEPLOYMENTS, deployment),
-                reason: format!(
-                    "the name {} is taken, the next one differs",
-                    meta::name(set)
-                ),
+                reason: format!("the name {} is taken, the next one differs", meta::name(set)),
             });
         }
         if !error.is_namespace_terminating() {
-            let message = format!(
-                "Failed to create new replica set \"{}\": {}",
-                meta::name(set),
-                error.message()
-            );
-            self.events.warning(
-                &kinds::DEPLOYMENTS,
-                deployment,
-                "ReplicaSetCreateError",
-                &message,
-            );
+            let message = format!("Failed to create new replica set \"{}\": {}", meta::name(set), error.message());
+            self.events.warning(&kinds::DEPLOYMENTS, deployment, "ReplicaSetCreateError", &message);
             if let Some(conditions) = status["conditions"].as_array_mut() {
                 for condition in conditions.iter_mut().filter(|c| c["type"] == "Progressing") {
                     condition["status"] = json!("False");

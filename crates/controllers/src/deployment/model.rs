@@ -37,18 +37,11 @@ pub(super) fn is_rolling(deployment: &Value) -> bool {
 fn scaled(value: &Value, total: i64, round_up: bool) -> i64 {
     let percent = |p: i64| {
         let product = p * total;
-        if round_up {
-            (product + 99).div_euclid(100)
-        } else {
-            product.div_euclid(100)
-        }
+        if round_up { (product + 99).div_euclid(100) } else { product.div_euclid(100) }
     };
     match value {
         Value::Number(n) => n.as_i64().unwrap_or(0),
-        Value::String(s) => s
-            .strip_suffix('%')
-            .and_then(|p| p.parse().ok())
-            .map_or(0, percent),
+        Value::String(s) => s.strip_suffix('%').and_then(|p| p.parse().ok()).map_or(0, percent),
         _ => percent(25),
     }
 }
@@ -59,34 +52,20 @@ fn fenceposts(deployment: &Value) -> (i64, i64) {
     let total = replicas(deployment);
     let surge = scaled(&rolling["maxSurge"], total, true);
     let unavailable = scaled(&rolling["maxUnavailable"], total, false);
-    if surge == 0 && unavailable == 0 {
-        (0, 1)
-    } else {
-        (surge, unavailable)
-    }
+    if surge == 0 && unavailable == 0 { (0, 1) } else { (surge, unavailable) }
 }
 
 pub(super) fn max_surge(deployment: &Value) -> i64 {
-    if is_rolling(deployment) {
-        fenceposts(deployment).0
-    } else {
-        0
-    }
+    if is_rolling(deployment) { fenceposts(deployment).0 } else { 0 }
 }
 
 pub(super) fn max_unavailable(deployment: &Value) -> i64 {
     let total = replicas(deployment);
-    if !is_rolling(deployment) || total == 0 {
-        0
-    } else {
-        fenceposts(deployment).1.min(total)
-    }
+    if !is_rolling(deployment) || total == 0 { 0 } else { fenceposts(deployment).1.min(total) }
 }
 
 pub(super) fn revision(object: &Value) -> i64 {
-    meta::annotation(object, REVISION)
-        .and_then(|r| r.parse().ok())
-        .unwrap_or(0)
+    meta::annotation(object, REVISION).and_then(|r| r.parse().ok()).unwrap_or(0)
 }
 
 pub(super) fn created(object: &Value) -> Option<Timestamp> {
@@ -107,16 +86,9 @@ pub(super) fn same_template(a: &Value, b: &Value) -> bool {
 /// The newest set of the deployment's template, and all others, oldest first.
 pub(super) fn split(deployment: &Value, sets: &[Arc<Value>]) -> (Option<Value>, Vec<Value>) {
     let mut sets: Vec<Value> = sets.iter().map(|s| (**s).clone()).collect();
-    sets.sort_by(|a, b| {
-        created(a)
-            .cmp(&created(b))
-            .then_with(|| meta::name(a).cmp(meta::name(b)))
-    });
+    sets.sort_by(|a, b| created(a).cmp(&created(b)).then_with(|| meta::name(a).cmp(meta::name(b))));
     let template = &deployment["spec"]["template"];
-    match sets
-        .iter()
-        .position(|s| same_template(&s["spec"]["template"], template))
-    {
+    match sets.iter().position(|s| same_template(&s["spec"]["template"], template)) {
         Some(index) => {
             let new = sets.remove(index);
             (Some(new), sets)
@@ -143,26 +115,19 @@ pub(super) fn new_set_replicas(deployment: &Value, old: &[Value], current: i64) 
     }
     let total = wanted(old) + current;
     let limit = desired + max_surge(deployment);
-    if total >= limit {
-        current
-    } else {
-        current + (limit - total).min(desired - current)
-    }
+    if total >= limit { current } else { current + (limit - total).min(desired - current) }
 }
 
 /// The annotations that a set takes over from its deployment.
 pub(super) fn inherited_annotations(deployment: &Value) -> Map<String, Value> {
-    let mut annotations = meta::map(deployment, &["metadata", "annotations"])
-        .cloned()
-        .unwrap_or_default();
+    let mut annotations = meta::map(deployment, &["metadata", "annotations"]).cloned().unwrap_or_default();
     annotations.retain(|key, _| !NOT_COPIED.contains(&key.as_str()));
     annotations
 }
 
 /// `progressDeadlineSeconds`, unless it is absent or the value that means "none".
 pub(super) fn progress_deadline(deployment: &Value) -> Option<i64> {
-    meta::int(deployment, &["spec", "progressDeadlineSeconds"])
-        .filter(|s| *s != i64::from(i32::MAX))
+    meta::int(deployment, &["spec", "progressDeadlineSeconds"]).filter(|s| *s != i64::from(i32::MAX))
 }
 
 #[cfg(test)]

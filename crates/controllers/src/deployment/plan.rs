@@ -41,20 +41,9 @@ struct Round<'a> {
 }
 
 /// Plans one round. `old_pods_remain` says whether pods of other templates still exist; only `Recreate` asks.
-pub fn plan(
-    deployment: &Value,
-    sets: &[Arc<Value>],
-    old_pods_remain: bool,
-    now: Timestamp,
-) -> Plan {
+pub fn plan(deployment: &Value, sets: &[Arc<Value>], old_pods_remain: bool, now: Timestamp) -> Plan {
     let (new, old) = split(deployment, sets);
-    let mut round = Round {
-        deployment,
-        new,
-        old,
-        plan: Plan::default(),
-        progress: None,
-    };
+    let mut round = Round { deployment, new, old, plan: Plan::default(), progress: None };
     if meta::is_deleting(deployment) {
         return round.finish(false, now);
     }
@@ -75,10 +64,7 @@ pub fn plan(
     } else {
         round.recreate(old_pods_remain)
     }
-    if status::is_complete(
-        deployment,
-        &status::counts(deployment, round.new.as_ref(), &round.old),
-    ) {
+    if status::is_complete(deployment, &status::counts(deployment, round.new.as_ref(), &round.old)) {
         round.trim_history();
     }
     round.finish(true, now)
@@ -86,24 +72,17 @@ pub fn plan(
 
 impl Round<'_> {
     fn active(&self) -> impl Iterator<Item = &Value> {
-        self.old
-            .iter()
-            .chain(self.new.as_ref())
-            .filter(|s| replicas(s) > 0)
+        self.old.iter().chain(self.new.as_ref()).filter(|s| replicas(s) > 0)
     }
 
     fn is_scaling_event(&self) -> bool {
         let desired = replicas(self.deployment);
-        self.active().any(|s| {
-            meta::annotation(s, DESIRED)
-                .and_then(|d| d.parse::<i64>().ok())
-                .is_some_and(|d| d != desired)
-        })
+        self.active()
+            .any(|s| meta::annotation(s, DESIRED).and_then(|d| d.parse::<i64>().ok()).is_some_and(|d| d != desired))
     }
 
     fn note_pause(&mut self) {
-        let reason = meta::condition(self.deployment, "Progressing")
-            .map_or("", |c| meta::text(c, &["reason"]));
+        let reason = meta::condition(self.deployment, "Progressing").map_or("", |c| meta::text(c, &["reason"]));
         if progress_deadline(self.deployment).is_none() || reason == status::TIMED_OUT {
             return;
         }
@@ -111,11 +90,7 @@ impl Round<'_> {
         if paused && reason != status::PAUSED {
             self.progress = Some((status::PAUSED, "Deployment is paused".to_owned(), "Unknown"));
         } else if !paused && reason == status::PAUSED {
-            self.progress = Some((
-                status::RESUMED,
-                "Deployment is resumed".to_owned(),
-                "Unknown",
-            ));
+            self.progress = Some((status::RESUMED, "Deployment is resumed".to_owned(), "Unknown"));
         }
     }
 
@@ -160,12 +135,9 @@ impl Round<'_> {
             self.change(meta::name(&set).to_owned(), patch);
         }
         self.set_revision(revision(&set));
-        if meta::condition(self.deployment, "Progressing").is_none()
-            && progress_deadline(self.deployment).is_some()
-        {
+        if meta::condition(self.deployment, "Progressing").is_none() && progress_deadline(self.deployment).is_some() {
             let message = format!("Found new replica set \"{}\"", meta::name(&set));
-            self.progress
-                .get_or_insert(("FoundNewReplicaSet", message, "True"));
+            self.progress.get_or_insert(("FoundNewReplicaSet", message, "True"));
         }
         self.new = Some(set);
     }
@@ -196,20 +168,13 @@ impl Round<'_> {
         let revision = self.next_revision();
         let count = new_set_replicas(d, &self.old, 0);
         let mut template = d["spec"]["template"].clone();
-        meta::set(
-            &mut template,
-            &["metadata", "labels", HASH_LABEL],
-            json!(hash),
-        );
+        meta::set(&mut template, &["metadata", "labels", HASH_LABEL], json!(hash));
         let mut selector = d["spec"]["selector"].clone();
         meta::set(&mut selector, &["matchLabels", HASH_LABEL], json!(hash));
         let mut annotations = inherited_annotations(d);
         annotations.insert(REVISION.to_owned(), json!(revision.to_string()));
         annotations.insert(DESIRED.to_owned(), json!(replicas(d).to_string()));
-        annotations.insert(
-            MAX.to_owned(),
-            json!((replicas(d) + max_surge(d)).to_string()),
-        );
+        annotations.insert(MAX.to_owned(), json!((replicas(d) + max_surge(d)).to_string()));
         let mut set = json!({
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
@@ -226,17 +191,10 @@ impl Round<'_> {
             set["spec"]["minReadySeconds"] = json!(seconds);
         }
         if count > 0 {
-            self.plan.events.push((
-                "ScalingReplicaSet",
-                format!("Scaled up replica set {name} from 0 to {count}"),
-            ));
+            self.plan.events.push(("ScalingReplicaSet", format!("Scaled up replica set {name} from 0 to {count}")));
         }
         if progress_deadline(d).is_some() {
-            self.progress = Some((
-                "NewReplicaSetCreated",
-                format!("Created new replica set \"{name}\""),
-                "True",
-            ));
+            self.progress = Some(("NewReplicaSetCreated", format!("Created new replica set \"{name}\""), "True"));
         }
         self.set_revision(revision);
         self.plan.create = Some(set.clone());
@@ -245,16 +203,8 @@ impl Round<'_> {
 
     /// Sets the size of one set and the annotations that remember the deployment's; true when the size changed.
     fn scale(&mut self, name: &str, size: i64) -> bool {
-        let (desired, max) = (
-            replicas(self.deployment),
-            replicas(self.deployment) + max_surge(self.deployment),
-        );
-        let Some(set) = self
-            .old
-            .iter_mut()
-            .chain(self.new.as_mut())
-            .find(|s| meta::name(s) == name)
-        else {
+        let (desired, max) = (replicas(self.deployment), replicas(self.deployment) + max_surge(self.deployment));
+        let Some(set) = self.old.iter_mut().chain(self.new.as_mut()).find(|s| meta::name(s) == name) else {
             return false;
         };
         let before = replicas(set);
@@ -288,16 +238,8 @@ impl Round<'_> {
 
     fn grow_new_set(&mut self) -> bool {
         let Some(new) = &self.new else { return false };
-        let (name, current, desired) = (
-            meta::name(new).to_owned(),
-            replicas(new),
-            replicas(self.deployment),
-        );
-        let size = if current > desired {
-            desired
-        } else {
-            new_set_replicas(self.deployment, &self.old, current)
-        };
+        let (name, current, desired) = (meta::name(new).to_owned(), replicas(new), replicas(self.deployment));
+        let size = if current > desired { desired } else { new_set_replicas(self.deployment, &self.old, current) };
         size != current && self.scale(&name, size)
     }
 
@@ -313,10 +255,7 @@ impl Round<'_> {
             return;
         }
         // Pods that serve nobody go first.
-        let mut available = sum(
-            self.old.iter().chain(self.new.as_ref()),
-            "availableReplicas",
-        );
+        let mut available = sum(self.old.iter().chain(self.new.as_ref()), "availableReplicas");
         for (name, size, healthy) in self.old_sizes() {
             let cut = spare.min(size - healthy);
             if cut > 0 {
@@ -335,15 +274,7 @@ impl Round<'_> {
 
     fn old_sizes(&self) -> Vec<(String, i64, i64)> {
         let sizes = self.old.iter().filter(|s| replicas(s) > 0);
-        sizes
-            .map(|s| {
-                (
-                    meta::name(s).to_owned(),
-                    replicas(s),
-                    status_int(s, "availableReplicas"),
-                )
-            })
-            .collect()
+        sizes.map(|s| (meta::name(s).to_owned(), replicas(s), status_int(s, "availableReplicas"))).collect()
     }
 
     fn recreate(&mut self, old_pods_remain: bool) {
@@ -401,9 +332,7 @@ impl Round<'_> {
         };
         let mut kept: Vec<&Value> = self.old.iter().filter(|s| !meta::is_deleting(s)).collect();
         kept.sort_by_key(|s| revision(s));
-        let surplus = kept
-            .len()
-            .saturating_sub(usize::try_from(limit).unwrap_or(0));
+        let surplus = kept.len().saturating_sub(usize::try_from(limit).unwrap_or(0));
         self.plan.delete = kept
             .into_iter()
             .take(surplus)
@@ -417,14 +346,8 @@ impl Round<'_> {
     }
 
     fn finish(mut self, judge_progress: bool, now: Timestamp) -> Plan {
-        let (status, again) = status::status(
-            self.deployment,
-            self.new.as_ref(),
-            &self.old,
-            self.progress.take(),
-            judge_progress,
-            now,
-        );
+        let (status, again) =
+            status::status(self.deployment, self.new.as_ref(), &self.old, self.progress.take(), judge_progress, now);
         self.plan.status = status;
         self.plan.again = again;
         self.plan
@@ -445,11 +368,7 @@ fn merge(into: &mut Value, patch: Value) {
 /// Distributes the difference between allowed and present replicas over the active sets, in proportion to their size.
 fn proportional(deployment: &Value, mut active: Vec<&Value>) -> Vec<(String, i64)> {
     let desired = replicas(deployment);
-    let allowed = if desired > 0 {
-        desired + max_surge(deployment)
-    } else {
-        0
-    };
+    let allowed = if desired > 0 { desired + max_surge(deployment) } else { 0 };
     let missing = allowed - wanted(active.iter().copied());
     // The largest takes the rest; between equals the newest when growing, the oldest when shrinking.
     active.sort_by_key(|s| (Reverse(replicas(s)), created(s)));
@@ -483,10 +402,7 @@ fn fraction(deployment: &Value, set: &Value) -> i64 {
     if desired == 0 {
         return -size;
     }
-    let before = match meta::annotation(set, MAX)
-        .and_then(|m| m.parse().ok())
-        .unwrap_or(0)
-    {
+    let before = match meta::annotation(set, MAX).and_then(|m| m.parse().ok()).unwrap_or(0) {
         0 => status_int(deployment, "replicas"),
         max => max,
     };

@@ -93,10 +93,7 @@ impl Conditions {
 
     /// As `set`, but the time of the update is now even if nothing else changed.
     fn renew(&mut self, type_: &str, status: &str, reason: &str, message: &str) {
-        let known = self
-            .get(type_)
-            .filter(|c| c["status"] == status)
-            .map(|c| c["lastTransitionTime"].clone());
+        let known = self.get(type_).filter(|c| c["status"] == status).map(|c| c["lastTransitionTime"].clone());
         self.remove(type_);
         self.set(type_, status, reason, message);
         if let (Some(transition), Some(condition)) = (known, self.list.last_mut()) {
@@ -115,10 +112,8 @@ pub(super) fn status(
     now: Timestamp,
 ) -> (Value, Option<Duration>) {
     let counts = counts(deployment, new, old);
-    let mut conditions = Conditions {
-        list: meta::list(deployment, &["status", "conditions"]).to_vec(),
-        now: time::format(now),
-    };
+    let mut conditions =
+        Conditions { list: meta::list(deployment, &["status", "conditions"]).to_vec(), now: time::format(now) };
     if counts.available >= replicas(deployment) - max_unavailable(deployment) {
         let message = "Deployment has minimum availability.";
         conditions.set("Available", "True", "MinimumReplicasAvailable", message);
@@ -139,8 +134,7 @@ pub(super) fn status(
         .and_then(|c| deadline(deployment, c))
         .map(|at| time::until(now, at).unwrap_or_default() + Duration::from_secs(1));
 
-    let mut status =
-        json!({"observedGeneration": meta::generation(deployment), "conditions": conditions.list});
+    let mut status = json!({"observedGeneration": meta::generation(deployment), "conditions": conditions.list});
     for (field, count) in [
         ("replicas", counts.replicas),
         ("updatedReplicas", counts.updated),
@@ -179,38 +173,19 @@ fn progress_condition(
         None => format!("Deployment \"{}\"", meta::name(deployment)),
     };
     let timed_out = current.is_some_and(|c| {
-        c["reason"] == TIMED_OUT
-            || c["reason"] != COMPLETE && deadline(deployment, c).is_some_and(|at| at < now)
+        c["reason"] == TIMED_OUT || c["reason"] != COMPLETE && deadline(deployment, c).is_some_and(|at| at < now)
     });
     if is_complete(deployment, counts) {
-        conditions.set(
-            "Progressing",
-            "True",
-            COMPLETE,
-            &format!("{subject} has successfully progressed."),
-        );
+        conditions.set("Progressing", "True", COMPLETE, &format!("{subject} has successfully progressed."));
     } else if is_progressing(deployment, counts) {
-        conditions.renew(
-            "Progressing",
-            "True",
-            "ReplicaSetUpdated",
-            &format!("{subject} is progressing."),
-        );
+        conditions.renew("Progressing", "True", "ReplicaSetUpdated", &format!("{subject} is progressing."));
     } else if timed_out {
-        conditions.set(
-            "Progressing",
-            "False",
-            TIMED_OUT,
-            &format!("{subject} has timed out progressing."),
-        );
+        conditions.set("Progressing", "False", TIMED_OUT, &format!("{subject} has timed out progressing."));
     }
 }
 
 fn failure_condition(new: Option<&Value>, old: &[Value], conditions: &mut Conditions) {
-    let failure = new
-        .into_iter()
-        .chain(old.iter().rev())
-        .find_map(|s| meta::condition(s, "ReplicaFailure"));
+    let failure = new.into_iter().chain(old.iter().rev()).find_map(|s| meta::condition(s, "ReplicaFailure"));
     match failure {
         Some(failure) => conditions.set(
             "ReplicaFailure",

@@ -34,12 +34,7 @@ struct World {
 
 impl World {
     fn new(deployment: Value) -> World {
-        World {
-            deployment,
-            sets: Vec::new(),
-            events: Vec::new(),
-            clock: 0,
-        }
+        World { deployment, sets: Vec::new(), events: Vec::new(), clock: 0 }
     }
 
     /// One round; false when nothing was left to do.
@@ -48,10 +43,8 @@ impl World {
         let sets: Vec<_> = self.sets.iter().cloned().map(Arc::new).collect();
         let now = Timestamp::from_second(self.clock).expect("a small number");
         let plan = plan(&self.deployment, &sets, false, now);
-        let mut busy = plan.create.is_some()
-            || !plan.update.is_empty()
-            || !plan.delete.is_empty()
-            || plan.annotate.is_some();
+        let mut busy =
+            plan.create.is_some() || !plan.update.is_empty() || !plan.delete.is_empty() || plan.annotate.is_some();
         if let Some(mut set) = plan.create {
             set["metadata"]["uid"] = set["metadata"]["name"].clone();
             set["metadata"]["generation"] = json!(1);
@@ -59,15 +52,10 @@ impl World {
             self.sets.push(set);
         }
         for (name, patch) in plan.update {
-            let set = self
-                .sets
-                .iter_mut()
-                .find(|s| meta::name(s) == name)
-                .expect("planned on a set that exists");
+            let set = self.sets.iter_mut().find(|s| meta::name(s) == name).expect("planned on a set that exists");
             json_merge(set, &patch);
         }
-        self.sets
-            .retain(|s| !plan.delete.iter().any(|n| n == meta::name(s)));
+        self.sets.retain(|s| !plan.delete.iter().any(|n| n == meta::name(s)));
         if let Some(patch) = plan.annotate {
             json_merge(&mut self.deployment, &patch);
         }
@@ -100,10 +88,7 @@ impl World {
                 return;
             }
         }
-        panic!(
-            "does not settle: {} {:?}",
-            self.deployment["status"], self.sets
-        );
+        panic!("does not settle: {} {:?}", self.deployment["status"], self.sets);
     }
 
     fn set_image(&mut self, image: &str) {
@@ -132,14 +117,9 @@ fn a_new_deployment_gets_a_set_and_completes() {
     let mut world = World::new(deployment(3, json!("25%"), json!("25%")));
     world.round();
     let set = &world.sets[0];
-    let hash = meta::label(set, HASH_LABEL)
-        .expect("the set carries its hash")
-        .to_owned();
+    let hash = meta::label(set, HASH_LABEL).expect("the set carries its hash").to_owned();
     assert_eq!(meta::name(set), format!("web-{hash}"));
-    assert_eq!(
-        set["spec"]["selector"],
-        json!({"matchLabels": {"app": "web", HASH_LABEL: hash}})
-    );
+    assert_eq!(set["spec"]["selector"], json!({"matchLabels": {"app": "web", HASH_LABEL: hash}}));
     assert_eq!(
         set["metadata"]["annotations"],
         json!({
@@ -154,23 +134,12 @@ fn a_new_deployment_gets_a_set_and_completes() {
     assert_eq!(world.reason("Progressing"), "NewReplicaSetAvailable");
     assert_eq!(world.reason("Available"), "MinimumReplicasAvailable");
     let status = &world.deployment["status"];
-    for field in [
-        "replicas",
-        "updatedReplicas",
-        "readyReplicas",
-        "availableReplicas",
-    ] {
+    for field in ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"] {
         assert_eq!(status[field], 3, "{field}");
     }
     assert_eq!(status["unavailableReplicas"], Value::Null);
-    assert_eq!(
-        meta::annotation(&world.deployment, model::REVISION),
-        Some("1")
-    );
-    assert_eq!(
-        world.events,
-        [format!("Scaled up replica set web-{hash} from 0 to 3")]
-    );
+    assert_eq!(meta::annotation(&world.deployment, model::REVISION), Some("1"));
+    assert_eq!(world.events, [format!("Scaled up replica set web-{hash} from 0 to 3")]);
 }
 
 #[test]
@@ -187,10 +156,7 @@ fn undo_takes_the_old_set_again_under_a_new_revision() {
     assert_eq!(model::replicas(old), 2);
     assert_eq!(meta::annotation(old, model::REVISION), Some("3"));
     assert_eq!(meta::annotation(old, model::REVISION_HISTORY), Some("1"));
-    assert_eq!(
-        meta::annotation(&world.deployment, model::REVISION),
-        Some("3")
-    );
+    assert_eq!(meta::annotation(&world.deployment, model::REVISION), Some("3"));
 }
 
 #[test]
@@ -200,15 +166,8 @@ fn history_is_kept_to_its_limit() {
         world.set_image(&format!("i:{i}"));
         world.settle();
     }
-    let revisions: Vec<_> = world
-        .sets
-        .iter()
-        .map(|s| {
-            meta::annotation(s, model::REVISION)
-                .unwrap_or("")
-                .to_owned()
-        })
-        .collect();
+    let revisions: Vec<_> =
+        world.sets.iter().map(|s| meta::annotation(s, model::REVISION).unwrap_or("").to_owned()).collect();
     assert_eq!(revisions, ["4", "5", "6"]);
 }
 
@@ -219,23 +178,13 @@ fn a_pause_holds_the_rollout_but_not_scaling() {
     world.deployment["spec"]["paused"] = json!(true);
     world.set_image("i:2");
     world.settle();
-    assert_eq!(
-        (world.sets.len(), world.reason("Progressing")),
-        (1, "DeploymentPaused")
-    );
+    assert_eq!((world.sets.len(), world.reason("Progressing")), (1, "DeploymentPaused"));
     world.deployment["spec"]["replicas"] = json!(5);
     world.settle();
     assert_eq!(world.sum("availableReplicas"), 5);
     world.deployment["spec"]["paused"] = json!(false);
     world.settle();
-    assert_eq!(
-        (
-            world.sets.len(),
-            model::replicas(&world.sets[1]),
-            model::replicas(&world.sets[0])
-        ),
-        (2, 5, 0)
-    );
+    assert_eq!((world.sets.len(), model::replicas(&world.sets[1]), model::replicas(&world.sets[0])), (2, 5, 0));
     assert_eq!(world.reason("Progressing"), "NewReplicaSetAvailable");
 }
 
@@ -253,11 +202,7 @@ fn scaling_in_the_middle_of_a_rollout_is_proportional() {
     world.deployment["spec"]["replicas"] = json!(15);
     world.round();
     let after: Vec<_> = world.sets.iter().map(model::replicas).collect();
-    assert_eq!(
-        after,
-        [11, 7],
-        "as in the documentation of proportional scaling"
-    );
+    assert_eq!(after, [11, 7], "as in the documentation of proportional scaling");
     world.settle();
     assert_eq!(world.sum("availableReplicas"), 15);
 }
@@ -291,12 +236,7 @@ fn recreate_waits_for_the_last_old_pod() {
     assert_eq!((world.sets.len(), model::replicas(&world.sets[0])), (1, 0));
     world.sets[0]["status"] = json!({"replicas": 0, "observedGeneration": 1});
     let sets: Vec<_> = world.sets.iter().cloned().map(Arc::new).collect();
-    assert!(
-        plan(&world.deployment, &sets, true, Timestamp::UNIX_EPOCH)
-            .create
-            .is_none(),
-        "a pod still terminates"
-    );
+    assert!(plan(&world.deployment, &sets, true, Timestamp::UNIX_EPOCH).create.is_none(), "a pod still terminates");
     world.settle();
     assert_eq!((world.sets.len(), model::replicas(&world.sets[1])), (2, 2));
 }

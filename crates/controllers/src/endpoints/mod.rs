@@ -105,18 +105,14 @@ impl Controller {
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let (a, b) = (self.clone(), self.clone());
         tokio::join!(
-            self.slice_queue
-                .clone()
-                .run("endpointslice", PARALLEL, shutdown.clone(), move |key| {
-                    let this = a.clone();
-                    async move { this.reconcile_slices(&key).await }
-                }),
-            self.endpoints_queue
-                .clone()
-                .run("endpoints", PARALLEL, shutdown, move |key| {
-                    let this = b.clone();
-                    async move { this.reconcile_endpoints(&key).await }
-                })
+            self.slice_queue.clone().run("endpointslice", PARALLEL, shutdown.clone(), move |key| {
+                let this = a.clone();
+                async move { this.reconcile_slices(&key).await }
+            }),
+            self.endpoints_queue.clone().run("endpoints", PARALLEL, shutdown, move |key| {
+                let this = b.clone();
+                async move { this.reconcile_endpoints(&key).await }
+            })
         );
     }
 
@@ -148,9 +144,11 @@ impl Controller {
         };
         let plan = slices::plan(&service, &self.pods_of(&service), &live, &zone);
         let kind = &kinds::ENDPOINT_SLICES;
-        try_join_all(plan.update.into_iter().map(|(slice, patch)| async move {
-            self.cluster.patch(kind, &slice, "", patch, true).await
-        }))
+        try_join_all(
+            plan.update
+                .into_iter()
+                .map(|(slice, patch)| async move { self.cluster.patch(kind, &slice, "", patch, true).await }),
+        )
         .await?;
         for slice in &plan.create {
             match self.cluster.create(kind, slice).await {
@@ -159,9 +157,7 @@ impl Controller {
             };
         }
         for slice in &plan.delete {
-            self.cluster
-                .delete(kind, slice, DeleteOptions::default())
-                .await?;
+            self.cluster.delete(kind, slice, DeleteOptions::default()).await?;
         }
         Ok(None)
     }
@@ -171,12 +167,10 @@ impl Controller {
         let live = self.endpoints.get(key);
         let Some(service) = self.services.get(key) else {
             // Endpoints have no owner; those that we made go with their Service.
-            if let Some(live) = live.filter(|l| {
-                meta::label(l, "endpoints.kubernetes.io/managed-by") == Some("endpoint-controller")
-            }) {
-                self.cluster
-                    .delete(kind, &live, DeleteOptions::default())
-                    .await?;
+            if let Some(live) =
+                live.filter(|l| meta::label(l, "endpoints.kubernetes.io/managed-by") == Some("endpoint-controller"))
+            {
+                self.cluster.delete(kind, &live, DeleteOptions::default()).await?;
             }
             return Ok(None);
         };
@@ -194,9 +188,7 @@ impl Controller {
         if !meta::semantic_eq(&live["subsets"], &wanted["subsets"]) {
             patch["subsets"] = wanted["subsets"].clone();
         }
-        if let Some(diff) =
-            meta::merge_diff(&json!(meta::labels(&live)), &wanted["metadata"]["labels"])
-        {
+        if let Some(diff) = meta::merge_diff(&json!(meta::labels(&live)), &wanted["metadata"]["labels"]) {
             meta::set(&mut patch, &["metadata", "labels"], diff);
         }
         if patch != json!({}) {

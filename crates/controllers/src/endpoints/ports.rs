@@ -17,17 +17,12 @@ pub fn is_headless(service: &Value) -> bool {
 
 /// Whether a pod can be an endpoint at all.
 pub fn is_candidate(pod: &Value, include_terminating: bool) -> bool {
-    !pod::is_terminal(pod)
-        && !addresses(pod).is_empty()
-        && (include_terminating || !meta::is_deleting(pod))
+    !pod::is_terminal(pod) && !addresses(pod).is_empty() && (include_terminating || !meta::is_deleting(pod))
 }
 
 /// All addresses of a pod.
 pub fn addresses(pod: &Value) -> Vec<&str> {
-    let all: Vec<&str> = meta::list(pod, &["status", "podIPs"])
-        .iter()
-        .filter_map(|i| i["ip"].as_str())
-        .collect();
+    let all: Vec<&str> = meta::list(pod, &["status", "podIPs"]).iter().filter_map(|i| i["ip"].as_str()).collect();
     match meta::text(pod, &["status", "podIP"]) {
         "" => Vec::new(),
         ip if all.is_empty() => vec![ip],
@@ -59,9 +54,7 @@ pub fn resolve(service: &Value, pod: &Value) -> Vec<Value> {
 }
 
 fn named(pod: &Value, name: &str, protocol: &str) -> Option<i64> {
-    let sidecars = meta::list(pod, &["spec", "initContainers"])
-        .iter()
-        .filter(|c| c["restartPolicy"] == "Always");
+    let sidecars = meta::list(pod, &["spec", "initContainers"]).iter().filter(|c| c["restartPolicy"] == "Always");
     meta::list(pod, &["spec", "containers"])
         .iter()
         .chain(sidecars)
@@ -80,16 +73,8 @@ pub fn hostname<'a>(service: &Value, pod: &'a Value) -> Option<&'a str> {
 /// What of a pod matters to endpoints; a change elsewhere needs no work.
 pub fn fingerprint(pod: &Value) -> impl PartialEq + '_ {
     (
-        (
-            meta::labels(pod),
-            meta::text(pod, &["status", "podIP"]),
-            &pod["status"]["podIPs"],
-        ),
-        (
-            pod::is_ready(pod),
-            meta::is_deleting(pod),
-            pod::is_terminal(pod),
-        ),
+        (meta::labels(pod), meta::text(pod, &["status", "podIP"]), &pod["status"]["podIPs"]),
+        (pod::is_ready(pod), meta::is_deleting(pod), pod::is_terminal(pod)),
         (
             pod::node(pod),
             meta::uid(pod),

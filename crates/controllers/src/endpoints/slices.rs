@@ -28,29 +28,17 @@ pub struct Plan {
 }
 
 /// Plans the slices of `service` over its `pods`; `zone` gives the zone of a node.
-pub fn plan(
-    service: &Value,
-    pods: &[Arc<Value>],
-    live: &[Arc<Value>],
-    zone: &dyn Fn(&str) -> Option<String>,
-) -> Plan {
+pub fn plan(service: &Value, pods: &[Arc<Value>], live: &[Arc<Value>], zone: &dyn Fn(&str) -> Option<String>) -> Plan {
     let mut plan = Plan::default();
     let families: Vec<&str> = match meta::list(service, &["spec", "ipFamilies"]) {
         [] => vec!["IPv4"],
         families => families.iter().filter_map(Value::as_str).collect(),
     };
-    for slice in live
-        .iter()
-        .filter(|s| !families.contains(&meta::text(s, &["addressType"])))
-    {
+    for slice in live.iter().filter(|s| !families.contains(&meta::text(s, &["addressType"]))) {
         plan.delete.push(slice.clone());
     }
     for family in families {
-        let live: Vec<_> = live
-            .iter()
-            .filter(|s| s["addressType"] == family)
-            .cloned()
-            .collect();
+        let live: Vec<_> = live.iter().filter(|s| s["addressType"] == family).cloned().collect();
         plan_family(service, pods, live, family, zone, &mut plan);
     }
     plan
@@ -89,11 +77,7 @@ fn plan_family(
             continue;
         }
         if let Some(endpoint) = endpoint(service, pod, family, zone) {
-            groups
-                .entry(port_key(&resolved))
-                .or_insert_with(|| (resolved, Vec::new()))
-                .1
-                .push(endpoint);
+            groups.entry(port_key(&resolved)).or_insert_with(|| (resolved, Vec::new())).1.push(endpoint);
         }
     }
     let mut by_ports: HashMap<String, Vec<Arc<Value>>> = HashMap::new();
@@ -104,10 +88,7 @@ fn plan_family(
         groups.insert(String::new(), (Vec::new(), Vec::new()));
     }
     for slice in live {
-        by_ports
-            .entry(port_key(meta::list(&slice, &["ports"])))
-            .or_default()
-            .push(slice);
+        by_ports.entry(port_key(meta::list(&slice, &["ports"]))).or_default().push(slice);
     }
     for (key, (ports, endpoints)) in groups {
         let slices = by_ports.remove(&key).unwrap_or_default();
@@ -126,15 +107,11 @@ fn plan_group(
     plan: &mut Plan,
 ) {
     let keep_empty = endpoints.is_empty();
-    let mut wanted: BTreeMap<String, Value> =
-        endpoints.into_iter().map(|e| (identity(&e), e)).collect();
+    let mut wanted: BTreeMap<String, Value> = endpoints.into_iter().map(|e| (identity(&e), e)).collect();
     let mut filled: Vec<(Arc<Value>, Vec<Value>)> = slices
         .into_iter()
         .map(|slice| {
-            let kept = meta::list(&slice, &["endpoints"])
-                .iter()
-                .filter_map(|e| wanted.remove(&identity(e)))
-                .collect();
+            let kept = meta::list(&slice, &["endpoints"]).iter().filter_map(|e| wanted.remove(&identity(e))).collect();
             (slice, kept)
         })
         .collect();
@@ -207,19 +184,11 @@ fn new_slice(service: &Value, family: &str, ports: &[Value], endpoints: &[Value]
     })
 }
 
-fn endpoint(
-    service: &Value,
-    pod: &Value,
-    family: &str,
-    zone: &dyn Fn(&str) -> Option<String>,
-) -> Option<Value> {
-    let address = ports::addresses(pod)
-        .into_iter()
-        .find(|a| a.contains(':') == (family == "IPv6"))?;
+fn endpoint(service: &Value, pod: &Value, family: &str, zone: &dyn Fn(&str) -> Option<String>) -> Option<Value> {
+    let address = ports::addresses(pod).into_iter().find(|a| a.contains(':') == (family == "IPv6"))?;
     let serving = pod::is_ready(pod);
     let terminating = meta::is_deleting(pod);
-    let ready =
-        meta::flag(service, &["spec", "publishNotReadyAddresses"]) || (serving && !terminating);
+    let ready = meta::flag(service, &["spec", "publishNotReadyAddresses"]) || (serving && !terminating);
     let mut endpoint = json!({
         "addresses": [address],
         "conditions": {"ready": ready, "serving": serving, "terminating": terminating},
@@ -266,33 +235,13 @@ mod tests {
     fn conditions_follow_readiness_and_deletion() {
         let mut going = pod("c", "10.0.0.3", true);
         going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        let plan = run(
-            &[
-                pod("a", "10.0.0.1", true),
-                pod("b", "10.0.0.2", false),
-                going,
-                pod("d", "", true),
-            ],
-            &[],
-        );
+        let plan = run(&[pod("a", "10.0.0.1", true), pod("b", "10.0.0.2", false), going, pod("d", "", true)], &[]);
         let slice = &plan.create[0];
-        assert_eq!(
-            slice["ports"],
-            json!([{"name": "http", "port": 8080, "protocol": "TCP"}])
-        );
-        let conditions: Vec<_> = meta::list(slice, &["endpoints"])
-            .iter()
-            .map(|e| e["conditions"].clone())
-            .collect();
-        let expect = |ready, serving, terminating| json!({"ready": ready, "serving": serving, "terminating": terminating});
-        assert_eq!(
-            conditions,
-            [
-                expect(true, true, false),
-                expect(false, false, false),
-                expect(false, true, true)
-            ]
-        );
+        assert_eq!(slice["ports"], json!([{"name": "http", "port": 8080, "protocol": "TCP"}]));
+        let conditions: Vec<_> = meta::list(slice, &["endpoints"]).iter().map(|e| e["conditions"].clone()).collect();
+        let expect =
+            |ready, serving, terminating| json!({"ready": ready, "serving": serving, "terminating": terminating});
+        assert_eq!(conditions, [expect(true, true, false), expect(false, false, false), expect(false, true, true)]);
     }
 
     #[test]
@@ -313,26 +262,12 @@ mod tests {
 
     #[test]
     fn large_services_are_cut_into_slices_of_a_hundred() {
-        let pods: Vec<_> = (0..250)
-            .map(|i| {
-                pod(
-                    &format!("p{i:03}"),
-                    &format!("10.0.{}.{}", i / 200, i % 200 + 1),
-                    true,
-                )
-            })
-            .collect();
+        let pods: Vec<_> =
+            (0..250).map(|i| pod(&format!("p{i:03}"), &format!("10.0.{}.{}", i / 200, i % 200 + 1), true)).collect();
         let plan = run(&pods, &[]);
-        let sizes: Vec<_> = plan
-            .create
-            .iter()
-            .map(|s| meta::list(s, &["endpoints"]).len())
-            .collect();
+        let sizes: Vec<_> = plan.create.iter().map(|s| meta::list(s, &["endpoints"]).len()).collect();
         assert_eq!(sizes, [100, 100, 50]);
         let again = run(&pods[1..], &plan.create);
-        assert_eq!(
-            (again.create.len(), again.update.len(), again.delete.len()),
-            (0, 1, 0)
-        );
+        assert_eq!((again.create.len(), again.update.len(), again.delete.len()), (0, 1, 0));
     }
 }

@@ -15,24 +15,16 @@ const LIMIT: usize = 1000;
 /// The Endpoints that a Service should have, whole.
 pub fn endpoints(service: &Value, pods: &[Arc<Value>]) -> Value {
     let publish = meta::flag(service, &["spec", "publishNotReadyAddresses"]);
-    let ipv6 = meta::list(service, &["spec", "ipFamilies"])
-        .first()
-        .is_some_and(|f| f == "IPv6");
+    let ipv6 = meta::list(service, &["spec", "ipFamilies"]).first().is_some_and(|f| f == "IPv6");
     let mut addresses: BTreeMap<String, (Value, bool)> = BTreeMap::new();
     let mut by_port: BTreeMap<String, (Value, BTreeSet<String>)> = BTreeMap::new();
     let no_ports = meta::list(service, &["spec", "ports"]).is_empty();
-    let mut candidates: Vec<_> = pods
-        .iter()
-        .filter(|p| ports::is_candidate(p, publish))
-        .collect();
+    let mut candidates: Vec<_> = pods.iter().filter(|p| ports::is_candidate(p, publish)).collect();
     let truncated = candidates.len() > LIMIT;
     candidates.sort_by_key(|p| !pod::is_ready(p));
     candidates.truncate(LIMIT);
     for pod in candidates {
-        let Some(ip) = ports::addresses(pod)
-            .into_iter()
-            .find(|a| a.contains(':') == ipv6)
-        else {
+        let Some(ip) = ports::addresses(pod).into_iter().find(|a| a.contains(':') == ipv6) else {
             continue;
         };
         let mut resolved = ports::resolve(service, pod);
@@ -42,16 +34,9 @@ pub fn endpoints(service: &Value, pods: &[Arc<Value>]) -> Value {
             }
             resolved.push(Value::Null);
         }
-        addresses.insert(
-            ip.to_owned(),
-            (address(service, pod, ip), publish || pod::is_ready(pod)),
-        );
+        addresses.insert(ip.to_owned(), (address(service, pod, ip), publish || pod::is_ready(pod)));
         for port in resolved {
-            by_port
-                .entry(port.to_string())
-                .or_insert_with(|| (port, BTreeSet::new()))
-                .1
-                .insert(ip.to_owned());
+            by_port.entry(port.to_string()).or_insert_with(|| (port, BTreeSet::new())).1.insert(ip.to_owned());
         }
     }
     // Ports that the same set of pods has go together.
@@ -63,11 +48,7 @@ pub fn endpoints(service: &Value, pods: &[Arc<Value>]) -> Value {
         .into_iter()
         .map(|(ips, ports)| {
             let part = |ready: bool| -> Vec<&Value> {
-                ips.iter()
-                    .filter_map(|ip| addresses.get(ip))
-                    .filter(|(_, r)| *r == ready)
-                    .map(|(a, _)| a)
-                    .collect()
+                ips.iter().filter_map(|ip| addresses.get(ip)).filter(|(_, r)| *r == ready).map(|(a, _)| a).collect()
             };
             let (ready, not_ready) = (part(true), part(false));
             let mut subset = json!({});
@@ -77,11 +58,7 @@ pub fn endpoints(service: &Value, pods: &[Arc<Value>]) -> Value {
             if !not_ready.is_empty() {
                 subset["notReadyAddresses"] = json!(not_ready);
             }
-            let ports: Vec<_> = ports
-                .into_iter()
-                .filter(|p| !p.is_null())
-                .map(unnamed)
-                .collect();
+            let ports: Vec<_> = ports.into_iter().filter(|p| !p.is_null()).map(unnamed).collect();
             if !ports.is_empty() {
                 subset["ports"] = json!(ports);
             }
@@ -100,11 +77,7 @@ pub fn endpoints(service: &Value, pods: &[Arc<Value>]) -> Value {
         "metadata": {"name": meta::name(service), "namespace": meta::namespace(service), "labels": labels},
     });
     if truncated {
-        meta::set(
-            &mut object,
-            &["metadata", "annotations", OVER_CAPACITY],
-            json!("truncated"),
-        );
+        meta::set(&mut object, &["metadata", "annotations", OVER_CAPACITY], json!("truncated"));
     }
     if !subsets.is_empty() {
         object["subsets"] = json!(subsets);
@@ -147,25 +120,11 @@ mod tests {
         };
         let mut going = pod("c", "10.0.0.3", true);
         going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-        let pods: Vec<_> = [
-            pod("a", "10.0.0.1", true),
-            pod("b", "10.0.0.2", false),
-            going,
-        ]
-        .map(Arc::new)
-        .into();
+        let pods: Vec<_> = [pod("a", "10.0.0.1", true), pod("b", "10.0.0.2", false), going].map(Arc::new).into();
         let object = endpoints(&service, &pods);
         let subset = &object["subsets"][0];
-        let ips = |field: &str| {
-            meta::list(subset, &[field])
-                .iter()
-                .map(|a| a["ip"].clone())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            (ips("addresses"), ips("notReadyAddresses")),
-            (vec![json!("10.0.0.1")], vec![json!("10.0.0.2")])
-        );
+        let ips = |field: &str| meta::list(subset, &[field]).iter().map(|a| a["ip"].clone()).collect::<Vec<_>>();
+        assert_eq!((ips("addresses"), ips("notReadyAddresses")), (vec![json!("10.0.0.1")], vec![json!("10.0.0.2")]));
         assert_eq!(subset["ports"], json!([{"port": 8080, "protocol": "TCP"}]));
     }
 }

@@ -46,23 +46,10 @@ impl Controller {
         let q = queue.clone();
         sets.subscribe(move |change| q.add(Key::of(change.object())));
         let (q, s, k) = (queue.clone(), sets.clone(), kind.clone());
-        pods.subscribe(move |change| {
-            ownership::enqueue_controllers(change, &k, &s, set_selector, &q)
-        });
-        let component = if kind == kinds::REPLICA_SETS {
-            "replicaset-controller"
-        } else {
-            "replication-controller"
-        };
+        pods.subscribe(move |change| ownership::enqueue_controllers(change, &k, &s, set_selector, &q));
+        let component = if kind == kinds::REPLICA_SETS { "replicaset-controller" } else { "replication-controller" };
         let events = cluster.events.named(component);
-        Arc::new(Controller {
-            cluster: cluster.clone(),
-            kind,
-            sets,
-            pods,
-            queue,
-            events,
-        })
+        Arc::new(Controller { cluster: cluster.clone(), kind, sets, pods, queue, events })
     }
 
     /// Runs until `shutdown`.
@@ -81,35 +68,15 @@ impl Controller {
             return Ok(None);
         };
         let selector = set_selector(&set);
-        let pods = ownership::claim(
-            &self.cluster,
-            &self.kind,
-            &set,
-            &kinds::PODS,
-            &self.pods,
-            &selector,
-        )
-        .await?;
+        let pods = ownership::claim(&self.cluster, &self.kind, &set, &kinds::PODS, &self.pods, &selector).await?;
         let now = jiff::Timestamp::now();
-        let related = if meta::is_deleting(&set) {
-            Vec::new()
-        } else {
-            self.related(&set)
-        };
+        let related = if meta::is_deleting(&set) { Vec::new() } else { self.related(&set) };
         let plan = plan(&set, &pods, &related, BURST);
         let outcome = self.act(&set, &plan).await;
-        let failure = outcome
-            .as_ref()
-            .err()
-            .map(|e| (plan.create > 0, e.message()));
+        let failure = outcome.as_ref().err().map(|e| (plan.create > 0, e.message()));
         // The cache holds what was just created and deleted.
         let pods = ownership::owned(&self.pods, &set);
-        let (status, again) = status(
-            &set,
-            &pods,
-            failure.as_ref().map(|(c, m)| (*c, m.as_str())),
-            now,
-        );
+        let (status, again) = status(&set, &pods, failure.as_ref().map(|(c, m)| (*c, m.as_str())), now);
         let live = self.sets.get(key).unwrap_or(set);
         let written = self.cluster.write_status(&self.kind, &live, &status).await;
         match outcome {
@@ -139,15 +106,7 @@ impl Controller {
     async fn act(&self, set: &Arc<Value>, plan: &Plan) -> Result<()> {
         let mut pod = pod::from_template(&set["spec"]["template"], &self.kind, set);
         pod["metadata"]["generateName"] = json!(pod::name_prefix(meta::name(set)));
-        create_in_batches(
-            &self.cluster,
-            &self.events,
-            &self.kind,
-            set,
-            plan.create,
-            |_| pod.clone(),
-        )
-        .await?;
+        create_in_batches(&self.cluster, &self.events, &self.kind, set, plan.create, |_| pod.clone()).await?;
         delete_all(&self.cluster, &self.events, &self.kind, set, &plan.delete).await
     }
 }
@@ -156,9 +115,7 @@ impl Controller {
 pub fn set_selector(set: &Value) -> Selector {
     let selector = &set["spec"]["selector"];
     match selector.as_object() {
-        Some(map) if map.values().all(Value::is_string) && !map.is_empty() => {
-            Selector::from_map(map)
-        }
+        Some(map) if map.values().all(Value::is_string) && !map.is_empty() => Selector::from_map(map),
         Some(map) if map.is_empty() => Selector::nothing(),
         _ => Selector::from_label_selector(selector),
     }
@@ -182,21 +139,11 @@ pub async fn create_in_batches(
         for outcome in outcomes {
             match outcome {
                 Ok(created) => {
-                    events.normal(
-                        kind,
-                        owner,
-                        "SuccessfulCreate",
-                        format!("Created pod: {}", meta::name(&created)),
-                    );
+                    events.normal(kind, owner, "SuccessfulCreate", format!("Created pod: {}", meta::name(&created)));
                 }
                 Err(error) => {
                     if !error.is_namespace_terminating() {
-                        events.warning(
-                            kind,
-                            owner,
-                            "FailedCreate",
-                            format!("Error creating: {}", error.message()),
-                        );
+                        events.warning(kind, owner, "FailedCreate", format!("Error creating: {}", error.message()));
                     }
                     failure = Some(error);
                 }
@@ -219,27 +166,13 @@ pub async fn delete_all(
     owner: &Value,
     pods: &[Arc<Value>],
 ) -> Result<()> {
-    let outcomes = join_all(
-        pods.iter()
-            .map(|p| cluster.delete(&kinds::PODS, p, DeleteOptions::default())),
-    )
-    .await;
+    let outcomes = join_all(pods.iter().map(|p| cluster.delete(&kinds::PODS, p, DeleteOptions::default()))).await;
     let mut failure: Option<Error> = None;
     for (pod, outcome) in pods.iter().zip(outcomes) {
         match outcome {
-            Ok(()) => events.normal(
-                kind,
-                owner,
-                "SuccessfulDelete",
-                format!("Deleted pod: {}", meta::name(pod)),
-            ),
+            Ok(()) => events.normal(kind, owner, "SuccessfulDelete", format!("Deleted pod: {}", meta::name(pod))),
             Err(error) => {
-                events.warning(
-                    kind,
-                    owner,
-                    "FailedDelete",
-                    format!("Error deleting: {}", error.message()),
-                );
+                events.warning(kind, owner, "FailedDelete", format!("Error deleting: {}", error.message()));
                 failure = Some(error);
             }
         }

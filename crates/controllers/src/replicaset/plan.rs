@@ -26,19 +26,13 @@ pub fn plan(set: &Value, pods: &[Arc<Value>], related: &[Arc<Value>], burst: usi
     let desired = usize::try_from(meta::int(set, &["spec", "replicas"]).unwrap_or(1)).unwrap_or(0);
     let active: Vec<Arc<Value>> = pods.iter().filter(|p| pod::is_active(p)).cloned().collect();
     match active.len().cmp(&desired) {
-        Ordering::Less => Plan {
-            create: (desired - active.len()).min(burst),
-            delete: Vec::new(),
-        },
+        Ordering::Less => Plan { create: (desired - active.len()).min(burst), delete: Vec::new() },
         Ordering::Equal => Plan::default(),
         Ordering::Greater => {
             let surplus = (active.len() - desired).min(burst);
             let mut ordered = deletion_order(active, related);
             ordered.truncate(surplus);
-            Plan {
-                create: 0,
-                delete: ordered,
-            }
+            Plan { create: 0, delete: ordered }
         }
     }
 }
@@ -110,11 +104,7 @@ pub fn status(
         }
         replicas += 1;
         let labels = meta::labels(p);
-        if template_labels
-            .into_iter()
-            .flatten()
-            .all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v))
-        {
+        if template_labels.into_iter().flatten().all(|(k, v)| labels.and_then(|l| l.get(k)) == Some(v)) {
             labeled += 1;
         }
         if pod::is_ready(p) {
@@ -127,11 +117,9 @@ pub fn status(
         }
     }
     let mut status = json!({"replicas": replicas, "observedGeneration": meta::generation(set)});
-    for (field, count) in [
-        ("fullyLabeledReplicas", labeled),
-        ("readyReplicas", ready),
-        ("availableReplicas", available),
-    ] {
+    for (field, count) in
+        [("fullyLabeledReplicas", labeled), ("readyReplicas", ready), ("availableReplicas", available)]
+    {
         if count > 0 {
             status[field] = json!(count);
         }
@@ -142,17 +130,10 @@ pub fn status(
     if set["kind"] == "ReplicationController" {
         meta::unset(&mut status, &["terminatingReplicas"]);
     }
-    let mut conditions: Vec<Value> = meta::list(set, &["status", "conditions"])
-        .iter()
-        .filter(|c| c["type"] != "ReplicaFailure")
-        .cloned()
-        .collect();
+    let mut conditions: Vec<Value> =
+        meta::list(set, &["status", "conditions"]).iter().filter(|c| c["type"] != "ReplicaFailure").cloned().collect();
     if let Some((creating, message)) = failure {
-        let reason = if creating {
-            "FailedCreate"
-        } else {
-            "FailedDelete"
-        };
+        let reason = if creating { "FailedCreate" } else { "FailedDelete" };
         let known = meta::condition(set, "ReplicaFailure").filter(|c| c["reason"] == reason);
         let mut condition = json!({
             "type": "ReplicaFailure",
@@ -193,24 +174,10 @@ mod tests {
 
     #[test]
     fn plans_the_difference() {
-        let pods = vec![
-            pod("a", true, "n1"),
-            pod("b", false, "n1"),
-            pod("c", true, "n2"),
-        ];
-        assert_eq!(
-            plan(&set(5), &pods, &pods, 500),
-            Plan {
-                create: 2,
-                delete: vec![]
-            }
-        );
+        let pods = vec![pod("a", true, "n1"), pod("b", false, "n1"), pod("c", true, "n2")];
+        assert_eq!(plan(&set(5), &pods, &pods, 500), Plan { create: 2, delete: vec![] });
         assert_eq!(plan(&set(3), &pods, &pods, 500), Plan::default());
-        assert_eq!(
-            plan(&set(2), &pods, &pods, 500).delete,
-            [pods[1].clone()],
-            "an unready pod goes first"
-        );
+        assert_eq!(plan(&set(2), &pods, &pods, 500).delete, [pods[1].clone()], "an unready pod goes first");
         assert_eq!(
             plan(&set(1), &pods, &pods, 500).delete,
             [pods[1].clone(), pods[0].clone()],
@@ -228,17 +195,13 @@ mod tests {
         let pods = vec![Arc::new(going), Arc::new(failed)];
         assert_eq!(plan(&set(1), &pods, &[], 500).create, 1);
         let (status, _) = status(&set(1), &pods, None, Timestamp::UNIX_EPOCH);
-        assert_eq!(
-            status,
-            json!({"replicas": 0, "observedGeneration": 2, "terminatingReplicas": 1})
-        );
+        assert_eq!(status, json!({"replicas": 0, "observedGeneration": 2, "terminatingReplicas": 1}));
     }
 
     #[test]
     fn deletion_cost_and_age_decide_between_equals() {
         let mut dear = (*pod("a", true, "n1")).clone();
-        dear["metadata"]["annotations"] =
-            json!({"controller.kubernetes.io/pod-deletion-cost": "10"});
+        dear["metadata"]["annotations"] = json!({"controller.kubernetes.io/pod-deletion-cost": "10"});
         let mut young = (*pod("b", true, "n1")).clone();
         young["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-01-01T01:00:00Z");
         let old = pod("c", true, "n1");
@@ -256,10 +219,7 @@ mod tests {
         let pods = [pod("a", true, "n1")];
         let at = |s: &str| s.parse::<Timestamp>().expect("a time");
         let (early, wait) = status(&set, &pods, None, at("2026-01-01T00:00:20Z"));
-        assert_eq!(
-            (early["availableReplicas"].as_i64(), wait),
-            (None, Some(Duration::from_secs(20)))
-        );
+        assert_eq!((early["availableReplicas"].as_i64(), wait), (None, Some(Duration::from_secs(20))));
         let (late, wait) = status(&set, &pods, None, at("2026-01-01T00:00:40Z"));
         assert_eq!((late["availableReplicas"].as_i64(), wait), (Some(1), None));
     }

@@ -21,18 +21,12 @@ pub struct Reason {
 impl Reason {
     /// A reason that preemption might remove.
     pub fn new(text: impl Into<Cow<'static, str>>) -> Reason {
-        Reason {
-            texts: vec![text.into()],
-            unresolvable: false,
-        }
+        Reason { texts: vec![text.into()], unresolvable: false }
     }
 
     /// A reason that preemption cannot remove.
     pub fn unresolvable(text: impl Into<Cow<'static, str>>) -> Reason {
-        Reason {
-            texts: vec![text.into()],
-            unresolvable: true,
-        }
+        Reason { texts: vec![text.into()], unresolvable: true }
     }
 }
 
@@ -40,30 +34,17 @@ impl Reason {
 pub type Extra<'a> = &'a dyn Fn(&NodeInfo) -> Result<(), Reason>;
 
 /// All checks of one node, cheapest first.
-pub fn check(
-    info: &PodInfo,
-    node: &NodeInfo,
-    demands: &Demands,
-    extra: Extra<'_>,
-) -> Result<(), Reason> {
+pub fn check(info: &PodInfo, node: &NodeInfo, demands: &Demands, extra: Extra<'_>) -> Result<(), Reason> {
     let pod = &info.pod;
     unschedulable(pod, node)?;
     let wanted = meta::text(pod, &["spec", "nodeName"]);
     if !wanted.is_empty() && wanted != node.name() {
-        return Err(Reason::unresolvable(
-            "node(s) didn't match the requested node name",
-        ));
+        return Err(Reason::unresolvable("node(s) didn't match the requested node name"));
     }
     taints(pod, node)?;
     node_affinity(pod, node)?;
-    if node.pods.iter().any(|p| {
-        p.ports
-            .iter()
-            .any(|taken| info.ports.iter().any(|port| port.conflicts(taken)))
-    }) {
-        return Err(Reason::new(
-            "node(s) didn't have free ports for the requested pod ports",
-        ));
+    if node.pods.iter().any(|p| p.ports.iter().any(|taken| info.ports.iter().any(|port| port.conflicts(taken)))) {
+        return Err(Reason::new("node(s) didn't have free ports for the requested pod ports"));
     }
     fit(info, node)?;
     extra(node)?;
@@ -93,13 +74,8 @@ fn unschedulable(pod: &Value, node: &NodeInfo) -> Result<(), Reason> {
     if !meta::flag(&node.node, &["spec", "unschedulable"]) {
         return Ok(());
     }
-    let taint =
-        serde_json::json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
-    if tolerates(pod, &taint) {
-        Ok(())
-    } else {
-        Err(Reason::unresolvable("node(s) were unschedulable"))
-    }
+    let taint = serde_json::json!({"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"});
+    if tolerates(pod, &taint) { Ok(()) } else { Err(Reason::unresolvable("node(s) were unschedulable")) }
 }
 
 /// Whether any toleration of the pod covers a taint.
@@ -121,35 +97,24 @@ pub fn tolerates(pod: &Value, taint: &Value) -> bool {
 /// Every taint that keeps pods off must be tolerated.
 pub fn taints(pod: &Value, node: &NodeInfo) -> Result<(), Reason> {
     let hard = |t: &&Value| matches!(meta::text(t, &["effect"]), "NoSchedule" | "NoExecute");
-    match meta::list(&node.node, &["spec", "taints"])
-        .iter()
-        .filter(hard)
-        .find(|t| !tolerates(pod, t))
-    {
+    match meta::list(&node.node, &["spec", "taints"]).iter().filter(hard).find(|t| !tolerates(pod, t)) {
         None => Ok(()),
         Some(taint) => {
             let (key, value) = (meta::text(taint, &["key"]), meta::text(taint, &["value"]));
-            Err(Reason::unresolvable(format!(
-                "node(s) had untolerated taint {{{key}: {value}}}"
-            )))
+            Err(Reason::unresolvable(format!("node(s) had untolerated taint {{{key}: {value}}}")))
         }
     }
 }
 
 /// `nodeSelector` and required node affinity.
 pub fn node_affinity(pod: &Value, node: &NodeInfo) -> Result<(), Reason> {
-    let refuse = || {
-        Err(Reason::unresolvable(
-            "node(s) didn't match Pod's node affinity/selector",
-        ))
-    };
+    let refuse = || Err(Reason::unresolvable("node(s) didn't match Pod's node affinity/selector"));
     if let Some(selector) = meta::map(pod, &["spec", "nodeSelector"])
         && !Selector::from_map(selector).matches_object(&node.node)
     {
         return refuse();
     }
-    let required =
-        &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let required = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     if required.is_object() && !node_selector_matches(required, &node.node) {
         return refuse();
     }
@@ -158,9 +123,7 @@ pub fn node_affinity(pod: &Value, node: &NodeInfo) -> Result<(), Reason> {
 
 /// Whether any term of a `NodeSelector` matches.
 pub fn node_selector_matches(selector: &Value, node: &Value) -> bool {
-    meta::list(selector, &["nodeSelectorTerms"])
-        .iter()
-        .any(|term| node_term_matches(term, node))
+    meta::list(selector, &["nodeSelectorTerms"]).iter().any(|term| node_term_matches(term, node))
 }
 
 /// Whether one `NodeSelectorTerm` matches; an empty one matches nothing.
@@ -189,14 +152,7 @@ fn fit(info: &PodInfo, node: &NodeInfo) -> Result<(), Reason> {
             hopeless |= *amount > node.allocatable.get(name);
         }
     }
-    if texts.is_empty() {
-        Ok(())
-    } else {
-        Err(Reason {
-            texts,
-            unresolvable: hopeless,
-        })
-    }
+    if texts.is_empty() { Ok(()) } else { Err(Reason { texts, unresolvable: hopeless }) }
 }
 
 /// The message of a pod that fits nowhere.
@@ -204,12 +160,7 @@ pub fn message(reasons: &BTreeMap<String, Reason>) -> String {
     if reasons.is_empty() {
         return "no nodes available to schedule pods".to_owned();
     }
-    histogram(
-        reasons.len(),
-        reasons
-            .values()
-            .flat_map(|r| r.texts.iter().map(AsRef::as_ref)),
-    )
+    histogram(reasons.len(), reasons.values().flat_map(|r| r.texts.iter().map(AsRef::as_ref)))
 }
 
 /// `0/N nodes are available: ...` over the texts of the nodes.
@@ -218,10 +169,7 @@ pub fn histogram<'a>(nodes: usize, texts: impl Iterator<Item = &'a str>) -> Stri
     for text in texts {
         *counts.entry(text).or_default() += 1;
     }
-    let mut parts: Vec<String> = counts
-        .into_iter()
-        .map(|(text, count)| format!("{count} {text}"))
-        .collect();
+    let mut parts: Vec<String> = counts.into_iter().map(|(text, count)| format!("{count} {text}")).collect();
     parts.sort();
     format!("0/{nodes} nodes are available: {}.", parts.join(", "))
 }

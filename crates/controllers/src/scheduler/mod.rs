@@ -89,12 +89,7 @@ enum Outcome {
 
 /// What of a node matters to placement.
 fn node_fingerprint(node: &Value) -> impl PartialEq + '_ {
-    (
-        meta::labels(node),
-        &node["spec"]["taints"],
-        &node["spec"]["unschedulable"],
-        &node["status"]["allocatable"],
-    )
+    (meta::labels(node), &node["spec"]["taints"], &node["spec"]["unschedulable"], &node["status"]["allocatable"])
 }
 
 impl Scheduler {
@@ -114,10 +109,7 @@ impl Scheduler {
             let me = Arc::downgrade(&this);
             store.subscribe(move |change| {
                 if let Some(me) = me.upgrade() {
-                    put(
-                        &mut me.inbox.lock().unwrap_or_else(PoisonError::into_inner),
-                        change,
-                    );
+                    put(&mut me.inbox.lock().unwrap_or_else(PoisonError::into_inner), change);
                     me.changed.notify_one();
                 }
             });
@@ -126,7 +118,8 @@ impl Scheduler {
             inbox.pods.insert(Key::of(change.object()));
         });
         watch(&this.nodes, |inbox, change| {
-            let same = matches!((&change.old, &change.new), (Some(a), Some(b)) if node_fingerprint(a) == node_fingerprint(b));
+            let same =
+                matches!((&change.old, &change.new), (Some(a), Some(b)) if node_fingerprint(a) == node_fingerprint(b));
             if !same {
                 inbox.nodes.insert(Key::of(change.object()));
             }
@@ -174,10 +167,9 @@ impl Scheduler {
         let mut helps = inbox.volumes;
         for key in inbox.namespaces {
             match self.namespaces.get(&key) {
-                Some(namespace) => desk
-                    .snapshot
-                    .namespaces
-                    .insert(key.name.to_string(), json!(meta::labels(&namespace))),
+                Some(namespace) => {
+                    desk.snapshot.namespaces.insert(key.name.to_string(), json!(meta::labels(&namespace)))
+                }
                 None => desk.snapshot.namespaces.remove(&*key.name),
             };
         }
@@ -234,12 +226,7 @@ impl Scheduler {
         false
     }
 
-    async fn decide(
-        &self,
-        desk: &mut Desk,
-        info: Arc<PodInfo>,
-        bindings: &mut JoinSet<(Key, Outcome)>,
-    ) {
+    async fn decide(&self, desk: &mut Desk, info: Arc<PodInfo>, bindings: &mut JoinSet<(Key, Outcome)>) {
         let claims = match self.volumes.of(&info.pod) {
             Ok(claims) => claims,
             Err(problem) => {
@@ -262,8 +249,7 @@ impl Scheduler {
                     desk.assumed.insert(info.key.clone(), name.clone());
                     desk.snapshot.place(info.clone(), &name);
                 } else {
-                    desk.parked
-                        .insert(info.key.clone(), (info.clone(), String::new()));
+                    desk.parked.insert(info.key.clone(), (info.clone(), String::new()));
                 }
                 bindings.spawn(async move {
                     let outcome = if waiting.is_empty() {
@@ -276,9 +262,7 @@ impl Scheduler {
             }
             Err(reasons) => {
                 let mut message = filter::message(&reasons);
-                let victims = preempt::plan(&info, &desk.snapshot, &reasons, &extra, &|p| {
-                    self.protected(p)
-                });
+                let victims = preempt::plan(&info, &desk.snapshot, &reasons, &extra, &|p| self.protected(p));
                 let nominated = match victims {
                     Ok((node, victims)) => {
                         self.evict(&info, &node, &victims).await;
@@ -298,15 +282,10 @@ impl Scheduler {
 
     /// Whether a disruption budget allows no further eviction of a pod.
     fn protected(&self, pod: &Value) -> bool {
-        self.cluster
-            .store(&kinds::DISRUPTION_BUDGETS)
-            .in_namespace(meta::namespace(pod))
-            .iter()
-            .any(|budget| {
-                meta::int(budget, &["status", "disruptionsAllowed"]).unwrap_or(0) <= 0
-                    && crate::selector::Selector::from_label_selector(&budget["spec"]["selector"])
-                        .matches_object(pod)
-            })
+        self.cluster.store(&kinds::DISRUPTION_BUDGETS).in_namespace(meta::namespace(pod)).iter().any(|budget| {
+            meta::int(budget, &["status", "disruptionsAllowed"]).unwrap_or(0) <= 0
+                && crate::selector::Selector::from_label_selector(&budget["spec"]["selector"]).matches_object(pod)
+        })
     }
 
     async fn evict(&self, info: &PodInfo, node: &str, victims: &[Arc<PodInfo>]) {
@@ -331,20 +310,10 @@ impl Scheduler {
             if let Err(error) = marked.await {
                 tracing::debug!(pod = %victim.key, error = %chain(&error), "victim not marked");
             }
-            match self
-                .cluster
-                .delete(
-                    &kinds::PODS,
-                    &victim.pod,
-                    crate::api::DeleteOptions::default(),
-                )
-                .await
-            {
+            match self.cluster.delete(&kinds::PODS, &victim.pod, crate::api::DeleteOptions::default()).await {
                 Ok(()) => {
-                    let message =
-                        format!("Preempted by pod {} on node {node}", meta::uid(&info.pod));
-                    self.events
-                        .normal(&kinds::PODS, &victim.pod, "Preempted", message);
+                    let message = format!("Preempted by pod {} on node {node}", meta::uid(&info.pod));
+                    self.events.normal(&kinds::PODS, &victim.pod, "Preempted", message);
                 }
                 Err(error) => {
                     tracing::warn!(pod = %victim.key, error = %chain(&error), "victim not deleted")
@@ -354,27 +323,14 @@ impl Scheduler {
     }
 
     /// Puts a pod aside and says why, unless that was said already.
-    async fn park(
-        &self,
-        desk: &mut Desk,
-        info: Arc<PodInfo>,
-        message: String,
-        nominated: Option<String>,
-    ) {
-        let said = desk
-            .parked
-            .get(&info.key)
-            .map(|(_, m)| m.clone())
-            .or_else(|| {
-                let condition =
-                    meta::condition(&info.pod, "PodScheduled").filter(|c| c["status"] == "False");
-                condition.map(|c| meta::text(c, &["message"]).to_owned())
-            });
-        desk.parked
-            .insert(info.key.clone(), (info.clone(), message.clone()));
+    async fn park(&self, desk: &mut Desk, info: Arc<PodInfo>, message: String, nominated: Option<String>) {
+        let said = desk.parked.get(&info.key).map(|(_, m)| m.clone()).or_else(|| {
+            let condition = meta::condition(&info.pod, "PodScheduled").filter(|c| c["status"] == "False");
+            condition.map(|c| meta::text(c, &["message"]).to_owned())
+        });
+        desk.parked.insert(info.key.clone(), (info.clone(), message.clone()));
         if said.as_deref() != Some(&message) {
-            self.events
-                .warning(&kinds::PODS, &info.pod, "FailedScheduling", message.clone());
+            self.events.warning(&kinds::PODS, &info.pod, "FailedScheduling", message.clone());
         } else if nominated.is_none() {
             return;
         }
@@ -394,16 +350,8 @@ impl Scheduler {
         if let Some(node) = nominated {
             status["nominatedNodeName"] = json!(node);
         }
-        if let Err(error) = self
-            .cluster
-            .patch(
-                &kinds::PODS,
-                &info.pod,
-                "status",
-                json!({"status": status}),
-                false,
-            )
-            .await
+        if let Err(error) =
+            self.cluster.patch(&kinds::PODS, &info.pod, "status", json!({"status": status}), false).await
         {
             tracing::debug!(pod = %info.key, error = %chain(&error), "condition not written");
         }
@@ -414,11 +362,7 @@ impl Scheduler {
             Outcome::Bound => {
                 desk.failures.remove(&key);
                 // Usually the watch was quicker than the answer.
-                if self
-                    .pods
-                    .get(&key)
-                    .is_none_or(|p| !pod::node(&p).is_empty())
-                {
+                if self.pods.get(&key).is_none_or(|p| !pod::node(&p).is_empty()) {
                     desk.assumed.remove(&key);
                 }
             }
@@ -442,16 +386,10 @@ impl Scheduler {
                     format!("binding rejected: {}", error.message()),
                 );
                 let failures = desk.failures.entry(key.clone()).or_insert(0);
-                let pause = FIRST_BACKOFF
-                    .saturating_mul(1 << (*failures).min(10))
-                    .min(LONGEST_BACKOFF);
+                let pause = FIRST_BACKOFF.saturating_mul(1 << (*failures).min(10)).min(LONGEST_BACKOFF);
                 *failures += 1;
-                desk.parked
-                    .insert(key.clone(), (Arc::new(PodInfo::new(pod)), String::new()));
-                desk.backoff
-                    .entry(Instant::now() + pause)
-                    .or_default()
-                    .push(key);
+                desk.parked.insert(key.clone(), (Arc::new(PodInfo::new(pod)), String::new()));
+                desk.backoff.entry(Instant::now() + pause).or_default().push(key);
             }
         }
     }
@@ -478,12 +416,8 @@ impl Desk {
     /// Everything that waits tries again; what was said about it stays known.
     fn unpark(&mut self) {
         let waiting: BTreeSet<Key> = self.backoff.values().flatten().cloned().collect();
-        let infos: Vec<_> = self
-            .parked
-            .values()
-            .map(|(info, _)| info.clone())
-            .filter(|i| !waiting.contains(&i.key))
-            .collect();
+        let infos: Vec<_> =
+            self.parked.values().map(|(info, _)| info.clone()).filter(|i| !waiting.contains(&i.key)).collect();
         for info in infos {
             self.activate(info);
         }
@@ -516,10 +450,7 @@ async fn bind(cluster: &Cluster, events: &Recorder, info: &PodInfo, node: &str) 
         .named("kube-scheduler")
         .post_subresource(&kinds::PODS, &key.namespace, &key.name, "binding", &body)
         .await?;
-    let message = format!(
-        "Successfully assigned {}/{} to {node}",
-        key.namespace, key.name
-    );
+    let message = format!("Successfully assigned {}/{} to {node}", key.namespace, key.name);
     events.normal(&kinds::PODS, &info.pod, "Scheduled", message);
     Ok(Outcome::Bound)
 }

@@ -26,10 +26,7 @@ pub fn plan(
     }
     let nominated = meta::text(&info.pod, &["status", "nominatedNodeName"]);
     if let Some(node) = snapshot.node(nominated)
-        && node
-            .pods
-            .iter()
-            .any(|p| p.priority < info.priority && meta::is_deleting(&p.pod))
+        && node.pods.iter().any(|p| p.priority < info.priority && meta::is_deleting(&p.pod))
     {
         return Err("not eligible due to a terminating pod on the nominated node.".to_owned());
     }
@@ -74,10 +71,7 @@ impl Cost {
         Cost {
             violations,
             highest,
-            sum: victims
-                .iter()
-                .map(|v| i128::from(v.priority) + i128::from(i32::MAX) + 1)
-                .sum(),
+            sum: victims.iter().map(|v| i128::from(v.priority) + i128::from(i32::MAX) + 1).sum(),
             count: victims.len(),
             earliest_start: Reverse(important.filter_map(|v| v.started()).min()),
         }
@@ -97,12 +91,7 @@ fn victims(
         filter::check(info, trial, &Demands::new(info, &trial_snapshot), extra).is_ok()
     };
     let mut trial = node.clone();
-    let mut lower: Vec<_> = node
-        .pods
-        .iter()
-        .filter(|p| p.priority < info.priority)
-        .cloned()
-        .collect();
+    let mut lower: Vec<_> = node.pods.iter().filter(|p| p.priority < info.priority).cloned().collect();
     if lower.is_empty() {
         return None;
     }

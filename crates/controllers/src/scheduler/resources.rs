@@ -17,18 +17,9 @@ impl Amounts {
     /// Reads a resource list.
     pub fn read(list: Option<&Map<String, Value>>) -> Amounts {
         let amount = |name: &str, value: &Value| {
-            if name == "cpu" {
-                quantity::milli(value).unwrap_or(0)
-            } else {
-                quantity::units(value)
-            }
+            if name == "cpu" { quantity::milli(value).unwrap_or(0) } else { quantity::units(value) }
         };
-        Amounts(
-            list.into_iter()
-                .flatten()
-                .map(|(name, value)| (name.clone(), amount(name, value)))
-                .collect(),
-        )
+        Amounts(list.into_iter().flatten().map(|(name, value)| (name.clone(), amount(name, value))).collect())
     }
 
     /// The amount of one resource.
@@ -72,10 +63,7 @@ pub fn requests(pod: &Value) -> Amounts {
     }
     total.add(&sidecars, 1);
     total.max(&init);
-    total.max(&Amounts::read(meta::map(
-        pod,
-        &["spec", "resources", "requests"],
-    )));
+    total.max(&Amounts::read(meta::map(pod, &["spec", "resources", "requests"])));
     total.add(&Amounts::read(meta::map(pod, &["spec", "overhead"])), 1);
     total
 }
@@ -83,10 +71,7 @@ pub fn requests(pod: &Value) -> Amounts {
 /// CPU and memory for scoring, where a pod that asks for nothing still weighs something.
 pub fn weight(requests: &Amounts) -> (i64, i64) {
     let or = |amount, default| if amount == 0 { default } else { amount };
-    (
-        or(requests.get("cpu"), DEFAULT_MILLI_CPU),
-        or(requests.get("memory"), DEFAULT_MEMORY),
-    )
+    (or(requests.get("cpu"), DEFAULT_MILLI_CPU), or(requests.get("memory"), DEFAULT_MEMORY))
 }
 
 #[cfg(test)]
@@ -105,9 +90,6 @@ mod tests {
             "overhead": {"cpu": "10m"},
         }});
         let requests = requests(&pod);
-        assert_eq!(
-            (requests.get("cpu"), requests.get("memory")),
-            (1060, 100 << 20)
-        );
+        assert_eq!((requests.get("cpu"), requests.get("memory")), (1060, 100 << 20));
     }
 }

@@ -67,16 +67,8 @@ impl PodInfo {
             })
             .collect();
         let required = |kind: &str| {
-            let path = [
-                "spec",
-                "affinity",
-                kind,
-                "requiredDuringSchedulingIgnoredDuringExecution",
-            ];
-            meta::list(&pod, &path)
-                .iter()
-                .map(|t| Term::read(t, &pod))
-                .collect()
+            let path = ["spec", "affinity", kind, "requiredDuringSchedulingIgnoredDuringExecution"];
+            meta::list(&pod, &path).iter().map(|t| Term::read(t, &pod)).collect()
         };
         PodInfo {
             key: Key::of(&pod),
@@ -118,17 +110,9 @@ pub struct NodeInfo {
 impl NodeInfo {
     /// An empty node.
     pub fn new(node: Arc<Value>) -> NodeInfo {
-        let allocatable = Amounts::read(
-            meta::map(&node, &["status", "allocatable"])
-                .or(meta::map(&node, &["status", "capacity"])),
-        );
-        NodeInfo {
-            node,
-            allocatable,
-            requested: Amounts::default(),
-            weight: (0, 0),
-            pods: Vec::new(),
-        }
+        let allocatable =
+            Amounts::read(meta::map(&node, &["status", "allocatable"]).or(meta::map(&node, &["status", "capacity"])));
+        NodeInfo { node, allocatable, requested: Amounts::default(), weight: (0, 0), pods: Vec::new() }
     }
 
     /// The node's name.
@@ -200,10 +184,7 @@ impl Snapshot {
     pub fn place(&mut self, info: Arc<PodInfo>, node: &str) {
         self.remove(&info.key);
         self.placed.insert(info.key.clone(), node.to_owned());
-        self.nodes
-            .entry(node.to_owned())
-            .or_insert_with(|| NodeInfo::new(Arc::new(json!(null))))
-            .place(info);
+        self.nodes.entry(node.to_owned()).or_insert_with(|| NodeInfo::new(Arc::new(json!(null)))).place(info);
     }
 
     /// Takes a pod away; the node that it was on.

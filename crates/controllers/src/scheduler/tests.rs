@@ -34,10 +34,7 @@ fn asks(cpu: &str) -> Value {
 fn snapshot(nodes: &[Value], placed: &[(&str, Arc<PodInfo>)]) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for node in nodes {
-        snapshot.set_node(
-            node["metadata"]["name"].as_str().expect("named"),
-            Some(Arc::new(node.clone())),
-        );
+        snapshot.set_node(node["metadata"]["name"].as_str().expect("named"), Some(Arc::new(node.clone())));
     }
     for (node, info) in placed {
         snapshot.place(info.clone(), node);
@@ -51,21 +48,14 @@ fn no_extra(_: &NodeInfo) -> Result<(), filter::Reason> {
 
 fn place(info: &PodInfo, snapshot: &Snapshot) -> Result<String, String> {
     match filter::feasible(info, snapshot, &no_extra) {
-        Ok(nodes) => Ok(score::best(info, &nodes, snapshot)
-            .expect("one is best")
-            .name()
-            .to_owned()),
+        Ok(nodes) => Ok(score::best(info, &nodes, snapshot).expect("one is best").name().to_owned()),
         Err(reasons) => Err(filter::message(&reasons)),
     }
 }
 
 fn three() -> Vec<Value> {
     vec![
-        node(
-            "a",
-            json!({"tier": "front", "zone": "1"}),
-            json!([{"key": "control", "effect": "NoSchedule"}]),
-        ),
+        node("a", json!({"tier": "front", "zone": "1"}), json!([{"key": "control", "effect": "NoSchedule"}])),
         node("b", json!({"tier": "back", "zone": "1"}), json!([])),
         node("c", json!({"tier": "back", "zone": "2"}), json!([])),
     ]
@@ -73,10 +63,7 @@ fn three() -> Vec<Value> {
 
 #[test]
 fn selectors_taints_and_resources() {
-    let s = snapshot(
-        &three(),
-        &[("b", pod("big", json!({"containers": asks("1500m")})))],
-    );
+    let s = snapshot(&three(), &[("b", pod("big", json!({"containers": asks("1500m")})))]);
     let cases = [
         (json!({}), Ok("c")),
         (json!({"nodeSelector": {"zone": "1"}}), Ok("b")),
@@ -93,9 +80,7 @@ fn selectors_taints_and_resources() {
         (json!({"containers": asks("1")}), Ok("c")),
         (
             json!({"containers": asks("3")}),
-            Err(
-                "0/3 nodes are available: 1 node(s) had untolerated taint {control: }, 2 Insufficient cpu.",
-            ),
+            Err("0/3 nodes are available: 1 node(s) had untolerated taint {control: }, 2 Insufficient cpu."),
         ),
         (
             json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
@@ -117,24 +102,17 @@ fn selectors_taints_and_resources() {
         let got = place(&pod("web-1", spec.clone()), &s);
         assert_eq!(got.as_deref().map_err(String::as_str), expected, "{spec}");
     }
-    assert_eq!(
-        place(&pod("web-1", json!({})), &snapshot(&[], &[])),
-        Err("no nodes available to schedule pods".into())
-    );
+    assert_eq!(place(&pod("web-1", json!({})), &snapshot(&[], &[])), Err("no nodes available to schedule pods".into()));
 }
 
 #[test]
 fn host_ports_and_pod_counts() {
-    let port =
-        json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}]}]});
+    let port = json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}]}]});
     let nodes = [node("a", json!({}), json!([]))];
     let s = snapshot(&nodes, &[("a", pod("x-1", port.clone()))]);
-    let text =
-        "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
+    let text = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
     assert_eq!(place(&pod("y-1", port), &s), Err(text.into()));
-    let full: Vec<_> = (0..10)
-        .map(|i| ("a", pod(&format!("p-{i}"), json!({}))))
-        .collect();
+    let full: Vec<_> = (0..10).map(|i| ("a", pod(&format!("p-{i}"), json!({})))).collect();
     assert_eq!(
         place(&pod("y-1", json!({})), &snapshot(&nodes, &full)),
         Err("0/1 nodes are available: 1 Too many pods.".into())
@@ -147,46 +125,14 @@ fn affinity_to_pods() {
     let required = |kind: &str, terms: Value| json!({"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": terms}}});
     let nodes = &three()[1..];
     let s = snapshot(nodes, &[("b", pod("db-1", json!({})))]);
-    assert_eq!(
-        place(
-            &pod("web-1", required("podAffinity", term("db", "zone"))),
-            &s
-        ),
-        Ok("b".into())
-    );
-    assert_eq!(
-        place(
-            &pod("web-1", required("podAntiAffinity", term("db", "zone"))),
-            &s
-        ),
-        Ok("c".into())
-    );
-    assert!(
-        place(
-            &pod("web-1", required("podAffinity", term("web", "zone"))),
-            &s
-        )
-        .is_ok(),
-        "the first of its kind"
-    );
+    assert_eq!(place(&pod("web-1", required("podAffinity", term("db", "zone"))), &s), Ok("b".into()));
+    assert_eq!(place(&pod("web-1", required("podAntiAffinity", term("db", "zone"))), &s), Ok("c".into()));
+    assert!(place(&pod("web-1", required("podAffinity", term("web", "zone"))), &s).is_ok(), "the first of its kind");
     let text = "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.";
-    assert_eq!(
-        place(
-            &pod("web-1", required("podAffinity", term("none", "zone"))),
-            &s
-        ),
-        Err(text.into())
-    );
-    let lonely = pod(
-        "lonely-1",
-        required("podAntiAffinity", term("web", "kubernetes.io/hostname")),
-    );
+    assert_eq!(place(&pod("web-1", required("podAffinity", term("none", "zone"))), &s), Err(text.into()));
+    let lonely = pod("lonely-1", required("podAntiAffinity", term("web", "kubernetes.io/hostname")));
     let s = snapshot(nodes, &[("b", lonely.clone()), ("c", lonely)]);
-    assert_eq!(
-        place(&pod("web-1", json!({})), &s),
-        Ok("b".into()),
-        "a pod is in one place only"
-    );
+    assert_eq!(place(&pod("web-1", json!({})), &s), Ok("b".into()), "a pod is in one place only");
 }
 
 #[test]
@@ -198,21 +144,14 @@ fn spreading() {
     let nodes = &three()[1..];
     let placed = [("c", pod("web-1", json!({})))];
     for when in ["DoNotSchedule", "ScheduleAnyway"] {
-        assert_eq!(
-            place(&pod("web-2", constraint(when)), &snapshot(nodes, &placed)),
-            Ok("b".into()),
-            "{when}"
-        );
+        assert_eq!(place(&pod("web-2", constraint(when)), &snapshot(nodes, &placed)), Ok("b".into()), "{when}");
     }
     let mut full = nodes.to_vec();
     full[0]["status"]["allocatable"]["cpu"] = json!("0");
     let mut spec = constraint("DoNotSchedule");
     spec["containers"] = asks("100m");
     let text = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match pod topology spread constraints.";
-    assert_eq!(
-        place(&pod("web-2", spec), &snapshot(&full, &placed)),
-        Err(text.into())
-    );
+    assert_eq!(place(&pod("web-2", spec), &snapshot(&full, &placed)), Err(text.into()));
 }
 
 #[test]
@@ -228,13 +167,8 @@ fn replicas_of_one_set_go_apart() {
 
 #[test]
 fn preemption_takes_the_fewest_and_least_important() {
-    let with = |name: &str, priority: i64, cpu: &str| {
-        pod(name, json!({"priority": priority, "containers": asks(cpu)}))
-    };
-    let nodes = [
-        node("a", json!({}), json!([])),
-        node("b", json!({}), json!([])),
-    ];
+    let with = |name: &str, priority: i64, cpu: &str| pod(name, json!({"priority": priority, "containers": asks(cpu)}));
+    let nodes = [node("a", json!({}), json!([])), node("b", json!({}), json!([]))];
     let s = snapshot(
         &nodes,
         &[
@@ -246,20 +180,10 @@ fn preemption_takes_the_fewest_and_least_important() {
     );
     let plan = |info: &PodInfo| {
         let reasons = filter::feasible(info, &s, &no_extra).expect_err("full");
-        preempt::plan(info, &s, &reasons, &no_extra, &|_| false).map(|(node, victims)| {
-            (
-                node,
-                victims
-                    .iter()
-                    .map(|v| v.key.name.to_string())
-                    .collect::<Vec<_>>(),
-            )
-        })
+        preempt::plan(info, &s, &reasons, &no_extra, &|_| false)
+            .map(|(node, victims)| (node, victims.iter().map(|v| v.key.name.to_string()).collect::<Vec<_>>()))
     };
-    assert_eq!(
-        plan(&with("top-1", 10, "1")),
-        Ok(("a".into(), vec!["low-1".into()]))
-    );
+    assert_eq!(plan(&with("top-1", 10, "1")), Ok(("a".into(), vec!["low-1".into()])));
     assert_eq!(
         plan(&with("low-2", 1, "1")),
         Err("0/2 nodes are available: 2 No preemption victims found for incoming pod.".into())

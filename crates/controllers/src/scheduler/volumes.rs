@@ -62,9 +62,7 @@ impl Volumes {
                 }
                 continue;
             }
-            let class = self
-                .classes
-                .find("", meta::text(&claim, &["spec", "storageClassName"]));
+            let class = self.classes.find("", meta::text(&claim, &["spec", "storageClassName"]));
             if class.is_some_and(|c| c["volumeBindingMode"] == "WaitForFirstConsumer") {
                 claims.unbound.push(claim);
             } else {
@@ -83,17 +81,12 @@ impl Claims {
             !required.is_object() || filter::node_selector_matches(required, node)
         };
         if !self.bound.iter().all(reachable) {
-            return Err(Reason::unresolvable(
-                "node(s) didn't match PersistentVolume's node affinity",
-            ));
+            return Err(Reason::unresolvable("node(s) didn't match PersistentVolume's node affinity"));
         }
-        let selected = |claim: &Arc<Value>| {
-            meta::annotation(claim, SELECTED_NODE).is_none_or(|n| n == meta::name(node))
-        };
+        let selected =
+            |claim: &Arc<Value>| meta::annotation(claim, SELECTED_NODE).is_none_or(|n| n == meta::name(node));
         if !self.unbound.iter().all(selected) {
-            return Err(Reason::unresolvable(
-                "node(s) didn't find available persistent volumes to bind",
-            ));
+            return Err(Reason::unresolvable("node(s) didn't find available persistent volumes to bind"));
         }
         Ok(())
     }
@@ -105,19 +98,10 @@ impl Claims {
 }
 
 /// Tells claims the node; binding follows when they are bound.
-pub(super) async fn select(
-    cluster: &Cluster,
-    claims: &[Arc<Value>],
-    node: &str,
-) -> Result<Outcome> {
-    for claim in claims
-        .iter()
-        .filter(|c| meta::annotation(c, SELECTED_NODE) != Some(node))
-    {
+pub(super) async fn select(cluster: &Cluster, claims: &[Arc<Value>], node: &str) -> Result<Outcome> {
+    for claim in claims.iter().filter(|c| meta::annotation(c, SELECTED_NODE) != Some(node)) {
         let patch = json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
-        cluster
-            .patch(&kinds::CLAIMS, claim, "", patch, false)
-            .await?;
+        cluster.patch(&kinds::CLAIMS, claim, "", patch, false).await?;
     }
     Ok(Outcome::AwaitsVolumes)
 }

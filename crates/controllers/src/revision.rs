@@ -1,0 +1,191 @@
+//! Stored templates: the ControllerRevisions of stateful and daemon sets.
+
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+use crate::api::DeleteOptions;
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::hash;
+use crate::kinds::{self, Kind};
+use crate::meta;
+use crate::ownership;
+use crate::selector::Selector;
+use crate::store::Store;
+
+/// Label of a pod or revision that carries the hash or name of its revision.
+pub const HASH_LABEL: &str = "controller-revision-hash";
+
+/// The data of a revision: a strategic merge patch that restores the template.
+pub fn data(template: &Value) -> Value {
+    let mut template = template.clone();
+    template["$patch"] = json!("replace");
+    json!({"spec": {"template": template}})
+}
+
+/// The template that a revision holds.
+pub fn template(revision: &Value) -> Value {
+    let mut template = revision["data"]["spec"]["template"].clone();
+    meta::unset(&mut template, &["$patch"]);
+    template
+}
+
+/// The number of a revision.
+pub fn number(revision: &Value) -> i64 {
+    meta::int(revision, &["revision"]).unwrap_or(0)
+}
+
+/// All revisions of `owner`, oldest first.
+pub fn history(store: &Store, owner: &Value) -> Vec<Arc<Value>> {
+    let mut revisions = ownership::owned(store, owner);
+    revisions.sort_by_key(|r| (number(r), meta::name(r).to_owned()));
+    revisions
+}
+
+/// A new revision object of the owner's template.
+pub fn build(kind: &Kind, owner: &Value, number: i64, collisions: i64) -> Value {
+    let hash = hash::of(&owner["spec"]["template"], collisions);
+    let mut labels = meta::map(owner, &["spec", "template", "metadata", "labels"]).cloned().unwrap_or_default();
+    labels.insert(HASH_LABEL.to_owned(), json!(hash));
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {
+            "name": format!("{}-{hash}", meta::name(owner)),
+            "namespace": meta::namespace(owner),
+            "labels": labels,
+            "annotations": owner["metadata"]["annotations"],
+            "ownerReferences": [meta::controller_reference(kind, owner)],
+        },
+        "data": data(&owner["spec"]["template"]),
+        "revision": number,
+    })
+}
+
+/// What a revision of the owner's present template would need: found as it is, found but not the newest, or to be created.
+#[derive(Debug, PartialEq)]
+pub enum Wanted {
+    /// It is the newest.
+    Newest(Arc<Value>),
+    /// It exists under a lower number than this.
+    Renumber(Arc<Value>, i64),
+    /// It has to be created with this number.
+    Create(i64),
+}
+
+/// Finds the revision of the present template.
+pub fn wanted(owner: &Value, history: &[Arc<Value>]) -> Wanted {
+    let next = history.last().map_or(0, |r| number(r)) + 1;
+    let present = &owner["spec"]["template"];
+    match history.iter().rev().find(|r| meta::semantic_eq(&template(r), present)) {
+        Some(found) if number(found) + 1 == next => Wanted::Newest(found.clone()),
+        Some(found) => Wanted::Renumber(found.clone(), next),
+        None => Wanted::Create(next),
+    }
+}
+
+/// Makes sure that the present template has a revision and that it is the newest. With the revision comes the number of
+/// name collisions, which the owner's status has to remember.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn ensure(
+    cluster: &Cluster,
+    kind: &Kind,
+    owner: &Value,
+    history: &[Arc<Value>],
+) -> Result<(Arc<Value>, i64)> {
+    let mut collisions = meta::int(owner, &["status", "collisionCount"]).unwrap_or(0);
+    match wanted(owner, history) {
+        Wanted::Newest(revision) => Ok((revision, collisions)),
+        Wanted::Renumber(revision, number) => {
+            let patch = json!({"revision": number});
+            Ok((cluster.patch(&kinds::CONTROLLER_REVISIONS, &revision, "", patch, true).await?, collisions))
+        }
+        Wanted::Create(number) => loop {
+            let revision = build(kind, owner, number, collisions);
+            match cluster.create(&kinds::CONTROLLER_REVISIONS, &revision).await {
+                Ok(created) => return Ok((created, collisions)),
+                Err(error) if error.is_already_exists() => {
+                    let live = cluster
+                        .api
+                        .get(&kinds::CONTROLLER_REVISIONS, meta::namespace(owner), meta::name(&revision))
+                        .await?;
+                    if meta::is_controlled_by(&live, owner) && live["data"] == revision["data"] {
+                        return Ok((Arc::new(live), collisions));
+                    }
+                    collisions += 1;
+                    if collisions > 100 {
+                        return Err(Error::Object {
+                            object: meta::describe(kind, owner),
+                            problem: "no free name for its revision".to_owned(),
+                        });
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        },
+    }
+}
+
+/// Deletes old revisions beyond the history limit that neither `live` names nor any pod uses.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn truncate(
+    cluster: &Cluster,
+    owner: &Value,
+    history: &[Arc<Value>],
+    live: &[&str],
+    pods: &[Arc<Value>],
+) -> Result<()> {
+    let limit = meta::int(owner, &["spec", "revisionHistoryLimit"]).and_then(|l| usize::try_from(l).ok()).unwrap_or(10);
+    for revision in surplus(history, live, pods, limit) {
+        cluster.delete(&kinds::CONTROLLER_REVISIONS, &revision, DeleteOptions::default()).await?;
+    }
+    Ok(())
+}
+
+fn surplus(history: &[Arc<Value>], live: &[&str], pods: &[Arc<Value>], limit: usize) -> Vec<Arc<Value>> {
+    let used = |revision: &Value| {
+        let (name, hash) = (meta::name(revision), meta::label(revision, HASH_LABEL).unwrap_or(""));
+        live.contains(&name) || pods.iter().filter_map(|p| meta::label(p, HASH_LABEL)).any(|h| h == name || h == hash)
+    };
+    let unused: Vec<_> = history.iter().filter(|r| !used(r)).cloned().collect();
+    let count = unused.len().saturating_sub(limit);
+    unused.into_iter().take(count).collect()
+}
+
+/// The selector of a set.
+pub fn selector_of(owner: &Value) -> Selector {
+    Selector::from_label_selector(&owner["spec"]["selector"])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(image: &str) -> Value {
+        json!({"metadata": {"name": "s", "namespace": "n", "uid": "u"}, "spec": {"template": {"spec": {"containers": [{"image": image}]}}}})
+    }
+
+    #[test]
+    fn a_template_finds_its_revision() {
+        let first = Arc::new(build(&kinds::STATEFUL_SETS, &owner("a"), 1, 0));
+        let second = Arc::new(build(&kinds::STATEFUL_SETS, &owner("b"), 2, 0));
+        let history = [first.clone(), second.clone()];
+        assert_eq!(wanted(&owner("b"), &history), Wanted::Newest(second));
+        assert_eq!(wanted(&owner("a"), &history), Wanted::Renumber(first.clone(), 3));
+        assert_eq!(wanted(&owner("c"), &history), Wanted::Create(3));
+        assert_eq!(template(&first), owner("a")["spec"]["template"]);
+    }
+
+    #[test]
+    fn only_unused_revisions_beyond_the_limit_go() {
+        let history: Vec<_> =
+            (1..=5).map(|i| Arc::new(build(&kinds::STATEFUL_SETS, &owner(&i.to_string()), i, 0))).collect();
+        let pod = Arc::new(json!({"metadata": {"labels": {HASH_LABEL: meta::name(&history[0])}}}));
+        let gone = surplus(&history, &[meta::name(&history[4])], &[pod], 1);
+        assert_eq!(gone.iter().map(|r| number(r)).collect::<Vec<_>>(), [2, 3]);
+    }
+}
