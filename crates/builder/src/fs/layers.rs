@@ -376,7 +376,8 @@ pub fn entry(path: &str, node: &Node, time: i64) -> tar::Entry {
         NodeKind::Block(major, minor) => (Kind::Block, 0, String::new(), (*major, *minor)),
         NodeKind::Fifo => (Kind::Fifo, 0, String::new(), (0, 0)),
     };
-    let mut entry = tar::Entry::new(path, kind, node.mode);
+    let slash = if kind == Kind::Directory { "/" } else { "" };
+    let mut entry = tar::Entry::new(format!("{path}{slash}"), kind, node.mode);
     entry.uid = u64::from(node.uid);
     entry.gid = u64::from(node.gid);
     entry.size = size;

@@ -11,13 +11,14 @@ mod stage;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use oci::{Digest, Platform};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
-pub(crate) use stage::Performed;
+pub(crate) use stage::{Performed, chain_id};
+pub(crate) use users::resolve as resolve_user;
 
 use crate::build::{BuildRequest, BuildResult, Builder, Cause, Error, Source, StepFailure};
 use crate::cache::StepCache;
@@ -44,9 +45,11 @@ pub(crate) struct Solve<'a> {
     pub file: Dockerfile,
     pub inputs: Inputs,
     pub cache: StepCache,
+    /// Parent of the cgroups of this build's containers.
+    pub cgroup: String,
     slots: Mutex<Vec<Slot>>,
     changed: Condvar,
-    canceled: AtomicBool,
+    pub canceled: CancellationToken,
     failure: Mutex<Option<Error>>,
     contexts: Mutex<BTreeMap<String, Arc<Context>>>,
     context_lock: OnceLock<()>,
@@ -89,9 +92,10 @@ pub(crate) fn solve(builder: &Builder, request: &BuildRequest, progress: &dyn Pr
         file,
         inputs,
         cache: StepCache::new(builder.config.cache.join("steps"), !request.no_cache),
+        cgroup: crate::run::cgroup_parent(),
         slots: Mutex::new((0..count).map(|_| Slot::Waiting).collect()),
         changed: Condvar::new(),
-        canceled: AtomicBool::new(false),
+        canceled: CancellationToken::new(),
         failure: Mutex::new(None),
         contexts: Mutex::default(),
         context_lock: OnceLock::new(),
@@ -106,6 +110,7 @@ pub(crate) fn solve(builder: &Builder, request: &BuildRequest, progress: &dyn Pr
             scope.spawn(move || solve.run_stage(stage, stage == target));
         }
     });
+    runtime::cgroup::remove_tree(&solve.cgroup);
     for context in solve.contexts.lock().expect("no thread is left").values() {
         context.save();
     }
@@ -258,7 +263,7 @@ impl<'a> Solve<'a> {
                     *failure = Some(wrong);
                 }
                 drop(failure);
-                self.canceled.store(true, Ordering::Relaxed);
+                self.canceled.cancel();
                 self.settle(at, Slot::Failed);
             }
         }
@@ -266,7 +271,7 @@ impl<'a> Solve<'a> {
 
     /// Whether another stage failed.
     pub fn is_canceled(&self) -> bool {
-        self.canceled.load(Ordering::Relaxed)
+        self.canceled.is_cancelled()
     }
 
     /// The merged view of a state's layers.

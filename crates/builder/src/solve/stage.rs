@@ -102,7 +102,7 @@ impl Solve<'_> {
     }
 
     /// A record that still leads to a layer that can be used.
-    pub(super) fn known(&self, key: &str) -> Option<Known> {
+    pub(crate) fn known(&self, key: &str) -> Option<Known> {
         match self.cache.get(key)? {
             Known::Layer(layer) if !self.builder.layers.has(&layer) => None,
             known => Some(known),
