@@ -1,0 +1,189 @@
+//! Errors as the distribution specification has them: one table from code to status.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::auth::{Action, Auth, Refusal};
+
+/// Error codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Code {
+    BlobUnknown,
+    BlobUploadInvalid,
+    BlobUploadUnknown,
+    DigestInvalid,
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestTooLarge,
+    ManifestUnknown,
+    NameInvalid,
+    NameUnknown,
+    RangeInvalid,
+    SizeInvalid,
+    TagInvalid,
+    Unauthorized,
+    Denied,
+    Unsupported,
+    NotFound,
+    TooManyRequests,
+    PaginationInvalid,
+    Internal,
+}
+
+impl Code {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::BlobUnknown => "BLOB_UNKNOWN",
+            Self::BlobUploadInvalid | Self::RangeInvalid => "BLOB_UPLOAD_INVALID",
+            Self::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
+            Self::DigestInvalid => "DIGEST_INVALID",
+            Self::ManifestBlobUnknown => "MANIFEST_BLOB_UNKNOWN",
+            Self::ManifestInvalid | Self::ManifestTooLarge => "MANIFEST_INVALID",
+            Self::ManifestUnknown => "MANIFEST_UNKNOWN",
+            Self::NameInvalid => "NAME_INVALID",
+            Self::NameUnknown => "NAME_UNKNOWN",
+            Self::SizeInvalid => "SIZE_INVALID",
+            Self::TagInvalid => "TAG_INVALID",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Denied => "DENIED",
+            Self::Unsupported => "UNSUPPORTED",
+            Self::NotFound => "NOT_FOUND",
+            Self::TooManyRequests => "TOOMANYREQUESTS",
+            Self::PaginationInvalid => "PAGINATION_NUMBER_INVALID",
+            Self::Internal => "UNKNOWN",
+        }
+    }
+
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            Self::BlobUnknown
+            | Self::BlobUploadUnknown
+            | Self::ManifestUnknown
+            | Self::NameUnknown
+            | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::BlobUploadInvalid
+            | Self::DigestInvalid
+            | Self::ManifestBlobUnknown
+            | Self::ManifestInvalid
+            | Self::NameInvalid
+            | Self::SizeInvalid
+            | Self::TagInvalid
+            | Self::PaginationInvalid => StatusCode::BAD_REQUEST,
+            Self::ManifestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::RangeInvalid => StatusCode::RANGE_NOT_SATISFIABLE,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Denied => StatusCode::FORBIDDEN,
+            Self::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// An answer that is not a success.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    pub(crate) code: Code,
+    /// For the client.
+    pub(crate) message: String,
+    pub(crate) detail: Value,
+    /// For the log only.
+    pub(crate) source_text: Option<String>,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// Repository and actions that authorisation is asked for.
+    wanted: Option<(String, Vec<Action>)>,
+    refused: bool,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, message, detail: Value::Null, source_text: None, headers: Vec::new(), wanted: None, refused: false }
+    }
+
+    pub(crate) fn detail(mut self, detail: Value) -> Self {
+        self.detail = detail;
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Keeps what went wrong for the log.
+    pub(crate) fn because(mut self, source: impl Into<String>) -> Self {
+        self.source_text = Some(source.into());
+        self
+    }
+
+    /// Hides what went wrong from the client and keeps it for the log.
+    pub(crate) fn internal(source: impl std::error::Error) -> Self {
+        let mut text = source.to_string();
+        let mut next = source.source();
+        while let Some(cause) = next {
+            text.push_str(": ");
+            text.push_str(&cause.to_string());
+            next = cause.source();
+        }
+        Self { source_text: Some(text), ..Self::new(Code::Internal, "the registry failed; its log says why") }
+    }
+
+    pub(crate) fn method() -> Self {
+        Self::new(Code::Unsupported, "this method is not supported here")
+    }
+
+    pub(crate) fn refused(refusal: Refusal, wanted: Option<(String, Vec<Action>)>) -> Self {
+        let error = match refusal {
+            Refusal::Credentials => Self::new(Code::Unauthorized, "user name, password or token is wrong"),
+            Refusal::Slow(wait) => Self::new(Code::TooManyRequests, "too many failed logins; try again later")
+                .header("retry-after", seconds(wait)),
+            Refusal::Unauthorized => Self::new(Code::Unauthorized, "authentication required"),
+            Refusal::Denied => Self::new(Code::Denied, "this user may not do that to this repository"),
+        };
+        Self { refused: wanted.is_some(), wanted, ..error }
+    }
+
+    pub(crate) fn into_response(self, auth: &Auth, base_url: &str, head: bool) -> Response {
+        let mut error = json!({"code": self.code.name(), "message": self.message});
+        if !self.detail.is_null() {
+            error["detail"] = self.detail;
+        }
+        let bytes = json!({"errors": [error]}).to_string();
+        let length = bytes.len();
+        let mut response = Response::new(if head { Body::empty() } else { Body::from(bytes) });
+        *response.status_mut() = self.code.status();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_LENGTH, length.into());
+        for (name, value) in self.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+        if self.code == Code::Unauthorized {
+            let service = base_url.split_once("://").map_or(base_url, |(_, host)| host);
+            let wanted = self.wanted.as_ref().map(|(name, actions)| (name.as_str(), actions.as_slice()));
+            let challenge = auth.challenge(base_url, service, wanted, self.refused);
+            if let Ok(value) = HeaderValue::from_str(&challenge) {
+                headers.insert(header::WWW_AUTHENTICATE, value);
+            }
+        }
+        response
+    }
+}
+
+impl From<crate::store::Error> for ApiError {
+    fn from(error: crate::store::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+/// Whole seconds, rounded up, for `Retry-After`.
+pub(crate) fn seconds(wait: Duration) -> String {
+    (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1).to_string()
+}

@@ -1,0 +1,88 @@
+//! Serving on a listener, with buffers small enough for a thousand clients.
+
+use std::io;
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::Registry;
+
+/// How long requests may go on after shutdown was asked for.
+const DRAIN: Duration = Duration::from_secs(10);
+/// Bytes that a connection buffers in each direction.
+const BUFFER: usize = 64 * 1024;
+/// How often uploads that nobody continues are looked for.
+const EXPIRY: Duration = Duration::from_secs(600);
+
+impl Registry {
+    /// Serves until `shutdown`, then lets requests finish for a few seconds.
+    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
+        let router = self.router();
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().max_buf_size(BUFFER).timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+        builder.http2().max_send_buf_size(BUFFER);
+        let draining = CancellationToken::new();
+        let mut connections = JoinSet::new();
+        let mut expiry = tokio::time::interval(EXPIRY);
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+                _ = expiry.tick() => {
+                    let (store, ttl) = (std::sync::Arc::clone(&self.0.store), self.0.config.upload_ttl);
+                    let expired = tokio::task::spawn_blocking(move || store.uploads.expire(ttl)).await.unwrap_or(0);
+                    if expired > 0 {
+                        tracing::info!(expired, "uploads that nobody continued were dropped");
+                    }
+                    continue;
+                }
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, or the client left: neither ends the registry.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let _ = stream.set_nodelay(true);
+            let router = router.clone();
+            let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                router.clone().oneshot(request.map(axum::body::Body::new))
+            });
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let draining = draining.clone();
+            connections.spawn(async move {
+                let mut connection = std::pin::pin!(connection);
+                let ended = tokio::select! {
+                    ended = connection.as_mut() => ended,
+                    () = draining.cancelled() => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
+                };
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+            });
+        }
+        drop(listener);
+        draining.cancel();
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::info!("requests were cut off after the drain time");
+        }
+        connections.shutdown().await;
+        self.close().await;
+        Ok(())
+    }
+}
