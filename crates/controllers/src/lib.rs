@@ -7,15 +7,18 @@
 //!
 //! It does not run pods, does not sign certificates, and does not elect a leader.
 
+pub mod autoscaler;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
+pub mod disruption;
 pub mod drive;
 pub mod endpoints;
 pub mod gc;
 pub mod hash;
 pub mod job;
 pub mod namespace;
+pub mod nodelife;
 pub mod ownership;
 pub mod pod;
 pub mod quantity;
@@ -25,9 +28,12 @@ pub mod revision;
 pub mod scheduler;
 pub mod serviceaccount;
 pub mod statefulset;
+pub mod ttl;
+pub mod volume;
 
 pub use informer::{Error, Result};
 use informer::{api, cluster, error, events, kinds, meta, queue, selector, store, time};
+pub use volume::LocalVolumes;
 
 use std::future::Future;
 use std::time::Duration;
@@ -40,6 +46,8 @@ pub struct Options {
     /// The cluster's root certificate, PEM, for `kube-root-ca.crt` in every namespace. Without it that of `kube-system`
     /// is copied, if there is one.
     pub root_ca: Option<String>,
+    /// Volumes on the nodes' own disks as the default storage class; none when absent.
+    pub local_volumes: Option<volume::LocalVolumes>,
 }
 
 /// Runs all controllers and the scheduler until `shutdown`.
@@ -67,6 +75,12 @@ pub async fn run_with(client: kube::Client, options: Options, shutdown: Cancella
     let daemon_sets = daemonset::Controller::new(&cluster);
     let jobs = job::Controller::new(&cluster);
     let cron_jobs = cronjob::Controller::new(&cluster);
+    let budgets = disruption::Controller::new(&cluster);
+    let expired = ttl::Controller::new(&cluster);
+    let nodes = nodelife::Controller::new(&cluster);
+    let claims = volume::ClaimController::new(&cluster, options.local_volumes.clone());
+    let volumes = volume::VolumeController::new(&cluster, options.local_volumes);
+    let scalers = autoscaler::Controller::new(&cluster, &resources);
     let endpoints = endpoints::Controller::new(&cluster);
     let accounts = serviceaccount::Controller::new(&cluster, options.root_ca);
     let namespaces = namespace::Controller::new(&cluster, &resources);
@@ -94,6 +108,15 @@ pub async fn run_with(client: kube::Client, options: Options, shutdown: Cancella
             tasks.spawn("daemonset", drive::drive(daemon_sets, shutdown.clone()));
             tasks.spawn("job", drive::drive(jobs, shutdown.clone()));
             tasks.spawn("cronjob", drive::drive(cron_jobs, shutdown.clone()));
+            tasks.spawn("disruption", drive::drive(budgets, shutdown.clone()));
+            tasks.spawn("ttl-after-finished", drive::drive(expired, shutdown.clone()));
+            tasks.spawn("node-lifecycle", drive::drive(nodes, shutdown.clone()));
+            if let Err(error) = claims.ensure_class().await {
+                tracing::warn!(error = %error::chain(&error), "the local storage class was not created");
+            }
+            tasks.spawn("persistentvolumeclaim", drive::drive(claims, shutdown.clone()));
+            tasks.spawn("persistentvolume", drive::drive(volumes, shutdown.clone()));
+            tasks.spawn("horizontal-pod-autoscaler", drive::drive(scalers, shutdown.clone()));
             tasks.spawn("endpoints", endpoints.run(shutdown.clone()));
             tasks.spawn("serviceaccount", accounts.run(shutdown.clone()));
             tasks.spawn("namespace", namespaces.run(shutdown.clone()));

@@ -17,6 +17,7 @@ mod volumes;
 pub use filter::Reason;
 pub use resources::{Amounts, requests};
 pub use snapshot::{NodeInfo, PodInfo, Snapshot};
+pub use volumes::SELECTED_NODE;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

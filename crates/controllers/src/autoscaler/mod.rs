@@ -1,0 +1,348 @@
+//! Horizontal autoscaling by the resource usage that `metrics.k8s.io` reports.
+//!
+//! Of the metric types, `Resource` and `ContainerResource` are served; the others need an adapter that this cluster does not
+//! have, and the conditions say so.
+
+mod plan;
+
+pub use plan::{Memory, PERIOD, Proposal, Sample, Target, propose};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::drive::Reconcile;
+use crate::error::Result;
+use crate::events::Recorder;
+use crate::kinds;
+use crate::meta::{self, Key};
+use crate::queue::Queue;
+use crate::resources::Resources;
+use crate::store::Store;
+use crate::{quantity, time};
+
+/// The controller of autoscalers.
+pub struct Controller {
+    cluster: Arc<Cluster>,
+    resources: Arc<Resources>,
+    scalers: Arc<Store>,
+    pods: Arc<Store>,
+    queue: Arc<Queue<Key>>,
+    memory: Mutex<HashMap<Key, Memory>>,
+    events: Recorder,
+}
+
+struct Verdict {
+    replicas: i64,
+    metrics: Vec<Value>,
+    reason: String,
+}
+
+impl Controller {
+    /// Registers with the caches.
+    pub fn new(cluster: &Arc<Cluster>, resources: &Arc<Resources>) -> Arc<Controller> {
+        let scalers = cluster.store(&kinds::AUTOSCALERS);
+        let queue = Arc::new(Queue::new());
+        let q = queue.clone();
+        scalers.subscribe(move |change| {
+            let same = |a: &Value, b: &Value| a["spec"] == b["spec"];
+            if !matches!((&change.old, &change.new), (Some(a), Some(b)) if same(a, b)) {
+                q.add(Key::of(change.object()));
+            }
+        });
+        Arc::new(Controller {
+            cluster: cluster.clone(),
+            resources: resources.clone(),
+            scalers,
+            pods: cluster.store(&kinds::PODS),
+            queue,
+            memory: Mutex::default(),
+            events: cluster.events.named("horizontal-pod-autoscaler"),
+        })
+    }
+
+    async fn samples(
+        &self,
+        namespace: &str,
+        resource: &str,
+        container: Option<&str>,
+    ) -> Result<HashMap<String, Sample>> {
+        let list = self.cluster.api.get_path(&kinds::POD_METRICS.collection(namespace)).await?;
+        let mut samples = HashMap::new();
+        for item in meta::list(&list, &["items"]) {
+            let parts = meta::list(item, &["containers"]).iter();
+            let amounts: Option<Vec<i64>> = parts
+                .filter(|c| container.is_none_or(|name| c["name"] == name))
+                .map(|c| quantity::milli(&c["usage"][resource]))
+                .collect();
+            if let Some(amounts) = amounts.filter(|a| !a.is_empty()) {
+                let window = meta::text(item, &["window"]).parse::<jiff::SignedDuration>().map_or(0, |d| d.as_secs());
+                let sample = Sample { milli: amounts.iter().sum(), at: time::parse(&item["timestamp"]), window };
+                samples.insert(meta::name(item).to_owned(), sample);
+            }
+        }
+        Ok(samples)
+    }
+
+    /// What the metrics of an autoscaler say, or reason and message of `ScalingActive: False`.
+    async fn judge(
+        &self,
+        scaler: &Value,
+        current: i64,
+        pods: &[Arc<Value>],
+    ) -> std::result::Result<Verdict, (&'static str, String)> {
+        let mut verdict: Option<Verdict> = None;
+        let mut problem = None;
+        let mut shown = Vec::new();
+        for metric in meta::list(scaler, &["spec", "metrics"]) {
+            let (source, container, failed) = match meta::text(metric, &["type"]) {
+                "Resource" => (&metric["resource"], None, "FailedGetResourceMetric"),
+                "ContainerResource" => {
+                    let source = &metric["containerResource"];
+                    (source, source["container"].as_str(), "FailedGetContainerResourceMetric")
+                }
+                "Pods" => {
+                    problem = Some((
+                        "FailedGetPodsMetric",
+                        "no custom metrics API (custom.metrics.k8s.io) is registered".to_owned(),
+                    ));
+                    continue;
+                }
+                "Object" => {
+                    problem = Some((
+                        "FailedGetObjectMetric",
+                        "no custom metrics API (custom.metrics.k8s.io) is registered".to_owned(),
+                    ));
+                    continue;
+                }
+                _ => {
+                    problem = Some((
+                        "FailedGetExternalMetric",
+                        "no external metrics API (external.metrics.k8s.io) is registered".to_owned(),
+                    ));
+                    continue;
+                }
+            };
+            let resource = meta::text(source, &["name"]);
+            let target = match meta::text(source, &["target", "type"]) {
+                "Utilization" => {
+                    Target::Utilization(meta::int(source, &["target", "averageUtilization"]).unwrap_or(80))
+                }
+                _ => Target::Average(quantity::milli(&source["target"]["averageValue"]).unwrap_or(0)),
+            };
+            let samples = match self.samples(meta::namespace(scaler), resource, container).await {
+                Ok(samples) => samples,
+                Err(error) => {
+                    problem =
+                        Some((failed, format!("unable to get metrics for resource {resource}: {}", error.message())));
+                    continue;
+                }
+            };
+            match propose(current, pods, &samples, resource, container, target, Timestamp::now()) {
+                Ok(proposal) => {
+                    shown.push(current_metric(metric, resource, container, &proposal));
+                    let subject = match target {
+                        Target::Utilization(_) => "resource utilization (percentage of request)",
+                        Target::Average(_) => "resource",
+                    };
+                    let reason = format!("{resource} {subject}");
+                    if verdict.as_ref().is_none_or(|v| proposal.replicas > v.replicas) {
+                        verdict = Some(Verdict { replicas: proposal.replicas, metrics: Vec::new(), reason });
+                    }
+                }
+                Err(text) => problem = Some((failed, text)),
+            }
+        }
+        match (verdict, problem) {
+            // With a metric missing, the others may only grow the scale.
+            (Some(verdict), Some(problem)) if verdict.replicas < current => Err(problem),
+            (Some(verdict), _) => Ok(Verdict { metrics: shown, ..verdict }),
+            (None, Some(problem)) => Err(problem),
+            (None, None) => Err(("InvalidMetricSourceType", "the autoscaler has no metrics".to_owned())),
+        }
+    }
+
+    async fn write(&self, scaler: &Arc<Value>, status: &Value) -> Result<()> {
+        match self.cluster.write_status(&kinds::AUTOSCALERS, scaler, status).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            outcome => outcome.map(|_| ()),
+        }
+    }
+}
+
+fn current_metric(metric: &Value, resource: &str, container: Option<&str>, proposal: &Proposal) -> Value {
+    let unit = if resource == "cpu" { format!("{}m", proposal.average) } else { (proposal.average / 1000).to_string() };
+    let mut current = json!({"averageValue": unit});
+    if let Some(percent) = proposal.utilization {
+        current["averageUtilization"] = json!(percent);
+    }
+    match container {
+        None => json!({"type": metric["type"], "resource": {"name": resource, "current": current}}),
+        Some(name) => {
+            json!({"type": metric["type"], "containerResource": {"name": resource, "container": name, "current": current}})
+        }
+    }
+}
+
+fn condition(status: &mut Value, type_: &str, state: &str, reason: &str, message: &str) {
+    let mut conditions = meta::list(status, &["conditions"]).to_vec();
+    let now = json!(time::format(Timestamp::now()));
+    let since =
+        conditions.iter().find(|c| c["type"] == type_ && c["status"] == state).map(|c| c["lastTransitionTime"].clone());
+    conditions.retain(|c| c["type"] != type_);
+    conditions.push(json!({
+        "type": type_, "status": state, "reason": reason, "message": message, "lastTransitionTime": since.unwrap_or(now),
+    }));
+    conditions.sort_by_key(|c| meta::text(c, &["type"]).to_owned());
+    status["conditions"] = json!(conditions);
+}
+
+impl Reconcile for Controller {
+    const NAME: &'static str = "horizontal-pod-autoscaler";
+
+    fn queue(&self) -> &Arc<Queue<Key>> {
+        &self.queue
+    }
+
+    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>> {
+        let Some(scaler) = self.scalers.get(key) else {
+            self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+            return Ok(None);
+        };
+        let kind = &kinds::AUTOSCALERS;
+        let mut status = scaler["status"].clone();
+        if !status.is_object() {
+            status = json!({});
+        }
+        status["observedGeneration"] = json!(meta::generation(&scaler));
+        let target = &scaler["spec"]["scaleTargetRef"];
+        let (version, target_kind, name) =
+            (meta::text(target, &["apiVersion"]), meta::text(target, &["kind"]), meta::text(target, &["name"]));
+        let scale = match self.resources.resolve(version, target_kind) {
+            Some(of) => self
+                .cluster
+                .api
+                .get_path(&format!("{}/scale", of.path(&key.namespace, name)))
+                .await
+                .map(|s| (of, s))
+                .map_err(|e| e.message()),
+            None => Err(format!("no matches for kind \"{target_kind}\" in group \"{version}\"")),
+        };
+        let (of, scale) = match scale {
+            Ok(found) => found,
+            Err(problem) => {
+                let message = format!("the HPA controller was unable to get the target's current scale: {problem}");
+                condition(&mut status, "AbleToScale", "False", "FailedGetScale", &message);
+                self.events.warning(kind, &scaler, "FailedGetScale", problem);
+                self.write(&scaler, &status).await?;
+                return Ok(Some(PERIOD));
+            }
+        };
+        let current = meta::int(&scale, &["spec", "replicas"]).unwrap_or(0);
+        status["currentReplicas"] = json!(meta::int(&scale, &["status", "replicas"]).unwrap_or(0));
+        condition(
+            &mut status,
+            "AbleToScale",
+            "True",
+            "SucceededGetScale",
+            "the HPA controller was able to get the target's current scale",
+        );
+        let min = meta::int(&scaler, &["spec", "minReplicas"]).unwrap_or(1);
+        if current == 0 && min != 0 {
+            status["desiredReplicas"] = json!(0);
+            let message = "scaling is disabled since the replica count of the target is zero";
+            condition(&mut status, "ScalingActive", "False", "ScalingDisabled", message);
+            self.write(&scaler, &status).await?;
+            return Ok(Some(PERIOD));
+        }
+        let selector = parse_selector(meta::text(&scale, &["status", "selector"]));
+        let mut pods = self.pods.in_namespace(&key.namespace);
+        pods.retain(|p| selector.iter().all(|(k, v)| meta::label(p, k) == Some(v)) && !selector.is_empty());
+
+        let now = Timestamp::now();
+        let max = meta::int(&scaler, &["spec", "maxReplicas"]).unwrap_or(1);
+        let (desired, limit, reason) = if current > max {
+            (max, None, "Current number of replicas above Spec.MaxReplicas".to_owned())
+        } else if current < min {
+            (min, None, "Current number of replicas below Spec.MinReplicas".to_owned())
+        } else {
+            match self.judge(&scaler, current, &pods).await {
+                Ok(verdict) => {
+                    let message =
+                        format!("the HPA was able to successfully calculate a replica count from {}", verdict.reason);
+                    condition(&mut status, "ScalingActive", "True", "ValidMetricFound", &message);
+                    status["currentMetrics"] = json!(verdict.metrics);
+                    let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+                    let (settled, limit) =
+                        memory.entry(key.clone()).or_default().settle(&scaler, current, verdict.replicas, now);
+                    let reason = if settled > current {
+                        format!("{} above target", verdict.reason)
+                    } else {
+                        "All metrics below target".to_owned()
+                    };
+                    (settled, Some(limit), reason)
+                }
+                Err((reason, problem)) => {
+                    let message = format!("the HPA was unable to compute the replica count: {problem}");
+                    condition(&mut status, "ScalingActive", "False", reason, &message);
+                    self.events.warning(kind, &scaler, reason, problem);
+                    self.write(&scaler, &status).await?;
+                    return Ok(Some(PERIOD));
+                }
+            }
+        };
+        if let Some(limit) = limit {
+            match limit {
+                Some((reason, message)) => condition(&mut status, "ScalingLimited", "True", reason, message),
+                None => {
+                    let message = "the desired count is within the acceptable range";
+                    condition(&mut status, "ScalingLimited", "False", "DesiredWithinRange", message);
+                }
+            }
+        }
+        if desired != current {
+            let path = json!({"spec": {"replicas": desired}});
+            match self.cluster.api.patch(&of, &key.namespace, name, "scale", &path).await {
+                Ok(_) => {
+                    self.memory
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .entry(key.clone())
+                        .or_default()
+                        .scaled(current, desired, now);
+                    status["lastScaleTime"] = json!(time::format(now));
+                    let message = format!("the HPA controller was able to update the target scale to {desired}");
+                    condition(&mut status, "AbleToScale", "True", "SucceededRescale", &message);
+                    self.events.normal(
+                        kind,
+                        &scaler,
+                        "SuccessfulRescale",
+                        format!("New size: {desired}; reason: {reason}"),
+                    );
+                }
+                Err(error) => {
+                    let message =
+                        format!("the HPA controller was unable to update the target scale: {}", error.message());
+                    condition(&mut status, "AbleToScale", "False", "FailedUpdateScale", &message);
+                    self.events.warning(kind, &scaler, "FailedRescale", message);
+                }
+            }
+        } else {
+            condition(&mut status, "AbleToScale", "True", "ReadyForNewScale", "recommended size matches current size");
+        }
+        status["desiredReplicas"] = json!(desired);
+        self.write(&scaler, &status).await?;
+        Ok(Some(PERIOD))
+    }
+}
+
+/// The equalities of a serialized selector; sets (`in (...)`) do not occur in the selectors of workloads with `matchLabels`.
+fn parse_selector(text: &str) -> Vec<(String, String)> {
+    text.split(',')
+        .filter_map(|part| part.split_once('='))
+        .map(|(k, v)| (k.trim().to_owned(), v.trim_start_matches('=').trim().to_owned()))
+        .collect()
+}

@@ -1,0 +1,208 @@
+//! PodDisruptionBudgets: how many pods may go at present. [`status`] is pure.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cluster::Cluster;
+use crate::drive::{Reconcile, sooner};
+use crate::error::Result;
+use crate::kinds;
+use crate::meta::{self, Key};
+use crate::queue::Queue;
+use crate::selector::Selector;
+use crate::store::Store;
+use crate::{pod, time};
+
+/// An eviction that was granted but has not happened after this many seconds is forgotten.
+const GRANTED_SECONDS: i64 = 120;
+
+/// Integer, or percentage of `total` rounded up.
+fn scaled(value: &Value, total: i64) -> i64 {
+    match value {
+        Value::String(s) => {
+            s.strip_suffix('%').and_then(|p| p.parse::<i64>().ok()).map_or(0, |p| (p * total + 99) / 100)
+        }
+        value => value.as_i64().unwrap_or(0),
+    }
+}
+
+/// The status of a budget over the pods that it selects. `scale` gives the uid and wanted size of a pod's controller.
+pub fn status(
+    budget: &Value,
+    pods: &[Arc<Value>],
+    scale: &dyn Fn(&Value) -> Option<(String, i64)>,
+    now: Timestamp,
+) -> (Value, Option<Duration>) {
+    let spec = &budget["spec"];
+    let controllers: HashMap<String, i64> = pods.iter().filter_map(|p| scale(p)).collect();
+    let wanted: i64 = controllers.values().sum();
+    let (expected, desired) = if !spec["maxUnavailable"].is_null() {
+        (wanted, (wanted - scaled(&spec["maxUnavailable"], wanted)).max(0))
+    } else if spec["minAvailable"].is_string() {
+        (wanted, scaled(&spec["minAvailable"], wanted))
+    } else {
+        (pods.len() as i64, spec["minAvailable"].as_i64().unwrap_or(0))
+    };
+    let mut again = None;
+    let granted: serde_json::Map<String, Value> = meta::map(budget, &["status", "disruptedPods"])
+        .into_iter()
+        .flatten()
+        .filter(|(name, at)| {
+            let alive = pods.iter().any(|p| meta::name(p) == *name && !meta::is_deleting(p));
+            let until = time::parse(at).and_then(|at| time::until(now, time::plus_seconds(at, GRANTED_SECONDS)));
+            if alive {
+                again = sooner(again, until);
+            }
+            alive && until.is_some()
+        })
+        .map(|(name, at)| (name.clone(), at.clone()))
+        .collect();
+    let healthy = pods
+        .iter()
+        .filter(|p| pod::is_ready(p) && !meta::is_deleting(p) && !granted.contains_key(meta::name(p)))
+        .count() as i64;
+    let allowed = if expected <= 0 { 0 } else { (healthy - desired).max(0) };
+    let (state, reason) = if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
+    let known = meta::condition(budget, "DisruptionAllowed").filter(|c| c["status"] == state);
+    let since = known.map_or_else(|| json!(time::format(now)), |c| c["lastTransitionTime"].clone());
+    let generation = meta::generation(budget);
+    let mut status = json!({
+        "currentHealthy": healthy,
+        "desiredHealthy": desired,
+        "disruptionsAllowed": allowed,
+        "expectedPods": expected,
+        "observedGeneration": generation,
+        "conditions": [{
+            "type": "DisruptionAllowed", "status": state, "reason": reason, "message": "",
+            "observedGeneration": generation, "lastTransitionTime": since,
+        }],
+    });
+    if !granted.is_empty() {
+        status["disruptedPods"] = json!(granted);
+    }
+    (status, again)
+}
+
+/// The controller of budgets.
+pub struct Controller {
+    cluster: Arc<Cluster>,
+    budgets: Arc<Store>,
+    pods: Arc<Store>,
+    sets: Arc<Store>,
+    queue: Arc<Queue<Key>>,
+}
+
+impl Controller {
+    /// Registers with the caches.
+    pub fn new(cluster: &Arc<Cluster>) -> Arc<Controller> {
+        let budgets = cluster.store(&kinds::DISRUPTION_BUDGETS);
+        let pods = cluster.store(&kinds::PODS);
+        let queue = Arc::new(Queue::new());
+        let q = queue.clone();
+        budgets.subscribe(move |change| q.add(Key::of(change.object())));
+        let (q, b) = (queue.clone(), budgets.clone());
+        pods.subscribe(move |change| {
+            for budget in b.in_namespace(meta::namespace(change.object())) {
+                let selector = Selector::from_label_selector(&budget["spec"]["selector"]);
+                if change.states().any(|p| selector.matches_object(p)) {
+                    q.add(Key::of(&budget));
+                }
+            }
+        });
+        for kind in [&kinds::DEPLOYMENTS, &kinds::REPLICA_SETS, &kinds::STATEFUL_SETS] {
+            let (q, b) = (queue.clone(), budgets.clone());
+            cluster.store(kind).subscribe(move |change| {
+                let resized = match (&change.old, &change.new) {
+                    (Some(old), Some(new)) => old["spec"]["replicas"] != new["spec"]["replicas"],
+                    _ => true,
+                };
+                if resized {
+                    b.in_namespace(meta::namespace(change.object())).iter().for_each(|b| q.add(Key::of(b)));
+                }
+            });
+        }
+        Arc::new(Controller {
+            cluster: cluster.clone(),
+            budgets,
+            pods,
+            sets: cluster.store(&kinds::REPLICA_SETS),
+            queue,
+        })
+    }
+
+    fn scale(&self, pod: &Value) -> Option<(String, i64)> {
+        let owner = meta::controller_of(pod)?;
+        let (namespace, name) = (meta::namespace(pod), meta::text(owner, &["name"]));
+        let size =
+            |object: &Value| (meta::uid(object).to_owned(), meta::int(object, &["spec", "replicas"]).unwrap_or(1));
+        match meta::text(owner, &["kind"]) {
+            "ReplicaSet" => {
+                let set = self.sets.find(namespace, name)?;
+                let deployment = meta::controller_of(&set)
+                    .and_then(|o| self.cluster.store(&kinds::DEPLOYMENTS).find(namespace, meta::text(o, &["name"])));
+                Some(size(deployment.as_ref().unwrap_or(&set)))
+            }
+            "StatefulSet" => self.cluster.store(&kinds::STATEFUL_SETS).find(namespace, name).map(|s| size(&s)),
+            "ReplicationController" => {
+                self.cluster.store(&kinds::REPLICATION_CONTROLLERS).find(namespace, name).map(|s| size(&s))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Reconcile for Controller {
+    const NAME: &'static str = "disruption";
+
+    fn queue(&self) -> &Arc<Queue<Key>> {
+        &self.queue
+    }
+
+    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>> {
+        let Some(budget) = self.budgets.get(key) else { return Ok(None) };
+        let selector = Selector::from_label_selector(&budget["spec"]["selector"]);
+        let mut pods = self.pods.in_namespace(&key.namespace);
+        pods.retain(|p| selector.matches_object(p) && !pod::is_terminal(p));
+        let (status, again) = status(&budget, &pods, &|p| self.scale(p), Timestamp::now());
+        match self.cluster.write_status(&kinds::DISRUPTION_BUDGETS, &budget, &status).await {
+            Err(error) if error.is_not_found() => Ok(None),
+            outcome => outcome.map(|_| again),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn budgets() {
+        let pod = |name: &str, ready: bool| {
+            Arc::new(
+                json!({"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}}),
+            )
+        };
+        let pods = [pod("a", true), pod("b", true), pod("c", false)];
+        // (spec, expected, desired, allowed)
+        let cases = [
+            (json!({"minAvailable": 1}), 3, 1, 1),
+            (json!({"minAvailable": 2}), 3, 2, 0),
+            (json!({"minAvailable": "50%"}), 4, 2, 0),
+            (json!({"maxUnavailable": 2}), 4, 2, 0),
+            (json!({"maxUnavailable": "75%"}), 4, 1, 1),
+        ];
+        for (spec, expected, desired, allowed) in cases {
+            let budget = json!({"spec": spec});
+            let (got, _) = status(&budget, &pods, &|_| Some(("set".to_owned(), 4)), Timestamp::UNIX_EPOCH);
+            let fields = ["expectedPods", "desiredHealthy", "disruptionsAllowed"].map(|f| got[f].as_i64());
+            assert_eq!(fields, [Some(expected), Some(desired), Some(allowed)], "{budget}");
+        }
+        let granted = json!({"spec": {"minAvailable": 1}, "status": {"disruptedPods": {"a": "1970-01-01T00:00:00Z", "gone": "1970-01-01T00:00:00Z"}}});
+        let (got, again) = status(&granted, &pods, &|_| None, Timestamp::from_second(20).expect("small"));
+        assert_eq!((&got["currentHealthy"], &got["disruptedPods"]), (&json!(1), &json!({"a": "1970-01-01T00:00:00Z"})));
+        assert_eq!(again, Some(Duration::from_secs(100)));
+    }
+}
