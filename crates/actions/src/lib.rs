@@ -4,12 +4,27 @@
 //! [`filter`], [`matrix`], [`graph`], [`cron`], [`commands`], [`mask`].
 
 pub mod action;
+pub mod builtin;
 pub mod commands;
 pub mod cron;
+pub mod engine;
+mod error;
+pub mod event;
 pub mod expr;
+mod files;
 pub mod filter;
 pub mod graph;
+pub mod host;
+pub mod job;
 pub mod mask;
 pub mod matrix;
+pub mod model;
+pub mod store;
 pub mod workflow;
 pub mod yaml;
+pub mod zip;
+
+pub use engine::{Engine, Planned, publishes};
+pub use error::Error;
+pub use event::Event;
+pub use job::Config;

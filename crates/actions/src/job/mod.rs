@@ -1,0 +1,296 @@
+//! Runs one job: its work space, its steps in order, the clean-up after them.
+//!
+//! The scheduler decides when a job runs and gives it a [`JobSpec`]; [`run`] gives back an [`Outcome`] and tells of its progress on a
+//! channel. Nothing here writes to the database.
+
+pub mod log;
+pub mod process;
+mod announce;
+mod prepare;
+pub mod resolve;
+pub mod scope;
+pub mod shell;
+mod spec;
+pub(crate) use prepare::error_chain;
+pub(crate) mod steps;
+mod uses;
+pub mod workspace;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use steps as steps_api;
+pub use spec::{Config, JobSpec, Outcome, Secrets, Services, Update};
+
+use self::log::Log;
+use self::workspace::Workspace;
+use crate::expr::{Object, Value};
+use crate::model::{Annotation, Conclusion, Status, Step, now_ms};
+
+/// How long a job may go on after it was cancelled, for its `always()` steps, as on GitHub.
+const CANCEL_GRACE: Duration = Duration::from_secs(5 * 60);
+
+/// The state of a job while it runs.
+pub(crate) struct Executor {
+    pub spec: JobSpec,
+    pub services: Arc<Services>,
+    pub log: Log,
+    pub workspace: Arc<Workspace>,
+    /// Workflow and job `env`, and what steps added.
+    pub env: IndexMap<String, String>,
+    /// Directories that steps put on the path, last one first.
+    pub path: Vec<String>,
+    /// The environment every process starts from.
+    pub base_env: Vec<(String, String)>,
+    pub git_rewrites: Vec<(String, String)>,
+    pub secrets: BTreeMap<String, String>,
+    pub token: String,
+    pub vars: Value,
+    pub github: Object,
+    pub failed: bool,
+    pub cancelled: bool,
+    /// Whether the job's time ran out.
+    pub late: Arc<AtomicBool>,
+    /// The part after `@` of the action that runs.
+    pub uses_reference: String,
+    /// Tells the running process to end.
+    pub cancel: CancellationToken,
+    /// Ends everything, `always()` steps too.
+    pub abort: CancellationToken,
+    pub updates: mpsc::Sender<Update>,
+    pub records: Vec<Step>,
+    pub annotations: Vec<Annotation>,
+    pub summary: String,
+    pub posts: Vec<uses::Post>,
+    pub matchers: announce::Matchers,
+    pub mark: String,
+    pub debug: bool,
+    /// Counts steps for files and numbers.
+    pub count: usize,
+}
+
+/// Runs a job to its end. `cancel` asks it to stop: the running step is ended, `always()` and `cancelled()` steps still run.
+/// `abort` ends it at once.
+pub async fn run(
+    spec: JobSpec,
+    services: Arc<Services>,
+    log: Log,
+    updates: mpsc::Sender<Update>,
+    cancel: CancellationToken,
+    abort: CancellationToken,
+) -> Outcome {
+    let failed = |log: &Log, message: String| {
+        for line in message.lines() {
+            log.line(&format!("##[error]{line}"));
+        }
+        Outcome {
+            conclusion: Conclusion::Failure,
+            outputs: BTreeMap::new(),
+            steps: Vec::new(),
+            annotations: vec![announce::plain("failure", &message)],
+            summary: String::new(),
+            failure_allowed: false,
+        }
+    };
+    let token = CancellationToken::new();
+    let prepared = prepare::prepare(spec, services.clone(), log.clone(), updates, token.clone(), abort.clone()).await;
+    let mut executor = match prepared {
+        Ok(executor) => executor,
+        Err(message) => {
+            let outcome = failed(&log, message);
+            log.finish();
+            return outcome;
+        }
+    };
+    let minutes = executor.timeout();
+    let deadline = minutes.map(|minutes| Instant::now() + minutes);
+    // Turns the wish to cancel, or the end of the job's time, into the end of the running step and then of all.
+    let late = Arc::new(AtomicBool::new(false));
+    executor.late = late.clone();
+    let watchdog = {
+        let (token, abort) = (token.clone(), abort.clone());
+        async move {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = abort.cancelled() => {}
+                () = async { match deadline { Some(at) => tokio::time::sleep_until(at).await, None => std::future::pending().await } } => {
+                    late.store(true, Ordering::Relaxed);
+                }
+            }
+            token.cancel();
+            tokio::select! {
+                () = tokio::time::sleep(CANCEL_GRACE) => abort.cancel(),
+                () = abort.cancelled() => {}
+            }
+        }
+    };
+    let outcome = {
+        let work = executor.execute();
+        tokio::pin!(work, watchdog);
+        tokio::select! {
+            outcome = &mut work => outcome,
+            () = &mut watchdog => work.await,
+        }
+    };
+    let token = std::mem::take(&mut executor.token);
+    if let Err(error) = services.host.revoke_token(&token).await {
+        tracing::warn!(%error, "cannot revoke a job's token");
+    }
+    log.finish();
+    outcome
+}
+
+impl Drop for Executor {
+    /// Whatever way the job ends, nothing that it started outlives it.
+    fn drop(&mut self) {
+        process::end_stragglers(&self.mark);
+    }
+}
+
+impl Executor {
+    fn timeout(&self) -> Option<Duration> {
+        let definition = self.spec.definition();
+        let tree = definition.timeout_minutes.as_ref()?;
+        let scope = self.scope(&steps::Frame::default());
+        let minutes = tree.evaluate(&scope).ok()?.to_number();
+        (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0))
+    }
+
+    async fn execute(&mut self) -> Outcome {
+        let workflow = self.spec.workflow.clone();
+        let crate::workflow::JobKind::Steps(definition) = &workflow.jobs[&self.spec.id].kind else {
+            unreachable!("calls are expanded by the scheduler");
+        };
+        let mut frame = steps::Frame::default();
+        self.pre_steps(&definition.steps).await;
+        for step in &definition.steps {
+            if self.abort.is_cancelled() {
+                break;
+            }
+            self.step(step, &mut frame).await;
+        }
+        self.post_steps(&frame).await;
+        self.complete(definition, &frame)
+    }
+
+    fn complete(&mut self, definition: &crate::workflow::StepsJob, frame: &steps::Frame) -> Outcome {
+        if self.late.load(Ordering::Relaxed) {
+            let minutes = self.timeout().map_or(0.0, |time| time.as_secs_f64() / 60.0);
+            self.error(&format!("The job has exceeded the maximum execution time of {minutes} minutes."));
+        }
+        let number = self.begin("Complete job", "__complete");
+        let stragglers = process::end_stragglers(&self.mark);
+        if !stragglers.is_empty() {
+            self.log.line(&format!("Cleaning up orphan processes: {}", stragglers.join(", ")));
+        }
+        let mut outputs = BTreeMap::new();
+        let mut problem = None;
+        if let Some(tree) = &definition.outputs {
+            let scope = self.scope(frame);
+            match tree.evaluate(&scope) {
+                Ok(Value::Object(object)) => {
+                    for (name, value) in object.iter() {
+                        let value = value.to_text();
+                        if self.holds_secret(&value) {
+                            self.log.line(&format!("##[warning]Skip output '{name}' since it may contain secret."));
+                            continue;
+                        }
+                        outputs.insert(name.to_owned(), value);
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => problem = Some(error.to_string()),
+            }
+        }
+        if let Some(problem) = problem {
+            self.fail(&problem);
+        }
+        self.end(number, Conclusion::Success, None);
+        let conclusion = if self.cancel.is_cancelled() && self.cancelled {
+            Conclusion::Cancelled
+        } else if self.failed {
+            Conclusion::Failure
+        } else {
+            Conclusion::Success
+        };
+        let failure_allowed = conclusion == Conclusion::Failure
+            && definition.continue_on_error.as_ref().is_some_and(|tree| {
+                let scope = self.scope(frame);
+                tree.evaluate(&scope).is_ok_and(|value| value.truthy())
+            });
+        Outcome {
+            conclusion,
+            outputs,
+            steps: std::mem::take(&mut self.records),
+            annotations: std::mem::take(&mut self.annotations),
+            summary: std::mem::take(&mut self.summary),
+            failure_allowed,
+        }
+    }
+
+    /// Whether a text would be changed by masking.
+    pub(crate) fn holds_secret(&self, text: &str) -> bool {
+        !text.is_empty() && self.log.masked(text) != text
+    }
+
+    /// Fails the job with a message in its log.
+    pub(crate) fn fail(&mut self, message: &str) {
+        self.error(message);
+        self.failed = true;
+    }
+
+    /// Puts an error into the log and among the annotations.
+    pub(crate) fn error(&mut self, message: &str) {
+        self.log.line(&format!("##[error]{message}"));
+        self.annotations.push(announce::plain("failure", &self.log.masked(message)));
+    }
+
+    /// Starts a step's record and tells of it.
+    pub(crate) fn begin(&mut self, name: &str, id: &str) -> usize {
+        let size = self.log.size();
+        let step = Step {
+            number: self.records.len() + 1,
+            id: id.to_owned(),
+            name: self.log.masked(name),
+            status: Status::InProgress,
+            conclusion: None,
+            outcome: None,
+            started_ms: Some(now_ms()),
+            completed_ms: None,
+            log: (size, size),
+        };
+        self.tell(Update::Step(step.clone()));
+        self.records.push(step);
+        self.records.len() - 1
+    }
+
+    /// Ends a step's record and tells of it.
+    pub(crate) fn end(&mut self, index: usize, conclusion: Conclusion, outcome: Option<Conclusion>) {
+        let size = self.log.size();
+        let step = &mut self.records[index];
+        step.status = Status::Completed;
+        step.conclusion = Some(conclusion);
+        step.outcome = Some(outcome.unwrap_or(conclusion));
+        step.completed_ms = Some(now_ms());
+        step.log.1 = size;
+        let step = step.clone();
+        self.tell(Update::Step(step));
+    }
+
+    /// Progress is for watchers: when they are slow it is dropped, and the record at the end has it all.
+    fn tell(&self, update: Update) {
+        let _ = self.updates.try_send(update);
+    }
+
+    pub(crate) fn tell_log(&self) {
+        self.log.flush();
+        self.tell(Update::Log(self.log.progress().borrow().size));
+    }
+}

@@ -1,0 +1,350 @@
+//! Runs one process of a step and streams its output. Each is a process group of its own; every process of a job carries the
+//! job's mark in its environment, by which stragglers are found and ended.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The variable that carries a job's mark, as on GitHub's runner.
+pub const MARK: &str = "RUNNER_TRACKING_ID";
+/// How long a cancelled process has after SIGINT, and then after SIGTERM.
+const GRACE: [(Signal, Duration); 2] = [(Signal::SIGINT, Duration::from_millis(7500)), (Signal::SIGTERM, Duration::from_millis(2500))];
+
+/// What to run.
+#[derive(Debug, Clone, Default)]
+pub struct Command {
+    /// The program, looked up on the `PATH` of `env` when it has no slash.
+    pub program: OsString,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// Its whole environment.
+    pub env: Vec<(String, String)>,
+    /// Its directory.
+    pub cwd: PathBuf,
+    /// What it reads.
+    pub stdin: Option<Vec<u8>>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum End {
+    /// By itself.
+    Exited(ExitStatus),
+    /// It was told to stop.
+    Cancelled,
+    /// It took too long.
+    TimedOut,
+    /// It could not be started.
+    NotStarted(std::io::Error),
+}
+
+impl End {
+    /// Whether it ended by itself with code 0.
+    pub fn success(&self) -> bool {
+        matches!(self, End::Exited(status) if status.success())
+    }
+
+    /// What the log says of a bad end.
+    pub fn message(&self) -> Option<String> {
+        use std::os::unix::process::ExitStatusExt;
+        match self {
+            End::Exited(status) if status.success() => None,
+            End::Exited(status) => Some(match (status.code(), status.signal()) {
+                (Some(code), _) => format!("Process completed with exit code {code}."),
+                // As a shell counts: 128 and the signal.
+                (None, Some(signal)) => format!("Process completed with exit code {}.", 128 + signal),
+                _ => "Process ended in an unknown way.".to_owned(),
+            }),
+            End::Cancelled => Some("The operation was canceled.".to_owned()),
+            End::TimedOut => Some("The step has timed out.".to_owned()),
+            End::NotStarted(error) => Some(format!("The process could not be started: {error}")),
+        }
+    }
+}
+
+/// Finds a program on a `PATH`.
+pub fn which(program: &str, path: &str) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let executable = |path: &Path| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|path| executable(path));
+    }
+    path.split(':').filter(|dir| !dir.is_empty()).map(|dir| Path::new(dir).join(program)).find(|path| executable(path))
+}
+
+/// Runs a command to its end. Standard output and error share one pipe, so that lines keep their order. `line` gets each line,
+/// without its end; a line longer than a mebibyte comes in pieces. None means that output pauses.
+pub async fn run(
+    command: &Command,
+    deadline: Option<Instant>,
+    cancel: &CancellationToken,
+    mut sink: impl FnMut(Option<&str>),
+) -> End {
+    let (child, reader) = match spawn(command) {
+        Ok(pair) => pair,
+        Err(error) => return End::NotStarted(error),
+    };
+    let mut child = child;
+    let group = child.id().map(|id| Pid::from_raw(id.cast_signed()));
+    let feeding = child.stdin.take().zip(command.stdin.clone());
+    let mut lines = Lines::default();
+    let mut reader = reader;
+    let mut buffer = vec![0; 1 << 16];
+    let mut open = true;
+    let mut stopped = None;
+    let expiry = async {
+        match deadline {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    };
+    let feed = async {
+        if let Some((mut stdin, bytes)) = feeding {
+            use tokio::io::AsyncWriteExt;
+            // A program that does not read its input is within its rights.
+            let _ = stdin.write_all(&bytes).await;
+        }
+    };
+    tokio::pin!(expiry, feed);
+    let mut fed = false;
+    let mut stopping: Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> = None;
+    let status = loop {
+        tokio::select! {
+            biased;
+            read = reader.read(&mut buffer), if open => match read {
+                Ok(0) | Err(_) => open = false,
+                Ok(n) => {
+                    lines.feed(&buffer[..n], &mut sink);
+                    sink(None);
+                }
+            },
+            () = &mut feed, if !fed => fed = true,
+            status = child.wait() => break status,
+            () = cancel.cancelled(), if stopped.is_none() => {
+                stopped = Some(End::Cancelled);
+                stopping = Some(Box::pin(stop(group)));
+            }
+            () = &mut expiry, if stopped.is_none() => {
+                stopped = Some(End::TimedOut);
+                stopping = Some(Box::pin(stop(group)));
+            }
+            () = async { match &mut stopping { Some(stopping) => stopping.await, None => std::future::pending().await } } => stopping = None,
+        }
+    };
+    if stopped.is_some()
+        && let Some(group) = group
+    {
+        let _ = killpg(group, Signal::SIGKILL);
+    }
+    // What it wrote before it ended is there already; a process left in the background may keep the pipe open for ever.
+    while open {
+        match tokio::time::timeout(Duration::from_millis(100), reader.read(&mut buffer)).await {
+            Ok(Ok(n)) if n > 0 => lines.feed(&buffer[..n], &mut sink),
+            _ => open = false,
+        }
+    }
+    lines.finish(&mut sink);
+    sink(None);
+    match (stopped, status) {
+        (Some(end), _) => end,
+        (None, Ok(status)) => End::Exited(status),
+        (None, Err(error)) => End::NotStarted(error),
+    }
+}
+
+fn spawn(command: &Command) -> std::io::Result<(tokio::process::Child, pipe::Receiver)> {
+    let path = command.env.iter().rev().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
+    let program = command.program.to_string_lossy();
+    let program = which(&program, path)
+        .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, format!("{program}: command not found on PATH")))?;
+    let (reader, writer) = std::io::pipe()?;
+    let mut builder = std::process::Command::new(program);
+    builder
+        .args(&command.args)
+        .env_clear()
+        .envs(command.env.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        .current_dir(&command.cwd)
+        .stdin(if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let mut builder = tokio::process::Command::from(builder);
+    builder.process_group(0).kill_on_drop(true);
+    let child = builder.spawn()?;
+    drop(builder);
+    Ok((child, pipe::Receiver::from_owned_fd(reader.into())?))
+}
+
+async fn stop(group: Option<Pid>) {
+    let Some(group) = group else { return };
+    for (signal, grace) in GRACE {
+        let _ = killpg(group, signal);
+        tokio::time::sleep(grace).await;
+    }
+    let _ = killpg(group, Signal::SIGKILL);
+}
+
+/// Ends every process that carries a mark, and their descendants. Gives the names of those that were there.
+pub fn end_stragglers(mark: &str) -> Vec<String> {
+    let needle = format!("{MARK}={mark}");
+    let mut names = Vec::new();
+    // A process may start another while we look: look again until none is left.
+    for _ in 0..20 {
+        let found = marked(&needle);
+        if found.is_empty() {
+            break;
+        }
+        for (pid, name) in found {
+            if kill(pid, Signal::SIGKILL).is_ok() && !names.contains(&name) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+fn marked(needle: &str) -> Vec<(Pid, String)> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let own = std::process::id();
+    let mut parents: Vec<(i32, i32, String)> = Vec::new();
+    let mut found: Vec<i32> = Vec::new();
+    for entry in entries.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        if pid.cast_unsigned() == own {
+            continue;
+        }
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // pid (name) state ppid …; the name may hold spaces and brackets.
+        let Some((head, tail)) = stat.rsplit_once(')') else { continue };
+        let mut fields = tail.split_whitespace();
+        let state = fields.next().unwrap_or_default();
+        if state == "Z" || state == "X" {
+            continue;
+        }
+        let parent = fields.next().and_then(|field| field.parse().ok()).unwrap_or(0);
+        parents.push((pid, parent, head.split_once('(').map_or("", |(_, name)| name).to_owned()));
+        let marked = std::fs::read(entry.path().join("environ"))
+            .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|pair| pair == needle.as_bytes()));
+        if marked {
+            found.push(pid);
+        }
+    }
+    let mut i = 0;
+    while i < found.len() {
+        let pid = found[i];
+        found.extend(parents.iter().filter(|(child, parent, _)| *parent == pid && !found.contains(child)).map(|(child, ..)| *child).collect::<Vec<_>>());
+        i += 1;
+    }
+    found
+        .into_iter()
+        .map(|pid| (Pid::from_raw(pid), parents.iter().find(|(p, ..)| *p == pid).map(|(.., name)| name.clone()).unwrap_or_default()))
+        .collect()
+}
+
+/// Cuts a stream of bytes into lines.
+#[derive(Default)]
+struct Lines {
+    partial: Vec<u8>,
+}
+
+const LONGEST: usize = 1 << 20;
+
+impl Lines {
+    fn feed(&mut self, mut bytes: &[u8], sink: &mut impl FnMut(Option<&str>)) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            if self.partial.is_empty() {
+                emit(&bytes[..end], sink);
+            } else {
+                self.partial.extend_from_slice(&bytes[..end]);
+                emit(&std::mem::take(&mut self.partial), sink);
+            }
+            bytes = &bytes[end + 1..];
+        }
+        self.partial.extend_from_slice(bytes);
+        if self.partial.len() > LONGEST {
+            emit(&std::mem::take(&mut self.partial), sink);
+        }
+    }
+
+    fn finish(&mut self, sink: &mut impl FnMut(Option<&str>)) {
+        if !self.partial.is_empty() {
+            emit(&std::mem::take(&mut self.partial), sink);
+        }
+    }
+}
+
+fn emit(bytes: &[u8], sink: &mut impl FnMut(Option<&str>)) {
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    sink(Some(&String::from_utf8_lossy(bytes)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        Command {
+            program: "sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: vec![("PATH".into(), "/usr/bin:/bin".into()), (MARK.into(), uuid::Uuid::new_v4().to_string())],
+            cwd: "/".into(),
+            stdin: None,
+        }
+    }
+
+    async fn output(command: &Command, deadline: Option<Instant>, cancel: &CancellationToken) -> (End, Vec<String>) {
+        let mut lines = Vec::new();
+        let end = run(command, deadline, cancel, |line| lines.extend(line.map(str::to_owned))).await;
+        (end, lines)
+    }
+
+    #[tokio::test]
+    async fn order_and_code() {
+        let (end, lines) = output(&shell("echo a; echo b >&2; printf c; exit 3"), None, &CancellationToken::new()).await;
+        assert_eq!(lines, ["a", "b", "c"]);
+        assert_eq!(end.message().unwrap(), "Process completed with exit code 3.");
+        let mut command = shell("");
+        command.program = "no-such-program".into();
+        assert!(output(&command, None, &CancellationToken::new()).await.0.message().unwrap().contains("not found"));
+    }
+
+    #[tokio::test]
+    async fn cancelling_ends_all() {
+        let cancel = CancellationToken::new();
+        let command = shell("setsid sleep 1000 & echo up; exec sleep 1000");
+        let token = cancel.clone();
+        let mut lines = 0;
+        let end = run(&command, None, &cancel, |line| {
+            lines += usize::from(line.is_some());
+            token.cancel();
+        }).await;
+        assert!(matches!(end, End::Cancelled));
+        assert_eq!(lines, 1);
+        let mark = command.env[1].1.clone();
+        assert_eq!(end_stragglers(&mark), ["sleep"]);
+        assert!(end_stragglers(&mark).is_empty());
+    }
+
+    #[tokio::test]
+    async fn time_runs_out() {
+        let deadline = Instant::now() + Duration::from_millis(50);
+        let (end, _) = output(&shell("exec sleep 1000"), Some(deadline), &CancellationToken::new()).await;
+        assert!(matches!(end, End::TimedOut));
+    }
+
+    #[tokio::test]
+    async fn a_process_in_the_background_does_not_hold_the_step() {
+        let command = shell("sleep 1000 & echo done");
+        let (end, lines) = output(&command, None, &CancellationToken::new()).await;
+        assert!(end.success());
+        assert_eq!(lines, ["done"]);
+        end_stragglers(&command.env[1].1);
+    }
+}

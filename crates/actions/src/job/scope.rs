@@ -1,0 +1,101 @@
+//! What the expressions of steps see.
+
+use std::path::Path;
+
+use crate::expr::{Contexts, Error, Object, Scope, Value};
+
+/// Contexts and status of a job at one moment.
+pub struct StepScope<'a> {
+    /// The contexts.
+    pub contexts: Contexts,
+    /// Whether no step has failed.
+    pub success: bool,
+    /// Whether a step has failed.
+    pub failure: bool,
+    /// Whether the job was cancelled.
+    pub cancelled: bool,
+    /// Where `hashFiles` looks.
+    pub workspace: &'a Path,
+}
+
+impl Scope for StepScope<'_> {
+    fn context(&self, name: &str) -> Option<Value> {
+        self.contexts.context(name)
+    }
+
+    fn call(&self, name: &str, args: &[Value]) -> Option<Result<Value, Error>> {
+        Some(match name {
+            "success" => Ok(Value::Bool(self.success && !self.cancelled)),
+            "failure" => Ok(Value::Bool(self.failure && !self.cancelled)),
+            "cancelled" => Ok(Value::Bool(self.cancelled)),
+            "always" => Ok(Value::Bool(true)),
+            "hashfiles" => {
+                let patterns: Vec<String> = args.iter().map(Value::to_text).collect();
+                crate::builtin::glob::hash_files(self.workspace, &patterns)
+                    .map(Value::from)
+                    .map_err(|error| Error { kind: crate::expr::ErrorKind::Evaluation, message: format!("hashFiles('{}') failed: {error}", patterns.join(", ")) })
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// The `github` context that jobs and conditions of jobs share.
+pub fn github(run: &crate::model::Run, input: &crate::model::Input, server: &str, api: &str) -> Object {
+    let subject = &input.subject;
+    let (owner, _) = run.repository.split_once('/').unwrap_or((&run.repository, ""));
+    let ref_type = if subject.git_ref.starts_with("refs/tags/") { "tag" } else { "branch" };
+    let id = |pointer: &str| match input.repository.pointer(pointer) {
+        Some(serde_json::Value::Number(number)) => number.to_string(),
+        Some(serde_json::Value::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let mut object = Object::new();
+    for (name, value) in [
+        ("ref", subject.git_ref.clone()),
+        ("sha", subject.sha.clone()),
+        ("repository", run.repository.clone()),
+        ("repository_owner", owner.to_owned()),
+        ("repository_owner_id", id("/owner/id")),
+        ("repositoryUrl", format!("git://github.com/{}.git", run.repository)),
+        ("run_id", run.id.to_string()),
+        ("run_number", run.number.to_string()),
+        ("run_attempt", run.attempt.to_string()),
+        ("retention_days", "90".to_owned()),
+        ("actor", run.actor.clone()),
+        ("triggering_actor", run.actor.clone()),
+        ("actor_id", event_sender_id(&input.payload)),
+        ("workflow", run.workflow.clone()),
+        ("workflow_ref", format!("{}/{}@{}", run.repository, run.path, subject.git_ref)),
+        ("workflow_sha", subject.sha.clone()),
+        ("head_ref", subject.head_ref.clone()),
+        ("base_ref", subject.base_ref.clone()),
+        ("event_name", run.event.clone()),
+        ("server_url", server.to_owned()),
+        ("api_url", api.to_owned()),
+        ("graphql_url", format!("{}/graphql", api.trim_end_matches("/v3"))),
+        ("ref_name", crate::event::short_ref(&subject.git_ref).to_owned()),
+        ("ref_type", ref_type.to_owned()),
+        ("secret_source", if subject.from_fork { "None" } else { "Actions" }.to_owned()),
+        ("repository_id", id("/id")),
+        ("repository_visibility", if input.repository.pointer("/private").and_then(serde_json::Value::as_bool) == Some(true) { "private" } else { "public" }.to_owned()),
+    ] {
+        object.insert(name, value);
+    }
+    object.insert("ref_protected", Value::Bool(false));
+    object.insert("event", Value::from(&input.payload));
+    object
+}
+
+fn event_sender_id(payload: &serde_json::Value) -> String {
+    payload.pointer("/sender/id").and_then(serde_json::Value::as_i64).map(|id| id.to_string()).unwrap_or_default()
+}
+
+/// An object of strings.
+pub fn strings<'a>(pairs: impl IntoIterator<Item = (&'a String, &'a String)>, case_sensitive: bool) -> Value {
+    let mut object = if case_sensitive { Object::case_sensitive() } else { Object::new() };
+    for (name, value) in pairs {
+        object.insert(name.as_str(), value.as_str());
+    }
+    Value::object(object)
+}

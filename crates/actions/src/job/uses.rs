@@ -1,0 +1,385 @@
+//! `uses`: builtin, local, composite and JavaScript actions, and what they run before and after the job's steps.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::process::{Command, End, which};
+use super::steps::{ActionPlace, Current, Frame, env_of};
+use super::{Executor, prepare::error_chain};
+use crate::action::{ActionFile, Reference, Runs};
+use crate::builtin::{Builtin, Inputs, PostAction};
+use crate::expr::Template;
+use crate::model::Conclusion;
+use crate::workflow::{Step, StepKind, Tree};
+
+/// Something to run after the job's steps, last one first.
+pub(crate) struct Post {
+    name: String,
+    id: String,
+    condition: Option<Template>,
+    env: Vec<(String, String)>,
+    inputs: IndexMap<String, String>,
+    state: IndexMap<String, String>,
+    frame: Frame,
+    kind: PostKind,
+}
+
+enum PostKind {
+    Builtin(PostAction),
+    Script { node: PathBuf, script: PathBuf },
+}
+
+impl Executor {
+    /// Gets the files of all actions that the job names, so that a missing one fails the job before its first step.
+    pub(super) async fn fetch_actions(&mut self) -> Result<(), String> {
+        let steps = self.spec.definition().steps.clone();
+        for step in &steps {
+            if let StepKind::Uses { action, .. } = &step.kind
+                && let Ok(Reference::Repository { repository, path, reference }) = Reference::parse(action)
+                && Builtin::find(&repository, &path).is_none()
+            {
+                let fetched = self.services.actions.fetch(&*self.services.host, &repository, &reference).await?;
+                self.log.line(&format!("Download action repository '{repository}@{reference}' (SHA:{})", fetched.sha));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn uses(
+        &mut self,
+        step: &Step,
+        action: &str,
+        with: Option<&Tree>,
+        env: &[(String, String)],
+        frame: &mut Frame,
+        current: &mut Current,
+    ) -> Result<Conclusion, String> {
+        let given = match with {
+            Some(tree) => env_of(tree, &self.scope(frame))?,
+            None => Vec::new(),
+        };
+        self.log.push(&format!("##[group]Run {action}"));
+        if !given.is_empty() {
+            self.log.push("with:");
+            for (name, value) in &given {
+                self.log.push(&format!("  {name}: {value}"));
+            }
+        }
+        self.log_env(env, frame);
+        self.log.line("##[endgroup]");
+        let place;
+        let dir = match Reference::parse(action)? {
+            Reference::Docker(image) => {
+                return Err(format!("'docker://{image}': Docker actions are not supported here yet; run the image with the docker command in a step"));
+            }
+            Reference::Local(path) => {
+                let dir = self.workspace.workspace.join(&path);
+                place = ActionPlace { path: dir.clone(), repository: self.spec.run.repository.clone(), reference: self.spec.input.subject.git_ref.clone() };
+                dir
+            }
+            Reference::Repository { repository, path, reference } => {
+                if let Some(builtin) = Builtin::find(&repository, &path) {
+                    self.uses_reference.clone_from(&reference);
+                    let inputs = Inputs::new(given);
+                    let post = self.builtin(builtin, &inputs, env, frame, current).await;
+                    return match post {
+                        Ok(post) => {
+                            if let Some(post) = post {
+                                self.posts.push(Post {
+                                    name: format!("Post {}", step.name.as_ref().map_or(action, |name| name.source())),
+                                    id: step.id.clone(),
+                                    condition: post.condition(),
+                                    env: env.to_vec(),
+                                    inputs: inputs.into_map(),
+                                    state: std::mem::take(&mut current.state),
+                                    frame: frame.clone(),
+                                    kind: PostKind::Builtin(post),
+                                });
+                            }
+                            Ok(Conclusion::Success)
+                        }
+                        Err(message) if self.cancel.is_cancelled() && !self.cancelled => {
+                            self.error(&message);
+                            Ok(Conclusion::Cancelled)
+                        }
+                        Err(message) => Err(message),
+                    };
+                }
+                let fetched = self.services.actions.fetch(&*self.services.host, &repository, &reference).await?;
+                let dir = fetched.dir.join(&path);
+                place = ActionPlace { path: dir.clone(), repository, reference };
+                dir
+            }
+        };
+        let file = read_action(&dir)?;
+        let inputs = self.inputs_of(&file, given, frame, &place)?;
+        let inner = Frame { action: Some(place), ..frame.clone() };
+        match file.runs.clone() {
+            Runs::Composite(steps) => self.composite(&file, &steps, inputs, env, inner, current).await,
+            Runs::Node { version, main, post, .. } => {
+                let node = self.node(version)?;
+                let end = self.node_script(&node, &dir.join(main), &inputs, env, &inner, current, &IndexMap::new()).await?;
+                if let Some((script, condition)) = post {
+                    self.posts.push(Post {
+                        name: format!("Post {}", step.name.as_ref().map_or(action, |name| name.source())),
+                        id: step.id.clone(),
+                        condition,
+                        env: env.to_vec(),
+                        inputs,
+                        state: std::mem::take(&mut current.state),
+                        frame: inner,
+                        kind: PostKind::Script { node, script: dir.join(script) },
+                    });
+                }
+                self.conclude(end)
+            }
+            Runs::Docker { .. } => Err(format!("'{action}' is a Docker action, which is not supported here yet")),
+        }
+    }
+
+    fn conclude(&mut self, end: End) -> Result<Conclusion, String> {
+        match end.message() {
+            None => Ok(Conclusion::Success),
+            Some(message) if matches!(end, End::Cancelled) => {
+                self.error(&message);
+                Ok(Conclusion::Cancelled)
+            }
+            Some(message) => Err(message),
+        }
+    }
+
+    /// Given inputs over the action's defaults.
+    fn inputs_of(&mut self, file: &ActionFile, given: Vec<(String, String)>, frame: &Frame, place: &ActionPlace) -> Result<IndexMap<String, String>, String> {
+        let mut inputs: IndexMap<String, String> = IndexMap::new();
+        let unknown: Vec<&str> =
+            given.iter().map(|(name, _)| name.as_str()).filter(|name| !file.inputs.keys().any(|known| known.eq_ignore_ascii_case(name))).collect();
+        if !unknown.is_empty() {
+            let valid: Vec<&str> = file.inputs.keys().map(String::as_str).collect();
+            self.log.line(&format!("##[warning]Unexpected input(s) '{}', valid inputs are ['{}']", unknown.join("', '"), valid.join("', '")));
+        }
+        let inner = Frame { action: Some(place.clone()), ..frame.clone() };
+        let scope = self.scope(&inner);
+        let mut notes = Vec::new();
+        for (name, input) in &file.inputs {
+            let value = given.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
+            if let (Some(note), Some(_)) = (&input.deprecation, &value) {
+                notes.push(format!("##[warning]Input '{name}' has been deprecated with message: {note}"));
+            }
+            let value = match (value, &input.default) {
+                (Some(value), _) => value,
+                (None, Some(default)) => default.text(&scope).map_err(|error| error.to_string())?,
+                // An action checks its required inputs by itself: GitHub does not.
+                (None, None) => String::new(),
+            };
+            inputs.insert(name.clone(), value);
+        }
+        for (name, value) in given {
+            if !inputs.keys().any(|known| known.eq_ignore_ascii_case(&name)) {
+                inputs.insert(name, value);
+            }
+        }
+        drop(scope);
+        for note in notes {
+            self.log.line(&note);
+        }
+        Ok(inputs)
+    }
+
+    async fn composite(
+        &mut self,
+        file: &ActionFile,
+        steps: &[Step],
+        inputs: IndexMap<String, String>,
+        env: &[(String, String)],
+        frame: Frame,
+        current: &mut Current,
+    ) -> Result<Conclusion, String> {
+        let mut inner = Frame {
+            steps: crate::expr::Object::new(),
+            inputs: Some(super::scope::strings(&inputs, false)),
+            env: frame.env.iter().chain(env).cloned().collect(),
+            action: frame.action,
+            failed: false,
+        };
+        let mut worst = Conclusion::Success;
+        for step in steps {
+            let (_, conclusion) = Box::pin(self.step_body(step, &mut inner, None)).await;
+            if conclusion == Conclusion::Failure {
+                inner.failed = true;
+                worst = Conclusion::Failure;
+            }
+            if self.cancel.is_cancelled() && !self.cancelled {
+                self.cancelled = true;
+                worst = Conclusion::Cancelled;
+            }
+        }
+        for (name, tree) in &file.outputs {
+            if let Some(tree) = tree {
+                let value = tree.evaluate(&self.scope(&inner)).map_err(|error| error.to_string())?;
+                current.outputs.insert(name.clone(), value.to_text());
+            }
+        }
+        Ok(worst)
+    }
+
+    /// Node of at least a version.
+    pub(crate) fn node(&self, version: u32) -> Result<PathBuf, String> {
+        let path = self.path_variable(&[]);
+        let node = which("node", &path).ok_or("this action needs Node.js, and there is no `node` on PATH; install Node.js or put it on PATH with actions/setup-node")?;
+        let output = std::process::Command::new(&node).arg("--version").output().map_err(|error| format!("cannot run {}: {error}", node.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let major: u32 = text.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+        if major < version {
+            self.log.line(&format!("##[warning]The action asks for Node {version}; this machine has {text}."));
+        }
+        Ok(node)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "one call for main, pre and post")]
+    async fn node_script(
+        &mut self,
+        node: &Path,
+        script: &Path,
+        inputs: &IndexMap<String, String>,
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+        state: &IndexMap<String, String>,
+    ) -> Result<End, String> {
+        let mut all = self.process_env(env, frame, current)?;
+        all.extend(inputs.iter().map(|(name, value)| (format!("INPUT_{}", name.replace(' ', "_").to_uppercase()), value.clone())));
+        all.extend(state.iter().map(|(name, value)| (format!("STATE_{name}"), value.clone())));
+        all.extend(self.service_variables());
+        let command = Command {
+            program: node.as_os_str().to_owned(),
+            args: vec![script.as_os_str().to_owned()],
+            env: all,
+            cwd: self.workspace.workspace.clone(),
+            stdin: None,
+        };
+        let end = self.exec(&command, current).await;
+        self.read_files(current)?;
+        Ok(end)
+    }
+
+    /// `pre` scripts of the job's actions.
+    pub(super) async fn pre_steps(&mut self, steps: &[Step]) {
+        if self.failed {
+            return;
+        }
+        for step in steps {
+            let StepKind::Uses { action, with } = &step.kind else { continue };
+            let Ok(Reference::Repository { repository, path, reference }) = Reference::parse(action) else { continue };
+            if Builtin::find(&repository, &path).is_some() {
+                continue;
+            }
+            let Ok(fetched) = self.services.actions.fetch(&*self.services.host, &repository, &reference).await else { continue };
+            let dir = fetched.dir.join(&path);
+            let Ok(file) = read_action(&dir) else { continue };
+            let Runs::Node { version, pre: Some((script, condition)), .. } = &file.runs else { continue };
+            let place = ActionPlace { path: dir.clone(), repository: repository.clone(), reference: reference.clone() };
+            let frame = Frame { action: Some(place.clone()), ..Frame::default() };
+            if let Some(condition) = condition
+                && !condition.holds(&self.scope(&frame)).unwrap_or(false)
+            {
+                continue;
+            }
+            let index = self.begin(&format!("Pre Run {action}"), &step.id);
+            let mut current = Current { id: step.id.clone(), ..Current::default() };
+            let result = async {
+                let given = match with {
+                    Some(tree) => env_of(tree, &self.scope(&Frame::default()))?,
+                    None => Vec::new(),
+                };
+                let inputs = self.inputs_of(&file, given, &frame, &place)?;
+                let node = self.node(*version)?;
+                let end = self.node_script(&node, &dir.join(script), &inputs, &[], &frame, &mut current, &IndexMap::new()).await?;
+                self.conclude(end)
+            }
+            .await;
+            let conclusion = result.unwrap_or_else(|message| {
+                self.error(&message);
+                Conclusion::Failure
+            });
+            self.failed |= conclusion == Conclusion::Failure;
+            self.end(index, conclusion, None);
+        }
+    }
+
+    /// What actions run after the job's steps, last one first.
+    pub(super) async fn post_steps(&mut self, _frame: &Frame) {
+        while let Some(post) = self.posts.pop() {
+            if self.abort.is_cancelled() {
+                break;
+            }
+            if self.cancel.is_cancelled() {
+                self.cancelled = true;
+            }
+            let index = self.begin(&post.name, &post.id);
+            let holds = post.condition.as_ref().is_none_or(|condition| condition.holds(&self.scope(&Frame { action: None, ..post.frame.clone() })).unwrap_or(false));
+            if !holds {
+                self.end(index, Conclusion::Skipped, None);
+                continue;
+            }
+            let mut current = Current { id: post.id.clone(), ..Current::default() };
+            let result = match &post.kind {
+                PostKind::Builtin(action) => {
+                    let inputs = Inputs::new(post.inputs.iter().map(|(n, v)| (n.clone(), v.clone())).collect());
+                    self.post_builtin(action, &inputs, &post.env, &post.frame, &mut current).await.map(|()| Conclusion::Success)
+                }
+                PostKind::Script { node, script } => {
+                    let end = self.node_script(node, script, &post.inputs, &post.env, &post.frame, &mut current, &post.state).await;
+                    end.and_then(|end| self.conclude(end))
+                }
+            };
+            let conclusion = result.unwrap_or_else(|message| {
+                self.error(&message);
+                Conclusion::Failure
+            });
+            self.failed |= conclusion == Conclusion::Failure;
+            self.end(index, conclusion, None);
+        }
+    }
+
+    /// Sets outputs as an action would.
+    pub(crate) fn outputs(current: &mut Current, pairs: impl IntoIterator<Item = (&'static str, String)>) {
+        for (name, value) in pairs {
+            current.outputs.insert(name.to_owned(), value);
+        }
+    }
+
+    /// Where JavaScript actions find the services of the protocols.
+    fn service_variables(&self) -> Vec<(String, String)> {
+        let Some(url) = &self.services.config.services_url else { return Vec::new() };
+        let base = format!("{}/", url.trim_end_matches('/'));
+        vec![
+            ("ACTIONS_RUNTIME_URL".to_owned(), base.clone()),
+            ("ACTIONS_RESULTS_URL".to_owned(), base.clone()),
+            ("ACTIONS_CACHE_URL".to_owned(), base),
+            ("ACTIONS_CACHE_SERVICE_V2".to_owned(), "true".to_owned()),
+        ]
+    }
+}
+
+/// Reads `action.yml` or `action.yaml` of a directory.
+fn read_action(dir: &Path) -> Result<ActionFile, String> {
+    for name in ["action.yml", "action.yaml"] {
+        let path = dir.join(name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let (action, findings) = ActionFile::read(&text);
+                return action.ok_or_else(|| {
+                    let list: Vec<String> = findings.0.iter().map(|finding| format!("{} {finding}", path.display())).collect();
+                    list.join("\n")
+                });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(format!("cannot read {}: {}", path.display(), error_chain(&error))),
+        }
+    }
+    if dir.join("Dockerfile").is_file() {
+        return Err(format!("{} is a Docker action, which is not supported here yet", dir.display()));
+    }
+    Err(format!("Can't find 'action.yml', 'action.yaml' or 'Dockerfile' under '{}'. Did you forget to run actions/checkout before running your local action?", dir.display()))
+}

@@ -1,0 +1,117 @@
+//! The directories of a job. A job of the same name gets the same path again (builds whose fingerprints hold paths then stay
+//! valid), but never what an earlier job left in it.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use crate::error::Error;
+
+/// Paths that running jobs occupy.
+#[derive(Debug, Clone, Default)]
+pub struct Slots {
+    used: Arc<Mutex<HashSet<PathBuf>>>,
+}
+
+/// The directories of one job; given back when dropped.
+#[derive(Debug)]
+pub struct Workspace {
+    /// All of it.
+    pub root: PathBuf,
+    /// `GITHUB_WORKSPACE`.
+    pub workspace: PathBuf,
+    /// `RUNNER_TEMP`.
+    pub temp: PathBuf,
+    /// `HOME`.
+    pub home: PathBuf,
+    /// Files through which steps and runner talk.
+    pub files: PathBuf,
+    slots: Slots,
+    trash: PathBuf,
+    keep: bool,
+}
+
+impl Slots {
+    /// Makes the directories for a job known by `name` in a repository, empty.
+    pub fn take(&self, dir: &Path, repository: &str, name: &str, keep: bool) -> Result<Workspace, Error> {
+        let digest = hex::encode(Sha256::digest(format!("{repository}\n{name}")));
+        let short = repository.rsplit('/').next().unwrap_or("repository");
+        let root = {
+            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            let root = (0..)
+                .map(|n| dir.join("work").join(if n == 0 { digest[..12].to_owned() } else { format!("{}-{n}", &digest[..12]) }))
+                .find(|path| !used.contains(path))
+                .expect("there are more numbers than jobs");
+            used.insert(root.clone());
+            root
+        };
+        let trash = dir.join("trash");
+        let made = Workspace {
+            workspace: root.join(short).join(short),
+            temp: root.join("_temp"),
+            home: root.join("home"),
+            files: root.join("_temp/_runner_file_commands"),
+            root,
+            slots: self.clone(),
+            trash,
+            keep,
+        };
+        made.clear();
+        for path in [&made.workspace, &made.temp, &made.home, &made.files] {
+            std::fs::create_dir_all(path).map_err(|source| Error::File { what: "create", path: path.clone(), source })?;
+        }
+        Ok(made)
+    }
+}
+
+impl Workspace {
+    /// Moves what is there out of the way, which takes no time, and deletes it in the background of a blocking thread.
+    fn clear(&self) {
+        if !self.root.exists() {
+            return;
+        }
+        let _ = std::fs::create_dir_all(&self.trash);
+        let target = self.trash.join(uuid::Uuid::new_v4().to_string());
+        if std::fs::rename(&self.root, &target).is_err() {
+            remove_all(&self.root);
+            return;
+        }
+        match tokio::runtime::Handle::try_current() {
+            // Not awaited: what a stop leaves behind in the trash is deleted by the next start.
+            Ok(handle) => drop(handle.spawn_blocking(move || remove_all(&target))),
+            Err(_) => remove_all(&target),
+        }
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if !self.keep {
+            self.clear();
+        }
+        self.slots.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
+    }
+}
+
+/// Deletes a directory, also where a build took away its own write permission.
+pub fn remove_all(path: &Path) {
+    if std::fs::remove_dir_all(path).is_ok() || !path.exists() {
+        return;
+    }
+    fn open_up(path: &Path) {
+        use std::os::unix::fs::PermissionsExt;
+        let Ok(meta) = path.symlink_metadata() else { return };
+        if meta.is_dir() {
+            let _ = std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700));
+            for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+                open_up(&entry.path());
+            }
+        }
+    }
+    open_up(path);
+    if let Err(error) = std::fs::remove_dir_all(path) {
+        tracing::warn!(path = %path.display(), %error, "cannot delete a work space");
+    }
+}
