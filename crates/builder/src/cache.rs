@@ -9,7 +9,7 @@ use oci::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// Raised whenever the same key would give another layer.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// A cache key in the making.
 pub struct Key(Sha256);

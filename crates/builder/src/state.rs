@@ -170,7 +170,7 @@ impl State {
         self.image.history.push(History {
             created: Some(inputs.created.clone()),
             created_by: Some(created_by),
-            author: self.image.author.clone(),
+            author: None,
             comment: Some("buildkit.dockerfile.v0".to_owned()),
             empty_layer: empty.then_some(true),
             extra: serde_json::Map::new(),
@@ -265,6 +265,7 @@ impl State {
                 let args = self.with_shell(command);
                 self.history(format!("CMD {}", quote_list(&args)), true, inputs);
                 self.image.config.cmd = Some(args);
+                self.image.config.args_escaped = Some(true);
                 self.cmd_set = true;
             }
             Kind::Entrypoint(command) => {
@@ -279,7 +280,6 @@ impl State {
             Kind::Healthcheck(health) => self.healthcheck(health, inputs),
             Kind::Onbuild(text) => {
                 self.image.config.on_build.push(text.clone());
-                self.history(format!("ONBUILD {text}"), true, inputs);
             }
             Kind::Shell(words) => {
                 self.image.config.shell = Some(words.clone());
@@ -423,9 +423,6 @@ impl State {
         }
         for pattern in &mut out.exclude {
             *pattern = word(pattern)?;
-        }
-        if out.sources.len() + out.heredocs.len() > 1 && !out.dest.ends_with('/') && out.dest != "/" {
-            return Err(format!("When using {name} with more than one source file, the destination must be a directory and end with a /"));
         }
         let mut shown = name.to_owned();
         for (flag, value) in [("chown", &out.chown), ("chmod", &out.chmod)] {
@@ -591,7 +588,6 @@ mod tests {
         HEALTHCHECK &{["CMD-SHELL" "true"] "1m30s" "0s" "0s" '\x03'}
         SHELL [/bin/bash -c]
         STOPSIGNAL SIGTERM
-        ONBUILD RUN x
         MAINTAINER me
         "#);
     }

@@ -296,10 +296,10 @@ pub(crate) fn unknown(group: &str, name: &str, known: &[&str]) -> Failure {
     const CONTAINERS: &[&str] = &["run", "exec", "ps", "compose", "container", "start", "stop", "rm", "logs", "create", "kill", "cp", "commit", "network", "volume"];
     let mut message = format!("docker: '{group}{name}' is not a docker command that this builder has.\n");
     let near = known.iter().filter(|one| edit_distance(one, name) <= 2).min_by_key(|one| edit_distance(one, name));
-    if let Some(near) = near {
-        message.push_str(&format!("Did you mean 'docker {group}{near}'?\n"));
-    } else if group.is_empty() && CONTAINERS.contains(&name) {
+    if group.is_empty() && CONTAINERS.contains(&name) {
         message.push_str("It builds and moves images and runs no containers; for containers put a real docker first on the PATH.\n");
+    } else if let Some(near) = near {
+        message.push_str(&format!("Did you mean 'docker {group}{near}'?\n"));
     }
     message.push_str(&format!("It has: {}", known.join(", ")));
     Failure::new(message)

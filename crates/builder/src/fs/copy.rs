@@ -155,8 +155,11 @@ fn has_wildcard(text: &str) -> bool {
 fn glob(tree: &dyn FileTree, real: &str, named: &str, parts: &[&str], deep: bool, found: &mut Vec<(String, String)>) -> Result<(), Error> {
     let Some((part, rest)) = parts.split_first() else {
         let path = resolve(tree, real, true)?;
-        if tree.get(&path)?.is_some() {
-            found.push((path, named.to_owned()));
+        match tree.get(&path)? {
+            Some(_) => found.push((path, named.to_owned())),
+            // A link that matches and leads nowhere.
+            None if tree.get(real)?.is_some() => return Err(Error::NotFound { path: format!("/{path}") }),
+            None => {}
         }
         return Ok(());
     };

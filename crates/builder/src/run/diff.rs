@@ -31,9 +31,6 @@ impl Solve<'_> {
         buffered.flush().map_err(io())?;
         drop(buffered);
         let keep = self.choose(&mut raw, below, stubs)?;
-        if keep.is_empty() {
-            return Ok(Known::Nothing);
-        }
         raw.seek(SeekFrom::Start(0)).map_err(io())?;
         let mut reader = tar::Reader::new(BufReader::with_capacity(256 * 1024, &mut raw));
         let mut layer = self.builder.layers.writer().map_err(Cause::Files)?;

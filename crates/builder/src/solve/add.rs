@@ -1,6 +1,6 @@
 //! What `ADD` can do beyond `COPY`: local archives, addresses, git repositories.
 
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -131,7 +131,6 @@ impl Solve<'_> {
 }
 
 async fn download(url: &str, mut file: &std::fs::File) -> Result<[u8; 32], String> {
-    use std::io::Write;
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder()
         .connect_timeout(std::time::Duration::from_secs(30))
@@ -158,9 +157,30 @@ async fn download(url: &str, mut file: &std::fs::File) -> Result<[u8; 32], Strin
     Ok(hasher.finalize().into())
 }
 
-/// A reader of the plain bytes; `None` for a compression that is not known.
-fn decoder(reader: Box<dyn Read>) -> std::io::Result<Option<Box<dyn Read>>> {
-    crate::fs::layers::decompress(reader).map(Some)
+/// A reader of the plain bytes of what is plain or compressed in a way that `ADD` knows; `None` when it is damaged.
+fn decoder(mut reader: Box<dyn Read>) -> std::io::Result<Option<Box<dyn Read>>> {
+    let mut head = Vec::new();
+    reader.by_ref().take(6).read_to_end(&mut head)?;
+    let bzip2 = head.starts_with(b"BZh");
+    let xz = head.starts_with(&[0xfd, b'7', b'z', b'X', b'Z', 0]);
+    let whole = std::io::Cursor::new(head).chain(reader);
+    if bzip2 {
+        return Ok(Some(Box::new(bzip2::read::MultiBzDecoder::new(whole))));
+    }
+    if xz {
+        // The decoder pushes; a file without a name holds what it gives.
+        let mut plain = tempfile::tempfile()?;
+        let mut input = std::io::BufReader::with_capacity(128 * 1024, whole);
+        let mut output = std::io::BufWriter::with_capacity(128 * 1024, &mut plain);
+        if lzma_rs::xz_decompress(&mut input, &mut output).is_err() {
+            return Ok(None);
+        }
+        output.flush()?;
+        drop(output);
+        plain.seek(SeekFrom::Start(0))?;
+        return Ok(Some(Box::new(plain)));
+    }
+    crate::fs::layers::decompress(whole).map(Some)
 }
 
 fn is_tar(head: &[u8]) -> bool {

@@ -121,14 +121,14 @@ impl Solve<'_> {
             let node = Node::file(doc.content.clone().into_bytes(), 0o644);
             changes.place_node(&doc.name, &node, &how).map_err(Cause::Files)?;
         }
-        if changes.is_empty() {
-            return Ok(Known::Nothing);
-        }
         changes.write(&self.builder.layers, &|content| self.open(content), self.request.epoch).map(Known::Layer).map_err(Cause::Files)
     }
 }
 
 fn place_archive(changes: &mut Changes<'_>, archive: &Arc<dyn FileTree>, how: &Placing) -> Result<(), Error> {
+    // The directory is made as any other; what is inside keeps its owners and modes.
+    changes.make_dirs(how.dest.trim_matches('/'), how.chown)?;
     let chosen = Selected { path: String::new(), named: String::new(), kept: None };
-    changes.place(&**archive, &chosen, how)
+    let inside = Placing { dest: how.dest.clone(), chown: None, chmod: None, exclude: Matcher::default() };
+    changes.place(&**archive, &chosen, &inside)
 }

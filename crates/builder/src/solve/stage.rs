@@ -122,11 +122,7 @@ impl Solve<'_> {
         let owner = super::users::resolve(&state.image.config.user, &|| Ok(view.clone()))?;
         let mut changes = Changes::new(&*view);
         changes.make_dirs(path.trim_start_matches('/'), Some(owner)).map_err(Cause::Files)?;
-        let known = if changes.is_empty() {
-            Known::Nothing
-        } else {
-            Known::Layer(changes.write(&self.builder.layers, &|content| self.open(content), self.request.epoch).map_err(Cause::Files)?)
-        };
+        let known = Known::Layer(changes.write(&self.builder.layers, &|content| self.open(content), self.request.epoch).map_err(Cause::Files)?);
         self.cache.put(&key, &known);
         Ok(Performed { known, cached: false, history })
     }
