@@ -1,9 +1,11 @@
 //! Endpoints and EndpointSlices of Services with a selector: who answers, and who no longer should.
 
+mod mirror;
 mod ports;
 mod slices;
 mod subsets;
 
+pub use mirror::Mirror;
 pub use slices::{Plan as SlicePlan, plan as plan_slices};
 pub use subsets::endpoints as plan_endpoints;
 
