@@ -1,1 +1,160 @@
-//! The machine: kubelet, pod network, service proxy, cluster DNS, metrics.
+//! The machine's node: kubelet, container runtime, pod network, service proxy, cluster DNS and the source of metrics, for all
+//! Nodes of the cluster in one process.
+//!
+//! ```text
+//!  API server ──watch──> pods ──> pod::worker (one for each pod) ──> pod::run (one for each start of a container)
+//!                                     │ status                            images, volumes, env ──> runtime::container
+//!             ──watch──> cluster ──> dns, proxy
+//!             <─leases── nodes          kubelet (logs, exec, port-forward, stats) on each node's address
+//! ```
+//!
+//! [`run`] works inside the machine's namespaces (see `runtime::machine`): it makes the bridge and the addresses there, and when
+//! the machine ends the kernel removes them. The truth about pods is the API's; the state directory holds what would take time
+//! to make again (images) and what must outlive a restart (logs, volumes).
+//!
+//! It does not schedule, does not decide on endpoints or node life (the controllers do), and does not talk to the host's network
+//! except through the dialer that it is given.
+
+mod api;
+mod cluster;
+mod config;
+mod dial;
+mod dns;
+mod egress;
+mod error;
+mod events;
+mod images;
+mod kubelet;
+mod logs;
+mod network;
+mod nodes;
+mod pod;
+mod proxy;
+mod shared;
+mod tls;
+
+pub use config::{Config, KubeletTls, NodeSpec};
+pub use error::{Error, Result};
+
+use crate::api::Api;
+use crate::cluster::Cluster;
+use crate::dial::Outside;
+use crate::error::Context;
+use crate::events::Recorder;
+use crate::images::Images;
+use crate::kubelet::{Kubelet, Sampler};
+use crate::network::Network;
+use crate::proxy::Proxy;
+use crate::shared::{Running, Shared};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Runs all nodes until `shutdown`, or until a part of them fails.
+///
+/// # Errors
+///
+/// When the state directory, the network or a server socket cannot be set up, or a part ends with an error.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
+    std::fs::create_dir_all(&config.state_dir).context(|| format!("make {}", config.state_dir.display()))?;
+    let network = Arc::new(Network::setup(&config)?);
+    let images = Images::open(&config.state_dir, config.endpoints.clone(), config.credentials.clone(), config.host.clone())?;
+    let api = Api::new(config.client.clone());
+    let (recorder, sender) = Recorder::new(api.clone());
+    let outside = Outside(config.host.clone());
+    let cluster = Arc::new(Cluster::new());
+    let shared = Arc::new(Shared {
+        machine: nodes::capacity(&config.state_dir),
+        api: api.clone(),
+        images,
+        network: network.clone(),
+        cluster: cluster.clone(),
+        recorder,
+        host_ports: Arc::default(),
+        outside: outside.clone(),
+        running: Running::default(),
+        config,
+    });
+    let config = &shared.config;
+    let cancel = shutdown.child_token();
+    let mut tasks: JoinSet<Result<()>> = JoinSet::new();
+    spawn_kubelets(&shared, &mut tasks, &cancel)?;
+    if let Some(path) = &config.dial_socket {
+        let server = runtime::link::DialServer::bind(path).context(|| format!("listen on {}", path.display()))?;
+        let cancel = cancel.clone();
+        tasks.spawn(async move {
+            server.serve(cancel.cancelled_owned()).await;
+            Ok(())
+        });
+    }
+    if config.host.is_some() {
+        tasks.spawn(egress::run(outside.clone(), cancel.clone()));
+    }
+    let upstream = config.upstream_dns.clone().or_else(|| dns::first_server(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()));
+    let server = Arc::new(dns::Dns { cluster: cluster.clone(), domain: config.cluster_domain.clone(), address: config.dns, outside: outside.clone(), upstream });
+    tasks.spawn(server.serve(cancel.clone()));
+    let proxy = Arc::new(Proxy { cluster: cluster.clone(), network, outside, apiserver: config.apiserver.clone(), dns: config.dns, host_ports: shared.host_ports.clone() });
+    let done = |cancel: &CancellationToken| cancel.clone();
+    {
+        let cancel = done(&cancel);
+        tasks.spawn(async move {
+            proxy.run(cancel).await;
+            Ok(())
+        });
+    }
+    {
+        let cancel = done(&cancel);
+        tasks.spawn(async move {
+            cluster.follow(&api, cancel).await;
+            Ok(())
+        });
+    }
+    {
+        let cancel = done(&cancel);
+        tasks.spawn(async move {
+            sender.run(cancel).await;
+            Ok(())
+        });
+    }
+    tasks.spawn({
+        let (shared, cancel) = (shared.clone(), done(&cancel));
+        async move {
+            nodes::run(shared, cancel).await;
+            Ok(())
+        }
+    });
+    tasks.spawn({
+        let (shared, cancel) = (shared.clone(), done(&cancel));
+        async move {
+            pod::manage(shared, cancel).await;
+            Ok(())
+        }
+    });
+    let mut outcome = Ok(());
+    while let Some(ended) = tasks.join_next().await {
+        let result = ended.unwrap_or_else(|error| Err(Error::Invalid(format!("a part of the node has died: {error}"))));
+        if !cancel.is_cancelled() {
+            cancel.cancel();
+            outcome = result.and(Err(Error::Invalid("a part of the node ended by itself".into())));
+        }
+    }
+    outcome
+}
+
+/// One kubelet API for each node, and one sampler for all.
+fn spawn_kubelets(shared: &Arc<Shared>, tasks: &mut JoinSet<Result<()>>, cancel: &CancellationToken) -> Result<()> {
+    let sampler = Arc::new(Sampler::default());
+    let names = |node: &str| vec![node.to_owned(), shared.network.node(node).map(|n| n.address.to_string()).unwrap_or_default()];
+    for node in &shared.config.nodes {
+        let Some(network) = shared.network.node(&node.name) else { continue };
+        let kubelet = Kubelet { shared: shared.clone(), sampler: sampler.clone(), node: node.name.clone(), cancel: cancel.clone() };
+        let tls = tls::server(&shared.config.kubelet_tls, names(&node.name))?;
+        tasks.spawn(kubelet::serve(kubelet, network.address, tls));
+    }
+    let (shared, cancel) = (shared.clone(), cancel.clone());
+    tasks.spawn(async move {
+        sampler.run(&shared, cancel).await;
+        Ok(())
+    });
+    Ok(())
+}

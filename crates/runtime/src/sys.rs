@@ -235,6 +235,49 @@ pub fn exec(program: &CStr, arguments: &[CString], environment: &[CString]) -> i
     }
 }
 
+/// A raw socket (non-blocking, close-on-exec) for the IPv4 frames of one link of this network namespace.
+pub fn packet_socket(link: u32) -> io::Result<OwnedFd> {
+    let protocol = (libc::ETH_P_IP as u16).to_be();
+    // SAFETY: the descriptor is made here and owned at once; the address is a valid sockaddr_ll that lives across the call.
+    unsafe {
+        let raw = check(libc::c_long::from(libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, i32::from(protocol))))?;
+        let fd = OwnedFd::from_raw_fd(raw as RawFd);
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = protocol;
+        address.sll_ifindex = link as i32;
+        check(libc::c_long::from(libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as u32)))?;
+        Ok(fd)
+    }
+}
+
+/// Watches a non-blocking descriptor in the current async runtime.
+pub fn watch_fd(fd: OwnedFd) -> io::Result<tokio::io::unix::AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd keeps its descriptor open and the same for as long as it lives, and AsyncFd owns it.
+    unsafe { tokio::io::unix::AsyncFd::register(fd) }.map_err(io::Error::from)
+}
+
+/// A TCP listener (non-blocking) on an address that need not be this host's own (`IP_TRANSPARENT`).
+pub fn transparent_listener(address: std::net::SocketAddrV4) -> io::Result<std::net::TcpListener> {
+    let on: libc::c_int = 1;
+    let size = size_of::<libc::c_int>() as u32;
+    // SAFETY: the descriptor is made here and owned at once; all structures live across the calls and have the right sizes.
+    unsafe {
+        let raw = check(libc::c_long::from(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0)))?;
+        let fd = OwnedFd::from_raw_fd(raw as RawFd);
+        for (level, option) in [(libc::SOL_SOCKET, libc::SO_REUSEADDR), (libc::SOL_IP, libc::IP_TRANSPARENT)] {
+            check(libc::c_long::from(libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const on).cast(), size)))?;
+        }
+        let mut to: libc::sockaddr_in = std::mem::zeroed();
+        to.sin_family = libc::AF_INET as u16;
+        to.sin_port = address.port().to_be();
+        to.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
+        check(libc::c_long::from(libc::bind(fd.as_raw_fd(), (&raw const to).cast(), size_of::<libc::sockaddr_in>() as u32)))?;
+        check(libc::c_long::from(libc::listen(fd.as_raw_fd(), 256)))?;
+        Ok(std::net::TcpListener::from(fd))
+    }
+}
+
 /// The effective capabilities of this process, bit N for capability N.
 pub fn effective_capabilities() -> u64 {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();

@@ -177,7 +177,7 @@ async fn a_machine_ends_with_its_parent() -> Outcome {
         name: "machine".into(),
         cgroup_parents: Vec::new(),
         program: Some("/bin/sh".into()),
-        args: vec!["-c".into(), "echo $(id -u) $(hostname) $(cat <&3); echo $$; trap 'exit 4' TERM; while true; do sleep 0.02; done".into()],
+        args: vec!["-c".into(), "trap 'exit 4' TERM; echo $(id -u) $(hostname) $(cat <&3); echo $$; while true; do sleep 0.02; done".into()],
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
         inherit: vec![File::open("/proc/sys/kernel/ostype")?.into()],
         stdout: Some(write),

@@ -187,6 +187,11 @@ impl Container {
 
     /// Ends it if it still runs, and removes its cgroup.
     pub async fn delete(self) -> Result<()> {
+        self.remove().await
+    }
+
+    /// [`Container::delete`] for a container that is shared.
+    pub async fn remove(&self) -> Result<()> {
         self.kill(libc::SIGKILL)?;
         self.process.wait().await?;
         if let Some(cgroup) = self.cgroup.clone() {

@@ -19,6 +19,7 @@ const NEW_ROUTE: u16 = 24;
 const DELETE_ROUTE: u16 = 25;
 const NEW_NEIGHBOUR: u16 = 28;
 const NEW_RULE: u16 = 32;
+const DELETE_RULE: u16 = 33;
 
 /// The table of ordinary routes.
 pub const TABLE_MAIN: u8 = 254;
@@ -85,7 +86,7 @@ impl Message {
     }
 
     fn pad(&mut self) {
-        while self.0.len() % 4 != 0 {
+        while !self.0.len().is_multiple_of(4) {
             self.0.push(0);
         }
     }
@@ -233,6 +234,28 @@ impl Netlink {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
             other => other.map(drop),
         }
+    }
+
+    /// Adds (or removes) the rule that TCP to `address:port` is looked up in `table`, before ordinary routes.
+    pub fn tcp_rule(&mut self, add: bool, address: Ipv4Addr, port: u16, table: u8) -> io::Result<()> {
+        let (kind, flags) = if add { (NEW_RULE, ACK | CREATE | EXCLUSIVE) } else { (DELETE_RULE, ACK) };
+        let mut message = Message::new(kind, flags);
+        message.0.extend([2, 32, 0, 0, table, 0, 0, 1, 0, 0, 0, 0]);
+        message.attribute(1, &address.octets());
+        message.attribute(6, &1000u32.to_ne_bytes());
+        message.attribute(22, &[6]);
+        message.attribute(24, &[port.to_ne_bytes(), port.to_ne_bytes()].concat());
+        match self.request(message) {
+            Err(error) if add && error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
+    /// Gives a link a hardware address.
+    pub fn set_mac(&mut self, index: u32, mac: [u8; 6]) -> io::Result<()> {
+        let mut message = Message::link(NEW_LINK, ACK, index, 0, 0);
+        message.attribute(1, &mac);
+        self.request(message).map(drop)
     }
 
     /// Adds a permanent neighbour, so that nothing has to be asked on the link.

@@ -1,0 +1,229 @@
+//! Services and their endpoints as DNS and the service proxy see them, kept current by watches.
+
+use crate::api::{Api, Change};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{RwLock, RwLockReadGuard};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Namespace and name.
+pub(crate) type Key = (String, String);
+
+/// A Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) cluster_ip: Option<Ipv4Addr>,
+    pub(crate) headless: bool,
+    pub(crate) external_name: Option<String>,
+    pub(crate) external_ips: Vec<Ipv4Addr>,
+    pub(crate) ports: Vec<Port>,
+    pub(crate) affinity: Option<Duration>,
+    pub(crate) publish_not_ready: bool,
+}
+
+/// A port of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) name: String,
+    pub(crate) protocol: String,
+    pub(crate) port: u16,
+    pub(crate) node_port: Option<u16>,
+}
+
+/// An EndpointSlice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slice {
+    pub(crate) service: String,
+    pub(crate) ports: Vec<(String, String, u16)>,
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+/// One endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) ready: bool,
+    pub(crate) serving: bool,
+    pub(crate) hostname: Option<String>,
+}
+
+/// All of it at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) services: BTreeMap<Key, Service>,
+    pub(crate) slices: BTreeMap<Key, Slice>,
+}
+
+/// The current state, and a number that changes with it.
+pub(crate) struct Cluster {
+    state: RwLock<State>,
+    version: watch::Sender<u64>,
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn port(value: &Value) -> Option<u16> {
+    value.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n != 0)
+}
+
+fn protocol(value: &Value) -> String {
+    value.as_str().unwrap_or("TCP").to_owned()
+}
+
+impl Service {
+    fn parse(object: &Value) -> Service {
+        let spec = &object["spec"];
+        let address = spec["clusterIP"].as_str().unwrap_or("");
+        let external = spec["type"] == "ExternalName";
+        let affinity = (spec["sessionAffinity"] == "ClientIP")
+            .then(|| Duration::from_secs(spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].as_u64().unwrap_or(10_800)));
+        let ports = spec["ports"].as_array().into_iter().flatten().filter_map(|one| {
+            Some(Port { name: text(&one["name"]), protocol: protocol(&one["protocol"]), port: port(&one["port"])?, node_port: port(&one["nodePort"]) })
+        });
+        Service {
+            cluster_ip: address.parse().ok().filter(|_| !external),
+            headless: address == "None",
+            external_name: spec["externalName"].as_str().filter(|_| external).map(str::to_owned),
+            external_ips: spec["externalIPs"].as_array().into_iter().flatten().filter_map(|ip| ip.as_str()?.parse().ok()).collect(),
+            ports: ports.collect(),
+            affinity,
+            publish_not_ready: spec["publishNotReadyAddresses"] == true,
+        }
+    }
+}
+
+impl Slice {
+    fn parse(object: &Value) -> Slice {
+        let ports = object["ports"].as_array().into_iter().flatten().filter_map(|one| Some((text(&one["name"]), protocol(&one["protocol"]), port(&one["port"])?)));
+        let mut endpoints = Vec::new();
+        for one in object["endpoints"].as_array().into_iter().flatten() {
+            let conditions = &one["conditions"];
+            let ready = conditions["ready"].as_bool().unwrap_or(true);
+            let serving = conditions["serving"].as_bool().unwrap_or(ready);
+            for address in one["addresses"].as_array().into_iter().flatten().filter_map(|a| a.as_str()?.parse().ok()) {
+                endpoints.push(Endpoint { address, ready, serving, hostname: one["hostname"].as_str().map(str::to_owned) });
+            }
+        }
+        Slice { service: objects::meta::label(object, "kubernetes.io/service-name").unwrap_or_default().to_owned(), ports: ports.collect(), endpoints }
+    }
+}
+
+impl State {
+    /// The slices of a Service.
+    fn slices_of<'a>(&'a self, namespace: &'a str, service: &'a str) -> impl Iterator<Item = &'a Slice> {
+        let from = (namespace.to_owned(), String::new());
+        self.slices.range(from..).take_while(move |((ns, _), _)| ns == namespace).map(|(_, slice)| slice).filter(move |slice| slice.service == service)
+    }
+
+    /// The endpoints of a Service without ports: for DNS. Those that are not ready are left out unless it publishes them.
+    pub(crate) fn endpoints<'a>(&'a self, namespace: &'a str, service: &'a str) -> Vec<&'a Endpoint> {
+        let all = self.services.get(&(namespace.to_owned(), service.to_owned())).is_some_and(|s| s.publish_not_ready);
+        self.slices_of(namespace, service).flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.ready || all).collect()
+    }
+
+    /// Where connections to a Service's port go: ready endpoints, or when there are none those that still serve while they end.
+    pub(crate) fn targets(&self, namespace: &str, service: &str, port_name: &str, protocol: &str) -> Vec<SocketAddrV4> {
+        let all = self.services.get(&(namespace.to_owned(), service.to_owned())).is_some_and(|s| s.publish_not_ready);
+        let (mut ready, mut ending) = (Vec::new(), Vec::new());
+        for slice in self.slices_of(namespace, service) {
+            let Some((_, _, port)) = slice.ports.iter().find(|(name, proto, _)| name == port_name && proto == protocol) else { continue };
+            for endpoint in &slice.endpoints {
+                let address = SocketAddrV4::new(endpoint.address, *port);
+                if endpoint.ready || all {
+                    ready.push(address);
+                } else if endpoint.serving {
+                    ending.push(address);
+                }
+            }
+        }
+        if ready.is_empty() { ending } else { ready }
+    }
+}
+
+impl Cluster {
+    pub(crate) fn new() -> Cluster {
+        Cluster { state: RwLock::default(), version: watch::Sender::new(0) }
+    }
+
+    /// The current state. Do not hold it across an await.
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Tells of changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    fn change(&self, act: impl FnOnce(&mut State)) {
+        act(&mut self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner));
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Follows Services and EndpointSlices until cancelled.
+    pub(crate) async fn follow(&self, api: &Api, cancel: CancellationToken) {
+        let (services, mut service_changes) = mpsc::channel(64);
+        let (slices, mut slice_changes) = mpsc::channel(64);
+        let key = |object: &Value| (objects::meta::namespace(object).to_owned(), objects::meta::name(object).to_owned());
+        let receive = async {
+            loop {
+                tokio::select! {
+                    Some(change) = service_changes.recv() => self.change(|state| match change {
+                        Change::Reset(all) => state.services = all.iter().map(|o| (key(o), Service::parse(o))).collect(),
+                        Change::Applied(object) => drop(state.services.insert(key(&object), Service::parse(&object))),
+                        Change::Deleted(object) => drop(state.services.remove(&key(&object))),
+                    }),
+                    Some(change) = slice_changes.recv() => self.change(|state| match change {
+                        Change::Reset(all) => state.slices = all.iter().map(|o| (key(o), Slice::parse(o))).collect(),
+                        Change::Applied(object) => drop(state.slices.insert(key(&object), Slice::parse(&object))),
+                        Change::Deleted(object) => drop(state.slices.remove(&key(&object))),
+                    }),
+                    else => return,
+                }
+            }
+        };
+        tokio::join!(
+            api.follow("/api/v1/services", "", services, cancel.clone()),
+            api.follow("/apis/discovery.k8s.io/v1/endpointslices", "", slices, cancel),
+            receive
+        );
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A state with a Service of two endpoints, one of them not ready, a headless one, and an ExternalName.
+    pub(crate) fn sample() -> State {
+        let mut state = State::default();
+        let mut service = |ns: &str, name: &str, spec: Value| drop(state.services.insert((ns.into(), name.into()), Service::parse(&json!({ "spec": spec }))));
+        service("shop", "web", json!({"clusterIP": "10.96.3.4", "ports": [{"name": "http", "port": 80}]}));
+        service("shop", "db", json!({"clusterIP": "None", "ports": [{"name": "sql", "port": 5432}]}));
+        service("shop", "away", json!({"type": "ExternalName", "externalName": "example.org"}));
+        let slice = json!({"metadata": {"labels": {"kubernetes.io/service-name": "web"}}, "ports": [{"name": "http", "port": 8080}], "endpoints": [
+            {"addresses": ["10.244.0.5"], "conditions": {"ready": true}},
+            {"addresses": ["10.244.0.6"], "conditions": {"ready": false, "serving": true, "terminating": true}}]});
+        state.slices.insert(("shop".into(), "web-1".into()), Slice::parse(&slice));
+        let slice = json!({"metadata": {"labels": {"kubernetes.io/service-name": "db"}}, "ports": [{"name": "sql", "port": 5432}], "endpoints": [
+            {"addresses": ["10.244.0.7"], "hostname": "db-0", "conditions": {"ready": true}},
+            {"addresses": ["10.244.0.8"], "conditions": {"ready": true}}]});
+        state.slices.insert(("shop".into(), "db-1".into()), Slice::parse(&slice));
+        state
+    }
+
+    #[test]
+    fn ready_first_then_those_that_still_serve() {
+        let mut state = sample();
+        assert_eq!(state.targets("shop", "web", "http", "TCP"), ["10.244.0.5:8080".parse().expect("an address")]);
+        state.slices.get_mut(&("shop".to_owned(), "web-1".to_owned())).expect("there").endpoints.remove(0);
+        assert_eq!(state.targets("shop", "web", "http", "TCP"), ["10.244.0.6:8080".parse().expect("an address")]);
+        assert!(state.targets("shop", "web", "other", "TCP").is_empty());
+    }
+}

@@ -1,0 +1,124 @@
+//! The kubelet API on port 10250 of each node's address: logs, exec, attach, port-forward, stats.
+//!
+//! The API server proxies to it. Callers show a certificate of the cluster's authority or the shared token; without either,
+//! only health is answered.
+
+mod logs;
+pub(crate) mod portforward;
+mod stats;
+mod streams;
+
+pub(crate) use stats::Sampler;
+
+use crate::error::{Context, Result};
+use crate::nodes::KUBELET_PORT;
+use crate::shared::{RunningPod, Shared};
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// What the handlers share: one server for each node.
+#[derive(Clone)]
+pub(crate) struct Kubelet {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sampler: Arc<Sampler>,
+    pub(crate) node: String,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// Whether the TLS handshake showed a certificate of the authority.
+#[derive(Clone, Copy)]
+struct Certified(bool);
+
+impl Kubelet {
+    fn router(self) -> Router {
+        Router::new()
+            .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::container_logs))
+            .route("/exec/{namespace}/{pod}/{container}", any(streams::exec))
+            .route("/attach/{namespace}/{pod}/{container}", any(streams::attach))
+            .route("/portForward/{namespace}/{pod}", any(portforward::port_forward))
+            .route("/stats/summary", get(stats::summary))
+            .route("/metrics/resource", get(stats::resource_metrics))
+            .route("/pods", get(pods))
+            .route_layer(axum::middleware::from_fn_with_state(self.clone(), authorise))
+            .route("/healthz", get(|| async { "ok" }))
+            .with_state(self)
+    }
+
+    /// The pod of a request, if it runs on this node.
+    fn pod(&self, namespace: &str, name: &str) -> Result<RunningPod, Response> {
+        let pod = self.shared.running.pod(namespace, name).filter(|pod| pod.node == self.node);
+        pod.ok_or_else(|| (StatusCode::NOT_FOUND, format!("pod \"{name}_{namespace}\" not found on node {}\n", self.node)).into_response())
+    }
+}
+
+async fn authorise(State(kubelet): State<Kubelet>, request: Request, next: Next) -> Response {
+    let tls = &kubelet.shared.config.kubelet_tls;
+    let certified = request.extensions().get::<Certified>().is_some_and(|certified| certified.0);
+    let bearer = request.headers().get("authorization").and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer "));
+    let token = tls.token.as_deref().zip(bearer).is_some_and(|(token, given)| constant_time_equal(token.as_bytes(), given.as_bytes()));
+    if certified || token { next.run(request).await } else { (StatusCode::UNAUTHORIZED, "Unauthorized\n").into_response() }
+}
+
+fn constant_time_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (x, y)| difference | (x ^ y)) == 0
+}
+
+async fn pods(State(kubelet): State<Kubelet>) -> Response {
+    let path = format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{}", kubelet.node);
+    match kubelet.shared.api.get(&path).await {
+        Ok(list) => axum::Json(list).into_response(),
+        Err(error) => (StatusCode::BAD_GATEWAY, error.line()).into_response(),
+    }
+}
+
+/// The path of a request about one container.
+type ContainerPath = Path<(String, String, String)>;
+
+/// Serves a node's kubelet API until cancelled.
+pub(crate) async fn serve(kubelet: Kubelet, address: Ipv4Addr, tls: tokio_rustls::TlsAcceptor) -> Result<()> {
+    let listener = TcpListener::bind((address, KUBELET_PORT)).await.context(|| format!("listen on {address}:{KUBELET_PORT}"))?;
+    let cancel = kubelet.cancel.clone();
+    let router = kubelet.router();
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept(), if connections.len() < 1024 => {
+                let Ok((stream, _)) = accepted else { continue };
+                let (tls, router) = (tls.clone(), router.clone());
+                connections.spawn(async move {
+                    if let Err(error) = connection(stream, tls, router).await {
+                        tracing::debug!(%error, "a connection to the kubelet API ended");
+                    }
+                });
+            }
+        }
+    }
+    connections.shutdown().await;
+    Ok(())
+}
+
+async fn connection(stream: TcpStream, tls: tokio_rustls::TlsAcceptor, router: Router) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let _ = stream.set_nodelay(true);
+    let stream = tokio::time::timeout(Duration::from_secs(10), tls.accept(stream)).await??;
+    let certified = Certified(stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty()));
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(certified);
+        router.clone().oneshot(request.map(axum::body::Body::new))
+    });
+    let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await
+}

@@ -1,0 +1,325 @@
+//! Probes and the HTTP, TCP and gRPC calls that lifecycle hooks share with them. Dialled straight from the machine's network.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http_body_util::{BodyExt, Full};
+use runtime::container::{Container, ExecSpec, Stdio};
+use serde_json::Value;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// What is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Action {
+    Http { tls: bool, host: String, port: u16, path: String, headers: Vec<(String, String)> },
+    Tcp { host: String, port: u16 },
+    Grpc { host: String, port: u16, service: String },
+    Exec { command: Vec<String> },
+    Sleep(Duration),
+}
+
+/// A probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub(crate) action: Action,
+    pub(crate) initial_delay: Duration,
+    pub(crate) period: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) successes: u32,
+    pub(crate) failures: u32,
+}
+
+/// What a probe is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Startup,
+    Readiness,
+    Liveness,
+}
+
+/// A verdict of a probe: only changes are told, and each failure's message.
+#[derive(Debug, Clone)]
+pub(crate) enum Verdict {
+    /// It holds.
+    Good(Purpose),
+    /// It does not, often enough to count.
+    Bad(Purpose, String),
+    /// It failed once.
+    Failed(Purpose, String),
+}
+
+/// The number of a port, which may be given by its name in the container.
+fn port(value: &Value, container: &Value) -> Option<u16> {
+    if let Some(number) = value.as_u64() {
+        return u16::try_from(number).ok();
+    }
+    let name = value.as_str()?;
+    if let Ok(number) = name.parse() {
+        return Some(number);
+    }
+    let ports = container["ports"].as_array()?;
+    ports.iter().find(|port| port["name"] == name)?["containerPort"].as_u64().and_then(|number| u16::try_from(number).ok())
+}
+
+/// Reads a handler of a probe or a lifecycle hook.
+pub(crate) fn action(handler: &Value, container: &Value, ip: Ipv4Addr) -> Option<Action> {
+    let host = |value: &Value| value["host"].as_str().filter(|host| !host.is_empty()).map_or_else(|| ip.to_string(), str::to_owned);
+    let present = |name: &str| handler.get(name).filter(|value| value.is_object());
+    if let Some(get) = present("httpGet") {
+        let headers = get["httpHeaders"].as_array().into_iter().flatten();
+        let headers = headers.filter_map(|h| Some((h["name"].as_str()?.to_owned(), h["value"].as_str().unwrap_or_default().to_owned()))).collect();
+        let path = get["path"].as_str().filter(|path| !path.is_empty()).unwrap_or("/");
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        return Some(Action::Http { tls: get["scheme"] == "HTTPS", host: host(get), port: port(&get["port"], container)?, path, headers });
+    }
+    if let Some(tcp) = present("tcpSocket") {
+        return Some(Action::Tcp { host: host(tcp), port: port(&tcp["port"], container)? });
+    }
+    if let Some(grpc) = present("grpc") {
+        return Some(Action::Grpc { host: ip.to_string(), port: port(&grpc["port"], container)?, service: grpc["service"].as_str().unwrap_or_default().to_owned() });
+    }
+    if let Some(exec) = present("exec") {
+        return Some(Action::Exec { command: exec["command"].as_array()?.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect() });
+    }
+    present("sleep").map(|sleep| Action::Sleep(Duration::from_secs(sleep["seconds"].as_u64().unwrap_or(0))))
+}
+
+impl Probe {
+    /// Reads a probe of a container.
+    pub(crate) fn parse(probe: &Value, container: &Value, ip: Ipv4Addr) -> Option<Probe> {
+        let number = |name: &str, fallback: u64| probe[name].as_u64().filter(|n| *n > 0).unwrap_or(fallback);
+        Some(Probe {
+            action: action(probe, container, ip)?,
+            initial_delay: Duration::from_secs(number("initialDelaySeconds", 0)),
+            period: Duration::from_secs(number("periodSeconds", 10)),
+            timeout: Duration::from_secs(number("timeoutSeconds", 1)),
+            successes: number("successThreshold", 1) as u32,
+            failures: number("failureThreshold", 3) as u32,
+        })
+    }
+}
+
+/// Probes until the receiver has gone; a startup probe ends with its first verdict.
+///
+/// As long as a startup or readiness probe has never succeeded it is tried on a fast schedule, for what starts quickly to be
+/// seen at once. Failures count once a period, so that thresholds mean what they say.
+pub(crate) async fn run(probe: Probe, purpose: Purpose, container: Arc<Container>, verdicts: mpsc::Sender<Verdict>) {
+    tokio::time::sleep(probe.initial_delay).await;
+    let (mut good, mut bad, mut state) = (0u32, 0u32, None);
+    let mut quick = Duration::from_millis(5);
+    let mut hurry = purpose != Purpose::Liveness;
+    let mut next_counted = Instant::now() + if hurry { probe.period } else { Duration::ZERO };
+    loop {
+        let started = Instant::now();
+        let outcome = attempt(&probe.action, &container, probe.timeout).await;
+        let verdict = match outcome {
+            Ok(()) => {
+                (good, bad, hurry) = (good + 1, 0, false);
+                (good >= probe.successes && state != Some(true)).then_some(Verdict::Good(purpose))
+            }
+            Err(message) => {
+                good = 0;
+                if hurry && Instant::now() < next_counted {
+                    None
+                } else {
+                    next_counted = Instant::now() + probe.period;
+                    bad += 1;
+                    if verdicts.send(Verdict::Failed(purpose, message.clone())).await.is_err() {
+                        return;
+                    }
+                    (bad >= probe.failures && state != Some(false)).then_some(Verdict::Bad(purpose, message))
+                }
+            }
+        };
+        if let Some(verdict) = verdict {
+            state = Some(matches!(verdict, Verdict::Good(_)));
+            if verdicts.send(verdict).await.is_err() || purpose == Purpose::Startup {
+                return;
+            }
+        }
+        let pause = if hurry {
+            quick = (quick * 2).min(probe.period);
+            quick
+        } else {
+            probe.period.saturating_sub(started.elapsed())
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Does an action once.
+pub(crate) fn attempt<'a>(action: &'a Action, container: &'a Container, timeout: Duration) -> BoxFuture<'a, Result<(), String>> {
+    Box::pin(attempt_within(action, container, timeout))
+}
+
+async fn attempt_within(action: &Action, container: &Container, timeout: Duration) -> Result<(), String> {
+    let work = async {
+        match action {
+            Action::Http { tls, host, port, path, headers } => http(*tls, host, *port, path, headers).await,
+            Action::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.map(drop).map_err(|error| format!("dial tcp {host}:{port}: {error}")),
+            Action::Grpc { host, port, service } => grpc(host, *port, service).await,
+            Action::Exec { command } => exec(container, command).await,
+            Action::Sleep(duration) => {
+                tokio::time::sleep(*duration).await;
+                Ok(())
+            }
+        }
+    };
+    match tokio::time::timeout(timeout, work).await {
+        Ok(result) => result,
+        Err(_) => Err(match action {
+            Action::Exec { command } => format!("command {command:?} timed out after {timeout:?}"),
+            _ => format!("no answer within {timeout:?} (context deadline exceeded)"),
+        }),
+    }
+}
+
+async fn exec(container: &Container, command: &[String]) -> Result<(), String> {
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|error| error.to_string())?;
+    let stdio = Stdio { stdin: None, stderr: write.try_clone().ok(), stdout: Some(write) };
+    let spec = ExecSpec { args: command.to_vec(), ..ExecSpec::default() };
+    let process = container.exec(&spec, stdio).await.map_err(|error| error.to_string())?;
+    let mut output = Vec::new();
+    if let Ok(pipe) = tokio::net::unix::pipe::Receiver::from_owned_fd(read) {
+        let _ = pipe.take(10 << 10).read_to_end(&mut output).await;
+    }
+    match process.wait().await {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) if output.is_empty() => Err(format!("command {command:?} exited with {}", status.code)),
+        Ok(_) => Err(String::from_utf8_lossy(&output).into_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn http(tls: bool, host: &str, port: u16, path: &str, headers: &[(String, String)]) -> Result<(), String> {
+    let url = format!("{}://{host}:{port}{path}", if tls { "https" } else { "http" });
+    let fail = |error: std::io::Error| format!("Get \"{url}\": {error}");
+    let stream = TcpStream::connect((host, port)).await.map_err(fail)?;
+    let _ = stream.set_nodelay(true);
+    let named = |wanted: &str| headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    let mut request = format!("GET {path} HTTP/1.1\r\n");
+    if !named("host") {
+        request.push_str(&format!("Host: {host}:{port}\r\n"));
+    }
+    if !named("user-agent") {
+        request.push_str("User-Agent: kube-probe/1.34\r\n");
+    }
+    if !named("accept") {
+        request.push_str("Accept: */*\r\n");
+    }
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("Connection: close\r\n\r\n");
+    let status = if tls {
+        let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
+        let stream = crate::tls::unverified_client().connect(name, stream).await.map_err(fail)?;
+        exchange(stream, request).await.map_err(fail)?
+    } else {
+        exchange(stream, request).await.map_err(fail)?
+    };
+    if (200..400).contains(&status) { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {status}")) }
+}
+
+async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: String) -> std::io::Result<u16> {
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let mut head = Vec::with_capacity(256);
+    while !head.contains(&b'\n') && head.len() < 4096 {
+        if stream.read_buf(&mut head).await? == 0 {
+            break;
+        }
+    }
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let text = String::from_utf8_lossy(line);
+    let status = text.split(' ').nth(1).filter(|_| text.starts_with("HTTP/")).and_then(|code| code.trim().parse().ok());
+    status.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "malformed HTTP response"))
+}
+
+/// `grpc.health.v1.Health/Check`.
+async fn grpc(host: &str, port: u16, service: &str) -> Result<(), String> {
+    let fail = |error: &dyn std::fmt::Display| format!("service unhealthy at {host}:{port}: {error}");
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| fail(&error))?;
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.map_err(|error| fail(&error))?;
+    let mut message = Vec::new();
+    if !service.is_empty() {
+        message.extend([0x0a, service.len().min(127) as u8]);
+        message.extend(&service.as_bytes()[..service.len().min(127)]);
+    }
+    let mut body = vec![0];
+    body.extend((message.len() as u32).to_be_bytes());
+    body.extend(message);
+    let request = http::Request::post(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("user-agent", "kube-probe/1.34")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|error| fail(&error))?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(|error| fail(&error))?;
+        let early = response.headers().get("grpc-status").cloned();
+        let collected = response.into_body().collect().await.map_err(|error| fail(&error))?;
+        let status = collected.trailers().and_then(|trailers| trailers.get("grpc-status").cloned()).or(early);
+        if let Some(code) = status.filter(|code| code.as_bytes() != b"0") {
+            return Err(fail(&format!("grpc status {}", String::from_utf8_lossy(code.as_bytes()))));
+        }
+        let bytes = collected.to_bytes();
+        // Field 1 of the answer is the status; 1 is SERVING.
+        if bytes.get(5..7) == Some(&[0x08, 0x01]) { Ok(()) } else { Err(fail(&"not serving")) }
+    };
+    tokio::select! {
+        result = exchange => result,
+        _ = connection => Err(fail(&"the connection ended")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn handlers() {
+        let container = json!({"ports": [{"name": "http", "containerPort": 8011}]});
+        let ip = Ipv4Addr::new(10, 244, 0, 5);
+        let parse = |handler: Value| action(&handler, &container, ip);
+        let http = |port, path: &str| Some(Action::Http { tls: false, host: "10.244.0.5".into(), port, path: path.into(), headers: Vec::new() });
+        for (handler, expected) in [
+            (json!({"httpGet": {"path": "/health", "port": "http"}}), http(8011, "/health")),
+            (json!({"httpGet": {"path": "x", "port": 80}}), http(80, "/x")),
+            (json!({"httpGet": {"port": "ghost"}}), None),
+            (json!({"tcpSocket": {"port": 5}}), Some(Action::Tcp { host: "10.244.0.5".into(), port: 5 })),
+            (json!({"exec": {"command": ["a", "b"]}}), Some(Action::Exec { command: vec!["a".into(), "b".into()] })),
+            (json!({"sleep": {"seconds": 2}}), Some(Action::Sleep(Duration::from_secs(2)))),
+            (json!({}), None),
+        ] {
+            assert_eq!(parse(handler.clone()), expected, "{handler}");
+        }
+    }
+
+    #[tokio::test]
+    async fn statuses() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let port = listener.local_addr().expect("an address").port();
+        let serve = async {
+            for answer in ["HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 503 No\r\n\r\n", "what\r\n"] {
+                let (mut stream, _) = listener.accept().await.expect("accepted");
+                let mut buffer = [0; 512];
+                let _ = stream.read(&mut buffer).await;
+                stream.write_all(answer.as_bytes()).await.expect("written");
+            }
+        };
+        let ask = async {
+            assert_eq!(http(false, "127.0.0.1", port, "/", &[]).await, Ok(()));
+            assert_eq!(http(false, "127.0.0.1", port, "/", &[]).await, Err("HTTP probe failed with statuscode: 503".into()));
+            assert!(http(false, "127.0.0.1", port, "/", &[]).await.expect_err("malformed").contains("malformed"));
+        };
+        tokio::join!(serve, ask);
+    }
+}
