@@ -318,7 +318,7 @@ mod tests {
     #[tokio::test]
     async fn cancelling_ends_all() {
         let cancel = CancellationToken::new();
-        let command = shell("setsid sleep 1000 & echo up; exec sleep 1000");
+        let command = shell("setsid sh -c 'echo up; exec sleep 1000' & wait");
         let token = cancel.clone();
         let mut lines = 0;
         let end = run(&command, None, &cancel, |line| {
