@@ -1,0 +1,256 @@
+//! Regular expressions with Go's syntax and meaning.
+
+use super::strings::go_split;
+use super::{Answer, Func, Ty, f, n, s};
+use crate::template::error::Fault;
+use crate::template::exec::Exec;
+use crate::value::quote::quote;
+use crate::value::{Str, Value};
+
+const SS: &[Ty] = &[Ty::Str, Ty::Str];
+const SSI: &[Ty] = &[Ty::Str, Ty::Str, Ty::Int];
+const SSS: &[Ty] = &[Ty::Str, Ty::Str, Ty::Str];
+
+/// The functions. Those without `must` panic in Go on a bad expression: the message is the same but for its prefix.
+pub const FUNCS: &[Func] = &[
+    f("regexMatch", SS, |e, a| Ok(Value::Bool(get(e, a, false).map(|r| r.is_match(s(a, 1))).unwrap_or(false)))),
+    f("mustRegexMatch", SS, |e, a| Ok(Value::Bool(get(e, a, true)?.is_match(s(a, 1))))),
+    f("regexFind", SS, |e, a| find(e, a, false)),
+    f("mustRegexFind", SS, |e, a| find(e, a, true)),
+    f("regexFindAll", SSI, |e, a| find_all(e, a, false)),
+    f("mustRegexFindAll", SSI, |e, a| find_all(e, a, true)),
+    f("regexReplaceAll", SSS, |e, a| replace(e, a, false, false)),
+    f("mustRegexReplaceAll", SSS, |e, a| replace(e, a, true, false)),
+    f("regexReplaceAllLiteral", SSS, |e, a| replace(e, a, false, true)),
+    f("mustRegexReplaceAllLiteral", SSS, |e, a| replace(e, a, true, true)),
+    f("regexSplit", SSI, |e, a| split(e, a, false)),
+    f("mustRegexSplit", SSI, |e, a| split(e, a, true)),
+    f("regexQuoteMeta", &[Ty::Str], |_, a| Ok(Value::str(quote_meta(s(a, 0))))),
+];
+
+fn get(e: &mut Exec<'_>, a: &[Value], must: bool) -> Result<std::rc::Rc<regex::Regex>, Fault> {
+    let Value::Str(pattern) = &a[0] else { return Err(Fault::text("no expression")) };
+    e.regex(pattern).map_err(|message| {
+        if must {
+            Fault::Text(message)
+        } else {
+            Fault::Text(format!("regexp: Compile({}): {message}", go_quote(pattern)))
+        }
+    })
+}
+
+/// How `regexp.MustCompile` quotes: in backquotes where that is possible.
+fn go_quote(pattern: &Str) -> String {
+    if !pattern.contains('`') && pattern.chars().all(|c| c == '\t' || !c.is_control()) {
+        format!("`{pattern}`")
+    } else {
+        quote(pattern)
+    }
+}
+
+fn find(e: &mut Exec<'_>, a: &[Value], must: bool) -> Answer {
+    Ok(Value::str(get(e, a, must)?.find(s(a, 1)).map_or("", |m| m.as_str())))
+}
+
+fn find_all(e: &mut Exec<'_>, a: &[Value], must: bool) -> Answer {
+    let regex = get(e, a, must)?;
+    let limit = usize::try_from(n(a, 2)).unwrap_or(usize::MAX);
+    Ok(Value::strings(matches(&regex, s(a, 1)).take(limit).map(|m| m.as_str())))
+}
+
+/// Go does not give an empty match right after another match.
+fn matches<'t>(regex: &'t regex::Regex, text: &'t str) -> impl Iterator<Item = regex::Match<'t>> {
+    let mut last_end = None;
+    regex.find_iter(text).filter(move |m| {
+        let keep = !(m.is_empty() && last_end == Some(m.start()));
+        last_end = Some(m.end());
+        keep
+    })
+}
+
+fn replace(e: &mut Exec<'_>, a: &[Value], must: bool, literal: bool) -> Answer {
+    let regex = get(e, a, must)?;
+    let (text, with) = (s(a, 1), s(a, 2));
+    let out = if literal {
+        regex.replace_all(text, regex::NoExpand(with))
+    } else {
+        regex.replace_all(text, with)
+    };
+    e.charge(out.len())?;
+    Ok(Value::str(out))
+}
+
+fn split(e: &mut Exec<'_>, a: &[Value], must: bool) -> Answer {
+    let regex = get(e, a, must)?;
+    let (text, count) = (s(a, 1), n(a, 2));
+    if count == 0 {
+        return Ok(Value::strings(Vec::<String>::new()));
+    }
+    if !s(a, 0).is_empty() && text.is_empty() {
+        return Ok(Value::strings([""]));
+    }
+    if s(a, 0).is_empty() {
+        return Ok(Value::strings(go_split(text, "", count)));
+    }
+    let mut out: Vec<&str> = Vec::new();
+    let (mut begin, mut end) = (0, 0);
+    for m in matches(&regex, text) {
+        if count > 0 && out.len() as i64 == count - 1 {
+            break;
+        }
+        end = m.start();
+        if m.end() != 0 {
+            out.push(&text[begin..end]);
+        }
+        begin = m.end();
+    }
+    if end != text.len() {
+        out.push(&text[begin..]);
+    }
+    Ok(Value::strings(out))
+}
+
+fn quote_meta(t: &str) -> String {
+    let mut out = String::new();
+    for c in t.chars() {
+        if r"\.+*?()|[]{}^$".contains(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Compiles an expression of Go's syntax.
+///
+/// # Errors
+/// Go's message.
+pub fn compile(pattern: &str) -> Result<regex::Regex, String> {
+    let translated = translate(pattern)?;
+    regex::RegexBuilder::new(&translated).size_limit(4 << 20).build().map_err(|e| explain(pattern, &e))
+}
+
+const DIGIT: &str = "0-9";
+const SPACE: &str = r"\t\n\x0c\r ";
+const WORD: &str = "0-9A-Za-z_";
+
+/// Go's classes `\d`, `\s`, `\w`, `\b` are ASCII; `\Q...\E` quotes.
+fn translate(pattern: &str) -> Result<String, String> {
+    let mut out = String::with_capacity(pattern.len() + 8);
+    let mut chars = pattern.chars().peekable();
+    let mut in_class = false;
+    let mut class_start = false;
+    while let Some(c) = chars.next() {
+        let begins = std::mem::take(&mut class_start);
+        match c {
+            '\\' => {
+                let Some(e) = chars.next() else {
+                    return Err("error parsing regexp: trailing backslash at end of expression: ``".to_owned());
+                };
+                match e {
+                    'd' | 's' | 'w' => {
+                        let set = match e {
+                            'd' => DIGIT,
+                            's' => SPACE,
+                            _ => WORD,
+                        };
+                        out.push_str(&if in_class { set.to_owned() } else { format!("[{set}]") });
+                    }
+                    'D' | 'S' | 'W' => {
+                        let set = match e {
+                            'D' => DIGIT,
+                            'S' => SPACE,
+                            _ => WORD,
+                        };
+                        out.push_str(&format!("[^{set}]"));
+                    }
+                    'b' if !in_class => out.push_str("(?-u:\\b)"),
+                    'B' if !in_class => out.push_str("(?-u:\\B)"),
+                    'Q' if !in_class => {
+                        let rest: String = chars.by_ref().collect();
+                        let (quoted, after) = rest.split_once("\\E").unwrap_or((&rest, ""));
+                        out.push_str(&regex::escape(quoted));
+                        out.push_str(&translate(after)?);
+                        return Ok(out);
+                    }
+                    'Z' | 'G' | 'h' | 'H' | 'R' | 'X' | 'K' | 'e' | 'c' | 'N' | 'u' | 'U' | '<' | '>' | '1'..='9' => {
+                        return Err(format!("error parsing regexp: invalid escape sequence: `\\{e}`"));
+                    }
+                    e => {
+                        out.push('\\');
+                        out.push(e);
+                    }
+                }
+            }
+            '[' if !in_class => {
+                in_class = true;
+                class_start = true;
+                out.push('[');
+                if chars.peek() == Some(&'^') {
+                    chars.next();
+                    out.push('^');
+                }
+                if chars.peek() == Some(&']') {
+                    chars.next();
+                    out.push_str("\\]");
+                }
+            }
+            '[' => {
+                if chars.peek() == Some(&':') {
+                    out.push('[');
+                    for c in chars.by_ref() {
+                        out.push(c);
+                        if c == ']' {
+                            break;
+                        }
+                    }
+                } else {
+                    out.push_str("\\[");
+                }
+            }
+            ']' if in_class => {
+                in_class = false;
+                out.push(']');
+            }
+            // Rust has set operations in classes; Go does not.
+            '&' | '~' if in_class => {
+                out.push('\\');
+                out.push(c);
+            }
+            '-' if in_class && !begins && chars.peek() == Some(&'-') => out.push_str("\\-"),
+            c => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
+fn explain(pattern: &str, error: &regex::Error) -> String {
+    let text = error.to_string();
+    let message = |kind: &str, piece: &str| format!("error parsing regexp: {kind}: `{piece}`");
+    if text.contains("unclosed group") {
+        return message("missing closing )", pattern);
+    }
+    if text.contains("unopened group") {
+        return message("unexpected )", pattern);
+    }
+    if text.contains("unclosed character class") {
+        let at = pattern.rfind('[').unwrap_or(0);
+        return message("missing closing ]", &pattern[at..]);
+    }
+    if text.contains("look-around") {
+        let at = ["(?=", "(?!", "(?<"].iter().filter_map(|p| pattern.find(p)).min().unwrap_or(0);
+        let piece = if pattern[at..].starts_with("(?<") { &pattern[at..(at + 3).min(pattern.len())] } else { &pattern[at..at + 3] };
+        return message("invalid or unsupported Perl syntax", piece);
+    }
+    if text.contains("repetition operator missing expression") {
+        let at = pattern.find(['*', '+', '?']).unwrap_or(0);
+        return message("missing argument to repetition operator", &pattern[at..=at]);
+    }
+    if text.contains("exceeds size limit") {
+        return "error parsing regexp: expression too large".to_owned();
+    }
+    if text.contains("invalid character class range") {
+        return message("invalid character class range", pattern);
+    }
+    message("invalid regular expression", pattern)
+}

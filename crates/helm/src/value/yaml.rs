@@ -1,0 +1,82 @@
+//! `toYaml` and `fromYaml` on values, without a detour.
+
+use goyaml::Emitter;
+
+use super::data::BuildValue;
+use super::{ListTy, Object, Value, is_unsigned, json, text};
+
+/// Deepest level that is written.
+const MAX_DEPTH: usize = 1000;
+
+/// `sigs.k8s.io/yaml.Marshal`, with the line break at its end.
+///
+/// # Errors
+/// What JSON does not have, and characters that go-yaml does not read.
+pub fn encode(value: &Value, pretty: bool) -> Result<String, String> {
+    let mut emitter = if pretty { Emitter::pretty() } else { Emitter::new() };
+    write(&mut emitter, value, 0)?;
+    if emitter.refused() {
+        return Err("yaml: control characters are not allowed".to_owned());
+    }
+    Ok(emitter.finish())
+}
+
+fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
+    if depth > MAX_DEPTH {
+        return Err("json: unsupported value: encountered a cycle via map[string]interface {}".to_owned());
+    }
+    match value {
+        Value::Invalid | Value::Nil => e.null(),
+        Value::Bool(b) => e.bool(*b),
+        Value::Int(ty, n) if is_unsigned(*ty) => e.uint(*n as u64),
+        Value::Int(_, n) | Value::Duration(n) => e.int(*n),
+        Value::Float(f) => {
+            if !f.is_finite() {
+                return Err(format!("json: unsupported value: {}", goyaml::format_float(*f)));
+            }
+            e.float(*f);
+        }
+        Value::Str(s) => e.string(&text::lossy(s)),
+        Value::List(list) if list.ty == ListTy::Bytes => {
+            e.string(&crate::funcs::encoding::base64(&list.bytes().unwrap_or_default()));
+        }
+        Value::List(list) => {
+            e.begin_sequence(list.items.len());
+            for item in &list.items {
+                write(e, item, depth + 1)?;
+            }
+            if !list.items.is_empty() {
+                e.end();
+            }
+        }
+        Value::Map(map) => {
+            let entries = map.entries.borrow();
+            e.begin_mapping(entries.len());
+            if entries.is_empty() {
+                return Ok(());
+            }
+            let mut pairs: Vec<_> = entries.iter().collect();
+            goyaml::sort_keys(&mut pairs, |(k, _)| k.as_ref());
+            for (key, item) in pairs {
+                e.key(&text::lossy(key));
+                write(e, item, depth + 1)?;
+            }
+            e.end();
+        }
+        Value::Time(t) => e.string(&t.rfc3339_nano()),
+        Value::Object(o) => match o.as_ref() {
+            Object::Semver(v) => e.string(&v.to_string()),
+            Object::Struct(_) | Object::Error(_) => goyaml::emit_json(e, &json::to_serde(value)),
+        },
+    }
+    Ok(())
+}
+
+/// The first document of a text.
+///
+/// # Errors
+/// `sigs.k8s.io/yaml`'s message.
+pub fn decode(text: &str) -> Result<Value, String> {
+    goyaml::from_str_with(&text::lossy(text), &mut BuildValue, false)
+        .map_err(|e| format!("error converting YAML to JSON: {e}"))
+}
