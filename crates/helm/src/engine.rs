@@ -26,8 +26,8 @@ pub struct RenderOptions {
     pub revision: i64,
     /// `.Release.IsUpgrade`; otherwise it is an installation.
     pub is_upgrade: bool,
-    /// `.Capabilities.KubeVersion`, with or without `v`.
-    pub kube_version: String,
+    /// `.Capabilities.KubeVersion`, with or without `v`; [`DEFAULT_KUBE_VERSION`] when not given.
+    pub kube_version: Option<String>,
     /// Added to `.Capabilities.APIVersions`.
     pub api_versions: Vec<String>,
     /// Whether custom resource definitions are part of the manifests.
@@ -62,7 +62,7 @@ impl Default for RenderOptions {
             namespace: "default".to_owned(),
             revision: 1,
             is_upgrade: false,
-            kube_version: DEFAULT_KUBE_VERSION.to_owned(),
+            kube_version: None,
             api_versions: Vec::new(),
             include_crds: false,
             sub_notes: false,
@@ -75,6 +75,12 @@ impl Default for RenderOptions {
             lint: false,
             limits: Limits::default(),
         }
+    }
+}
+
+impl RenderOptions {
+    fn kube_version(&self) -> &str {
+        self.kube_version.as_deref().unwrap_or(DEFAULT_KUBE_VERSION)
     }
 }
 
@@ -174,10 +180,10 @@ impl Chart {
             return Err(Error::Refused("library charts are not installable".to_owned()));
         }
         let wanted = &self.metadata.kube_version;
-        if !wanted.is_empty() && !crate::values::process::is_compatible(wanted, &options.kube_version) {
+        if !wanted.is_empty() && !crate::values::process::is_compatible(wanted, options.kube_version()) {
             return Err(Error::Refused(format!(
                 "chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {}",
-                options.kube_version
+                options.kube_version()
             )));
         }
         let mut files = self.render_files(values, options)?;
@@ -292,7 +298,7 @@ fn structure(name: &'static str, display: Option<&str>, fields: Vec<Field>) -> V
 }
 
 fn capabilities(options: &RenderOptions) -> Value {
-    let version = options.kube_version.trim_start_matches('v');
+    let version = options.kube_version().trim_start_matches('v');
     let parsed = crate::funcs::semver::Version::parse(version).ok();
     let shown = format!("v{version}");
     let (major, minor) = parsed.map_or_else(
