@@ -17,10 +17,19 @@ async fn from_deployment_to_bound_pods() {
         let mine = |p: &serde_json::Value| meta::label(p, "app") == Some(&name);
         let bound = |p: &serde_json::Value| !meta::text(p, &["spec", "nodeName"]).is_empty();
         let all = usize::try_from(count).expect("small");
-        world.until(&kinds::PODS, "default", "bound pods", |p| p.iter().filter(|p| mine(p) && bound(p)).count() == all).await;
+        world
+            .until(&kinds::PODS, "default", "bound pods", |p| p.iter().filter(|p| mine(p) && bound(p)).count() == all)
+            .await;
         let to_bound = begun.elapsed();
-        world.until(&kinds::PODS, "default", "ready pods", |p| p.iter().filter(|p| mine(p) && is_ready(p)).count() == all).await;
-        println!("{count:>4} pods: all bound after {to_bound:?}, all ready (status written) after {:?}", begun.elapsed());
+        world
+            .until(&kinds::PODS, "default", "ready pods", |p| {
+                p.iter().filter(|p| mine(p) && is_ready(p)).count() == all
+            })
+            .await;
+        println!(
+            "{count:>4} pods: all bound after {to_bound:?}, all ready (status written) after {:?}",
+            begun.elapsed()
+        );
     }
     world.stop().await;
 }

@@ -31,9 +31,17 @@ async fn a_deployment_rolls_without_dropping_below_its_minimum_and_goes_back() {
     world.create(&kinds::DEPLOYMENTS, web).await;
     world.until_one(&kinds::DEPLOYMENTS, "web", "the first rollout", |d| complete(d, 4)).await;
     let pods = world.store(&kinds::PODS).in_namespace("default");
-    assert_eq!(count_by(&pods, |p| meta::text(p, &["spec", "nodeName"]).to_owned()).values().copied().collect::<Vec<_>>(), [2, 2], "spread");
+    assert_eq!(
+        count_by(&pods, |p| meta::text(p, &["spec", "nodeName"]).to_owned()).values().copied().collect::<Vec<_>>(),
+        [2, 2],
+        "spread"
+    );
     let ready = |slices: &[Arc<Value>]| {
-        slices.iter().flat_map(|s| meta::list(s, &["endpoints"])).filter(|e| meta::flag(e, &["conditions", "ready"])).count()
+        slices
+            .iter()
+            .flat_map(|s| meta::list(s, &["endpoints"]))
+            .filter(|e| meta::flag(e, &["conditions", "ready"]))
+            .count()
     };
     world.until(&kinds::ENDPOINT_SLICES, "default", "four endpoints", |s| ready(s) == 4).await;
 
@@ -43,11 +51,16 @@ async fn a_deployment_rolls_without_dropping_below_its_minimum_and_goes_back() {
     let (known, slice_store) = (least.clone(), Arc::downgrade(&slices));
     slices.subscribe(move |_| {
         if let Some(slices) = slice_store.upgrade() {
-            let web = slices.in_namespace("default").into_iter().filter(|s| meta::label(s, "kubernetes.io/service-name") == Some("web"));
+            let web = slices
+                .in_namespace("default")
+                .into_iter()
+                .filter(|s| meta::label(s, "kubernetes.io/service-name") == Some("web"));
             known.fetch_min(ready(&web.collect::<Vec<_>>()) as i64, Ordering::SeqCst);
         }
     });
-    world.patch(&kinds::DEPLOYMENTS, "web", json!({"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}})).await;
+    world
+        .patch(&kinds::DEPLOYMENTS, "web", json!({"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}}))
+        .await;
     world.until_one(&kinds::DEPLOYMENTS, "web", "the second rollout", |d| complete(d, 4)).await;
     let endpoints = world.until(&kinds::ENDPOINT_SLICES, "default", "four new endpoints", |s| {
         ready(s) == 4 && s.iter().flat_map(|s| meta::list(s, &["endpoints"])).count() == 4
@@ -61,7 +74,11 @@ async fn a_deployment_rolls_without_dropping_below_its_minimum_and_goes_back() {
     meta::unset(&mut template, &["metadata", "labels", "pod-template-hash"]);
     template["metadata"]["annotations"] = json!({"v": null});
     world.patch(&kinds::DEPLOYMENTS, "web", json!({"spec": {"template": template}})).await;
-    let back = world.until_one(&kinds::DEPLOYMENTS, "web", "the way back", |d| complete(d, 4) && meta::annotation(d, "deployment.kubernetes.io/revision") == Some("3")).await;
+    let back = world
+        .until_one(&kinds::DEPLOYMENTS, "web", "the way back", |d| {
+            complete(d, 4) && meta::annotation(d, "deployment.kubernetes.io/revision") == Some("3")
+        })
+        .await;
     assert_eq!(world.store(&kinds::REPLICA_SETS).in_namespace("default").len(), 2);
     assert_eq!(status_int(&back, "unavailableReplicas"), 0);
     world.stop().await;
@@ -70,9 +87,11 @@ async fn a_deployment_rolls_without_dropping_below_its_minimum_and_goes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn owned_objects_go_with_their_owner_as_asked() {
     let world = World::start(&two_nodes()).await;
-    for (name, propagation) in
-        [("background", Propagation::Background), ("foreground", Propagation::Foreground), ("orphan", Propagation::Orphan)]
-    {
+    for (name, propagation) in [
+        ("background", Propagation::Background),
+        ("foreground", Propagation::Foreground),
+        ("orphan", Propagation::Orphan),
+    ] {
         world.create(&kinds::DEPLOYMENTS, deployment(name, 2)).await;
         world.until_one(&kinds::DEPLOYMENTS, name, "two replicas", |d| complete(d, 2)).await;
         let options = DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
@@ -96,8 +115,16 @@ async fn owned_objects_go_with_their_owner_as_asked() {
 async fn a_namespace_is_furnished_and_ends_with_all_it_holds() {
     let world = World::start(&two_nodes()).await;
     world.create(&kinds::NAMESPACES, json!({"metadata": {"name": "team"}})).await;
-    world.until(&kinds::SERVICE_ACCOUNTS, "team", "the default account", |a| a.iter().any(|a| meta::name(a) == "default")).await;
-    world.until(&kinds::CONFIG_MAPS, "team", "the root certificate", |c| c.iter().any(|c| meta::name(c) == "kube-root-ca.crt")).await;
+    world
+        .until(&kinds::SERVICE_ACCOUNTS, "team", "the default account", |a| {
+            a.iter().any(|a| meta::name(a) == "default")
+        })
+        .await;
+    world
+        .until(&kinds::CONFIG_MAPS, "team", "the root certificate", |c| {
+            c.iter().any(|c| meta::name(c) == "kube-root-ca.crt")
+        })
+        .await;
     let mut web = deployment("web", 2);
     web["metadata"]["namespace"] = json!("team");
     world.create(&kinds::DEPLOYMENTS, web).await;
@@ -113,14 +140,28 @@ async fn what_cannot_be_placed_says_why_and_is_placed_when_it_can() {
     let world = World::start(&two_nodes()).await;
     let spec = json!({"nodeSelector": {"tier": "back"}, "containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": "65"}}}]});
     world.create(&kinds::PODS, json!({"metadata": {"name": "large"}, "spec": spec})).await;
-    let pod = world.until_one(&kinds::PODS, "large", "a reason", |p| meta::condition(p, "PodScheduled").is_some_and(|c| c["status"] == "False")).await;
+    let pod = world
+        .until_one(&kinds::PODS, "large", "a reason", |p| {
+            meta::condition(p, "PodScheduled").is_some_and(|c| c["status"] == "False")
+        })
+        .await;
     let message = meta::text(meta::condition(&pod, "PodScheduled").expect("just seen"), &["message"]).to_owned();
     assert!(
-        message.starts_with("0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector."),
+        message.starts_with(
+            "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) didn't match Pod's node affinity/selector."
+        ),
         "{message}"
     );
-    world.until(&kinds::EVENTS, "default", "the event", |e| e.iter().any(|e| e["reason"] == "FailedScheduling" && e["message"] == *message)).await;
-    world.api.patch(&kinds::NODES, "", "two", "status", &json!({"status": {"allocatable": {"cpu": "80"}}})).await.expect("a larger node");
+    world
+        .until(&kinds::EVENTS, "default", "the event", |e| {
+            e.iter().any(|e| e["reason"] == "FailedScheduling" && e["message"] == *message)
+        })
+        .await;
+    world
+        .api
+        .patch(&kinds::NODES, "", "two", "status", &json!({"status": {"allocatable": {"cpu": "80"}}}))
+        .await
+        .expect("a larger node");
     world.until_one(&kinds::PODS, "large", "a node", |p| meta::text(p, &["spec", "nodeName"]) == "two").await;
     world.stop().await;
 }
@@ -134,14 +175,33 @@ async fn stateful_and_daemon_sets() {
         "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i:1", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}},
         "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}],
     }})).await;
-    let done = |s: &Value| status_int(s, "readyReplicas") == 3 && s["status"]["currentRevision"] == s["status"]["updateRevision"];
+    let done = |s: &Value| {
+        status_int(s, "readyReplicas") == 3 && s["status"]["currentRevision"] == s["status"]["updateRevision"]
+    };
     world.until_one(&kinds::STATEFUL_SETS, "db", "three replicas", done).await;
-    let names: Vec<_> = world.store(&kinds::PODS).in_namespace("default").iter().map(|p| meta::name(p).to_owned()).collect();
+    let names: Vec<_> =
+        world.store(&kinds::PODS).in_namespace("default").iter().map(|p| meta::name(p).to_owned()).collect();
     assert_eq!(names, ["db-0", "db-1", "db-2"]);
-    world.until(&kinds::CLAIMS, "default", "bound claims", |c| c.len() == 3 && c.iter().all(|c| c["status"]["phase"] == "Bound")).await;
+    world
+        .until(&kinds::CLAIMS, "default", "bound claims", |c| {
+            c.len() == 3 && c.iter().all(|c| c["status"]["phase"] == "Bound")
+        })
+        .await;
     let before = world.store(&kinds::STATEFUL_SETS).find("default", "db").expect("there");
-    world.patch(&kinds::STATEFUL_SETS, "db", json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i:2"}]}}}})).await;
-    world.until_one(&kinds::STATEFUL_SETS, "db", "the update", |s| done(s) && s["status"]["updateRevision"] != before["status"]["updateRevision"] && status_int(s, "updatedReplicas") == 3).await;
+    world
+        .patch(
+            &kinds::STATEFUL_SETS,
+            "db",
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i:2"}]}}}}),
+        )
+        .await;
+    world
+        .until_one(&kinds::STATEFUL_SETS, "db", "the update", |s| {
+            done(s)
+                && s["status"]["updateRevision"] != before["status"]["updateRevision"]
+                && status_int(s, "updatedReplicas") == 3
+        })
+        .await;
 
     world.create(&kinds::DAEMON_SETS, json!({"metadata": {"name": "agent"}, "spec": {
         "selector": {"matchLabels": {"app": "agent"}},
@@ -150,12 +210,28 @@ async fn stateful_and_daemon_sets() {
     world.until_one(&kinds::DAEMON_SETS, "agent", "one on each node", |s| status_int(s, "numberAvailable") == 2).await;
     let third = node("three", json!({}));
     world.api.create(&kinds::NODES, &third).await.expect("a third node");
-    world.api.patch(&kinds::NODES, "", "three", "status", &json!({"status": third["status"]})).await.expect("with room");
-    world.until_one(&kinds::DAEMON_SETS, "agent", "one on the new node", |s| status_int(s, "numberAvailable") == 3).await;
-    world.patch(&kinds::DAEMON_SETS, "agent", json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i:2"}]}}}})).await;
-    world.until_one(&kinds::DAEMON_SETS, "agent", "the update", |s| {
-        status_int(s, "observedGeneration") == meta::generation(s) && status_int(s, "updatedNumberScheduled") == 3 && status_int(s, "numberAvailable") == 3
-    }).await;
+    world
+        .api
+        .patch(&kinds::NODES, "", "three", "status", &json!({"status": third["status"]}))
+        .await
+        .expect("with room");
+    world
+        .until_one(&kinds::DAEMON_SETS, "agent", "one on the new node", |s| status_int(s, "numberAvailable") == 3)
+        .await;
+    world
+        .patch(
+            &kinds::DAEMON_SETS,
+            "agent",
+            json!({"spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i:2"}]}}}}),
+        )
+        .await;
+    world
+        .until_one(&kinds::DAEMON_SETS, "agent", "the update", |s| {
+            status_int(s, "observedGeneration") == meta::generation(s)
+                && status_int(s, "updatedNumberScheduled") == 3
+                && status_int(s, "numberAvailable") == 3
+        })
+        .await;
     world.stop().await;
 }
 
@@ -164,13 +240,26 @@ async fn jobs_count_their_pods() {
     let world = World::start(&two_nodes()).await;
     let template = |behaviour: &str| json!({"metadata": {"annotations": {BEHAVIOUR: behaviour}}, "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
     world.create(&kinds::JOBS, json!({"metadata": {"name": "good"}, "spec": {"completions": 5, "parallelism": 2, "template": template("succeed")}})).await;
-    world.create(&kinds::JOBS, json!({"metadata": {"name": "bad"}, "spec": {"backoffLimit": 0, "template": template("fail")}})).await;
+    world
+        .create(
+            &kinds::JOBS,
+            json!({"metadata": {"name": "bad"}, "spec": {"backoffLimit": 0, "template": template("fail")}}),
+        )
+        .await;
     world.create(&kinds::JOBS, json!({"metadata": {"name": "parts"}, "spec": {"completionMode": "Indexed", "completions": 3, "parallelism": 3, "template": template("succeed")}})).await;
     world.create(&kinds::JOBS, json!({"metadata": {"name": "brief"}, "spec": {"ttlSecondsAfterFinished": 0, "template": template("succeed")}})).await;
     let good = world.until_one(&kinds::JOBS, "good", "completion", |j| meta::condition_true(j, "Complete")).await;
     assert_eq!((status_int(&good, "succeeded"), good["status"]["uncountedTerminatedPods"].clone()), (5, json!({})));
-    world.until_one(&kinds::JOBS, "bad", "failure", |j| meta::condition(j, "Failed").is_some_and(|c| c["reason"] == "BackoffLimitExceeded")).await;
-    world.until_one(&kinds::JOBS, "parts", "all parts", |j| meta::condition_true(j, "Complete") && j["status"]["completedIndexes"] == "0-2").await;
+    world
+        .until_one(&kinds::JOBS, "bad", "failure", |j| {
+            meta::condition(j, "Failed").is_some_and(|c| c["reason"] == "BackoffLimitExceeded")
+        })
+        .await;
+    world
+        .until_one(&kinds::JOBS, "parts", "all parts", |j| {
+            meta::condition_true(j, "Complete") && j["status"]["completedIndexes"] == "0-2"
+        })
+        .await;
     world.until(&kinds::JOBS, "default", "the brief one gone", |j| !j.iter().any(|j| meta::name(j) == "brief")).await;
     for name in ["good", "bad", "parts"] {
         let options = DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() };
@@ -185,12 +274,18 @@ async fn important_pods_displace_others_and_budgets_count() {
     let mut small = node("small", json!({}));
     small["status"]["allocatable"]["cpu"] = json!("1");
     let world = World::start(&[small]).await;
-    world.create(&kinds::PRIORITY_CLASSES, json!({"metadata": {"name": "high"}, "value": 1000, "description": ""})).await;
+    world
+        .create(&kinds::PRIORITY_CLASSES, json!({"metadata": {"name": "high"}, "value": 1000, "description": ""}))
+        .await;
     let spec = |cpu: &str| json!({"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "i", "resources": {"requests": {"cpu": cpu}}}]});
     world.create(&kinds::PODS, json!({"metadata": {"name": "low", "labels": {"app": "low"}}, "spec": spec("1")})).await;
     world.until_one(&kinds::PODS, "low", "ready", is_ready).await;
     world.create(&kinds::DISRUPTION_BUDGETS, json!({"metadata": {"name": "low"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "low"}}}})).await;
-    world.until_one(&kinds::DISRUPTION_BUDGETS, "low", "its status", |b| status_int(b, "currentHealthy") == 1 && status_int(b, "observedGeneration") == 1).await;
+    world
+        .until_one(&kinds::DISRUPTION_BUDGETS, "low", "its status", |b| {
+            status_int(b, "currentHealthy") == 1 && status_int(b, "observedGeneration") == 1
+        })
+        .await;
     let mut high = spec("1");
     high["priorityClassName"] = json!("high");
     world.create(&kinds::PODS, json!({"metadata": {"name": "high"}, "spec": high})).await;

@@ -10,10 +10,8 @@ use crate::reflector::{Event, View};
 
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
-const METADATA_LIST: &str =
-    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
-const METADATA: &str =
-    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 /// How dependents of a deleted object are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +62,7 @@ impl Api {
 
     /// The same connection under another manager name.
     pub fn named(&self, manager: &'static str) -> Api {
-        Api {
-            client: self.client.clone(),
-            manager,
-        }
+        Api { client: self.client.clone(), manager }
     }
 
     /// The name under which fields are managed, also the component of events.
@@ -77,11 +72,7 @@ impl Api {
 
     /// Wraps a client error with what was attempted.
     pub fn failed(&self, operation: &'static str, object: String, source: kube::Error) -> Error {
-        Error::Api {
-            operation,
-            object,
-            source: Box::new(source),
-        }
+        Error::Api { operation, object, source: Box::new(source) }
     }
 
     async fn send(
@@ -92,45 +83,23 @@ impl Api {
         accept: &str,
         body: Option<(&str, &Value)>,
     ) -> Result<Value> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("accept", accept)
-            .header("user-agent", self.manager);
+        let mut request =
+            Request::builder().method(method).uri(path).header("accept", accept).header("user-agent", self.manager);
         let bytes = match body {
             Some((content_type, value)) => {
                 request = request.header("content-type", content_type);
-                serde_json::to_vec(value).map_err(|e| Error::Request {
-                    object: path.to_owned(),
-                    source: e.into(),
-                })?
+                serde_json::to_vec(value).map_err(|e| Error::Request { object: path.to_owned(), source: e.into() })?
             }
             None => Vec::new(),
         };
-        let request = request.body(bytes).map_err(|e| Error::Request {
-            object: path.to_owned(),
-            source: e.into(),
-        })?;
-        self.client
-            .request::<Value>(request)
-            .await
-            .map_err(|source| self.failed(operation, path.to_owned(), source))
+        let request = request.body(bytes).map_err(|e| Error::Request { object: path.to_owned(), source: e.into() })?;
+        self.client.request::<Value>(request).await.map_err(|source| self.failed(operation, path.to_owned(), source))
     }
 
     /// One page of a collection; all namespaces when `namespace` is empty. Items carry `apiVersion` and `kind`.
-    pub async fn list(
-        &self,
-        kind: &Kind,
-        namespace: &str,
-        query: &[(String, String)],
-        view: View,
-    ) -> Result<Value> {
+    pub async fn list(&self, kind: &Kind, namespace: &str, query: &[(String, String)], view: View) -> Result<Value> {
         let path = with_query(&kind.collection(namespace), query);
-        let accept = if view == View::Metadata {
-            METADATA_LIST
-        } else {
-            "application/json"
-        };
+        let accept = if view == View::Metadata { METADATA_LIST } else { "application/json" };
         let mut page = self.send("list", Method::GET, &path, accept, None).await?;
         for item in page["items"].as_array_mut().into_iter().flatten() {
             item["apiVersion"] = Value::String(kind.api_version());
@@ -152,55 +121,27 @@ impl Api {
             ("resourceVersion".to_owned(), from.to_string()),
         ];
         let path = with_query(&kind.collection(""), &query);
-        let accept = if view == View::Metadata {
-            METADATA
-        } else {
-            "application/json"
-        };
+        let accept = if view == View::Metadata { METADATA } else { "application/json" };
         let request = Request::get(&path)
             .header("accept", accept)
             .header("user-agent", self.manager)
             .body(Vec::new())
-            .map_err(|e| Error::Request {
-                object: path.clone(),
-                source: e.into(),
-            })?;
-        let stream = self
-            .client
-            .request_events::<Value>(request)
-            .await
-            .map_err(|source| self.failed("watch", path, source))?;
+            .map_err(|e| Error::Request { object: path.clone(), source: e.into() })?;
+        let stream =
+            self.client.request_events::<Value>(request).await.map_err(|source| self.failed("watch", path, source))?;
         Ok(futures::StreamExt::map(stream, |event| event))
     }
 
     /// Server-side apply in the name of the manager: the object as it stands afterwards. `force` takes fields over from others;
     /// `dry_run` changes nothing.
-    pub async fn apply(
-        &self,
-        kind: &Kind,
-        object: &Value,
-        force: bool,
-        dry_run: bool,
-    ) -> Result<Value> {
-        let mut query = vec![
-            ("fieldManager".to_owned(), self.manager.to_owned()),
-            ("force".to_owned(), force.to_string()),
-        ];
+    pub async fn apply(&self, kind: &Kind, object: &Value, force: bool, dry_run: bool) -> Result<Value> {
+        let mut query =
+            vec![("fieldManager".to_owned(), self.manager.to_owned()), ("force".to_owned(), force.to_string())];
         if dry_run {
             query.push(("dryRun".to_owned(), "All".to_owned()));
         }
-        let path = with_query(
-            &kind.path(crate::meta::namespace(object), crate::meta::name(object)),
-            &query,
-        );
-        self.send(
-            "apply",
-            Method::PATCH,
-            &path,
-            "application/json",
-            Some((APPLY_PATCH, object)),
-        )
-        .await
+        let path = with_query(&kind.path(crate::meta::namespace(object), crate::meta::name(object)), &query);
+        self.send("apply", Method::PATCH, &path, "application/json", Some((APPLY_PATCH, object))).await
     }
 
     /// Any document of the API by path, with an `Accept` header.
@@ -210,8 +151,7 @@ impl Api {
 
     /// Any document of the API by path.
     pub async fn get_path(&self, path: &str) -> Result<Value> {
-        self.send("get", Method::GET, path, "application/json", None)
-            .await
+        self.send("get", Method::GET, path, "application/json", None).await
     }
 
     /// One object.
@@ -222,14 +162,7 @@ impl Api {
     /// Creates an object in the namespace of its metadata.
     pub async fn create(&self, kind: &Kind, object: &Value) -> Result<Value> {
         let path = self.managed(&kind.collection(crate::meta::namespace(object)));
-        self.send(
-            "create",
-            Method::POST,
-            &path,
-            "application/json",
-            Some(("application/json", object)),
-        )
-        .await
+        self.send("create", Method::POST, &path, "application/json", Some(("application/json", object))).await
     }
 
     /// Posts to a subresource of an object; the answer may be of another kind.
@@ -242,30 +175,14 @@ impl Api {
         body: &Value,
     ) -> Result<Value> {
         let path = self.managed(&format!("{}/{subresource}", kind.path(namespace, name)));
-        self.send(
-            "create",
-            Method::POST,
-            &path,
-            "application/json",
-            Some(("application/json", body)),
-        )
-        .await
+        self.send("create", Method::POST, &path, "application/json", Some(("application/json", body))).await
     }
 
     /// Replaces an object, or a subresource of it when `subresource` is not empty.
     pub async fn update(&self, kind: &Kind, object: &Value, subresource: &str) -> Result<Value> {
-        let path = self.managed(&sub(
-            &kind.path(crate::meta::namespace(object), crate::meta::name(object)),
-            subresource,
-        ));
-        self.send(
-            "update",
-            Method::PUT,
-            &path,
-            "application/json",
-            Some(("application/json", object)),
-        )
-        .await
+        let path =
+            self.managed(&sub(&kind.path(crate::meta::namespace(object), crate::meta::name(object)), subresource));
+        self.send("update", Method::PUT, &path, "application/json", Some(("application/json", object))).await
     }
 
     /// Applies a JSON merge patch to an object, or to a subresource of it when `subresource` is not empty.
@@ -278,24 +195,11 @@ impl Api {
         patch: &Value,
     ) -> Result<Value> {
         let path = self.managed(&sub(&kind.path(namespace, name), subresource));
-        self.send(
-            "patch",
-            Method::PATCH,
-            &path,
-            "application/json",
-            Some((MERGE_PATCH, patch)),
-        )
-        .await
+        self.send("patch", Method::PATCH, &path, "application/json", Some((MERGE_PATCH, patch))).await
     }
 
     /// Deletes an object. The answer is the object as it stands when it goes gracefully, else a `Status`.
-    pub async fn delete(
-        &self,
-        kind: &Kind,
-        namespace: &str,
-        name: &str,
-        options: &DeleteOptions,
-    ) -> Result<Value> {
+    pub async fn delete(&self, kind: &Kind, namespace: &str, name: &str, options: &DeleteOptions) -> Result<Value> {
         let path = kind.path(namespace, name);
         self.send(
             "delete",
@@ -309,10 +213,8 @@ impl Api {
 
     /// Deletes everything of a kind in a namespace.
     pub async fn delete_collection(&self, kind: &Kind, namespace: &str) -> Result<Value> {
-        let body = delete_body(&DeleteOptions {
-            propagation: Some(Propagation::Background),
-            ..DeleteOptions::default()
-        });
+        let body =
+            delete_body(&DeleteOptions { propagation: Some(Propagation::Background), ..DeleteOptions::default() });
         self.send(
             "delete",
             Method::DELETE,
@@ -324,19 +226,12 @@ impl Api {
     }
 
     fn managed(&self, path: &str) -> String {
-        with_query(
-            path,
-            &[("fieldManager".to_owned(), self.manager.to_owned())],
-        )
+        with_query(path, &[("fieldManager".to_owned(), self.manager.to_owned())])
     }
 }
 
 fn sub(path: &str, subresource: &str) -> String {
-    if subresource.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{path}/{subresource}")
-    }
+    if subresource.is_empty() { path.to_owned() } else { format!("{path}/{subresource}") }
 }
 
 fn delete_body(options: &DeleteOptions) -> Value {
@@ -364,9 +259,7 @@ fn with_query(path: &str, query: &[(String, String)]) -> String {
         text.push('=');
         for byte in value.bytes() {
             match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    text.push(byte as char)
-                }
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(byte as char),
                 _ => text.push_str(&format!("%{byte:02X}")),
             }
         }

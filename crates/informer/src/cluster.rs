@@ -35,13 +35,7 @@ pub struct Cluster {
 impl Cluster {
     /// A cluster without any cache yet.
     pub fn new(api: Api, events: Recorder, shutdown: CancellationToken) -> Arc<Cluster> {
-        Arc::new(Cluster {
-            api,
-            events,
-            stores: Mutex::default(),
-            reflectors: Mutex::new(JoinSet::new()),
-            shutdown,
-        })
+        Arc::new(Cluster { api, events, stores: Mutex::default(), reflectors: Mutex::new(JoinSet::new()), shutdown })
     }
 
     /// The cache of whole objects of a kind; created at the first call, filled once [`Cluster::start`] was called.
@@ -76,43 +70,25 @@ impl Cluster {
     /// Starts the watches of all caches that have none yet.
     pub fn start(&self) {
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut reflectors = self
-            .reflectors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut reflectors = self.reflectors.lock().unwrap_or_else(PoisonError::into_inner);
         while reflectors.try_join_next().is_some() {}
         for entry in stores.values_mut().filter(|e| !e.started) {
             entry.started = true;
-            reflectors.spawn(reflector::run(
-                self.api.clone(),
-                entry.store.clone(),
-                entry.view,
-                entry.stop.clone(),
-            ));
+            reflectors.spawn(reflector::run(self.api.clone(), entry.store.clone(), entry.view, entry.stop.clone()));
         }
     }
 
     /// Stops watching a kind and drops its cache.
     pub fn drop_store(&self, kind: &Kind) {
-        if let Some(entry) = self
-            .stores
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(kind)
-        {
+        if let Some(entry) = self.stores.lock().unwrap_or_else(PoisonError::into_inner).remove(kind) {
             entry.stop.cancel();
         }
     }
 
     /// Waits until all caches have their first list.
     pub async fn synced(&self) {
-        let stores: Vec<_> = self
-            .stores
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .map(|e| e.store.clone())
-            .collect();
+        let stores: Vec<_> =
+            self.stores.lock().unwrap_or_else(PoisonError::into_inner).values().map(|e| e.store.clone()).collect();
         for store in stores {
             store.synced().await;
         }
@@ -120,21 +96,12 @@ impl Cluster {
 
     /// Ends all watches.
     pub async fn stop(&self) {
-        let mut reflectors = std::mem::take(
-            &mut *self
-                .reflectors
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let mut reflectors = std::mem::take(&mut *self.reflectors.lock().unwrap_or_else(PoisonError::into_inner));
         reflectors.shutdown().await;
     }
 
     fn known(&self, kind: &Kind) -> Option<Arc<Store>> {
-        self.stores
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(kind)
-            .map(|e| e.store.clone())
+        self.stores.lock().unwrap_or_else(PoisonError::into_inner).get(kind).map(|e| e.store.clone())
     }
 
     fn absorb(&self, kind: &Kind, object: Value) -> Arc<Value> {
@@ -160,62 +127,30 @@ impl Cluster {
         expected: bool,
     ) -> Result<Arc<Value>> {
         if expected {
-            meta::set(
-                &mut patch,
-                &["metadata", "resourceVersion"],
-                live["metadata"]["resourceVersion"].clone(),
-            );
+            meta::set(&mut patch, &["metadata", "resourceVersion"], live["metadata"]["resourceVersion"].clone());
         }
         if !meta::uid(live).is_empty() {
             meta::set(&mut patch, &["metadata", "uid"], json!(meta::uid(live)));
         }
-        let patched = self
-            .api
-            .patch(
-                kind,
-                meta::namespace(live),
-                meta::name(live),
-                subresource,
-                &patch,
-            )
-            .await?;
+        let patched = self.api.patch(kind, meta::namespace(live), meta::name(live), subresource, &patch).await?;
         Ok(self.absorb(kind, patched))
     }
 
     /// Writes `status` when it differs from that of `live`.
-    pub async fn write_status(
-        &self,
-        kind: &Kind,
-        live: &Arc<Value>,
-        status: &Value,
-    ) -> Result<Arc<Value>> {
+    pub async fn write_status(&self, kind: &Kind, live: &Arc<Value>, status: &Value) -> Result<Arc<Value>> {
         match meta::merge_diff(&live["status"], status) {
             None => Ok(live.clone()),
-            Some(diff) => {
-                self.patch(kind, live, "status", json!({"status": diff}), true)
-                    .await
-            }
+            Some(diff) => self.patch(kind, live, "status", json!({"status": diff}), true).await,
         }
     }
 
     /// Deletes an object. One that is gone already is a success.
-    pub async fn delete(
-        &self,
-        kind: &Kind,
-        object: &Value,
-        mut options: DeleteOptions,
-    ) -> Result<()> {
+    pub async fn delete(&self, kind: &Kind, object: &Value, mut options: DeleteOptions) -> Result<()> {
         if !meta::uid(object).is_empty() {
-            options
-                .uid
-                .get_or_insert_with(|| meta::uid(object).to_owned());
+            options.uid.get_or_insert_with(|| meta::uid(object).to_owned());
         }
         let key = Key::of(object);
-        match self
-            .api
-            .delete(kind, &key.namespace, &key.name, &options)
-            .await
-        {
+        match self.api.delete(kind, &key.namespace, &key.name, &options).await {
             Ok(answer) if answer["kind"] != "Status" && meta::is_deleting(&answer) => {
                 self.absorb(kind, answer);
                 Ok(())
@@ -223,12 +158,8 @@ impl Cluster {
             Ok(_) => {
                 // A `Status` says either that the object is gone or that it goes; finalizers tell which.
                 if let Some(store) = self.known(kind)
-                    && options
-                        .propagation
-                        .is_none_or(|p| p == crate::api::Propagation::Background)
-                    && store
-                        .get(&key)
-                        .is_some_and(|o| meta::list(&o, &["metadata", "finalizers"]).is_empty())
+                    && options.propagation.is_none_or(|p| p == crate::api::Propagation::Background)
+                    && store.get(&key).is_some_and(|o| meta::list(&o, &["metadata", "finalizers"]).is_empty())
                 {
                     store.forget(&key, options.uid.as_deref().unwrap_or(""));
                 }

@@ -7,8 +7,7 @@ use crate::error::{Result, chain};
 use crate::kinds::Kind;
 use crate::meta;
 
-const AGGREGATED: &str =
-    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 /// One resource type with what can be done to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +59,7 @@ impl Api {
 }
 
 fn strings(list: &[Value]) -> Vec<String> {
-    list.iter()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect()
+    list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 fn classic(list: &Value, group: &str, version: &str, found: &mut Vec<Resource>) {
@@ -77,10 +73,7 @@ fn classic(list: &Value, group: &str, version: &str, found: &mut Vec<Resource>) 
                 plural,
                 meta::flag(resource, &["namespaced"]),
             );
-            found.push(Resource {
-                kind,
-                verbs: strings(meta::list(resource, &["verbs"])),
-            });
+            found.push(Resource { kind, verbs: strings(meta::list(resource, &["verbs"])) });
         }
     }
 }
@@ -105,10 +98,7 @@ fn aggregated(groups: &Value, found: &mut Vec<Resource>) {
                     plural,
                     meta::text(resource, &["scope"]) == "Namespaced",
                 );
-                found.push(Resource {
-                    kind,
-                    verbs: strings(meta::list(resource, &["verbs"])),
-                });
+                found.push(Resource { kind, verbs: strings(meta::list(resource, &["verbs"])) });
             }
         }
     }

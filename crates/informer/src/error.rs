@@ -101,8 +101,7 @@ impl Error {
         self.status()
             .and_then(|s| s.details.as_ref())
             .is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"))
-            || (self.code() == Some(403)
-                && self.message().contains("because it is being terminated"))
+            || (self.code() == Some(403) && self.message().contains("because it is being terminated"))
     }
 
     /// How long the server asked to wait.

@@ -56,21 +56,11 @@ pub fn channel(component: &'static str) -> (Recorder, Writer) {
 impl Recorder {
     /// The same recorder in the name of another component.
     pub fn named(&self, component: &'static str) -> Recorder {
-        Recorder {
-            sender: self.sender.clone(),
-            component,
-        }
+        Recorder { sender: self.sender.clone(), component }
     }
 
     /// Records an event about an object. Dropped, with a log line, when too many are pending.
-    pub fn record(
-        &self,
-        kind: &Kind,
-        object: &Value,
-        severity: Severity,
-        reason: &str,
-        message: impl Into<String>,
-    ) {
+    pub fn record(&self, kind: &Kind, object: &Value, severity: Severity, reason: &str, message: impl Into<String>) {
         let involved = json!({
             "apiVersion": kind.api_version(),
             "kind": kind.kind,
@@ -92,11 +82,7 @@ impl Recorder {
             message: message.into(),
         };
         if self.sender.try_send((entry, involved)).is_err() {
-            tracing::debug!(
-                object = meta::name(object),
-                reason,
-                "too many events pending, one dropped"
-            );
+            tracing::debug!(object = meta::name(object), reason, "too many events pending, one dropped");
         }
     }
 
@@ -136,23 +122,12 @@ impl Writer {
                 *count += 1;
                 *at = Instant::now();
                 let patch = json!({"count": *count, "lastTimestamp": now});
-                if api
-                    .patch(&kinds::EVENTS, &entry.namespace, name, "", &patch)
-                    .await
-                    .is_ok()
-                {
+                if api.patch(&kinds::EVENTS, &entry.namespace, name, "", &patch).await.is_ok() {
                     continue;
                 }
             }
-            let name = format!(
-                "{}.{:016x}",
-                meta::text(&involved, &["name"]),
-                rand::random::<u64>()
-            );
-            match api
-                .create(&kinds::EVENTS, &event(&name, &entry, involved, &now))
-                .await
-            {
+            let name = format!("{}.{:016x}", meta::text(&involved, &["name"]), rand::random::<u64>());
+            match api.create(&kinds::EVENTS, &event(&name, &entry, involved, &now)).await {
                 Ok(_) => {
                     known.insert(entry, (name, 1, Instant::now()));
                 }

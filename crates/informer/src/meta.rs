@@ -18,10 +18,7 @@ pub struct Key {
 impl Key {
     /// A key from its parts.
     pub fn new(namespace: &str, name: &str) -> Key {
-        Key {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Key { namespace: namespace.into(), name: name.into() }
     }
 
     /// The key of an object.
@@ -32,11 +29,7 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.namespace.is_empty() {
-            f.write_str(&self.name)
-        } else {
-            write!(f, "{}/{}", self.namespace, self.name)
-        }
+        if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
     }
 }
 
@@ -87,9 +80,7 @@ pub fn uid(object: &Value) -> &str {
 
 /// `metadata.resourceVersion` as a number; 0 when it is not one.
 pub fn revision(object: &Value) -> u64 {
-    text(object, &["metadata", "resourceVersion"])
-        .parse()
-        .unwrap_or(0)
+    text(object, &["metadata", "resourceVersion"]).parse().unwrap_or(0)
 }
 
 /// `metadata.generation`.
@@ -119,16 +110,12 @@ pub fn is_deleting(object: &Value) -> bool {
 
 /// Whether `finalizer` is on the object.
 pub fn has_finalizer(object: &Value, finalizer: &str) -> bool {
-    list(object, &["metadata", "finalizers"])
-        .iter()
-        .any(|f| f == finalizer)
+    list(object, &["metadata", "finalizers"]).iter().any(|f| f == finalizer)
 }
 
 /// The owner reference with `controller: true`.
 pub fn controller_of(object: &Value) -> Option<&Value> {
-    list(object, &["metadata", "ownerReferences"])
-        .iter()
-        .find(|o| o["controller"] == true)
+    list(object, &["metadata", "ownerReferences"]).iter().find(|o| o["controller"] == true)
 }
 
 /// Whether `owner` is the controller of `object`.
@@ -150,9 +137,7 @@ pub fn controller_reference(kind: &Kind, owner: &Value) -> Value {
 
 /// The condition of `type_` in `status.conditions`.
 pub fn condition<'a>(object: &'a Value, type_: &str) -> Option<&'a Value> {
-    list(object, &["status", "conditions"])
-        .iter()
-        .find(|c| c["type"] == type_)
+    list(object, &["status", "conditions"]).iter().find(|c| c["type"] == type_)
 }
 
 /// Whether the condition of `type_` is `True`.
@@ -210,9 +195,7 @@ pub fn semantic_eq(a: &Value, b: &Value) -> bool {
                 None => empty(v),
             }) && y.iter().all(|(k, v)| x.contains_key(k) || empty(v))
         }
-        (Value::Array(x), Value::Array(y)) => {
-            x.len() == y.len() && x.iter().zip(y).all(|(v, w)| semantic_eq(v, w))
-        }
+        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(v, w)| semantic_eq(v, w)),
         (x, y) => x == y || (empty(x) && empty(y)),
     }
 }
@@ -253,21 +236,9 @@ mod tests {
     fn merge_diff_is_minimal() {
         let cases = [
             (json!({"a": 1}), json!({"a": 1}), None),
-            (
-                json!({"a": 1, "b": 2}),
-                json!({"a": 1}),
-                Some(json!({"b": null})),
-            ),
-            (
-                json!({"a": {"x": 1, "y": 2}}),
-                json!({"a": {"x": 1, "y": 3}}),
-                Some(json!({"a": {"y": 3}})),
-            ),
-            (
-                json!({"a": [1]}),
-                json!({"a": [1, 2]}),
-                Some(json!({"a": [1, 2]})),
-            ),
+            (json!({"a": 1, "b": 2}), json!({"a": 1}), Some(json!({"b": null}))),
+            (json!({"a": {"x": 1, "y": 2}}), json!({"a": {"x": 1, "y": 3}}), Some(json!({"a": {"y": 3}}))),
+            (json!({"a": [1]}), json!({"a": [1, 2]}), Some(json!({"a": [1, 2]}))),
             (json!(null), json!({"a": 1}), Some(json!({"a": 1}))),
         ];
         for (from, to, expected) in cases {

@@ -154,13 +154,8 @@ impl<K: QueueKey> Queue<K> {
 
     /// Works on keys until `shutdown`, at most `parallel` at a time. `work` returns when to look at the key again, if
     /// at all. An error or a panic is logged and the key retried with back-off.
-    pub async fn run<F, Fut>(
-        self: Arc<Self>,
-        name: &'static str,
-        parallel: usize,
-        shutdown: CancellationToken,
-        work: F,
-    ) where
+    pub async fn run<F, Fut>(self: Arc<Self>, name: &'static str, parallel: usize, shutdown: CancellationToken, work: F)
+    where
         F: Fn(K) -> Fut,
         Fut: Future<Output = Result<Option<Duration>>> + Send + 'static,
     {
@@ -219,21 +214,11 @@ mod tests {
         queue.add("a".to_owned());
         assert_eq!(queue.next().await, "a");
         queue.add("a".to_owned());
-        assert!(
-            tokio::time::timeout(Duration::from_secs(1), queue.next())
-                .await
-                .is_err(),
-            "busy"
-        );
+        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err(), "busy");
         queue.done(&"a".to_owned());
         assert_eq!(queue.next().await, "a");
         queue.done(&"a".to_owned());
-        assert!(
-            tokio::time::timeout(Duration::from_secs(1), queue.next())
-                .await
-                .is_err(),
-            "empty"
-        );
+        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err(), "empty");
     }
 
     #[tokio::test(start_paused = true)]
@@ -245,9 +230,7 @@ mod tests {
         queue.add_after("a".to_owned(), Duration::from_secs(6));
         queue.next().await;
         assert_eq!(start.elapsed().as_secs(), 3);
-        let pauses: Vec<_> = (0..4)
-            .map(|_| queue.fail("b".to_owned(), None).as_millis())
-            .collect();
+        let pauses: Vec<_> = (0..4).map(|_| queue.fail("b".to_owned(), None).as_millis()).collect();
         assert_eq!(pauses, [5, 10, 20, 40]);
     }
 
@@ -262,10 +245,7 @@ mod tests {
             .run("test", 2, shutdown, move |_| {
                 let (count, stop) = (count.clone(), stop.clone());
                 async move {
-                    assert!(
-                        count.fetch_add(1, Ordering::SeqCst) > 0,
-                        "the first run panics"
-                    );
+                    assert!(count.fetch_add(1, Ordering::SeqCst) > 0, "the first run panics");
                     stop.cancel();
                     Ok(None)
                 }

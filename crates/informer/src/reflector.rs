@@ -54,9 +54,7 @@ pub async fn run(api: Api, store: Arc<Store>, view: View, shutdown: Cancellation
                 resume = None;
                 ABSENT_BACKOFF
             }
-            Err(error)
-                if matches!(error.code(), Some(410)) || error.reason() == Some("Expired") =>
-            {
+            Err(error) if matches!(error.code(), Some(410)) || error.reason() == Some("Expired") => {
                 tracing::debug!(kind = %store.kind(), "history expired, listing again");
                 resume = None;
                 FIRST_BACKOFF
@@ -96,20 +94,12 @@ async fn list(api: &Api, store: &Store, view: View) -> Result<u64> {
     }
 }
 
-async fn watch(
-    api: &Api,
-    store: &Store,
-    view: View,
-    from: u64,
-    resume: &mut Option<u64>,
-) -> Result<()> {
+async fn watch(api: &Api, store: &Store, view: View, from: u64, resume: &mut Option<u64>) -> Result<()> {
     *resume = Some(from);
     let events = api.watch(store.kind(), from, view).await?;
     futures::pin_mut!(events);
-    while let Some(event) = events
-        .try_next()
-        .await
-        .map_err(|source| api.failed("watch", store.kind().collection(""), source))?
+    while let Some(event) =
+        events.try_next().await.map_err(|source| api.failed("watch", store.kind().collection(""), source))?
     {
         match event {
             WatchEvent::Added(object) | WatchEvent::Modified(object) => {
@@ -127,11 +117,7 @@ async fn watch(
             }
             WatchEvent::Error(status) => {
                 *resume = None;
-                return Err(api.failed(
-                    "watch",
-                    store.kind().collection(""),
-                    kube::Error::Api(status),
-                ));
+                return Err(api.failed("watch", store.kind().collection(""), kube::Error::Api(status)));
             }
         }
     }

@@ -1,166 +1,82 @@
-//! Label selectors against JSON labels, without building maps.
+//! Label selectors as controllers use them: what cannot be understood selects nothing.
 
+use objects::labels;
 use serde_json::{Map, Value};
-
-use crate::meta;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Operator {
-    In,
-    NotIn,
-    Exists,
-    DoesNotExist,
-    Gt,
-    Lt,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Requirement {
-    key: String,
-    operator: Operator,
-    values: Vec<String>,
-}
 
 /// A compiled selector. An empty one matches everything; `nothing` matches nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selector {
-    requirements: Vec<Requirement>,
-    nothing: bool,
+    base: labels::Selector,
+    /// Further requirements: the label has this value, or has it not.
+    more: Vec<(String, String, bool)>,
+}
+
+impl From<labels::Selector> for Selector {
+    fn from(base: labels::Selector) -> Selector {
+        Selector { base, more: Vec::new() }
+    }
 }
 
 impl Selector {
     /// Matches nothing: what a missing selector means.
     pub fn nothing() -> Selector {
-        Selector {
-            requirements: Vec::new(),
-            nothing: true,
-        }
+        labels::Selector::nothing().into()
     }
 
-    /// Compiles a `LabelSelector`; null matches nothing, `{}` everything. An operator that is not known matches nothing.
+    /// Compiles a `LabelSelector`; null matches nothing, `{}` everything, what is not valid nothing.
     pub fn from_label_selector(selector: &Value) -> Selector {
-        let Some(object) = selector.as_object() else {
-            return Selector::nothing();
-        };
-        let mut compiled = match object.get("matchLabels") {
-            Some(Value::Object(labels)) => Selector::from_map(labels),
-            _ => Selector {
-                requirements: Vec::new(),
-                nothing: false,
-            },
-        };
-        compiled.add_expressions(meta::list(selector, &["matchExpressions"]));
-        compiled
+        labels::Selector::from_label_selector(selector).map_or_else(|_| Selector::nothing(), Selector::from)
     }
 
     /// Compiles a plain map of labels, as Services have it. An empty map matches everything.
     pub fn from_map(labels: &Map<String, Value>) -> Selector {
-        let requirements = labels
-            .iter()
-            .map(|(key, value)| Requirement {
-                key: key.clone(),
-                operator: Operator::In,
-                values: vec![value.as_str().unwrap_or("").to_owned()],
-            })
-            .collect();
-        Selector {
-            requirements,
-            nothing: false,
-        }
+        let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+        labels::Selector::from_map(&labels.iter().map(|(k, v)| (k.clone(), text(v))).collect()).into()
     }
 
-    /// Compiles the `matchExpressions` of a node selector term.
+    /// Compiles the `matchExpressions` of a node selector term; what is not valid matches nothing.
     pub fn from_expressions(expressions: &[Value]) -> Selector {
-        let mut compiled = Selector {
-            requirements: Vec::new(),
-            nothing: false,
-        };
-        compiled.add_expressions(expressions);
-        compiled
+        labels::Selector::from_expressions(expressions).map_or_else(|_| Selector::nothing(), Selector::from)
     }
 
-    fn add_expressions(&mut self, expressions: &[Value]) {
-        for expression in expressions {
-            let operator = match meta::text(expression, &["operator"]) {
-                "In" => Operator::In,
-                "NotIn" => Operator::NotIn,
-                "Exists" => Operator::Exists,
-                "DoesNotExist" => Operator::DoesNotExist,
-                "Gt" => Operator::Gt,
-                "Lt" => Operator::Lt,
-                _ => {
-                    self.nothing = true;
-                    return;
-                }
-            };
-            self.requirements.push(Requirement {
-                key: meta::text(expression, &["key"]).to_owned(),
-                operator,
-                values: meta::list(expression, &["values"])
-                    .iter()
-                    .filter_map(Value::as_str)
-                    .map(str::to_owned)
-                    .collect(),
-            });
-        }
+    /// Compiles the text form; what is not valid matches nothing.
+    pub fn parse(text: &str) -> Selector {
+        labels::Selector::parse(text).map_or_else(|_| Selector::nothing(), Selector::from)
     }
 
-    /// Requires `key` to be one of `values` as well.
+    /// Requires a label to have a value as well.
     pub fn and_in(mut self, key: &str, value: &str) -> Selector {
-        self.requirements.push(Requirement {
-            key: key.to_owned(),
-            operator: Operator::In,
-            values: vec![value.to_owned()],
-        });
+        self.more.push((key.to_owned(), value.to_owned(), true));
         self
     }
 
-    /// Requires `key` not to be `value` as well.
+    /// Requires a label not to have a value as well.
     pub fn and_not_in(mut self, key: &str, value: &str) -> Selector {
-        self.requirements.push(Requirement {
-            key: key.to_owned(),
-            operator: Operator::NotIn,
-            values: vec![value.to_owned()],
-        });
+        self.more.push((key.to_owned(), value.to_owned(), false));
         self
     }
 
     /// Whether there is no requirement at all.
     pub fn is_empty(&self) -> bool {
-        self.requirements.is_empty() && !self.nothing
+        self.base.is_everything() && self.more.is_empty()
     }
 
     /// Whether labels satisfy the selector.
     pub fn matches(&self, labels: Option<&Map<String, Value>>) -> bool {
-        !self.nothing
-            && self.requirements.iter().all(|r| {
-                let value = labels.and_then(|l| l.get(&r.key)).and_then(Value::as_str);
-                r.matches(value)
-            })
+        struct View<'a>(Option<&'a Map<String, Value>>);
+        impl labels::Labels for View<'_> {
+            fn value(&self, key: &str) -> Option<&str> {
+                self.0?.get(key)?.as_str()
+            }
+        }
+        let value = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
+        self.base.matches(&View(labels))
+            && self.more.iter().all(|(key, wanted, has)| (value(key) == Some(wanted)) == *has)
     }
 
     /// Whether an object's labels satisfy the selector.
     pub fn matches_object(&self, object: &Value) -> bool {
-        self.matches(meta::labels(object))
-    }
-}
-
-impl Requirement {
-    fn matches(&self, value: Option<&str>) -> bool {
-        let contained = |v: &str| self.values.iter().any(|x| x == v);
-        let compare = |f: fn(&i64, &i64) -> bool| {
-            let left = value.and_then(|v| v.parse::<i64>().ok());
-            let right = self.values.first().and_then(|v| v.parse::<i64>().ok());
-            matches!((left, right), (Some(l), Some(r)) if f(&l, &r))
-        };
-        match self.operator {
-            Operator::In => value.is_some_and(contained),
-            Operator::NotIn => !value.is_some_and(contained),
-            Operator::Exists => value.is_some(),
-            Operator::DoesNotExist => value.is_none(),
-            Operator::Gt => compare(i64::gt),
-            Operator::Lt => compare(i64::lt),
-        }
+        self.matches(crate::meta::labels(object))
     }
 }
 
@@ -177,45 +93,17 @@ mod tests {
             (json!({}), true),
             (json!({"matchLabels": {"app": "web"}}), true),
             (json!({"matchLabels": {"app": "db"}}), false),
-            (
-                json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["db", "web"]}]}),
-                true,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}),
-                false,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["web"]}]}),
-                true,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "zone", "operator": "Exists"}]}),
-                false,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "zone", "operator": "DoesNotExist"}]}),
-                true,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "n", "operator": "Gt", "values": ["4"]}]}),
-                true,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "n", "operator": "Lt", "values": ["5"]}]}),
-                false,
-            ),
-            (
-                json!({"matchExpressions": [{"key": "n", "operator": "Near", "values": ["5"]}]}),
-                false,
-            ),
+            (json!({"matchExpressions": [{"key": "app", "operator": "In", "values": ["db", "web"]}]}), true),
+            (json!({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}), false),
+            (json!({"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["web"]}]}), true),
+            (json!({"matchExpressions": [{"key": "zone", "operator": "Exists"}]}), false),
+            (json!({"matchExpressions": [{"key": "zone", "operator": "DoesNotExist"}]}), true),
+            (json!({"matchExpressions": [{"key": "n", "operator": "Gt", "values": ["4"]}]}), true),
+            (json!({"matchExpressions": [{"key": "n", "operator": "Lt", "values": ["5"]}]}), false),
+            (json!({"matchExpressions": [{"key": "n", "operator": "Near", "values": ["5"]}]}), false),
         ];
         for (selector, expected) in cases {
-            assert_eq!(
-                Selector::from_label_selector(&selector).matches(labels.as_object()),
-                expected,
-                "{selector}"
-            );
+            assert_eq!(Selector::from_label_selector(&selector).matches(labels.as_object()), expected, "{selector}");
         }
     }
 }

@@ -26,10 +26,7 @@ pub struct Change {
 impl Change {
     /// The newest state there is.
     pub fn object(&self) -> &Arc<Value> {
-        self.new
-            .as_ref()
-            .or(self.old.as_ref())
-            .expect("a change has a state before or after")
+        self.new.as_ref().or(self.old.as_ref()).expect("a change has a state before or after")
     }
 
     /// Both states, newest first.
@@ -69,15 +66,7 @@ pub fn keep_object(mut object: Value) -> Value {
 pub fn keep_identity(object: Value) -> Value {
     let from = &object["metadata"];
     let mut metadata = serde_json::Map::new();
-    for field in [
-        "name",
-        "namespace",
-        "uid",
-        "resourceVersion",
-        "deletionTimestamp",
-        "finalizers",
-        "ownerReferences",
-    ] {
+    for field in ["name", "namespace", "uid", "resourceVersion", "deletionTimestamp", "finalizers", "ownerReferences"] {
         if let Some(value) = from.get(field) {
             metadata.insert(field.to_owned(), value.clone());
         }
@@ -104,10 +93,7 @@ impl Store {
 
     /// Adds a handler; it is told of everything from now on.
     pub fn subscribe(&self, handler: impl Fn(&Change) + Send + Sync + 'static) {
-        self.handlers
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Box::new(handler));
+        self.handlers.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(handler));
     }
 
     /// Waits until the first list is complete.
@@ -175,10 +161,7 @@ impl Store {
     pub fn owned_by(&self, uid: &str) -> Vec<Arc<Value>> {
         let inner = self.read();
         let keys = inner.owners.get(uid);
-        keys.into_iter()
-            .flatten()
-            .filter_map(|key| inner.objects.get(key).cloned())
-            .collect()
+        keys.into_iter().flatten().filter_map(|key| inner.objects.get(key).cloned()).collect()
     }
 
     /// The uids that anything refers to as its owner.
@@ -187,12 +170,7 @@ impl Store {
     }
 
     fn tell(&self, change: &Change) {
-        for handler in self
-            .handlers
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+        for handler in self.handlers.read().unwrap_or_else(PoisonError::into_inner).iter() {
             handler(change);
         }
     }
@@ -291,9 +269,7 @@ impl Store {
             let gone: Vec<Key> = inner
                 .objects
                 .iter()
-                .filter(|(key, object)| {
-                    !listed.contains(key) && (revision == 0 || meta::revision(object) <= revision)
-                })
+                .filter(|(key, object)| !listed.contains(key) && (revision == 0 || meta::revision(object) <= revision))
                 .map(|(key, _)| key.clone())
                 .collect();
             for key in gone {
@@ -313,34 +289,23 @@ impl Inner {
         let old = self.objects.get(&key).cloned();
         if let Some(old) = &old {
             let (known, given) = (meta::revision(old), meta::revision(&object));
-            if given != 0 && given <= known && meta::uid(old) == meta::uid(&object)
-                || given != 0 && given < known
-            {
+            if given != 0 && given <= known && meta::uid(old) == meta::uid(&object) || given != 0 && given < known {
                 return None;
             }
             self.unindex(&key, old);
         }
         for owner in meta::list(&object, &["metadata", "ownerReferences"]) {
-            self.owners
-                .entry(meta::text(owner, &["uid"]).to_owned())
-                .or_default()
-                .insert(key.clone());
+            self.owners.entry(meta::text(owner, &["uid"]).to_owned()).or_default().insert(key.clone());
         }
         self.uids.insert(meta::uid(&object).to_owned(), key.clone());
         self.objects.insert(key, object.clone());
-        Some(Change {
-            old,
-            new: Some(object),
-        })
+        Some(Change { old, new: Some(object) })
     }
 
     fn take(&mut self, key: &Key) -> Option<Change> {
         let old = self.objects.remove(key)?;
         self.unindex(key, &old);
-        Some(Change {
-            old: Some(old),
-            new: None,
-        })
+        Some(Change { old: Some(old), new: None })
     }
 
     fn unindex(&mut self, key: &Key, object: &Value) {
@@ -388,10 +353,7 @@ mod tests {
         assert_eq!(meta::revision(&store.find("n", "a").expect("there")), 7);
         store.forget(&Key::new("n", "a"), "u1");
         store.applied(pod("a", "u1", 7));
-        assert!(
-            store.find("n", "a").is_none(),
-            "a tombstone holds until the end of the uid"
-        );
+        assert!(store.find("n", "a").is_none(), "a tombstone holds until the end of the uid");
         store.applied(pod("a", "u2", 9));
         assert!(store.find("n", "a").is_some());
     }
@@ -402,11 +364,7 @@ mod tests {
         store.replaced(vec![pod("a", "u1", 1), pod("b", "u2", 2)], 2);
         store.absorb(pod("c", "u3", 9));
         store.replaced(vec![pod("b", "u2", 2)], 8);
-        let names: Vec<_> = store
-            .all()
-            .iter()
-            .map(|o| meta::name(o).to_owned())
-            .collect();
+        let names: Vec<_> = store.all().iter().map(|o| meta::name(o).to_owned()).collect();
         assert_eq!(names, ["b", "c"]);
     }
 }

@@ -21,13 +21,10 @@ pub fn parse(value: &Value) -> Option<Timestamp> {
 
 /// How long from `now` until `at`; `None` when that has passed.
 pub fn until(now: Timestamp, at: Timestamp) -> Option<Duration> {
-    Duration::try_from(at.duration_since(now))
-        .ok()
-        .filter(|d| !d.is_zero())
+    Duration::try_from(at.duration_since(now)).ok().filter(|d| !d.is_zero())
 }
 
 /// `at` plus whole seconds, saturating.
 pub fn plus_seconds(at: Timestamp, seconds: i64) -> Timestamp {
-    at.checked_add(jiff::SignedDuration::from_secs(seconds))
-        .unwrap_or(Timestamp::MAX)
+    at.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }

@@ -21,6 +21,7 @@ use crate::kinds;
 use crate::meta::{self, Key};
 use crate::queue::Queue;
 use crate::resources::Resources;
+use crate::selector::Selector;
 use crate::store::Store;
 use crate::{quantity, time};
 
@@ -258,9 +259,9 @@ impl Reconcile for Controller {
             self.write(&scaler, &status).await?;
             return Ok(Some(PERIOD));
         }
-        let selector = parse_selector(meta::text(&scale, &["status", "selector"]));
+        let selector = Selector::parse(meta::text(&scale, &["status", "selector"]));
         let mut pods = self.pods.in_namespace(&key.namespace);
-        pods.retain(|p| selector.iter().all(|(k, v)| meta::label(p, k) == Some(v)) && !selector.is_empty());
+        pods.retain(|p| !selector.is_empty() && selector.matches_object(p));
 
         let now = Timestamp::now();
         let max = meta::int(&scaler, &["spec", "maxReplicas"]).unwrap_or(1);
@@ -337,12 +338,4 @@ impl Reconcile for Controller {
         self.write(&scaler, &status).await?;
         Ok(Some(PERIOD))
     }
-}
-
-/// The equalities of a serialized selector; sets (`in (...)`) do not occur in the selectors of workloads with `matchLabels`.
-fn parse_selector(text: &str) -> Vec<(String, String)> {
-    text.split(',')
-        .filter_map(|part| part.split_once('='))
-        .map(|(k, v)| (k.trim().to_owned(), v.trim_start_matches('=').trim().to_owned()))
-        .collect()
 }

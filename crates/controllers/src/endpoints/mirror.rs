@@ -135,11 +135,15 @@ impl Reconcile for Mirror {
         };
         let mut live = self.slices.in_namespace(&key.namespace);
         live.retain(|s| {
-            meta::label(s, SERVICE_NAME) == Some(&key.name) && meta::label(s, MANAGED_BY) == Some(MANAGER) && !meta::is_deleting(s)
+            meta::label(s, SERVICE_NAME) == Some(&key.name)
+                && meta::label(s, MANAGED_BY) == Some(MANAGER)
+                && !meta::is_deleting(s)
         });
         let kind = &kinds::ENDPOINT_SLICES;
         for slice in wanted {
-            let fits = |s: &Arc<Value>| s["addressType"] == slice["addressType"] && meta::semantic_eq(&s["ports"], &slice["ports"]);
+            let fits = |s: &Arc<Value>| {
+                s["addressType"] == slice["addressType"] && meta::semantic_eq(&s["ports"], &slice["ports"])
+            };
             let Some(index) = live.iter().position(fits) else {
                 match self.cluster.create(kind, &slice).await {
                     Err(error) if error.is_namespace_terminating() => return Ok(None),
@@ -148,7 +152,8 @@ impl Reconcile for Mirror {
                 continue;
             };
             let known = live.swap_remove(index);
-            let part = |s: &Value| json!({"endpoints": s["endpoints"], "metadata": {"labels": s["metadata"]["labels"]}});
+            let part =
+                |s: &Value| json!({"endpoints": s["endpoints"], "metadata": {"labels": s["metadata"]["labels"]}});
             if let Some(patch) = meta::merge_diff(&part(&known), &part(&slice)) {
                 self.cluster.patch(kind, &known, "", patch, true).await?;
             }
@@ -172,10 +177,13 @@ mod tests {
         });
         let slices = mirrored(&endpoints);
         assert_eq!(slices.len(), 2);
-        assert_eq!(slices[0]["endpoints"], json!([
-            {"addresses": ["10.1.2.3"], "conditions": {"ready": true}},
-            {"addresses": ["10.1.2.4"], "conditions": {"ready": false}},
-        ]));
+        assert_eq!(
+            slices[0]["endpoints"],
+            json!([
+                {"addresses": ["10.1.2.3"], "conditions": {"ready": true}},
+                {"addresses": ["10.1.2.4"], "conditions": {"ready": false}},
+            ])
+        );
         assert_eq!(slices[1]["addressType"], "IPv6");
         assert_eq!(slices[0]["ports"], json!([{"name": "", "port": 80, "protocol": "TCP"}]));
     }

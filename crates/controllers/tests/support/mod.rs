@@ -101,11 +101,20 @@ impl World {
 
     /// Merge patch of an object in namespace `default`.
     pub async fn patch(&self, kind: &Kind, name: &str, patch: Value) -> Value {
-        self.api.patch(kind, "default", name, "", &patch).await.unwrap_or_else(|e| panic!("{kind} {name}: {}", e.message()))
+        self.api
+            .patch(kind, "default", name, "", &patch)
+            .await
+            .unwrap_or_else(|e| panic!("{kind} {name}: {}", e.message()))
     }
 
     /// Waits until all objects of a kind in a namespace satisfy `holds`; returns them.
-    pub async fn until(&self, kind: &Kind, namespace: &str, what: &str, holds: impl Fn(&[Arc<Value>]) -> bool) -> Vec<Arc<Value>> {
+    pub async fn until(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        what: &str,
+        holds: impl Fn(&[Arc<Value>]) -> bool,
+    ) -> Vec<Arc<Value>> {
         let store = self.store(kind);
         let changed = Arc::new(tokio::sync::Notify::new());
         let notify = changed.clone();
@@ -127,7 +136,14 @@ impl World {
                     .store(&kinds::EVENTS)
                     .all()
                     .iter()
-                    .map(|e| format!("{} {}: {}", meta::text(e, &["involvedObject", "name"]), meta::text(e, &["reason"]), meta::text(e, &["message"])))
+                    .map(|e| {
+                        format!(
+                            "{} {}: {}",
+                            meta::text(e, &["involvedObject", "name"]),
+                            meta::text(e, &["reason"]),
+                            meta::text(e, &["message"])
+                        )
+                    })
                     .collect();
                 panic!("{what} did not come about: {objects:#?}\nevents: {events:#?}")
             }
@@ -253,7 +269,10 @@ impl Kubelet {
 }
 
 /// Counts by a key.
-pub fn count_by<'a>(objects: impl IntoIterator<Item = &'a Arc<Value>>, key: impl Fn(&Value) -> String) -> HashMap<String, usize> {
+pub fn count_by<'a>(
+    objects: impl IntoIterator<Item = &'a Arc<Value>>,
+    key: impl Fn(&Value) -> String,
+) -> HashMap<String, usize> {
     let mut counts = HashMap::new();
     for object in objects {
         *counts.entry(key(object)).or_default() += 1;
