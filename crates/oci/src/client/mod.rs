@@ -171,7 +171,8 @@ impl std::fmt::Debug for BlobStream {
 
 /// Hears how a pull or push goes on. Calls are short and come from any thread.
 pub trait Progress: Send + Sync {
-    /// `done` of `total` bytes of a blob were moved; `done == total` when it was there already.
+    /// `done` of `total` bytes of a blob were moved. The first call says 0 when it is moved at all; a blob that was there
+    /// already gets a single call with `done == total`.
     fn blob(&self, digest: &Digest, done: u64, total: u64);
 }
 

@@ -166,6 +166,7 @@ impl Client {
             return Ok(());
         }
         let mut blob = self.blob(reference, descriptor).await?;
+        progress.blob(&descriptor.digest, 0, descriptor.size);
         let (sender, mut receiver) = tokio::sync::mpsc::channel::<Bytes>(16);
         let digest = descriptor.digest.clone();
         let size = descriptor.size;

@@ -93,6 +93,7 @@ impl Client {
         }
         let place = self.place(reference);
         let target = self.start_upload(&place, descriptor).await?;
+        progress.blob(&descriptor.digest, 0, descriptor.size);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(descriptor.size));
