@@ -22,6 +22,7 @@ pub mod nodelife;
 pub mod ownership;
 pub mod pod;
 pub mod quantity;
+pub mod quota;
 pub mod replicaset;
 pub mod resources;
 pub mod revision;
@@ -81,6 +82,7 @@ pub async fn run_with(client: kube::Client, options: Options, shutdown: Cancella
     let claims = volume::ClaimController::new(&cluster, options.local_volumes.clone());
     let volumes = volume::VolumeController::new(&cluster, options.local_volumes);
     let scalers = autoscaler::Controller::new(&cluster, &resources);
+    let quotas = quota::Controller::new(&cluster, &resources);
     let mirror = endpoints::Mirror::new(&cluster);
     let endpoints = endpoints::Controller::new(&cluster);
     let accounts = serviceaccount::Controller::new(&cluster, options.root_ca);
@@ -118,6 +120,7 @@ pub async fn run_with(client: kube::Client, options: Options, shutdown: Cancella
             tasks.spawn("persistentvolumeclaim", drive::drive(claims, shutdown.clone()));
             tasks.spawn("persistentvolume", drive::drive(volumes, shutdown.clone()));
             tasks.spawn("horizontal-pod-autoscaler", drive::drive(scalers, shutdown.clone()));
+            tasks.spawn("resourcequota", drive::drive(quotas, shutdown.clone()));
             tasks.spawn("endpointslicemirroring", drive::drive(mirror, shutdown.clone()));
             tasks.spawn("endpoints", endpoints.run(shutdown.clone()));
             tasks.spawn("serviceaccount", accounts.run(shutdown.clone()));
