@@ -1,0 +1,107 @@
+//! Admission: what is filled in from other objects, and what is refused because of them.
+
+pub(crate) mod cel;
+mod pods;
+
+use objects::status::{Cause, Details};
+use objects::{GroupResource, Status, meta};
+use serde_json::Value;
+
+use crate::Api;
+use crate::handlers::Call;
+
+/// What is attempted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+}
+
+/// An attempt to write.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) operation: Operation,
+    pub(crate) subresource: &'a str,
+    pub(crate) dry_run: bool,
+}
+
+/// Namespaces that cannot be deleted.
+const LASTING: [&str; 3] = ["default", "kube-system", "kube-public"];
+
+impl Api {
+    /// Fills in what other objects decide.
+    pub(crate) async fn admit(&self, attempt: &Attempt<'_>, object: &mut Value, _old: Option<&Value>) -> Result<(), Status> {
+        let kind = &attempt.call.kind;
+        if attempt.operation == Operation::Create {
+            self.namespace_open(attempt, object)?;
+            match &*kind.table {
+                "pods" => self.admit_pod(object)?,
+                "persistentvolumeclaims" => self.default_class(object),
+                "apiextensions.k8s.io/customresourcedefinitions" => {
+                    meta::add_finalizer(object, crate::setup::CRD_FINALIZER);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses what other objects forbid.
+    pub(crate) async fn permit(&self, attempt: &Attempt<'_>, _object: &Value, old: Option<&Value>) -> Result<(), Status> {
+        let call = attempt.call;
+        if attempt.operation == Operation::Delete && &*call.kind.table == "namespaces" {
+            let name = old.map(meta::name).unwrap_or_default();
+            if LASTING.contains(&name) {
+                return Err(Status::forbidden(&call.kind.group_resource(), name, "this namespace may not be deleted"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds what a quota grants until the object is stored.
+    pub(crate) async fn hold_quota(&self, _attempt: &Attempt<'_>, _object: &Value, _old: Option<&Value>) -> Result<(), Status> {
+        Ok(())
+    }
+
+    /// Nothing is created in a namespace that does not exist or is being deleted.
+    fn namespace_open(&self, attempt: &Attempt<'_>, object: &Value) -> Result<(), Status> {
+        let call = attempt.call;
+        if !call.kind.namespaced {
+            return Ok(());
+        }
+        let namespace = meta::namespace(object);
+        let Some(stored) = self.store.get("namespaces", &crate::store::key("", namespace)) else {
+            return Err(Status::not_found(&GroupResource::new("", "namespaces"), namespace));
+        };
+        // The bytes are looked at, not parsed: this is on the path of every creation.
+        if memchr::memmem::find(&stored.data, b"\"deletionTimestamp\"").is_none() {
+            return Ok(());
+        }
+        let value = stored.value();
+        if meta::deletion_timestamp(&value).is_none() {
+            return Ok(());
+        }
+        let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let cause = Cause { reason: "NamespaceTerminating", message: format!("namespace {namespace} is being terminated"), field: "metadata.namespace".into() };
+        let resource = call.kind.group_resource();
+        let details = Details { name: meta::name(object).into(), group: resource.group.clone(), kind: resource.resource.clone(), causes: vec![cause], ..Details::default() };
+        Err(Status::forbidden(&resource, meta::name(object), why).with_details(details))
+    }
+
+    /// A claim without a class gets the default one.
+    fn default_class(&self, claim: &mut Value) {
+        if claim.pointer("/spec/storageClassName").is_some() {
+            return;
+        }
+        let is_default = |class: &Value| {
+            ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"].iter().any(|a| meta::annotation(class, a) == Some("true"))
+        };
+        let mut classes: Vec<Value> = self.store.list("storage.k8s.io/storageclasses", None, |_| true).items.iter().map(|s| s.value()).filter(is_default).collect();
+        classes.sort_by(|a, b| meta::creation_timestamp(b).cmp(meta::creation_timestamp(a)).then_with(|| meta::name(a).cmp(meta::name(b))));
+        if let Some(class) = classes.first() {
+            claim["spec"]["storageClassName"] = meta::name(class).into();
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Content negotiation: what a client accepts, and what its body is.
+
+use http::{HeaderMap, header};
+use objects::Status;
+use serde_json::Value;
+
+/// What to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accept {
+    /// Encoding.
+    pub format: Format,
+    /// Form of the objects.
+    pub form: Form,
+}
+
+/// Encoding of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// Form of the objects in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As they are.
+    Object,
+    /// As a Table.
+    Table,
+    /// Their metadata only.
+    Metadata,
+}
+
+impl Format {
+    /// The content type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Json => "application/json",
+            Format::Yaml => "application/yaml",
+        }
+    }
+}
+
+/// Reads `Accept`.
+///
+/// # Errors
+/// None of the accepted types can be answered.
+pub fn accept(headers: &HeaderMap) -> Result<Accept, Status> {
+    let default = Accept { format: Format::Json, form: Form::Object };
+    let mut any = false;
+    for value in headers.get_all(header::ACCEPT) {
+        for part in value.to_str().unwrap_or("").split(',') {
+            if part.trim().is_empty() {
+                continue;
+            }
+            any = true;
+            let mut parts = part.split(';').map(str::trim);
+            let format = match parts.next().unwrap_or("") {
+                "application/json" | "*/*" | "application/*" => Format::Json,
+                "application/yaml" | "application/x-yaml" | "text/yaml" => Format::Yaml,
+                _ => continue,
+            };
+            let (mut kind, mut group, mut version) = ("", "", "");
+            for parameter in parts {
+                match parameter.split_once('=') {
+                    Some(("as", value)) => kind = value,
+                    Some(("g", value)) => group = value,
+                    Some(("v", value)) => version = value,
+                    _ => {}
+                }
+            }
+            let form = match (kind, group, version) {
+                ("", _, _) => Form::Object,
+                ("Table", "meta.k8s.io", "v1" | "v1beta1") => Form::Table,
+                ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => Form::Metadata,
+                _ => continue,
+            };
+            return Ok(Accept { format, form });
+        }
+    }
+    if any { Err(Status::not_acceptable()) } else { Ok(default) }
+}
+
+/// The content type of a body, without parameters.
+pub fn content_type(headers: &HeaderMap) -> &str {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    text.split(';').next().unwrap_or("").trim()
+}
+
+/// Parses a body that is an object.
+///
+/// # Errors
+/// The content type is not supported, or the body does not parse.
+pub fn parse_body(content_type: &str, body: &[u8]) -> Result<Value, Status> {
+    match content_type {
+        "" | "application/json" | "application/merge-patch+json" | "application/strategic-merge-patch+json" | "application/json-patch+json" => {
+            serde_json::from_slice(body).map_err(|e| Status::bad_request(format!("the object provided is unrecognized (must be of type JSON): {e}")))
+        }
+        "application/yaml" | "application/x-yaml" | "text/yaml" | "application/apply-patch+yaml" => parse_yaml(body),
+        other => Err(Status::unsupported_media_type(format!(
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml; got {other:?}"
+        ))),
+    }
+}
+
+/// Parses YAML (or JSON, which is YAML).
+///
+/// # Errors
+/// The text does not parse or is not one document.
+pub fn parse_yaml(body: &[u8]) -> Result<Value, Status> {
+    let first = body.iter().find(|b| !b.is_ascii_whitespace());
+    if first == Some(&b'{') {
+        if let Ok(value) = serde_json::from_slice(body) {
+            return Ok(value);
+        }
+    }
+    let text = std::str::from_utf8(body).map_err(|_| Status::bad_request("error converting YAML to JSON: the body is not UTF-8"))?;
+    goyaml::from_str(text).map_err(|e| Status::bad_request(format!("error converting YAML to JSON: {e}")))
+}
+
+/// Paths of the keys that stand twice in the same JSON object.
+pub fn duplicate_keys(body: &[u8]) -> Vec<String> {
+    let mut finder = Duplicates { path: Vec::new(), found: Vec::new() };
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let _ = serde::de::DeserializeSeed::deserialize(&mut finder, &mut deserializer);
+    finder.found
+}
+
+struct Duplicates {
+    path: Vec<String>,
+    found: Vec<String>,
+}
+
+impl<'de> serde::de::DeserializeSeed<'de> for &mut Duplicates {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> serde::de::Visitor<'de> for &mut Duplicates {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        let mut index = 0;
+        loop {
+            self.path.push(format!("[{index}]"));
+            let next = seq.next_element_seed(&mut *self)?;
+            self.path.pop();
+            if next.is_none() {
+                return Ok(());
+            }
+            index += 1;
+        }
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = std::collections::HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            self.path.push(if self.path.is_empty() { key.clone() } else { format!(".{key}") });
+            if !seen.insert(key) && self.found.len() < 32 {
+                self.found.push(self.path.concat());
+            }
+            map.next_value_seed(&mut *self)?;
+            self.path.pop();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepts() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, text.parse().unwrap());
+            accept(&headers).map(|a| (a.format, a.form)).ok()
+        };
+        for (text, want) in [
+            ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json", Some((Format::Json, Form::Table))),
+            ("application/vnd.kubernetes.protobuf,application/json", Some((Format::Json, Form::Object))),
+            ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", Some((Format::Json, Form::Metadata))),
+            ("application/yaml", Some((Format::Yaml, Form::Object))),
+            ("*/*", Some((Format::Json, Form::Object))),
+            ("application/vnd.kubernetes.protobuf", None),
+            ("application/json;as=Table;v=v9;g=meta.k8s.io", None),
+        ] {
+            assert_eq!(read(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn duplicates() {
+        assert_eq!(duplicate_keys(br#"{"a":1,"b":{"c":1,"c":2},"d":[{"e":1,"e":1}],"a":2}"#), ["b.c", "d[0].e", "a"]);
+        assert!(duplicate_keys(b"{\"a\":").is_empty());
+    }
+}

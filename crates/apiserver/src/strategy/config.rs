@@ -1,0 +1,173 @@
+//! ConfigMap, Secret, Namespace, volumes and claims, StorageClass.
+
+use objects::names;
+use objects::status::Cause;
+use serde_json::{Value, json};
+
+use super::{drop_status, immutable, list, set, spec_mut, text};
+
+const MAX_DATA: usize = 1 << 20;
+
+pub(super) fn config_map(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let mut size = 0;
+    for field in ["data", "binaryData"] {
+        for (key, value) in object.get(field).and_then(Value::as_object).into_iter().flatten() {
+            size += value.as_str().map_or(0, str::len);
+            if let Err(reason) = names::config_key(key) {
+                causes.push(Cause::invalid(format!("{field}[{key}]"), &json!(key), reason));
+            }
+            if field == "binaryData" && object.get("data").and_then(|d| d.get(key)).is_some() {
+                causes.push(Cause::invalid(format!("binaryData[{key}]"), &json!(key), "duplicate of key present in data"));
+            }
+        }
+    }
+    too_large(size, causes);
+    frozen(object, old, &["/data", "/binaryData"], causes);
+}
+
+fn too_large(size: usize, causes: &mut Vec<Cause>) {
+    if size > MAX_DATA {
+        causes.push(Cause::too_long("", MAX_DATA));
+    }
+}
+
+fn frozen(object: &Value, old: Option<&Value>, fields: &[&str], causes: &mut Vec<Cause>) {
+    let Some(old) = old.filter(|o| o.get("immutable") == Some(&json!(true))) else { return };
+    if object.get("immutable") != Some(&json!(true)) {
+        causes.push(Cause::forbidden("immutable", "field is immutable when `immutable` is set"));
+    }
+    for field in fields {
+        if object.pointer(field) != old.pointer(field) {
+            causes.push(Cause::forbidden(field.trim_start_matches('/'), "field is immutable when `immutable` is set"));
+        }
+    }
+}
+
+pub(super) fn secret_default(object: &mut Value) {
+    if let Some(map) = object.as_object_mut() {
+        set(map, "type", "Opaque");
+        // `stringData` is a way to write only.
+        if let Some(Value::Object(texts)) = map.remove("stringData") {
+            let data = map.entry("data").or_insert_with(|| json!({}));
+            for (key, value) in texts {
+                let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, value.as_str().unwrap_or(""));
+                if let Some(data) = data.as_object_mut() {
+                    data.insert(key, encoded.into());
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn secret_create(_object: &mut Value) {}
+
+pub(super) fn secret(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let mut size = 0;
+    let data = object.get("data");
+    for (key, value) in data.and_then(Value::as_object).into_iter().flatten() {
+        size += value.as_str().map_or(0, |v| v.len() / 4 * 3);
+        if let Err(reason) = names::config_key(key) {
+            causes.push(Cause::invalid(format!("data[{key}]"), &json!(key), reason));
+        }
+    }
+    too_large(size, causes);
+    let wanted: &[&str] = match text(object, "type") {
+        "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
+        "kubernetes.io/dockercfg" => &[".dockercfg"],
+        "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
+        "kubernetes.io/tls" => &["tls.crt", "tls.key"],
+        _ => &[],
+    };
+    for key in wanted {
+        if data.and_then(|d| d.get(*key)).is_none() {
+            causes.push(Cause::required(format!("data[{key}]"), ""));
+        }
+    }
+    if text(object, "type") == "kubernetes.io/service-account-token" && objects::meta::annotation(object, "kubernetes.io/service-account.name").is_none() {
+        causes.push(Cause::required("metadata.annotations[kubernetes.io/service-account.name]", ""));
+    }
+    immutable(object, old, "/type", causes);
+    frozen(object, old, &["/data"], causes);
+}
+
+pub(super) fn namespace_default(object: &mut Value) {
+    let name = objects::meta::name(object).to_owned();
+    if !name.is_empty() {
+        objects::meta::set_label(object, "kubernetes.io/metadata.name", &name);
+    }
+}
+
+pub(super) fn namespace_create(object: &mut Value) {
+    object["spec"] = json!({"finalizers": ["kubernetes"]});
+    object["status"] = json!({"phase": "Active"});
+}
+
+/// A namespace's own finalizers change only through its `finalize` subresource.
+pub(super) fn namespace_update(object: &mut Value, old: &Value) {
+    object["spec"] = old.get("spec").cloned().unwrap_or_else(|| json!({}));
+}
+
+pub(super) fn claim_default(object: &mut Value) {
+    if let Some(spec) = spec_mut(object) {
+        set(spec, "volumeMode", "Filesystem");
+    }
+}
+
+pub(super) fn claim_create(object: &mut Value) {
+    object["status"] = json!({"phase": "Pending"});
+    objects::meta::add_finalizer(object, "kubernetes.io/pvc-protection");
+}
+
+pub(super) fn claim(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let spec = &object["spec"];
+    if list(spec, "accessModes").is_empty() {
+        causes.push(Cause::required("spec.accessModes", "at least 1 access mode is required"));
+    }
+    if spec.pointer("/resources/requests/storage").is_none() {
+        causes.push(Cause::required("spec.resources[storage]", ""));
+    }
+    if let Some(old) = old {
+        let masked = |o: &Value| {
+            let mut spec = o["spec"].clone();
+            if let Value::Object(spec) = &mut spec {
+                for field in ["resources", "volumeName", "volumeAttributesClassName", "storageClassName"] {
+                    spec.remove(field);
+                }
+            }
+            spec
+        };
+        if masked(object) != masked(old) {
+            causes.push(Cause::forbidden("spec", "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"));
+        }
+    }
+}
+
+pub(super) fn volume_default(object: &mut Value) {
+    if let Some(spec) = spec_mut(object) {
+        set(spec, "persistentVolumeReclaimPolicy", "Retain");
+        set(spec, "volumeMode", "Filesystem");
+    }
+}
+
+pub(super) fn volume_create(object: &mut Value) {
+    drop_status(object);
+    object["status"] = json!({"phase": "Pending"});
+    objects::meta::add_finalizer(object, "kubernetes.io/pv-protection");
+}
+
+pub(super) fn volume(object: &Value, _old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let spec = &object["spec"];
+    if list(spec, "accessModes").is_empty() {
+        causes.push(Cause::required("spec.accessModes", ""));
+    }
+    if spec.pointer("/capacity/storage").is_none() {
+        causes.push(Cause::required("spec.capacity", ""));
+    }
+}
+
+pub(super) fn storage_class_default(object: &mut Value) {
+    if let Some(map) = object.as_object_mut() {
+        set(map, "reclaimPolicy", "Delete");
+        set(map, "volumeBindingMode", "Immediate");
+    }
+}
