@@ -16,6 +16,7 @@
 //! except through the dialer that it is given.
 
 mod api;
+mod client;
 mod cluster;
 mod config;
 mod dial;
@@ -33,6 +34,7 @@ mod proxy;
 mod shared;
 mod tls;
 
+pub use client::unix_client;
 pub use config::{Config, KubeletTls, NodeSpec};
 pub use error::{Error, Result};
 
@@ -71,7 +73,6 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         cluster: cluster.clone(),
         recorder,
         host_ports: Arc::default(),
-        outside: outside.clone(),
         running: Running::default(),
         config,
     });
@@ -94,37 +95,36 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     let server = Arc::new(dns::Dns { cluster: cluster.clone(), domain: config.cluster_domain.clone(), address: config.dns, outside: outside.clone(), upstream });
     tasks.spawn(server.serve(cancel.clone()));
     let proxy = Arc::new(Proxy { cluster: cluster.clone(), network, outside, apiserver: config.apiserver.clone(), dns: config.dns, host_ports: shared.host_ports.clone() });
-    let done = |cancel: &CancellationToken| cancel.clone();
     {
-        let cancel = done(&cancel);
+        let cancel = cancel.clone();
         tasks.spawn(async move {
             proxy.run(cancel).await;
             Ok(())
         });
     }
     {
-        let cancel = done(&cancel);
+        let cancel = cancel.clone();
         tasks.spawn(async move {
             cluster.follow(&api, cancel).await;
             Ok(())
         });
     }
     {
-        let cancel = done(&cancel);
+        let cancel = cancel.clone();
         tasks.spawn(async move {
             sender.run(cancel).await;
             Ok(())
         });
     }
     tasks.spawn({
-        let (shared, cancel) = (shared.clone(), done(&cancel));
+        let (shared, cancel) = (shared.clone(), cancel.clone());
         async move {
             nodes::run(shared, cancel).await;
             Ok(())
         }
     });
     tasks.spawn({
-        let (shared, cancel) = (shared.clone(), done(&cancel));
+        let (shared, cancel) = (shared.clone(), cancel.clone());
         async move {
             pod::manage(shared, cancel).await;
             Ok(())

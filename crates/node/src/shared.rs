@@ -3,7 +3,6 @@
 use crate::api::Api;
 use crate::cluster::Cluster;
 use crate::config::Config;
-use crate::dial::Outside;
 use crate::events::Recorder;
 use crate::images::Images;
 use crate::logs::Log;
@@ -14,7 +13,6 @@ use runtime::container::{Container, Pty};
 use runtime::net::PodNamespaces;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::mpsc;
@@ -28,7 +26,6 @@ pub(crate) struct Shared {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) recorder: Recorder,
     pub(crate) host_ports: Arc<HostPorts>,
-    pub(crate) outside: Outside,
     pub(crate) running: Running,
     pub(crate) machine: Capacity,
 }
@@ -52,7 +49,6 @@ pub(crate) struct Running {
 pub(crate) struct RunningPod {
     pub(crate) uid: String,
     pub(crate) node: String,
-    pub(crate) ip: Option<Ipv4Addr>,
     pub(crate) namespaces: Option<PodNamespaces>,
     pub(crate) logs: PathBuf,
     pub(crate) containers: BTreeMap<String, RunningContainer>,

@@ -48,7 +48,7 @@ pub(crate) enum Verdict {
     /// It holds.
     Good(Purpose),
     /// It does not, often enough to count.
-    Bad(Purpose, String),
+    Bad(Purpose),
     /// It failed once.
     Failed(Purpose, String),
 }
@@ -129,10 +129,10 @@ pub(crate) async fn run(probe: Probe, purpose: Purpose, container: Arc<Container
                 } else {
                     next_counted = Instant::now() + probe.period;
                     bad += 1;
-                    if verdicts.send(Verdict::Failed(purpose, message.clone())).await.is_err() {
+                    if verdicts.send(Verdict::Failed(purpose, message)).await.is_err() {
                         return;
                     }
-                    (bad >= probe.failures && state != Some(false)).then_some(Verdict::Bad(purpose, message))
+                    (bad >= probe.failures && state != Some(false)).then_some(Verdict::Bad(purpose))
                 }
             }
         };

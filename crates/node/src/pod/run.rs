@@ -25,7 +25,6 @@ use tokio::time::Instant;
 pub(crate) struct Sandbox {
     pub(crate) node: String,
     pub(crate) ip: Ipv4Addr,
-    pub(crate) host_ip: Ipv4Addr,
     pub(crate) namespaces: Option<PodNamespaces>,
     pub(crate) dir: PathBuf,
     pub(crate) logs: PathBuf,
@@ -45,8 +44,6 @@ pub(crate) struct Stop {
 /// What happens to a container.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    /// It waits for something (`state.waiting`).
-    Waiting { reason: String, message: String },
     /// It cannot be started now; to be tried again.
     NotStarted { reason: String, message: String },
     /// It runs.
@@ -303,10 +300,10 @@ impl Start {
                         begin_probes(&mut probe_tasks, readiness.as_ref(), liveness.as_ref(), &up.container, &verdicts);
                     }
                     Verdict::Good(Purpose::Readiness) => self.tell(Happening::Ready(true)).await,
-                    Verdict::Bad(Purpose::Readiness, _) => self.tell(Happening::Ready(false)).await,
+                    Verdict::Bad(Purpose::Readiness) => self.tell(Happening::Ready(false)).await,
                     Verdict::Good(Purpose::Liveness) => {}
                     Verdict::Failed(purpose, message) => self.event(true, "Unhealthy", format!("{purpose:?} probe failed: {message}")),
-                    Verdict::Bad(purpose, _) => {
+                    Verdict::Bad(purpose) => {
                         let what = if purpose == Purpose::Startup { "startup" } else { "liveness" };
                         let key = if purpose == Purpose::Startup { "startupProbe" } else { "livenessProbe" };
                         let own = self.container[key]["terminationGracePeriodSeconds"].as_u64();

@@ -287,10 +287,10 @@ impl Worker {
         self.write_files(ip)?;
         let (namespace, name, uid) = (objects::meta::namespace(&pod), objects::meta::name(&pod), objects::meta::uid(&pod));
         let logs = self.shared.config.state_dir.join("logs").join(format!("{namespace}_{name}_{uid}"));
-        let running = RunningPod { uid: uid.to_owned(), node: self.node.clone(), ip: Some(ip), namespaces: namespaces.clone(), logs: logs.clone(), containers: BTreeMap::new() };
+        let running = RunningPod { uid: uid.to_owned(), node: self.node.clone(), namespaces: namespaces.clone(), logs: logs.clone(), containers: BTreeMap::new() };
         self.shared.running.add(namespace, name, running);
         self.shared.host_ports.set(uid, host_ports(&pod, ip, host_network));
-        self.sandbox = Some(Arc::new(Sandbox { node: self.node.clone(), ip, host_ip: self.network.address, namespaces, dir: self.dir.clone(), logs, volumes, downward, _lease: lease }));
+        self.sandbox = Some(Arc::new(Sandbox { node: self.node.clone(), ip, namespaces, dir: self.dir.clone(), logs, volumes, downward, _lease: lease }));
         self.sandbox_due.0 = Instant::now() + Duration::from_secs(86_400);
         Ok(())
     }
@@ -400,7 +400,6 @@ impl Worker {
         let Some(track) = self.tracks.get_mut(name).filter(|track| track.restarts == attempt) else { return };
         let restart = self.restarts.entry(name.to_owned()).or_default();
         match happening {
-            Happening::Waiting { reason, message } => track.state = json!({ "waiting": { "reason": reason, "message": message } }),
             Happening::NotStarted { reason, message } => {
                 restart.attempts += 1;
                 let pulling = reason == "ErrImagePull";

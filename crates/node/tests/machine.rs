@@ -1,0 +1,260 @@
+//! A whole machine on the real kernel against a stand-in API: as whoever runs the tests, and as an ordinary user when that is root.
+//!
+//! It has a `main` of its own because helpers and the machine re-execute it.
+
+mod support;
+
+use node::{Config, NodeSpec};
+use oci::layer::{Compression, Times, Writer};
+use oci::layout::Layout;
+use oci::{Descriptor, media};
+use runtime::link::{DialServer, Dialer};
+use runtime::machine::{self, MachineSpec};
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use support::Api;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::sync::CancellationToken;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+/// The machine's program: a node against the API at a socket.
+async fn machine(dir: PathBuf, cgroup: String) {
+    let client = node::unix_client(dir.join("api.sock"));
+    let nodes = vec![NodeSpec { name: "worker".into(), ..NodeSpec::default() }];
+    let mut config = Config::new(nodes, dir.join("state"), client);
+    config.host = Some(Dialer::new(dir.join("host.sock")));
+    config.dial_socket = Some(dir.join("machine.sock"));
+    config.kubelet_tls.token = Some("secret".into());
+    config.cgroup_parent = cgroup;
+    node::run(config, CancellationToken::new()).await.expect("the node runs");
+}
+
+/// Puts an image with one program into the store, as a pull would.
+fn make_image(dir: &Path, tool: &Path) {
+    let layout = Layout::open(dir.join("state/images")).expect("a layout");
+    let tree = dir.join("tree");
+    std::fs::create_dir_all(tree.join("bin")).expect("a directory");
+    std::fs::copy(tool, tree.join("bin/tool")).expect("copied");
+    let mut writer = Writer::new(layout.blobs().writer().expect("a blob"), Compression::None, Times::Fixed(0)).expect("a layer");
+    writer.append_tree(&tree, &oci::layer::TreeOptions::default()).expect("appended");
+    let (blob, layer) = writer.finish().expect("finished");
+    blob.finish(Some(&layer.digest)).expect("stored");
+    let config = json!({"architecture": oci::Platform::host().architecture, "os": "linux", "config": {"Entrypoint": ["/bin/tool"], "User": "1000"}, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]}});
+    let config = layout.put_json(media::OCI_CONFIG, &config).expect("stored");
+    let manifest = oci::Manifest::new(config, vec![Descriptor::new(media::OCI_LAYER, layer.digest, layer.size)]);
+    let manifest = layout.put_json(media::OCI_MANIFEST, &manifest).expect("stored");
+    layout.tag("docker.io/test/tool:1", &manifest).expect("tagged");
+}
+
+fn pod(name: &str, spec: Value) -> Value {
+    let mut spec = spec;
+    spec["nodeName"] = "worker".into();
+    for container in spec["containers"].as_array_mut().expect("containers").iter_mut() {
+        container["image"] = "test/tool:1".into();
+    }
+    json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "default", "labels": { "app": name } }, "spec": spec, "status": { "phase": "Pending" } })
+}
+
+fn ready(pod: Option<&Value>) -> bool {
+    pod.is_some_and(|pod| objects::meta::condition_is_true(pod, "Ready"))
+}
+
+fn phase(pod: Option<&Value>, phase: &str) -> bool {
+    pod.is_some_and(|pod| pod["status"]["phase"] == phase)
+}
+
+struct World {
+    api: Api,
+    dir: PathBuf,
+}
+
+impl World {
+    /// Runs a pod to its end and gives its log.
+    async fn output(&self, name: &str, mut spec: Value) -> (Value, String) {
+        spec["restartPolicy"] = "Never".into();
+        let path = format!("{PODS}/{name}");
+        self.api.put(&path, pod(name, spec));
+        let ended = self.api.until(&path, |pod| phase(pod, "Succeeded") || phase(pod, "Failed")).await.expect("a pod");
+        let uid = objects::meta::uid(&ended);
+        let log = self.dir.join(format!("state/logs/default_{name}_{uid}/main/0.log"));
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect();
+        (ended, lines.join("\n"))
+    }
+
+    async fn delete(&self, name: &str) {
+        let path = format!("{PODS}/{name}");
+        let mut object = self.api.get(&path).expect("a pod");
+        object["metadata"]["deletionTimestamp"] = objects::time::now().into();
+        object["metadata"]["deletionGracePeriodSeconds"] = 1.into();
+        self.api.put(&path, object);
+        self.api.until(&path, |pod| pod.is_none()).await;
+    }
+
+    async fn get(&self, host: &str, port: u16) -> String {
+        let mut stream = Dialer::new(self.dir.join("machine.sock")).connect(host, port).await.expect("connected");
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("written");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("read");
+        text.lines().last().unwrap_or_default().to_owned()
+    }
+}
+
+async fn scenario(world: &World) {
+    let api = &world.api;
+    let node = api.until("/api/v1/nodes/worker", |node| node.is_some_and(|node| objects::meta::condition_is_true(node, "Ready"))).await.expect("a node");
+    assert_eq!(node["status"]["addresses"][0]["address"], "172.18.0.2");
+    api.until("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/worker", |lease| lease.is_some()).await;
+
+    // A server with a readiness probe, and a Service before it.
+    let probe = json!({"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1});
+    let web = json!({"containers": [{"name": "main", "args": ["serve", "8080"], "env": [{"name": "GREETING", "value": "good day"}], "ports": [{"name": "http", "containerPort": 8080, "hostPort": 18080}], "readinessProbe": probe,
+        "securityContext": {"runAsNonRoot": true, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}, "resources": {"limits": {"memory": "100Mi", "cpu": "300m"}}}]});
+    let mut times = Vec::new();
+    for round in 0..5 {
+        let start = Instant::now();
+        api.put(&format!("{PODS}/web{round}"), pod(&format!("web{round}"), web.clone()));
+        api.until(&format!("{PODS}/web{round}"), ready).await;
+        times.push(start.elapsed());
+    }
+    eprintln!("   create to Ready: {times:?}");
+    for round in 1..5 {
+        world.delete(&format!("web{round}")).await;
+    }
+    let web = api.get(&format!("{PODS}/web0")).expect("a pod");
+    let ip = web["status"]["podIP"].as_str().expect("an address").to_owned();
+    assert_eq!(world.get(&ip, 8080).await, "good day");
+    assert_eq!(world.get("172.18.0.2", 18080).await, "good day");
+    api.put("/api/v1/namespaces/default/services/web", json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"clusterIP": "10.96.7.7", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}}));
+    api.put("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-1", json!({"metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": [ip], "conditions": {"ready": true}}]}));
+
+    // From a pod: DNS, ClusterIP, the outside.
+    let (_, text) = world.output("dns", json!({"containers": [{"name": "main", "args": ["resolve", "web.default.svc.cluster.local"]}]})).await;
+    assert_eq!(text, "code 0 address 10.96.7.7");
+    let (_, text) = world.output("service", json!({"containers": [{"name": "main", "args": ["get", "10.96.7.7", "80"]}]})).await;
+    assert_eq!(text, "good day");
+    assert_eq!(world.get("172.18.0.2", 30080).await, "good day");
+    let (_, text) = world.output("outside", json!({"containers": [{"name": "main", "args": ["get", "203.0.113.9", "80"]}]})).await;
+    assert_eq!(text, "from outside");
+
+    // Environment, volumes, users, read-only root, termination message.
+    api.put("/api/v1/namespaces/default/configmaps/cm", json!({"kind": "ConfigMap", "metadata": {"name": "cm", "namespace": "default"}, "data": {"key": "value"}}));
+    let (ended, text) = world
+        .output("show", json!({"volumes": [{"name": "c", "configMap": {"name": "cm"}}, {"name": "e", "emptyDir": {}}], "containers": [{"name": "main", "args": ["show"],
+            "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, {"name": "NODE_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}],
+            "volumeMounts": [{"name": "c", "mountPath": "/etc/config"}, {"name": "e", "mountPath": "/scratch"}], "securityContext": {"readOnlyRootFilesystem": true}}]}))
+        .await;
+    assert!(text.starts_with(&format!("ip {} node 172.18.0.2 uid 1000\nfile value\nreadonly true\nempty true", ended["status"]["podIP"].as_str().expect("an address"))), "{text}");
+    assert_eq!(ended["status"]["containerStatuses"][0]["state"]["terminated"]["message"], "done showing");
+
+    // Init containers in order, failure, back-off, a missing program, a missing image.
+    let (ended, text) = world.output("init", json!({"initContainers": [{"name": "one", "image": "test/tool:1", "args": ["spell", "one"]}], "containers": [{"name": "main", "args": ["spell", "two"]}]})).await;
+    assert_eq!((ended["status"]["phase"].as_str(), text.as_str()), (Some("Succeeded"), "two"));
+    let (ended, _) = world.output("fails", json!({"containers": [{"name": "main", "args": ["exit", "3"]}]})).await;
+    assert_eq!((ended["status"]["phase"].as_str(), ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"].as_i64()), (Some("Failed"), Some(3)));
+    let (ended, _) = world.output("ghost", json!({"containers": [{"name": "main", "command": ["/no/such"]}]})).await;
+    assert_eq!(ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 127);
+    api.put(&format!("{PODS}/loops"), pod("loops", json!({"containers": [{"name": "main", "args": ["exit", "1"]}]})));
+    api.until(&format!("{PODS}/loops"), |pod| pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff")).await;
+    assert_eq!(api.get(&format!("{PODS}/loops")).expect("a pod")["status"]["containerStatuses"][0]["restartCount"], 2);
+    world.delete("loops").await;
+    world.delete("web0").await;
+}
+
+fn build_tool() -> PathBuf {
+    let tool = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tool");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tool.rs");
+    let fresh = std::fs::metadata(&tool).and_then(|built| Ok(built.modified()? > std::fs::metadata(source)?.modified()?)).unwrap_or(false);
+    if !fresh {
+        let status = std::process::Command::new("rustc").args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"]).arg(&tool).arg(source).status();
+        assert!(status.expect("rustc runs").success(), "the test's program does not compile");
+    }
+    tool
+}
+
+async fn all(tool: PathBuf) {
+    let dir = tempfile::Builder::new().prefix("bb-node").tempdir().expect("a directory");
+    let path = dir.path().to_owned();
+    make_image(&path, &tool);
+    let api = Api::new();
+    let listener = tokio::net::UnixListener::bind(path.join("api.sock")).expect("a socket");
+    let router = api.clone().router();
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    // The outside world: one server, which only the host's side can reach.
+    let outside = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let port = outside.local_addr().expect("an address").port();
+    let world_outside = tokio::spawn(async move {
+        loop {
+            let Ok((mut stream, _)) = outside.accept().await else { return };
+            let mut buffer = [0; 512];
+            let _ = stream.read(&mut buffer).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nfrom outside").await;
+        }
+    });
+    let host = DialServer::bind(&path.join("host.sock")).expect("a socket").with_policy(Arc::new(move |host, _| if host == "203.0.113.9" { Ok(("127.0.0.1".into(), port)) } else { Err("unknown".into()) }));
+    let dialling = tokio::spawn(host.serve(std::future::pending()));
+    let cgroup = format!("bigben-test-{}", std::process::id());
+    let spec = MachineSpec {
+        name: "machine".into(),
+        cgroup_parents: vec![cgroup.clone()],
+        program: None,
+        args: vec!["machine".into(), path.to_str().expect("text").into(), cgroup.clone()],
+        env: std::env::vars().collect(),
+        inherit: Vec::new(),
+        stdout: None,
+        stderr: std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned().ok(),
+    };
+    let machine = machine::spawn(spec).await.expect("a machine");
+    scenario(&World { api, dir: path }).await;
+    machine.shutdown(Duration::from_secs(5)).await.expect("it ends");
+    for task in [serving.abort_handle(), world_outside.abort_handle(), dialling.abort_handle()] {
+        task.abort();
+    }
+    let left = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+    assert!(!left.contains("bb-node"), "a mount is left");
+    assert!(!Path::new("/sys/fs/cgroup/memory").join(&cgroup).exists(), "a cgroup is left");
+    oci::layer::remove_tree(dir.path()).expect("removed");
+}
+
+/// Runs this program once more as an ordinary user.
+fn again_as_user(tool: &Path) {
+    let dir = tempfile::Builder::new().prefix("bb-node-user").tempdir_in("/tmp").expect("a directory");
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).expect("opened up");
+    let copy = dir.path().join("test");
+    std::fs::copy(std::env::current_exe().expect("this program"), &copy).expect("copied");
+    std::fs::copy(tool, dir.path().join("tool")).expect("copied");
+    let tmp = dir.path().join("tmp");
+    std::fs::create_dir(&tmp).expect("a directory");
+    std::os::unix::fs::chown(&tmp, Some(54321), Some(54321)).expect("given");
+    let mut command = std::process::Command::new("setpriv");
+    let status = command.args(["--reuid=54321", "--regid=54321", "--clear-groups"]).arg(&copy).arg("user").arg(dir.path().join("tool")).current_dir(&tmp).env("TMPDIR", &tmp).status();
+    assert!(status.expect("setpriv runs").success(), "as an ordinary user");
+}
+
+fn main() {
+    runtime::reexec::init();
+    let arguments: Vec<String> = std::env::args().collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if words.contains(&"--list") {
+        return;
+    }
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    match words.as_slice() {
+        [_, "machine", dir, cgroup] => tokio.block_on(machine(dir.into(), (*cgroup).into())),
+        [_, "user", tool] => tokio.block_on(all(tool.into())),
+        _ => {
+            let tool = build_tool();
+            tokio.block_on(all(tool.clone()));
+            eprintln!("ok as {}", nix::unistd::geteuid());
+            if nix::unistd::geteuid().is_root() {
+                again_as_user(&tool);
+                eprintln!("ok as an ordinary user");
+            }
+        }
+    }
+}

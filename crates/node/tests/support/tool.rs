@@ -1,0 +1,56 @@
+//! The one program of the test's image, static, with everything that the tests ask of a container.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["serve", port] => {
+            println!("serving on {port}");
+            let listener = TcpListener::bind(format!("0.0.0.0:{port}")).expect("a listener");
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                let mut buffer = [0; 1024];
+                let _ = stream.read(&mut buffer);
+                let text = std::env::var("GREETING").unwrap_or_else(|_| "hello".into());
+                let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
+            }
+        }
+        ["get", host, port] => {
+            let mut stream = TcpStream::connect(format!("{host}:{port}")).unwrap_or_else(|error| panic!("{host}:{port}: {error}"));
+            write!(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("written");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("read");
+            println!("{}", text.lines().last().unwrap_or_default());
+        }
+        ["resolve", name] => {
+            // A query for an A record, by hand: a static program has no resolver.
+            let server = std::fs::read_to_string("/etc/resolv.conf").expect("resolv.conf");
+            let server = server.lines().find_map(|line| line.strip_prefix("nameserver ")).expect("a server").to_owned();
+            let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+            let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+            for label in name.split('.') {
+                query.push(label.len() as u8);
+                query.extend(label.as_bytes());
+            }
+            query.extend([0, 0, 1, 0, 1]);
+            socket.send_to(&query, format!("{server}:53")).expect("sent");
+            let mut buffer = [0; 512];
+            let length = socket.recv(&mut buffer).expect("an answer");
+            let tail = &buffer[length - 4..length];
+            println!("code {} address {}.{}.{}.{}", buffer[3] & 15, tail[0], tail[1], tail[2], tail[3]);
+        }
+        ["show"] => {
+            println!("ip {} node {} uid {}", std::env::var("POD_IP").unwrap_or_default(), std::env::var("NODE_IP").unwrap_or_default(), std::fs::read_to_string("/proc/self/status").expect("status").lines().find_map(|l| l.strip_prefix("Uid:\t")).and_then(|l| l.split('\t').next()).unwrap_or_default().to_owned());
+            println!("file {}", std::fs::read_to_string("/etc/config/key").unwrap_or_default());
+            println!("readonly {}", std::fs::write("/denied", "x").is_err());
+            println!("empty {}", std::fs::write("/scratch/x", "x").is_ok());
+            std::fs::write("/dev/termination-log", "done showing").expect("a message");
+        }
+        ["exit", code] => std::process::exit(code.parse().expect("a number")),
+        ["spell", text] => println!("{text}"),
+        other => panic!("what is {other:?}?"),
+    }
+}
