@@ -121,6 +121,10 @@ pub struct BuildRequest {
     pub epoch: i64,
     /// Layer compression.
     pub compression: Compression,
+    /// Attach an SPDX bill of materials.
+    pub sbom: bool,
+    /// Attach SLSA provenance.
+    pub provenance: bool,
 }
 
 impl BuildRequest {
@@ -147,6 +151,8 @@ impl BuildRequest {
             hosts: Vec::new(),
             epoch: 0,
             compression: Compression::default(),
+            sbom: false,
+            provenance: false,
         }
     }
 }
@@ -162,6 +168,8 @@ pub struct BuildResult {
     pub image: ImageConfig,
     /// Images that it was made from: what was asked for and the digest it had.
     pub materials: Vec<(String, Digest)>,
+    /// Manifests that refer to the image: bill of materials, provenance.
+    pub attestations: Vec<Descriptor>,
     /// Things to tell.
     pub warnings: Vec<(Span, String)>,
 }

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use oci::layout::{Image, Layout};
 use oci::{Descriptor, Digest, Document, Platform, Reference};
 
+/// What stands before the names of manifests that refer to others.
+const REFERRER: &str = "<referrer>@";
+
 /// Why a local image cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -150,6 +153,38 @@ impl ImageStore {
         Ok(())
     }
 
+    /// Keeps a manifest that refers to another (`subject`).
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn attach(&self, subject: &Digest, descriptor: &Descriptor) -> Result<(), Error> {
+        let name = format!("{REFERRER}{subject}@{}", descriptor.digest);
+        if self.layout.resolve(&name)?.is_none() {
+            self.layout.tag(&name, descriptor)?;
+        }
+        Ok(())
+    }
+
+    /// What refers to an image, here.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn attached(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
+        let prefix = format!("{REFERRER}{subject}@");
+        Ok(self.layout.tags()?.into_iter().filter(|(name, _)| name.starts_with(&prefix)).map(|(_, descriptor)| descriptor).collect())
+    }
+
+    /// Lets go of what refers to an image.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn detach(&self, subject: &Digest) -> Result<(), Error> {
+        for descriptor in self.attached(subject)? {
+            self.layout.untag(&format!("{REFERRER}{subject}@{}", descriptor.digest))?;
+        }
+        Ok(())
+    }
+
     /// Removes a name.
     ///
     /// # Errors
@@ -165,6 +200,9 @@ impl ImageStore {
     pub fn list(&self) -> Result<Vec<Local>, Error> {
         let mut out: Vec<Local> = Vec::new();
         for (name, descriptor) in self.layout.tags()? {
+            if name.starts_with(REFERRER) {
+                continue;
+            }
             let name = if name.starts_with("<none>@") { None } else { Reference::parse(&name).ok() };
             if let Some(known) = out.iter_mut().find(|local| local.descriptor.digest == descriptor.digest) {
                 known.names.extend(name);

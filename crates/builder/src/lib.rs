@@ -7,6 +7,7 @@
 //! Owned on disk: the image store and the build cache, two directories that several processes may share. Not here: containers
 //! other than those of `RUN`, and registries other than as a client.
 
+pub mod attest;
 pub mod build;
 mod cache;
 pub mod docker;
@@ -17,6 +18,7 @@ pub mod ignore;
 pub mod images;
 pub mod progress;
 mod run;
+pub mod sign;
 mod solve;
 pub mod state;
 

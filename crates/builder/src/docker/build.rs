@@ -40,6 +40,13 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
         return Err(Failure { code: 1, ..Failure::arguments(command, "1 argument") });
     };
     let quiet = parsed.on("quiet");
+    let mut tags = Vec::new();
+    for tag in parsed.all("tag") {
+        tags.push(reference(tag).map_err(|wrong| {
+            let why = std::error::Error::source(&wrong).map_or_else(|| wrong.to_string(), ToString::to_string);
+            Failure::new(format!("ERROR: invalid tag {tag:?}: {why}"))
+        })?);
+    }
     let epoch = epoch(docker, &parsed)?;
     let scratch = tempfile::tempdir()?;
     let (context, from_stdin) = source(docker, context, scratch.path())?;
@@ -92,9 +99,7 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
         }
         request.platform = Platform::parse(text).ok_or_else(|| Failure::new(format!("failed to parse platform: {text:?}")))?;
     }
-    for tag in parsed.all("tag") {
-        request.tags.push(reference(tag).map_err(|_| Failure::new(format!("invalid tag {tag:?}: invalid reference format")))?);
-    }
+    request.tags = tags;
     let mut outcome = Outcome { push: parsed.on("push"), dest: None };
     for output in parsed.all("output") {
         outputs(docker, output, &mut request, &mut outcome)?;
@@ -102,15 +107,15 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
     if outcome.push && request.tags.is_empty() {
         return Err(Failure::new("tag is needed when pushing to registry"));
     }
-    let sbom = wants(&parsed, "sbom");
-    let provenance = wants(&parsed, "provenance");
+    request.sbom = wants(&parsed, "sbom");
+    request.provenance = wants(&parsed, "provenance");
     let builder = docker.builder()?;
     for flag in ["cache-from", "cache-to"] {
         if parsed.last(flag).is_some() && !quiet {
             docker.talk(format!("WARNING: --{flag} is accepted without effect: steps are always cached by content on this machine"));
         }
     }
-    let result = perform(docker, &builder, request, quiet, parsed.last("progress"), &outcome, (sbom, provenance))?;
+    let result = perform(docker, &builder, request, quiet, parsed.last("progress"), &outcome)?;
     if let Some(path) = parsed.last("iidfile") {
         std::fs::write(docker.cwd.join(path), result.id.to_string())?;
     }
@@ -147,7 +152,6 @@ fn perform(
     quiet: bool,
     style: Option<&str>,
     outcome: &Outcome,
-    (sbom, provenance): (bool, bool),
 ) -> Result<BuildResult, Failure> {
     let sink = Shared::default();
     let progress: Arc<dyn Progress> = match (quiet, style.or(docker.env.get("BUILDKIT_PROGRESS").map(String::as_str)).unwrap_or("auto")) {
@@ -162,7 +166,6 @@ fn perform(
     let name = request.dockerfile_name.clone();
     let runtime = runtime()?;
     let tags = request.tags.clone();
-    let given = request.clone();
     let built = runtime.block_on(builder.build(request, progress.clone()));
     drop(progress);
     let finish = |docker: &mut Docker| sink.give_back(docker);
@@ -179,12 +182,10 @@ fn perform(
             docker.talk(format!("WARN: {warning} ({name}:{})", span.start));
         }
     }
-    let _ = (sbom, provenance, &given);
     if outcome.push {
         for tag in &tags {
-            let digest = runtime
-                .block_on(builder.client().push(builder.images().layout(), &result.descriptor, tag, &()))
-                .map_err(|wrong| Failure::new(format!("ERROR: failed to push {tag}: {}", crate::build::chain(&wrong))))?;
+            let pushed = super::transfer::publish(docker, builder, &runtime, &result.descriptor, tag, &());
+            let digest = pushed.map_err(|wrong| Failure::new(format!("ERROR: failed to push {}", wrong.message)))?;
             if !quiet {
                 docker.talk(format!("pushing manifest for {tag}@{digest} done"));
             }

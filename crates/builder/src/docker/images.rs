@@ -227,6 +227,7 @@ pub(super) fn remove(docker: &mut Docker, args: &[String]) -> Result<(), Failure
         }
         if gone.len() == local.names.len() {
             store.untag(&format!("<none>@{}", local.descriptor.digest))?;
+            store.detach(&local.descriptor.digest)?;
             if !store.list()?.iter().any(|other| other.id == local.id) {
                 docker.say(format!("Deleted: {}", local.id))?;
             }
@@ -253,6 +254,7 @@ pub(super) fn prune(docker: &mut Docker, args: &[String]) -> Result<(), Failure>
                 docker.say(format!("untagged: {}", name.familiar()))?;
             }
             builder.images().untag(&format!("<none>@{}", local.descriptor.digest))?;
+            builder.images().detach(&local.descriptor.digest)?;
             docker.say(format!("deleted: {}", local.id))?;
         }
     }

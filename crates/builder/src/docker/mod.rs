@@ -32,6 +32,8 @@ pub use format::size;
 pub mod variables {
     /// Directory of the local image store and build cache.
     pub const STATE: &str = "BIGBEN_DOCKER_STATE";
+    /// File with a private key: what is pushed is signed with it (see [`crate::sign`]).
+    pub const SIGNING_KEY: &str = "BIGBEN_SIGNING_KEY";
     /// Endpoint map: `docker.io=http://127.0.0.1:5000,...`.
     pub const ENDPOINTS: &str = "BIGBEN_ENDPOINTS";
 }

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use oci::client::Progress;
-use oci::{Digest, Platform, Reference};
+use oci::{Descriptor, Digest, Platform, Reference};
 
 use super::flags::{Flag, parse, switch, value};
 use super::{Docker, Failure, runtime};
 use crate::build::chain;
+use crate::sign;
 
 /// Notes which blobs moved and which were there.
 #[derive(Default)]
@@ -54,8 +55,7 @@ pub(super) fn push(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
         let missing = || Failure::new(format!("An image does not exist locally with the tag: {}", one.name()));
         let descriptor = builder.images().named(&one)?.ok_or_else(missing)?;
         let moved = Moved::default();
-        let pushed = runtime.block_on(builder.client().push(builder.images().layout(), &descriptor, &one, &moved));
-        let digest = pushed.map_err(|wrong| failed(&one, &wrong))?;
+        let digest = publish(docker, &builder, &runtime, &descriptor, &one, &moved)?;
         if quiet {
             docker.say(one.to_string())?;
             continue;
@@ -69,6 +69,39 @@ pub(super) fn push(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
         docker.say(format!("{}: digest: {digest} size: {}", one.tag().unwrap_or_default(), descriptor.size))?;
     }
     Ok(())
+}
+
+/// Pushes an image with what refers to it, and signs it when a key is given.
+pub(super) fn publish(
+    docker: &Docker,
+    builder: &crate::Builder,
+    runtime: &tokio::runtime::Runtime,
+    image: &Descriptor,
+    name: &Reference,
+    progress: &dyn Progress,
+) -> Result<Digest, Failure> {
+    let key = match docker.env.get(super::variables::SIGNING_KEY).filter(|path| !path.is_empty()) {
+        None => None,
+        Some(path) => {
+            let path = docker.cwd.join(path);
+            let text = std::fs::read_to_string(&path).map_err(|wrong| Failure::new(format!("{}: {}: {wrong}", super::variables::SIGNING_KEY, path.display())))?;
+            Some(sign::SigningKey::from_pem(&text).map_err(|wrong| Failure::new(format!("{}: {wrong}", path.display())))?)
+        }
+    };
+    let layout = builder.images().layout();
+    let client = builder.client();
+    let attached = builder.images().attached(&image.digest)?;
+    runtime.block_on(async {
+        let digest = client.push(layout, image, name, progress).await.map_err(|wrong| failed(name, &wrong))?;
+        for referrer in attached {
+            let at = name.with_digest(referrer.digest.clone());
+            client.push(layout, &referrer, &at, &()).await.map_err(|wrong| failed(&at, &wrong))?;
+        }
+        if let Some(key) = key {
+            sign::sign(client, name, &digest, &key).await.map_err(|wrong| Failure::new(chain(&wrong)))?;
+        }
+        Ok(digest)
+    })
 }
 
 /// A registry's refusal in docker's words, with what to do.

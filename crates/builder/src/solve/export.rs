@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use oci::{Descriptor, Digest, History, Manifest, RootFs, media};
 
 use super::Solve;
+use crate::attest;
 use crate::build::{BuildResult, Compression, Error};
 use crate::progress::Outcome;
 use crate::state::State;
@@ -38,8 +39,43 @@ impl Solve<'_> {
             step.note(format!("naming to {tag} done"));
         }
         step.end(Outcome::Done);
-        let materials = self.materials.lock().expect("no thread is left").clone().into_iter().collect();
-        Ok(BuildResult { descriptor, id: config.digest, image, materials, warnings: self.file.warnings.clone() })
+        let materials: Vec<(String, Digest)> = self.materials.lock().expect("no thread is left").clone().into_iter().collect();
+        let attestations = self.attest(state, &descriptor, &materials)?;
+        Ok(BuildResult { descriptor, id: config.digest, image, materials, attestations, warnings: self.file.warnings.clone() })
+    }
+
+    /// Bill of materials and provenance, as manifests that refer to the image.
+    fn attest(&self, state: &State, image: &Descriptor, materials: &[(String, Digest)]) -> Result<Vec<Descriptor>, Error> {
+        let names: Vec<String> = self.request.tags.iter().map(|tag| tag.familiar().replacen(':', "@", 1)).collect();
+        let mut predicates = Vec::new();
+        if self.request.sbom {
+            let step = self.report.begin("generating sbom");
+            let view = self.view(state)?;
+            let name = self.request.tags.first().map_or_else(|| "image".to_owned(), oci::Reference::name);
+            predicates.push((attest::SPDX, attest::spdx(&name, &image.digest, &self.inputs.created, &view)?));
+            step.end(Outcome::Done);
+        }
+        if self.request.provenance {
+            predicates.push((attest::PROVENANCE, attest::provenance(self.request, materials)));
+        }
+        let layout = self.builder.images.layout();
+        let store = |wrong| Error::Images(crate::images::Error::Layout(wrong));
+        let mut out = Vec::new();
+        for (kind, predicate) in predicates {
+            let statement = attest::statement(&names, image, kind, predicate);
+            let mut layer = layout.put_json(attest::IN_TOTO, &statement).map_err(store)?;
+            layer.annotations.insert(attest::PREDICATE.to_owned(), kind.to_owned());
+            let config = layout.put(media::EMPTY_JSON, b"{}").map_err(store)?;
+            let mut manifest = Manifest::new(config, vec![layer]);
+            manifest.artifact_type = Some(attest::IN_TOTO.to_owned());
+            manifest.subject = Some(image.clone());
+            manifest.annotations.insert(attest::PREDICATE.to_owned(), kind.to_owned());
+            let mut descriptor = layout.put_json(media::OCI_MANIFEST, &manifest).map_err(store)?;
+            descriptor.artifact_type = Some(attest::IN_TOTO.to_owned());
+            self.builder.images.attach(&image.digest, &descriptor)?;
+            out.push(descriptor);
+        }
+        Ok(out)
     }
 
     /// The blob for a layer: as it came, or compressed once and remembered.
