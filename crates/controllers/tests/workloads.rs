@@ -36,12 +36,14 @@ async fn a_deployment_rolls_without_dropping_below_its_minimum_and_goes_back() {
         [2, 2],
         "spread"
     );
-    let ready = |slices: &[Arc<Value>]| {
-        slices
-            .iter()
-            .flat_map(|s| meta::list(s, &["endpoints"]))
-            .filter(|e| meta::flag(e, &["conditions", "ready"]))
-            .count()
+    let of_web = |s: &&Arc<Value>| meta::label(s, "kubernetes.io/service-name") == Some("web");
+    let all = move |slices: &[Arc<Value>]| {
+        let web = slices.iter().filter(of_web);
+        web.flat_map(|s| meta::list(s, &["endpoints"]).to_vec()).collect::<Vec<Value>>()
+    };
+    let ready = move |slices: &[Arc<Value>]| {
+        let ready = |e: &&Value| meta::flag(e, &["conditions", "ready"]);
+        all(slices).iter().filter(ready).count()
     };
     world.until(&kinds::ENDPOINT_SLICES, "default", "four endpoints", |s| ready(s) == 4).await;
 
@@ -51,25 +53,21 @@ async fn a_deployment_rolls_without_dropping_below_its_minimum_and_goes_back() {
     let (known, slice_store) = (least.clone(), Arc::downgrade(&slices));
     slices.subscribe(move |_| {
         if let Some(slices) = slice_store.upgrade() {
-            let web = slices
-                .in_namespace("default")
-                .into_iter()
-                .filter(|s| meta::label(s, "kubernetes.io/service-name") == Some("web"));
-            known.fetch_min(ready(&web.collect::<Vec<_>>()) as i64, Ordering::SeqCst);
+            known.fetch_min(ready(&slices.in_namespace("default")) as i64, Ordering::SeqCst);
         }
     });
     world
         .patch(&kinds::DEPLOYMENTS, "web", json!({"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}}))
         .await;
     world.until_one(&kinds::DEPLOYMENTS, "web", "the second rollout", |d| complete(d, 4)).await;
-    let endpoints = world.until(&kinds::ENDPOINT_SLICES, "default", "four new endpoints", |s| {
-        ready(s) == 4 && s.iter().flat_map(|s| meta::list(s, &["endpoints"])).count() == 4
-    });
+    let endpoints =
+        world.until(&kinds::ENDPOINT_SLICES, "default", "four new endpoints", |s| ready(s) == 4 && all(s).len() == 4);
     endpoints.await;
     assert!(least.load(Ordering::SeqCst) >= 4, "only {} endpoints were ready", least.load(Ordering::SeqCst));
 
-    let sets = world.store(&kinds::REPLICA_SETS).in_namespace("default");
-    let old = sets.iter().find(|s| status_int(s, "replicas") == 0).expect("the old set stays");
+    let emptied = |s: &&Arc<Value>| meta::int(s, &["spec", "replicas"]) == Some(0);
+    let sets = world.until(&kinds::REPLICA_SETS, "default", "an old set", |s| s.iter().any(|s| emptied(&s))).await;
+    let old = sets.iter().find(emptied).expect("it was just there");
     let mut template = old["spec"]["template"].clone();
     meta::unset(&mut template, &["metadata", "labels", "pod-template-hash"]);
     template["metadata"]["annotations"] = json!({"v": null});
@@ -172,7 +170,7 @@ async fn stateful_and_daemon_sets() {
     let labels = json!({"app": "db"});
     world.create(&kinds::STATEFUL_SETS, json!({"metadata": {"name": "db"}, "spec": {
         "serviceName": "db", "replicas": 3, "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i:1", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}},
         "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}],
     }})).await;
     let done = |s: &Value| {
