@@ -130,7 +130,7 @@ pub(crate) fn button(session: &Session, action: &str, label: &str, class: &str, 
     }
 }
 
-const LOGO: &str = r#"<path class="tower" d="M9 8l3-5 3 5v14H9z"/><circle class="face" cx="12" cy="11.5" r="2.4"/><path class="hand" d="M12 10v1.6l1.1.7"/><path class="base" d="M7 22h10"/>"#;
+const LOGO: &str = r#"<rect class="ground" width="24" height="24" rx="6"/><path class="tower" d="M8 9.2l4-6.4 4 6.4V21H8z"/><circle class="face" cx="12" cy="12.4" r="2.9"/><path class="hand" d="M12 10.6v1.9l1.3.8"/>"#;
 
 pub(crate) fn logo() -> Markup {
     html! { svg.logo viewBox="0 0 24 24" aria-hidden="true" { (PreEscaped(LOGO)) } }

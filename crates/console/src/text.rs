@@ -45,6 +45,12 @@ pub(crate) fn image(reference: &str) -> String {
     }
 }
 
+/// The tag of an image, or a short digest; the whole short name when it has neither.
+pub(crate) fn version(reference: &str) -> String {
+    let short = image(reference);
+    short.rsplit_once([':', '@']).map(|(_, version)| version.to_owned()).unwrap_or(short)
+}
+
 /// Now, in milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()

@@ -17,8 +17,8 @@ impl Forge {
     pub(crate) async fn envelope(&self, repo: &Repo, sender: &User) -> Result<Value, Error> {
         let owner = self.user_or_ghost(&repo.owner).await?;
         Ok(json!({
-            "repository": shape::repo(self.urls(), repo, &owner, None),
-            "sender": shape::user(self.urls(), sender),
+            "repository": shape::repo(&self.inner().urls, repo, &owner, None),
+            "sender": shape::user(&self.inner().urls, sender),
         }))
     }
 
@@ -95,7 +95,7 @@ impl Forge {
                 commits = log
                     .iter()
                     .zip(&changes)
-                    .map(|(commit, changes)| shape::push_commit(self.urls(), repo, commit, changes, true))
+                    .map(|(commit, changes)| shape::push_commit(&self.inner().urls, repo, commit, changes, true))
                     .collect();
             }
         }
@@ -105,10 +105,10 @@ impl Forge {
             (Some(head), _) => {
                 let changes = repository.changes_of(&[&head.id]).await?;
                 let own = changes.first().map(Vec::as_slice).unwrap_or_default();
-                shape::push_commit(self.urls(), repo, head, own, created)
+                shape::push_commit(&self.inner().urls, repo, head, own, created)
             }
         };
-        let page = self.urls().page(repo);
+        let page = self.inner().urls.page(repo);
         let compare = match (created, deleted) {
             (false, false) => format!("{page}/compare/{}...{}", &change.old[..12], &change.new[..12]),
             (true, _) => format!("{page}/commit/{}", &change.new[..12]),

@@ -48,6 +48,8 @@ impl Config {
 #[derive(Clone)]
 pub struct Forge {
     inner: Arc<Inner>,
+    /// The URLs that one request's answers show, where they are not the configured ones.
+    shown: Option<Arc<Urls>>,
 }
 
 pub(crate) struct Inner {
@@ -96,7 +98,7 @@ impl Forge {
             hooks: Notify::new(),
             cursor: tokio::sync::Mutex::new(0),
         };
-        let forge = Self { inner: Arc::new(inner) };
+        let forge = Self { inner: Arc::new(inner), shown: None };
         forge.clear_spool();
         push::repair(&forge).await?;
         Ok(forge)
@@ -132,7 +134,31 @@ impl Forge {
     }
 
     pub(crate) fn urls(&self) -> &Urls {
-        &self.inner.urls
+        self.shown.as_deref().unwrap_or(&self.inner.urls)
+    }
+
+    /// This forge with the configured URLs: for what others than the client will read.
+    pub(crate) fn canonical(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            shown: None,
+        }
+    }
+
+    /// This forge as a client sees it that reached it under `host`. `gh` knows `github.localhost` as a GitHub over plain HTTP, and sends
+    /// its token only there.
+    pub(crate) fn seen_as(&self, host: &str) -> Self {
+        let name = "github.localhost";
+        let shown = (host == name || host.ends_with(&format!(".{name}"))).then(|| {
+            Arc::new(Urls {
+                web: format!("http://{name}"),
+                api: format!("http://api.{name}"),
+            })
+        });
+        Self {
+            inner: self.inner.clone(),
+            shown,
+        }
     }
 
     pub(crate) fn config(&self) -> &Config {

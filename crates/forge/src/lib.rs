@@ -20,6 +20,7 @@ mod deliver;
 mod error;
 mod event;
 mod forge;
+mod graphql;
 mod listener;
 mod model;
 mod outbox;

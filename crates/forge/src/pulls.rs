@@ -20,6 +20,17 @@ pub enum MergeMethod {
     Rebase,
 }
 
+/// How to merge a pull request.
+#[derive(Debug, Clone)]
+pub(crate) struct Merging {
+    pub method: MergeMethod,
+    /// The commit's title and text, where they are not the usual ones.
+    pub title: Option<String>,
+    pub message: Option<String>,
+    /// Where the head must be.
+    pub expected_head: Option<String>,
+}
+
 /// A pull request to open.
 #[derive(Debug, Clone, Default)]
 pub struct NewPull {
@@ -84,7 +95,7 @@ impl Forge {
         let mut payload = self.envelope(repo, &sender).await?;
         payload["action"] = json!(action);
         payload["number"] = json!(pull.number);
-        payload["pull_request"] = self.pull_value(repo, pull).await?;
+        payload["pull_request"] = self.canonical().pull_value(repo, pull).await?;
         for (key, value) in extra {
             payload[*key] = value.clone();
         }
@@ -366,7 +377,7 @@ impl Forge {
         Ok(pull)
     }
 
-    /// Merges a pull request. `expected_head` refuses when its branch moved meanwhile.
+    /// Merges a pull request.
     ///
     /// # Errors
     /// When it is closed, conflicts, moved, or its base branch moved at the same moment.
@@ -375,19 +386,24 @@ impl Forge {
         repo: &Repo,
         number: u64,
         actor: &Actor,
-        method: MergeMethod,
-        title: Option<String>,
-        message: Option<String>,
-        expected_head: Option<&str>,
+        merging: Merging,
     ) -> Result<Merged, Error> {
+        let Merging {
+            method,
+            title,
+            message,
+            expected_head,
+        } = merging;
         let pull = self.need_pull(repo, number).await?;
         if !pull.open || pull.draft {
             return Err(Error::invalid("state", "Pull Request is not mergeable"));
         }
-        if expected_head.is_some_and(|expected| expected != pull.head_sha) {
+        if let Some(expected) = expected_head
+            && expected != pull.head_sha
+        {
             return Err(Error::RefMoved {
                 name: pull.head_ref,
-                expected: expected_head.unwrap_or_default().to_owned(),
+                expected,
             });
         }
         let repository = self.git_of(repo)?;

@@ -135,7 +135,7 @@ impl Forge {
         let sender = self.user_or_ghost(&actor.login).await?;
         let mut payload = self.envelope(repo, &sender).await?;
         payload["action"] = json!(action);
-        payload["release"] = self.release_value(repo, release).await?;
+        payload["release"] = self.canonical().release_value(repo, release).await?;
         Ok(Emission::new("release", repo.full_name(), payload, actor.run.clone()))
     }
 

@@ -68,8 +68,10 @@ async fn answer(forge: &Forge, request: Request) -> Response {
         ["api", "v3" | "uploads", rest @ ..] => rest.to_vec(),
         other => other.to_vec(),
     };
+    let host = headers.get(http::header::HOST).and_then(|value| value.to_str().ok());
+    let host = host.or(parts.uri.host()).unwrap_or_default();
     let call = Call {
-        forge: forge.clone(),
+        forge: forge.seen_as(host),
         principal,
         method: parts.method.clone(),
         query,
@@ -84,6 +86,7 @@ async fn answer(forge: &Forge, request: Request) -> Response {
         Err(error) => return error.into_response(),
     };
     let answer = match rest.as_slice() {
+        ["graphql"] | ["api", "graphql"] if call.method == Method::POST => crate::graphql::serve(&call).await,
         [owner, repo, "releases", "download", tag @ .., file] if !tag.is_empty() && !REST.contains(owner) => {
             rest::download_by_name(&call, owner, repo, &tag.join("/"), file).await
         }

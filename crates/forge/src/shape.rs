@@ -22,6 +22,11 @@ impl Urls {
         Self { api: format!("{web}/api/v3"), web }
     }
 
+    /// Where release files are sent.
+    pub fn uploads(&self) -> String {
+        if self.api.starts_with(&self.web) { format!("{}/api/uploads", self.web) } else { self.api.clone() }
+    }
+
     pub fn repo(&self, repo: &Repo) -> String {
         format!("{}/repos/{}", self.api, repo.full_name())
     }
@@ -223,7 +228,7 @@ pub(crate) fn release(urls: &Urls, repo: &Repo, release: &Release, author: &User
         "node_id": node_id("Release", id),
         "url": format!("{api}/releases/{id}"),
         "assets_url": format!("{api}/releases/{id}/assets"),
-        "upload_url": format!("{}/api/uploads/repos/{}/releases/{id}/assets{{?name,label}}", urls.web, repo.full_name()),
+        "upload_url": format!("{}/repos/{}/releases/{id}/assets{{?name,label}}", urls.uploads(), repo.full_name()),
         "html_url": format!("{page}/releases/tag/{kind}"),
         "tag_name": tag,
         "target_commitish": release.target_commitish,

@@ -122,7 +122,7 @@ impl Forge {
         let sender = self.user_or_ghost(&actor.login).await?;
         let mut payload: Value = self.envelope(repo, &sender).await?;
         payload["action"] = json!(action);
-        payload["check_run"] = shape::check_run(self.urls(), repo, &run);
+        payload["check_run"] = shape::check_run(&self.inner().urls, repo, &run);
         let emission =
             (!action.is_empty()).then(|| Emission::new("check_run", repo.full_name(), payload, actor.run.clone()));
         let run = self

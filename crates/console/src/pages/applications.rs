@@ -82,7 +82,7 @@ pub(crate) fn card(session: &Session, summary: &Summary) -> Markup {
             dl.facts {
                 div { dt { "Namespace" } dd { (summary.namespace) } }
                 @if !summary.revision.is_empty() { div { dt { "Revision" } dd { (commit(&summary.revision)) } } }
-                @for image in &summary.images { div { dt { "Image" } dd.mono title=(image) { (text::image(image)) } } }
+                @for image in &summary.images { div { dt { "Version" } dd.mono title=(image) { (text::version(image)) } } }
                 @if let Some(at) = summary.synced_ms { div { dt { "Synced" } dd { (moment(at)) } } }
                 @if let Some(url) = summary.urls.first() {
                     div { dt { "Address" } dd { a href=(url) { (url.trim_start_matches("http://").trim_start_matches("https://").trim_end_matches('/')) } } }

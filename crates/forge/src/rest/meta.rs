@@ -89,18 +89,26 @@ pub(super) async fn repo_value(call: &Call, repo: &Repo) -> Result<Value, ApiErr
 }
 
 async fn create(call: &Call, owner: Option<&str>) -> Reply {
+    let body: Value = call.json()?;
+    let repo = create_repository(call, owner.unwrap_or(&call.principal.login), &body).await?;
+    created(repo_value(call, &repo).await?)
+}
+
+/// Makes a repository in the caller's name from `name`, `description`, `private` or `visibility`, and `auto_init`.
+pub(crate) async fn create_repository(call: &Call, owner: &str, body: &Value) -> Result<Repo, ApiError> {
     if call.principal.is_anonymous() {
         return Err(ApiError::unauthenticated());
     }
     if call.principal.is_job() {
         return Err(ApiError::not_accessible());
     }
-    let owner = owner.unwrap_or(&call.principal.login);
     if !owner.eq_ignore_ascii_case(&call.principal.login) && !call.principal.is_admin() {
-        return Err(ApiError::forbidden("You need admin access to the organization before adding a repository to it."));
+        let text = "You need admin access to the organization before adding a repository to it.";
+        return Err(ApiError::forbidden(text));
     }
-    let body: Value = call.json()?;
-    let name = body["name"].as_str().ok_or_else(|| ApiError::validation("Repository", "name", "missing_field", ""))?;
+    let name = body["name"]
+        .as_str()
+        .ok_or_else(|| ApiError::validation("Repository", "name", "missing_field", ""))?;
     let new = NewRepository {
         description: body["description"].as_str().map(str::to_owned),
         private: body["private"].as_bool().unwrap_or(body["visibility"] == json!("private")),
@@ -124,7 +132,7 @@ async fn create(call: &Call, owner: Option<&str>) -> Reply {
         };
         call.forge.move_refs(&repo, &call.actor(), &[change]).await?;
     }
-    created(repo_value(call, &repo).await?)
+    Ok(repo)
 }
 
 async fn by_id(call: &Call, id: &str) -> Reply {

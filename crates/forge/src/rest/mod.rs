@@ -24,6 +24,8 @@ use crate::model::Repo;
 use crate::push::Actor;
 
 pub(crate) use contents::raw_file;
+pub(crate) use meta::create_repository;
+pub(crate) use pulls::{add_comment, check_required, fork_point, not_mergeable};
 pub(crate) use releases::{download_by_name, upload_asset};
 
 /// What an answer is, or the error that it is.

@@ -7,7 +7,7 @@ use super::{Call, Reply, created, ok, raw};
 use crate::api_error::ApiError;
 use crate::auth::Need;
 use crate::model::{Comment, Pull, Repo};
-use crate::pulls::{MergeMethod, NewPull};
+use crate::pulls::{MergeMethod, Merging, NewPull};
 use crate::{shape, time};
 
 pub(super) async fn dispatch(call: &Call, method: &Method, owner: &str, name: &str, path: &[&str]) -> Reply {
@@ -212,14 +212,16 @@ async fn merge(call: &Call, owner: &str, name: &str, number: &str) -> Reply {
     check_required(call, &repo, &pull).await?;
     let merged = call
         .forge
-        .merge_pull(
+.merge_pull(
             &repo,
             pull.number,
             &call.actor(),
-            method,
-            text("commit_title"),
-            text("commit_message"),
-            body["sha"].as_str(),
+            Merging {
+                method,
+                title: text("commit_title"),
+                message: text("commit_message"),
+                expected_head: text("sha"),
+            },
         )
         .await
         .map_err(not_mergeable)?;

@@ -1,6 +1,8 @@
 //! A forge on a port of its own, and real clients against it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod judge;
+
 use std::path::{Path, PathBuf};
 
 use forge::{Config, Forge, NewRepository};
@@ -29,6 +31,7 @@ impl Server {
     }
 
     async fn open(dir: tempfile::TempDir, token: String) -> Self {
+        let _ = std::fs::remove_file(dir.path().join("socket"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let config = Config::new(dir.path().join("forge"), format!("http://{address}"));
@@ -38,6 +41,12 @@ impl Server {
         let (router, stop) = (forge.router(), shutdown.clone());
         tasks.spawn(async move {
             let serve = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+            serve.await.expect("serves");
+        });
+        let socket = tokio::net::UnixListener::bind(dir.path().join("socket")).expect("a socket");
+        let (router, stop) = (forge.router(), shutdown.clone());
+        tasks.spawn(async move {
+            let serve = axum::serve(socket, router).with_graceful_shutdown(async move { stop.cancelled().await });
             serve.await.expect("serves");
         });
         let (running, stop) = (forge.clone(), shutdown.clone());
@@ -84,6 +93,10 @@ impl Server {
         let dir = self.dir.path().join("work").join(name);
         std::fs::create_dir_all(&dir).expect("a directory");
         dir
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.dir.path().join("socket")
     }
 
     async fn run_git(&self, dir: &Path, args: &[&str]) -> (bool, String) {
