@@ -151,7 +151,8 @@ impl Attempt<'_> {
     /// One endpoint; a second connection when the first was an idle one that had been closed.
     async fn once(&mut self, pool: &Arc<Pool>, key: &BackendKey) -> Outcome {
         let policy = Arc::clone(&self.route.policy);
-        let mut fresh = false;
+        // A connection that was idle may be closing at this moment, and what is not idempotent cannot be sent twice.
+        let mut fresh = !idempotent(&self.head.method);
         loop {
             let mut lease = match pool.lease(policy.connect_timeout, fresh).await {
                 Ok(lease) => lease,
