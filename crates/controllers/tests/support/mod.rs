@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod judge;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,8 +29,9 @@ pub struct World {
     pub cache: Arc<Cluster>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
-    _server: Arc<ApiServer>,
-    _dir: tempfile::TempDir,
+    server: Arc<ApiServer>,
+    /// Where the cluster's state and the test's files are.
+    pub dir: tempfile::TempDir,
 }
 
 impl World {
@@ -81,7 +84,7 @@ impl World {
         tasks.spawn(async move {
             controllers::run_with(client, options, token).await.expect("controllers run until they are stopped");
         });
-        World { api, cache, stop, tasks, _server: server, _dir: dir }
+        World { api, cache, stop, tasks, server, dir }
     }
 
     /// The cache of a kind.
@@ -155,6 +158,18 @@ impl World {
         let one = |objects: &[Arc<Value>]| objects.iter().find(|o| meta::name(o) == name && holds(o)).cloned();
         let objects = self.until(kind, "default", what, |objects| one(objects).is_some()).await;
         one(&objects).expect("it was just there")
+    }
+
+    /// Serves HTTPS on a port of its own; the path of a kubeconfig for it.
+    pub async fn serve(&mut self) -> std::path::PathBuf {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (server, stop) = (self.server.clone(), self.stop.clone());
+        self.tasks.spawn(async move { server.serve_tls(listener, stop).await.expect("serves") });
+        let path = self.dir.path().join("kubeconfig");
+        let text = self.server.kubeconfig(&format!("https://{address}")).expect("a kubeconfig");
+        std::fs::write(&path, text).expect("written");
+        path
     }
 
     /// Stops everything.
