@@ -99,8 +99,12 @@ pub fn parse_body(content_type: &str, body: &[u8]) -> Result<Value, Status> {
             serde_json::from_slice(body).map_err(|e| Status::bad_request(format!("the object provided is unrecognized (must be of type JSON): {e}")))
         }
         "application/yaml" | "application/x-yaml" | "text/yaml" | "application/apply-patch+yaml" => parse_yaml(body),
+        objects::protobuf::CONTENT_TYPE => objects::protobuf::decode(body).map_err(|e| match e {
+            objects::protobuf::Error::Kind { .. } => Status::unsupported_media_type(e.to_string()),
+            other => Status::bad_request(format!("the object provided is unrecognized: {other}")),
+        }),
         other => Err(Status::unsupported_media_type(format!(
-            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml; got {other:?}"
+            "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf; got {other:?}"
         ))),
     }
 }

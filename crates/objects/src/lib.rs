@@ -15,6 +15,7 @@ pub mod meta;
 pub mod names;
 pub mod normalise;
 pub mod patch;
+pub mod protobuf;
 pub mod quantity;
 pub mod schema;
 pub mod ssa;

@@ -28,7 +28,7 @@ fn body_object(call: &Call, body: &Bytes) -> Result<(Value, Vec<String>), Status
     let kind = content_type(&call.headers);
     let object = parse_body(kind, body)?;
     let strict = call.info.param("fieldValidation") != Some("Ignore");
-    let duplicates = if strict && !kind.contains("yaml") { duplicate_keys(body) } else { Vec::new() };
+    let duplicates = if strict && matches!(kind, "" | "application/json") { duplicate_keys(body) } else { Vec::new() };
     Ok((object, duplicates))
 }
 

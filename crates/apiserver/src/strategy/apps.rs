@@ -132,7 +132,10 @@ pub(super) fn percent_or_number(value: &Value, path: &str, causes: &mut Vec<Caus
 
 pub(super) fn stateful_set(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     one_of(&object["spec"], "podManagementPolicy", "spec", &["OrderedReady", "Parallel"], causes);
-    workload(object, old, causes);
+    let mut found = Vec::new();
+    workload(object, old, &mut found);
+    // Volume mounts may name a claim template.
+    causes.extend(found.into_iter().filter(|c| !(c.reason == "FieldValueNotFound" && c.field.contains(".volumeMounts["))));
     if let Some(old) = old {
         let masked = |o: &Value| {
             let mut spec = o["spec"].clone();
