@@ -42,11 +42,13 @@ pub fn packages(view: &View) -> Result<Vec<Package>, Error> {
     let mut found = Vec::new();
     if let Some(text) = view.read_text("var/lib/dpkg/status")? {
         for paragraph in text.split("\n\n") {
-            let field = |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
-            if let (Some(name), Some(version)) = (field("Package:"), field("Version:")) {
-                if field("Status:").is_none_or(|status| status.ends_with(" installed")) {
-                    found.push(Package { kind: "deb", name, version, license: None });
-                }
+            let field = |name: &str| {
+                paragraph.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
+            };
+            if let (Some(name), Some(version)) = (field("Package:"), field("Version:"))
+                && field("Status:").is_none_or(|status| status.ends_with(" installed"))
+            {
+                found.push(Package { kind: "deb", name, version, license: None });
             }
         }
     }
@@ -61,21 +63,34 @@ pub fn packages(view: &View) -> Result<Vec<Package>, Error> {
     let single: Vec<String> = view
         .nodes()
         .map(|(path, _)| path)
-        .filter(|path| path.ends_with(".dist-info/METADATA") || path.contains("node_modules/") && path.ends_with("/package.json"))
+        .filter(|path| {
+            path.ends_with(".dist-info/METADATA") || path.contains("node_modules/") && path.ends_with("/package.json")
+        })
         .map(str::to_owned)
         .collect();
     for path in single {
         let Some(text) = view.read_text(&path)? else { continue };
         if path.ends_with("METADATA") {
             let head = text.split("\n\n").next().unwrap_or_default();
-            let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
+            let field =
+                |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned());
             if let (Some(name), Some(version)) = (field("Name:"), field("Version:")) {
-                found.push(Package { kind: "pypi", name, version, license: field("License-Expression:").or(field("License:")) });
+                found.push(Package {
+                    kind: "pypi",
+                    name,
+                    version,
+                    license: field("License-Expression:").or(field("License:")),
+                });
             }
-        } else if let Ok(value) = serde_json::from_str::<Value>(&text) {
-            if let (Some(name), Some(version)) = (value["name"].as_str(), value["version"].as_str()) {
-                found.push(Package { kind: "npm", name: name.to_owned(), version: version.to_owned(), license: value["license"].as_str().map(str::to_owned) });
-            }
+        } else if let Ok(value) = serde_json::from_str::<Value>(&text)
+            && let (Some(name), Some(version)) = (value["name"].as_str(), value["version"].as_str())
+        {
+            found.push(Package {
+                kind: "npm",
+                name: name.to_owned(),
+                version: version.to_owned(),
+                license: value["license"].as_str().map(str::to_owned),
+            });
         }
     }
     found.sort();
@@ -103,7 +118,9 @@ pub fn spdx(name: &str, digest: &Digest, created: &str, view: &View) -> Result<V
         "primaryPackagePurpose": "CONTAINER", "licenseConcluded": "NOASSERTION", "licenseDeclared": "NOASSERTION", "copyrightText": "NOASSERTION",
         "checksums": [{"algorithm": "SHA256", "checksumValue": digest.hex()}],
     })];
-    let mut relations = vec![json!({"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": "SPDXRef-image"})];
+    let mut relations = vec![
+        json!({"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": "SPDXRef-image"}),
+    ];
     for package in &found {
         let id = format!("SPDXRef-package-{}", identifier(&[package.kind, &package.name, &package.version]));
         let declared = package.license.as_deref().filter(|text| is_expression(text)).unwrap_or("NOASSERTION");
@@ -112,7 +129,8 @@ pub fn spdx(name: &str, digest: &Digest, created: &str, view: &View) -> Result<V
             "licenseConcluded": "NOASSERTION", "licenseDeclared": declared, "copyrightText": "NOASSERTION",
             "externalRefs": [{"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": purl(package)}],
         }));
-        relations.push(json!({"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": id}));
+        relations
+            .push(json!({"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": id}));
     }
     let mut files = Vec::new();
     let regular = view.nodes().filter_map(|(path, node)| match &node.kind {
@@ -125,7 +143,8 @@ pub fn spdx(name: &str, digest: &Digest, created: &str, view: &View) -> Result<V
             "SPDXID": id, "fileName": format!("/{path}"), "checksums": [{"algorithm": "SHA256", "checksumValue": hex::encode(sha)}],
             "licenseConcluded": "NOASSERTION", "copyrightText": "NOASSERTION",
         }));
-        relations.push(json!({"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": id}));
+        relations
+            .push(json!({"spdxElementId": "SPDXRef-image", "relationshipType": "CONTAINS", "relatedSpdxElement": id}));
     }
     Ok(json!({
         "spdxVersion": "SPDX-2.3", "dataLicense": "CC0-1.0", "SPDXID": "SPDXRef-DOCUMENT", "name": name,
@@ -137,12 +156,21 @@ pub fn spdx(name: &str, digest: &Digest, created: &str, view: &View) -> Result<V
 
 /// Whether a licence text can stand where SPDX wants an expression.
 fn is_expression(text: &str) -> bool {
-    !text.is_empty() && text.split_whitespace().all(|word| matches!(word, "AND" | "OR" | "WITH") || word.chars().all(|c| c.is_ascii_alphanumeric() || "-.+()".contains(c)))
-        && (text.split_whitespace().count() == 1 || text.contains(" AND ") || text.contains(" OR ") || text.contains(" WITH "))
+    !text.is_empty()
+        && text.split_whitespace().all(|word| {
+            matches!(word, "AND" | "OR" | "WITH")
+                || word.chars().all(|c| c.is_ascii_alphanumeric() || "-.+()".contains(c))
+        })
+        && (text.split_whitespace().count() == 1
+            || text.contains(" AND ")
+            || text.contains(" OR ")
+            || text.contains(" WITH "))
 }
 
 fn purl(package: &Package) -> String {
-    let encode = |text: &str| text.replace('%', "%25").replace('@', "%40").replace('+', "%2B").replace(':', "%3A").replace('~', "%7E");
+    let encode = |text: &str| {
+        text.replace('%', "%25").replace('@', "%40").replace('+', "%2B").replace(':', "%3A").replace('~', "%7E")
+    };
     let namespace = match package.kind {
         "deb" => "debian/",
         "apk" => "alpine/",
@@ -153,7 +181,8 @@ fn purl(package: &Package) -> String {
 
 /// A SLSA v1 provenance predicate for a build.
 pub fn provenance(request: &BuildRequest, materials: &[(String, Digest)]) -> Value {
-    let args: serde_json::Map<String, Value> = request.build_args.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+    let args: serde_json::Map<String, Value> =
+        request.build_args.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
     let dependencies: Vec<Value> = materials
         .iter()
         .map(|(name, digest)| {
@@ -210,6 +239,9 @@ mod tests {
         assert!(is_expression("MIT"));
         assert!(is_expression("GPL-2.0-only AND MIT"));
         assert!(!is_expression("BSD 3-Clause License"));
-        assert_eq!(purl(&Package { kind: "deb", name: "libstdc++6".to_owned(), version: "1:2".to_owned(), license: None }), "pkg:deb/debian/libstdc%2B%2B6@1%3A2");
+        assert_eq!(
+            purl(&Package { kind: "deb", name: "libstdc++6".to_owned(), version: "1:2".to_owned(), license: None }),
+            "pkg:deb/debian/libstdc%2B%2B6@1%3A2"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A build as a value: what to build, with what, and what came out. The work is done in [`crate::solve`].
+//! A build as a value: what to build, with what, and what came out. The work is done in `solve`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

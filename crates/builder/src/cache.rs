@@ -111,7 +111,10 @@ mod tests {
         let key = |parts: &[&str]| parts.iter().fold(Key::new("x"), |key, part| key.with(part)).finish();
         assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
         assert_eq!(key(&["a"]), key(&["a"]));
-        assert_ne!(Key::new("x").with_all(["a", "b"]).with_all::<&str>([]).finish(), Key::new("x").with_all(["a"]).with_all(["b"]).finish());
+        assert_ne!(
+            Key::new("x").with_all(["a", "b"]).with_all::<&str>([]).finish(),
+            Key::new("x").with_all(["a"]).with_all(["b"]).finish()
+        );
     }
 
     #[test]

@@ -68,7 +68,9 @@ pub struct ImageStore {
 /// # Errors
 /// When it is not one.
 pub fn reference(text: &str) -> Result<Reference, Error> {
-    Reference::parse(text).map(Reference::or_latest).map_err(|source| Error::Reference { text: text.to_owned(), source })
+    Reference::parse(text)
+        .map(Reference::or_latest)
+        .map_err(|source| Error::Reference { text: text.to_owned(), source })
 }
 
 impl ImageStore {
@@ -93,7 +95,11 @@ impl ImageStore {
 
     fn lock_file(&self) -> Result<File, Error> {
         let path = self.root.join("lock");
-        File::options().create(true).truncate(false).write(true).open(&path).map_err(|source| Error::Io { operation: "open", path, source })
+        File::options().create(true).truncate(false).write(true).open(&path).map_err(|source| Error::Io {
+            operation: "open",
+            path,
+            source,
+        })
     }
 
     /// Held while blobs are written that no name points to yet.
@@ -125,7 +131,8 @@ impl ImageStore {
     pub fn alone(&self, work: impl FnOnce() -> std::io::Result<()>) -> Result<(), Error> {
         let failed = |source| Error::Io { operation: "clean", path: self.root.clone(), source };
         let file = self.lock_file()?;
-        file.try_lock().map_err(|_| failed(std::io::Error::other("a build is running here; try again when it has ended")))?;
+        file.try_lock()
+            .map_err(|_| failed(std::io::Error::other("a build is running here; try again when it has ended")))?;
         work().map_err(failed)
     }
 
@@ -171,7 +178,13 @@ impl ImageStore {
     /// When the index cannot be read.
     pub fn attached(&self, subject: &Digest) -> Result<Vec<Descriptor>, Error> {
         let prefix = format!("{REFERRER}{subject}@");
-        Ok(self.layout.tags()?.into_iter().filter(|(name, _)| name.starts_with(&prefix)).map(|(_, descriptor)| descriptor).collect())
+        Ok(self
+            .layout
+            .tags()?
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(&prefix))
+            .map(|(_, descriptor)| descriptor)
+            .collect())
     }
 
     /// Lets go of what refers to an image.
@@ -216,7 +229,12 @@ impl ImageStore {
                 },
                 Err(wrong) => return Err(wrong.into()),
             };
-            out.push(Local { id: image.manifest.config.digest.clone(), descriptor, names: name.into_iter().collect(), image });
+            out.push(Local {
+                id: image.manifest.config.digest.clone(),
+                descriptor,
+                names: name.into_iter().collect(),
+                image,
+            });
         }
         Ok(out)
     }
@@ -224,10 +242,10 @@ impl ImageStore {
     fn any_platform(&self, descriptor: &Descriptor) -> Result<Option<Image>, Error> {
         if let Document::Index(index) = self.layout.document(descriptor)?.1 {
             for child in &index.manifests {
-                if let Some(platform) = &child.platform {
-                    if let Ok(image) = self.layout.image(child, platform) {
-                        return Ok(Some(image));
-                    }
+                if let Some(platform) = &child.platform
+                    && let Ok(image) = self.layout.image(child, platform)
+                {
+                    return Ok(Some(image));
                 }
             }
         }
@@ -244,7 +262,11 @@ impl ImageStore {
         }
         let Some(digest) = name.digest() else { return Ok(None) };
         let same_name = |local: &Reference| local.name() == name.name();
-        Ok(self.list()?.into_iter().find(|local| local.descriptor.digest == *digest && local.names.iter().any(same_name)).map(|local| local.descriptor))
+        Ok(self
+            .list()?
+            .into_iter()
+            .find(|local| local.descriptor.digest == *digest && local.names.iter().any(same_name))
+            .map(|local| local.descriptor))
     }
 
     /// Finds an image by name, id or the beginning of an id.
@@ -253,16 +275,16 @@ impl ImageStore {
     /// When there is none, or more than one.
     pub fn find(&self, text: &str) -> Result<Local, Error> {
         let images = self.list()?;
-        if let Ok(wanted) = reference(text) {
-            if let Some(descriptor) = self.named(&wanted)? {
-                if let Some(local) = images.iter().find(|local| local.descriptor.digest == descriptor.digest) {
-                    return Ok(local.clone());
-                }
-            }
+        if let Ok(wanted) = reference(text)
+            && let Some(descriptor) = self.named(&wanted)?
+            && let Some(local) = images.iter().find(|local| local.descriptor.digest == descriptor.digest)
+        {
+            return Ok(local.clone());
         }
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         if !hex.is_empty() && hex.len() <= 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-            let hit = |local: &&Local| local.id.hex().starts_with(hex) || local.descriptor.digest.hex().starts_with(hex);
+            let hit =
+                |local: &&Local| local.id.hex().starts_with(hex) || local.descriptor.digest.hex().starts_with(hex);
             let found: Vec<&Local> = images.iter().filter(hit).collect();
             let same = found.windows(2).all(|pair| pair[0].id == pair[1].id);
             match found.first() {
@@ -271,6 +293,10 @@ impl ImageStore {
                 None => {}
             }
         }
-        Err(Error::Missing(if text.contains([':', '@']) || hex.len() == 64 { text.to_owned() } else { format!("{text}:latest") }))
+        Err(Error::Missing(if text.contains([':', '@']) || hex.len() == 64 {
+            text.to_owned()
+        } else {
+            format!("{text}:latest")
+        }))
     }
 }

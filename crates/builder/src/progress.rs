@@ -132,7 +132,10 @@ impl<W: Write + Send> Progress for Plain<W> {
         let mut state = self.state.lock().expect("progress lock is never poisoned");
         let (out, started, last) = &mut *state;
         let number = match &event {
-            Event::Begin { step, .. } | Event::Log { step, .. } | Event::Note { step, .. } | Event::End { step, .. } => *step,
+            Event::Begin { step, .. }
+            | Event::Log { step, .. }
+            | Event::Note { step, .. }
+            | Event::End { step, .. } => *step,
         };
         let mut text = String::new();
         if *last != number && *last != 0 {
@@ -181,6 +184,9 @@ mod tests {
             two.note("copied");
             drop(two);
         }
-        assert_eq!(String::from_utf8(out).unwrap(), "#1 [1/2] FROM scratch\n#1 CACHED\n\n#2 [2/2] COPY a /\n#2 copied\n#2 CANCELED\n");
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "#1 [1/2] FROM scratch\n#1 CACHED\n\n#2 [2/2] COPY a /\n#2 copied\n#2 CANCELED\n"
+        );
     }
 }

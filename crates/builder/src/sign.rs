@@ -10,7 +10,9 @@ use oci::client::{Client, Error as ClientError};
 use oci::layout::Layout;
 use oci::{Descriptor, Digest, Document, Manifest, Reference, media};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
+};
 use serde_json::{Value, json};
 
 /// Media type of a payload.
@@ -19,8 +21,8 @@ pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 pub const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 /// What stands before the point in the DER form of a P-256 public key.
 const SPKI: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03,
-    0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 /// Largest payload that is read, in bytes.
 const MAX_PAYLOAD: u64 = 1 << 20;
@@ -88,7 +90,8 @@ fn pem(text: &str, label: &str) -> Option<Vec<u8>> {
 
 fn to_pem(label: &str, der: &[u8]) -> String {
     let body = STANDARD.encode(der);
-    let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("base64 is ASCII")).collect();
+    let lines: Vec<&str> =
+        body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("base64 is ASCII")).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
@@ -98,7 +101,8 @@ fn to_pem(label: &str, der: &[u8]) -> String {
 /// When the system has no randomness.
 pub fn generate() -> Result<(String, SigningKey), Error> {
     let random = SystemRandom::new();
-    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random).map_err(|_| Error::Key("cannot make a key: no randomness".to_owned()))?;
+    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &random)
+        .map_err(|_| Error::Key("cannot make a key: no randomness".to_owned()))?;
     let text = to_pem("PRIVATE KEY", document.as_ref());
     let key = SigningKey::from_pem(&text)?;
     Ok((text, key))
@@ -111,10 +115,15 @@ impl SigningKey {
     /// When it is anything else; encrypted keys are named as such.
     pub fn from_pem(text: &str) -> Result<SigningKey, Error> {
         if text.contains("ENCRYPTED") {
-            return Err(Error::Key("the signing key is encrypted; give it as plain PKCS#8, readable only by its owner".to_owned()));
+            return Err(Error::Key(
+                "the signing key is encrypted; give it as plain PKCS#8, readable only by its owner".to_owned(),
+            ));
         }
-        let der = pem(text, "PRIVATE KEY")
-            .ok_or_else(|| Error::Key("the signing key is not a PKCS#8 PEM (convert it: openssl pkcs8 -topk8 -nocrypt -in KEY)".to_owned()))?;
+        let der = pem(text, "PRIVATE KEY").ok_or_else(|| {
+            Error::Key(
+                "the signing key is not a PKCS#8 PEM (convert it: openssl pkcs8 -topk8 -nocrypt -in KEY)".to_owned(),
+            )
+        })?;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der, &SystemRandom::new());
         pair.map(SigningKey).map_err(|wrong| Error::Key(format!("the signing key is not a usable P-256 key: {wrong}")))
     }
@@ -129,7 +138,10 @@ impl SigningKey {
     /// # Errors
     /// When the system has no randomness.
     pub fn sign(&self, bytes: &[u8]) -> Result<String, Error> {
-        let signature = self.0.sign(&SystemRandom::new(), bytes).map_err(|_| Error::Key("cannot sign: no randomness".to_owned()))?;
+        let signature = self
+            .0
+            .sign(&SystemRandom::new(), bytes)
+            .map_err(|_| Error::Key("cannot sign: no randomness".to_owned()))?;
         Ok(STANDARD.encode(signature.as_ref()))
     }
 }
@@ -140,7 +152,8 @@ impl VerifyingKey {
     /// # Errors
     /// When it is not a P-256 public key.
     pub fn from_pem(text: &str) -> Result<VerifyingKey, Error> {
-        let der = pem(text, "PUBLIC KEY").ok_or_else(|| Error::Key("the public key is not a PUBLIC KEY PEM".to_owned()))?;
+        let der =
+            pem(text, "PUBLIC KEY").ok_or_else(|| Error::Key("the public key is not a PUBLIC KEY PEM".to_owned()))?;
         match der.strip_prefix(&SPKI) {
             Some(point) if point.len() == 65 => Ok(VerifyingKey(point.to_vec())),
             _ => Err(Error::Key("the public key is not a P-256 key".to_owned())),
@@ -194,7 +207,9 @@ async fn signatures(client: &Client, image: &Reference, place: &Reference) -> Re
         Err(ClientError::NotFound(_)) => return Ok(Vec::new()),
         Err(wrong) => return Err(failed(wrong)),
     };
-    let Ok(Document::Manifest(manifest)) = Document::parse(&fetched.bytes, Some(&fetched.descriptor.media_type)) else { return Ok(Vec::new()) };
+    let Ok(Document::Manifest(manifest)) = Document::parse(&fetched.bytes, Some(&fetched.descriptor.media_type)) else {
+        return Ok(Vec::new());
+    };
     let mut found = Vec::new();
     for layer in manifest.layers {
         let Some(signature) = layer.annotations.get(ANNOTATION).cloned() else { continue };
@@ -211,7 +226,8 @@ async fn signatures(client: &Client, image: &Reference, place: &Reference) -> Re
 /// Whether a payload speaks about this image.
 fn is_about(payload: &[u8], digest: &Digest) -> bool {
     let value: Value = serde_json::from_slice(payload).unwrap_or_default();
-    value["critical"]["type"] == "cosign container image signature" && value["critical"]["image"]["docker-manifest-digest"] == digest.as_str()
+    value["critical"]["type"] == "cosign container image signature"
+        && value["critical"]["image"]["docker-manifest-digest"] == digest.as_str()
 }
 
 /// Signs an image that is in its registry. Signatures that are there stay; a second one by the same key is not added.
@@ -238,9 +254,11 @@ pub async fn sign(client: &Client, image: &Reference, digest: &Digest, key: &Sig
     layer.annotations.insert(ANNOTATION.to_owned(), key.sign(&text)?);
     layers.push(layer);
     let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
-    let config = json!({"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let config =
+        json!({"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": diff_ids}});
     let config = layout.put_json(media::OCI_CONFIG, &config).map_err(|wrong| local(Box::new(wrong)))?;
-    let manifest = layout.put_json(media::OCI_MANIFEST, &Manifest::new(config, layers)).map_err(|wrong| local(Box::new(wrong)))?;
+    let manifest =
+        layout.put_json(media::OCI_MANIFEST, &Manifest::new(config, layers)).map_err(|wrong| local(Box::new(wrong)))?;
     let pushed = client.push(&layout, &manifest, &place, &()).await;
     pushed.map(drop).map_err(|source| Error::Registry { image: image.to_string(), source: Box::new(source) })
 }
@@ -276,7 +294,12 @@ mod tests {
         assert!(!public.verifies(b"other", &signature));
         assert!(!generate().unwrap().1.verifying().verifies(b"text", &signature));
         assert!(!public.verifies(b"text", "not base64!"));
-        assert!(SigningKey::from_pem("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----").unwrap_err().to_string().contains("encrypted"));
+        assert!(
+            SigningKey::from_pem("-----BEGIN ENCRYPTED SIGSTORE PRIVATE KEY-----")
+                .unwrap_err()
+                .to_string()
+                .contains("encrypted")
+        );
     }
 
     #[test]

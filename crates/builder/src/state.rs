@@ -18,7 +18,16 @@ pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bi
 
 /// Arguments that `RUN` sees without a declaration and that never reach cache keys or history.
 pub const PROXY_ARGS: [&str; 10] = [
-    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
 ];
 
 /// A stage on its way.
@@ -126,7 +135,17 @@ impl State {
         for stale in ["container", "container_config", "docker_version", "id", "parent", "throwaway"] {
             image.extra.remove(stale);
         }
-        for stale in ["Hostname", "Domainname", "AttachStdin", "AttachStdout", "AttachStderr", "Tty", "OpenStdin", "StdinOnce", "Image"] {
+        for stale in [
+            "Hostname",
+            "Domainname",
+            "AttachStdin",
+            "AttachStdout",
+            "AttachStderr",
+            "Tty",
+            "OpenStdin",
+            "StdinOnce",
+            "Image",
+        ] {
             image.config.extra.remove(stale);
         }
         if image.config.working_dir.is_empty() {
@@ -202,7 +221,8 @@ impl State {
             }
         }
         for (key, value) in &self.args {
-            let from_config = self.image.config.env.iter().any(|pair| pair.split_once('=').is_some_and(|(k, _)| k == key));
+            let from_config =
+                self.image.config.env.iter().any(|pair| pair.split_once('=').is_some_and(|(k, _)| k == key));
             if let (Some(value), false) = (value, from_config) {
                 match env.iter_mut().find(|(k, _)| k == key) {
                     Some(old) => old.1.clone_from(value),
@@ -211,10 +231,10 @@ impl State {
             }
         }
         for name in PROXY_ARGS {
-            if let Some(Some(value)) = inputs.build_args.get(name) {
-                if !env.iter().any(|(key, _)| key == name) {
-                    env.push((name.to_owned(), value.clone()));
-                }
+            if let Some(Some(value)) = inputs.build_args.get(name)
+                && !env.iter().any(|(key, _)| key == name)
+            {
+                env.push((name.to_owned(), value.clone()));
             }
         }
         env
@@ -222,7 +242,8 @@ impl State {
 
     /// An absolute path for a word, against the working directory; a trailing slash is kept.
     pub fn absolute(&self, path: &str) -> String {
-        let joined = if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.image.config.working_dir) };
+        let joined =
+            if path.starts_with('/') { path.to_owned() } else { format!("{}/{path}", self.image.config.working_dir) };
         let cleaned = crate::ignore::clean(&format!("/{joined}"));
         let directory = path.ends_with('/') || path.ends_with("/.") || path == "." || path.is_empty();
         if directory && cleaned != "/" { format!("{cleaned}/") } else { cleaned }
@@ -324,7 +345,12 @@ impl State {
         Ok(None)
     }
 
-    fn declare(&mut self, list: &[KeyValue], inputs: &Inputs, word: &dyn Fn(&str) -> Result<String, String>) -> Result<(), String> {
+    fn declare(
+        &mut self,
+        list: &[KeyValue],
+        inputs: &Inputs,
+        word: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<(), String> {
         let mut text = "ARG".to_owned();
         for pair in list {
             let key = word(&pair.key)?;
@@ -381,7 +407,8 @@ impl State {
                 }
             }
         };
-        let go = |nanos: Option<i64>| quote(&duration::format(std::time::Duration::from_nanos(nanos.unwrap_or(0) as u64)));
+        let go =
+            |nanos: Option<i64>| quote(&duration::format(std::time::Duration::from_nanos(nanos.unwrap_or(0) as u64)));
         let retries = match check.retries.unwrap_or(0) {
             7 => "'\\a'".to_owned(),
             8 => "'\\b'".to_owned(),
@@ -392,13 +419,22 @@ impl State {
         };
         let shown = format!(
             "HEALTHCHECK &{{{} {} {} {} {retries}}}",
-            quote_list(&check.test), go(check.interval), go(check.timeout), go(check.start_period),
+            quote_list(&check.test),
+            go(check.interval),
+            go(check.timeout),
+            go(check.start_period),
         );
         self.image.config.healthcheck = Some(check);
         self.history(shown, true, inputs);
     }
 
-    fn expand_copy(&self, copy: &AddCopy, add: bool, inputs: &Inputs, word: &dyn Fn(&str) -> Result<String, String>) -> Result<Effect, String> {
+    fn expand_copy(
+        &self,
+        copy: &AddCopy,
+        add: bool,
+        inputs: &Inputs,
+        word: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Effect, String> {
         let name = if add { "ADD" } else { "COPY" };
         let mut out = copy.clone();
         for source in &mut out.sources {
@@ -603,7 +639,10 @@ mod tests {
     fn paths_follow_the_working_directory() {
         let (state, effects) = run("WORKDIR /a\nWORKDIR b\nCOPY x y/\nCOPY x .", &[]);
         assert_eq!(state.image.config.working_dir, "/a/b");
-        let dests: Vec<&str> = effects.iter().filter_map(|e| if let Effect::Copy { copy, .. } = e { Some(copy.dest.as_str()) } else { None }).collect();
+        let dests: Vec<&str> = effects
+            .iter()
+            .filter_map(|e| if let Effect::Copy { copy, .. } = e { Some(copy.dest.as_str()) } else { None })
+            .collect();
         assert_eq!(dests, ["/a/b/y/", "/a/b/"]);
     }
 

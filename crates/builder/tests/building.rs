@@ -24,7 +24,11 @@ fn the_same_input_gives_the_same_digest_anywhere() {
     assert_eq!(one.digest("x"), two.digest("x"));
     one.build(TWO_STAGES, &["-t", "y", "--build-arg", "REVISION=2"]).ok();
     assert_ne!(one.digest("x"), one.digest("y"));
-    one.build(TWO_STAGES, &["-t", "z", "--build-arg", "REVISION=1", "--build-arg", "SOURCE_DATE_EPOCH=1700000000", "--no-cache"]).ok();
+    one.build(
+        TWO_STAGES,
+        &["-t", "z", "--build-arg", "REVISION=1", "--build-arg", "SOURCE_DATE_EPOCH=1700000000", "--no-cache"],
+    )
+    .ok();
     assert_eq!(one.docker(&["inspect", "-f", "{{.Created}}", "z"]).ok().trim(), "2023-11-14T22:13:20Z");
     assert_eq!(one.docker(&["inspect", "-f", "{{.Created}}", "x"]).ok().trim(), "1970-01-01T00:00:00Z");
 }
@@ -154,7 +158,9 @@ fn named_contexts_and_other_sources() {
     let text = "FROM base\nCOPY --from=more extra /x\nCOPY --from=picture /from-image /y\n";
     std::fs::create_dir_all(docker.dir.path().join("more")).unwrap();
     std::fs::write(docker.dir.path().join("more/extra"), "e").unwrap();
-    docker.build(text, &["-t", "x", "--build-context", "more=../more", "--build-context", "picture=docker-image://base"]).ok();
+    docker
+        .build(text, &["-t", "x", "--build-context", "more=../more", "--build-context", "picture=docker-image://base"])
+        .ok();
     docker.with_input(&["build", "-t", "y", "-"], b"FROM base\nENV A=1\n").ok();
     let mut archive = Vec::new();
     for (name, text) in [("Dockerfile", "FROM scratch\nCOPY f /f\n"), ("f", "content")] {
@@ -181,7 +187,10 @@ fn run_steps_in_containers() {
     first.ok();
     assert_eq!(ran.iter().filter(|step| step.starts_with("RUN")).count(), 4);
     let read = |name: &str| std::fs::read_to_string(docker.context().join("out/w").join(name)).unwrap();
-    assert_eq!((read("copy").as_str(), read("count").trim(), read("size").trim(), read("doc").as_str()), ("from the context\n", "1", "6", "heredoc\n"));
+    assert_eq!(
+        (read("copy").as_str(), read("count").trim(), read("size").trim(), read("doc").as_str()),
+        ("from the context\n", "1", "6", "heredoc\n")
+    );
     let digest = docker.digest("x");
     // Another secret is not another input; another argument is; the cache mount stays.
     std::fs::write(docker.dir.path().join("secret"), "another").unwrap();
@@ -190,11 +199,17 @@ fn run_steps_in_containers() {
     assert_eq!(read("count").trim(), "2");
     docker.build(text, &[&args[..], &["--no-cache", "-t", "y"]].concat()).ok();
     assert_ne!(docker.digest("y"), digest, "the cache mount counts");
-    for entry in ["state/cache/work"] {
+    {
+        let entry = "state/cache/work";
         assert_eq!(std::fs::read_dir(docker.dir.path().join(entry)).unwrap().count(), 0, "{entry} is left empty");
     }
     let wrong = docker.build(&format!("{text}RUN echo before && exit 7\n"), &args).fails(1);
-    assert!(wrong.contains("15 | >>> RUN echo before && exit 7") && wrong.contains("exit code: 7") && wrong.contains("before"), "{wrong}");
+    assert!(
+        wrong.contains("15 | >>> RUN echo before && exit 7")
+            && wrong.contains("exit code: 7")
+            && wrong.contains("before"),
+        "{wrong}"
+    );
     let wrong = docker.build("FROM scratch\nRUN [\"/nothing\"]\n", &[]).fails(1);
     assert!(wrong.contains("exit code: 127"), "{wrong}");
 }

@@ -118,13 +118,19 @@ fn images_and_versions() {
     docker.build("FROM scratch\nCOPY f /f\nLABEL a=b\n", &["-q", "-t", "me/app:1"]).ok();
     let listed = docker.docker(&["images"]).ok();
     let id = docker.docker(&["images", "-q"]).ok();
-    assert!(listed.starts_with("REPOSITORY   TAG   IMAGE ID       CREATED        SIZE\nme/app       1     "), "{listed}");
+    assert!(
+        listed.starts_with("REPOSITORY   TAG   IMAGE ID       CREATED        SIZE\nme/app       1     "),
+        "{listed}"
+    );
     assert!(listed.contains(id.trim()));
     assert_eq!(docker.docker(&["images", "-q", "--filter", "label=a=c"]).ok(), "");
     assert_eq!(docker.docker(&["images", "-q", "--filter", "reference=me/*"]).ok(), id);
     docker.docker(&["tag", id.trim(), "other"]).ok();
     assert_eq!(docker.docker(&["images", "other", "--format", "{{.Repository}} {{.Tag}}"]).ok(), "other latest\n");
-    assert_eq!(docker.docker(&["inspect", "-f", "{{.Os}} {{json .Config.Labels}}", "other"]).ok(), "linux {\"a\":\"b\"}\n");
+    assert_eq!(
+        docker.docker(&["inspect", "-f", "{{.Os}} {{json .Config.Labels}}", "other"]).ok(),
+        "linux {\"a\":\"b\"}\n"
+    );
     assert_eq!(docker.docker(&["version", "--format", "{{.Server.Version}}"]).ok(), "28.2.2\n");
     assert!(docker.docker(&["info"]).ok().contains("Images: 1"));
     assert!(docker.docker(&["--version"]).ok().starts_with("Docker version 28.2.2, build bigben-"));

@@ -7,14 +7,41 @@ use proptest::prelude::*;
 fn dockerfile() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         "[A-Za-z0-9/._:$={}\"'\\\\<>-]{0,12}".boxed(),
-        Just("<<EOF".to_owned()).boxed(), Just("EOF".to_owned()).boxed(), Just("--mount=type=cache,target=/x".to_owned()).boxed(),
-        Just("--from=a".to_owned()).boxed(), Just("[\"a\",".to_owned()).boxed(), Just("\"b\"]".to_owned()).boxed(), Just("\\\n".to_owned()).boxed(), Just("\n".to_owned()).boxed(),
-        Just("# escape=`\n".to_owned()).boxed(), Just("${A:-${B}}".to_owned()).boxed(), Just("한".to_owned()).boxed(),
+        Just("<<EOF".to_owned()).boxed(),
+        Just("EOF".to_owned()).boxed(),
+        Just("--mount=type=cache,target=/x".to_owned()).boxed(),
+        Just("--from=a".to_owned()).boxed(),
+        Just("[\"a\",".to_owned()).boxed(),
+        Just("\"b\"]".to_owned()).boxed(),
+        Just("\\\n".to_owned()).boxed(),
+        Just("\n".to_owned()).boxed(),
+        Just("# escape=`\n".to_owned()).boxed(),
+        Just("${A:-${B}}".to_owned()).boxed(),
+        Just("한".to_owned()).boxed(),
     ];
     let keyword = prop::sample::select(vec![
-        "FROM", "RUN", "COPY", "ADD", "ENV", "ARG", "LABEL", "CMD", "ENTRYPOINT", "EXPOSE", "HEALTHCHECK", "ONBUILD", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR", "MAINTAINER", "copy",
+        "FROM",
+        "RUN",
+        "COPY",
+        "ADD",
+        "ENV",
+        "ARG",
+        "LABEL",
+        "CMD",
+        "ENTRYPOINT",
+        "EXPOSE",
+        "HEALTHCHECK",
+        "ONBUILD",
+        "SHELL",
+        "STOPSIGNAL",
+        "USER",
+        "VOLUME",
+        "WORKDIR",
+        "MAINTAINER",
+        "copy",
     ]);
-    let line = (keyword, prop::collection::vec(word, 0..6)).prop_map(|(keyword, words)| format!("{keyword} {}", words.join(" ")));
+    let line = (keyword, prop::collection::vec(word, 0..6))
+        .prop_map(|(keyword, words)| format!("{keyword} {}", words.join(" ")));
     prop::collection::vec(line, 0..8).prop_map(|lines| lines.join("\n"))
 }
 

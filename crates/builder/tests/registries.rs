@@ -29,7 +29,10 @@ fn what_is_pushed_can_be_pulled() {
     assert!(registry.store.lock().unwrap().manifests.contains_key("me/app/1234567"));
     docker.docker(&["rmi", "me/app:1234567"]).ok();
     let pulled = docker.docker(&["pull", "me/app:1234567"]).ok();
-    assert!(pulled.contains(&format!("Digest: {digest}\nStatus: Downloaded newer image for me/app:1234567\n")), "{pulled}");
+    assert!(
+        pulled.contains(&format!("Digest: {digest}\nStatus: Downloaded newer image for me/app:1234567\n")),
+        "{pulled}"
+    );
     assert!(docker.docker(&["pull", "me/app:1234567"]).ok().contains("Image is up to date"));
     // A base image comes from the registry when it is not here.
     docker.docker(&["rmi", "me/app:1234567"]).ok();
@@ -39,7 +42,10 @@ fn what_is_pushed_can_be_pulled() {
     assert_eq!(docker.digest("child"), docker.digest("child2"));
     let wrong = docker.docker(&["pull", "me/app:none"]).fails(1);
     assert!(wrong.contains("me/app:none"), "{wrong}");
-    assert_eq!(docker.docker(&["push", "me/other"]).fails(1), "An image does not exist locally with the tag: docker.io/me/other\n");
+    assert_eq!(
+        docker.docker(&["push", "me/other"]).fails(1),
+        "An image does not exist locally with the tag: docker.io/me/other\n"
+    );
     let wrong = docker.build("FROM me/none\n", &[]).fails(1);
     assert!(wrong.contains("docker.io/me/none:latest") && wrong.contains("1 | >>> FROM me/none"), "{wrong}");
 }
@@ -49,13 +55,33 @@ fn a_release_is_the_tested_image() {
     let (docker, _registry) = connected();
     docker.build(APP, &["-t", "me/app:1234567", "--push"]).ok();
     let digest = docker.digest("me/app:1234567");
-    docker.docker(&["buildx", "imagetools", "create", "--tag", "me/app:v1.0.0", "--tag", "other/app:v1", "me/app:1234567"]).ok();
+    docker
+        .docker(&[
+            "buildx",
+            "imagetools",
+            "create",
+            "--tag",
+            "me/app:v1.0.0",
+            "--tag",
+            "other/app:v1",
+            "me/app:1234567",
+        ])
+        .ok();
     for name in ["me/app:v1.0.0", "other/app:v1"] {
         let shown = docker.docker(&["buildx", "imagetools", "inspect", name]).ok();
         assert!(shown.contains(&format!("Digest:    {digest}")), "{shown}");
     }
-    assert_eq!(docker.docker(&["buildx", "imagetools", "inspect", "me/app:v1.0.0", "--format", "{{.Manifest.digest}}"]).ok().trim(), digest);
-    assert_eq!(docker.docker(&["buildx", "imagetools", "inspect", "me/app:v2"]).fails(1), "ERROR: docker.io/me/app:v2: not found\n");
+    assert_eq!(
+        docker
+            .docker(&["buildx", "imagetools", "inspect", "me/app:v1.0.0", "--format", "{{.Manifest.digest}}"])
+            .ok()
+            .trim(),
+        digest
+    );
+    assert_eq!(
+        docker.docker(&["buildx", "imagetools", "inspect", "me/app:v2"]).fails(1),
+        "ERROR: docker.io/me/app:v2: not found\n"
+    );
     docker.docker(&["pull", "other/app:v1"]).ok();
 }
 
@@ -64,7 +90,11 @@ fn logins_are_kept_as_docker_keeps_them() {
     let (docker, _registry) = connected();
     assert_eq!(docker.with_input(&["login", "-u", "me", "--password-stdin"], b"pass\n").ok(), "Login Succeeded\n");
     let file = docker.dir.path().join("config/config.json");
-    assert!(std::fs::read_to_string(&file).unwrap().contains("\"https://index.docker.io/v1/\": {\n\t\t\t\"auth\": \"bWU6cGFzcw==\""));
+    assert!(
+        std::fs::read_to_string(&file)
+            .unwrap()
+            .contains("\"https://index.docker.io/v1/\": {\n\t\t\t\"auth\": \"bWU6cGFzcw==\"")
+    );
     assert_eq!(docker.docker(&["logout"]).ok(), "Removing login credentials for https://index.docker.io/v1/\n");
     assert!(docker.docker(&["login"]).fails(1).contains("--password-stdin"));
     let wrong = docker.with_input(&["login", "-u", "me", "--password-stdin", "127.0.0.1:1"], b"pass").fails(1);
@@ -76,7 +106,10 @@ fn signatures_and_attestations_travel_with_the_image() {
     let (mut docker, registry) = connected();
     let (pem, key) = builder::sign::generate().unwrap();
     std::fs::write(docker.dir.path().join("key.pem"), pem).unwrap();
-    docker.env.insert(builder::docker::variables::SIGNING_KEY.to_owned(), docker.dir.path().join("key.pem").to_string_lossy().into_owned());
+    docker.env.insert(
+        builder::docker::variables::SIGNING_KEY.to_owned(),
+        docker.dir.path().join("key.pem").to_string_lossy().into_owned(),
+    );
     docker.build(APP, &["-t", "me/app:1", "--sbom=true", "--provenance=true", "--push"]).ok();
     let digest: oci::Digest = docker.digest("me/app:1").parse().unwrap();
     let about: Vec<serde_json::Value> = registry
@@ -93,12 +126,17 @@ fn signatures_and_attestations_travel_with_the_image() {
     let client = Client::new(EndpointMap::parse(&docker.env["BIGBEN_ENDPOINTS"]).unwrap());
     let image = Reference::parse("me/app:1").unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let verify = |image: &Reference, digest: &oci::Digest, key: &builder::sign::VerifyingKey| runtime.block_on(builder::sign::verify(&client, image, digest, key));
+    let verify = |image: &Reference, digest: &oci::Digest, key: &builder::sign::VerifyingKey| {
+        runtime.block_on(builder::sign::verify(&client, image, digest, key))
+    };
     verify(&image, &digest, &key.verifying()).unwrap();
     // Signing again adds nothing; another key is not trusted until it has signed too.
     docker.docker(&["push", "me/app:1"]).ok();
     let (_, stranger) = builder::sign::generate().unwrap();
-    assert!(matches!(verify(&image, &digest, &stranger.verifying()), Err(builder::sign::Error::Untrusted { count: 1, .. })));
+    assert!(matches!(
+        verify(&image, &digest, &stranger.verifying()),
+        Err(builder::sign::Error::Untrusted { count: 1, .. })
+    ));
     runtime.block_on(builder::sign::sign(&client, &image, &digest, &stranger)).unwrap();
     verify(&image, &digest, &stranger.verifying()).unwrap();
     verify(&image, &digest, &key.verifying()).unwrap();

@@ -53,7 +53,12 @@ pub(super) fn save(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
 }
 
 /// An archive that is both an OCI layout and, with `docker`, what `docker load` has always read.
-fn write(layout: &Layout, images: &[(Local, Vec<Reference>)], out: &mut impl Write, docker: bool) -> Result<(), Failure> {
+fn write(
+    layout: &Layout,
+    images: &[(Local, Vec<Reference>)],
+    out: &mut impl Write,
+    docker: bool,
+) -> Result<(), Failure> {
     let mut entries: Vec<Descriptor> = Vec::new();
     let mut legacy = Vec::new();
     let mut blobs: BTreeSet<(oci::Digest, u64)> = BTreeSet::new();
@@ -84,7 +89,10 @@ fn write(layout: &Layout, images: &[(Local, Vec<Reference>)], out: &mut impl Wri
     }
     for (digest, size) in &blobs {
         let mut file = layout.blobs().open_blob(digest).map_err(|wrong| Failure::daemon(&wrong))?;
-        tar::write_entry(out, &tar::Entry::file(format!("blobs/{}/{}", digest.algorithm().name(), digest.hex()), *size))?;
+        tar::write_entry(
+            out,
+            &tar::Entry::file(format!("blobs/{}/{}", digest.algorithm().name(), digest.hex()), *size),
+        )?;
         std::io::copy(&mut file, out)?;
         pad(&mut *out, *size)?;
     }
@@ -112,7 +120,14 @@ fn pad(out: &mut impl Write, size: u64) -> std::io::Result<()> {
 }
 
 /// `--output type=docker|oci|tar|local,dest=`.
-pub(super) fn export(docker: &mut Docker, builder: &Builder, result: &BuildResult, tags: &[Reference], kind: &str, dest: &Path) -> Result<(), Failure> {
+pub(super) fn export(
+    docker: &mut Docker,
+    builder: &Builder,
+    result: &BuildResult,
+    tags: &[Reference],
+    kind: &str,
+    dest: &Path,
+) -> Result<(), Failure> {
     let layout = builder.images().layout();
     match kind {
         "docker" | "oci" => {
@@ -137,8 +152,14 @@ pub(super) fn export(docker: &mut Docker, builder: &Builder, result: &BuildResul
             let image = layout.image(&result.descriptor, &Platform::host())?;
             for layer in &image.manifest.layers {
                 let blob = layout.blobs().open_blob(&layer.digest).map_err(|wrong| Failure::daemon(&wrong))?;
-                let options = oci::layer::UnpackOptions { whiteouts: oci::layer::Whiteouts::Apply, owners: false, ..Default::default() };
-                oci::layer::unpack(blob, dest, &options).map_err(|wrong| Failure::new(format!("ERROR: failed to export to {}: {}", dest.display(), chain(&wrong))))?;
+                let options = oci::layer::UnpackOptions {
+                    whiteouts: oci::layer::Whiteouts::Apply,
+                    owners: false,
+                    ..Default::default()
+                };
+                oci::layer::unpack(blob, dest, &options).map_err(|wrong| {
+                    Failure::new(format!("ERROR: failed to export to {}: {}", dest.display(), chain(&wrong)))
+                })?;
             }
             Ok(())
         }
@@ -150,7 +171,9 @@ pub(super) fn export(docker: &mut Docker, builder: &Builder, result: &BuildResul
                 Some("-") => Box::new(&mut docker.stdio.out),
                 _ => Box::new(BufWriter::new(File::create(dest)?)),
             };
-            let mut writer = oci::layer::Writer::new(&mut out, oci::layer::Compression::None, oci::layer::Times::Fixed(0)).map_err(|wrong| Failure::new(chain(&wrong)))?;
+            let mut writer =
+                oci::layer::Writer::new(&mut out, oci::layer::Compression::None, oci::layer::Times::Fixed(0))
+                    .map_err(|wrong| Failure::new(chain(&wrong)))?;
             writer.append_tree(scratch.path(), &options).map_err(|wrong| Failure::new(chain(&wrong)))?;
             writer.finish().map_err(|wrong| Failure::new(chain(&wrong)))?;
             Ok(out.flush()?)
@@ -165,12 +188,15 @@ pub(super) fn load(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
     let builder = docker.builder()?;
     let _hold = builder.images().hold()?;
     let source: Box<dyn Read> = match parsed.last("input") {
-        Some(path) => Box::new(File::open(docker.cwd.join(path)).map_err(|wrong| Failure::new(format!("open {path}: {wrong}")))?),
+        Some(path) => {
+            Box::new(File::open(docker.cwd.join(path)).map_err(|wrong| Failure::new(format!("open {path}: {wrong}")))?)
+        }
         None => Box::new(std::mem::replace(&mut docker.stdio.input, Box::new(std::io::empty()))),
     };
     let scratch = tempfile::tempdir_in(builder.images().layout().root())?;
     let options = oci::layer::UnpackOptions { owners: false, ..Default::default() };
-    oci::layer::unpack(source, scratch.path(), &options).map_err(|wrong| Failure::new(format!("Error response from daemon: invalid archive: {}", chain(&wrong))))?;
+    oci::layer::unpack(source, scratch.path(), &options)
+        .map_err(|wrong| Failure::new(format!("Error response from daemon: invalid archive: {}", chain(&wrong))))?;
     let legacy = scratch.path().join("manifest.json");
     let loaded = match legacy.exists() {
         true => load_docker(&builder, scratch.path())?,
@@ -185,14 +211,20 @@ pub(super) fn load(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
 fn json_file(root: &Path, name: &str) -> Result<Value, Failure> {
     let path = inside(root, name)?;
     let mut bytes = Vec::new();
-    File::open(&path).map_err(|wrong| Failure::new(format!("Error response from daemon: {name}: {wrong}")))?.take(MAX_JSON).read_to_end(&mut bytes)?;
+    File::open(&path)
+        .map_err(|wrong| Failure::new(format!("Error response from daemon: {name}: {wrong}")))?
+        .take(MAX_JSON)
+        .read_to_end(&mut bytes)?;
     serde_json::from_slice(&bytes).map_err(|wrong| Failure::new(format!("Error response from daemon: {name}: {wrong}")))
 }
 
 /// A file of the unpacked archive; links are not followed out of it.
 fn inside(root: &Path, name: &str) -> Result<std::path::PathBuf, Failure> {
     let clean = crate::fs::layers::clean_entry(name.as_bytes());
-    let path = clean.map(|clean| root.join(clean)).and_then(|path| path.canonicalize().ok()).filter(|path| path.starts_with(root.canonicalize().unwrap_or_default()));
+    let path = clean
+        .map(|clean| root.join(clean))
+        .and_then(|path| path.canonicalize().ok())
+        .filter(|path| path.starts_with(root.canonicalize().unwrap_or_default()));
     path.ok_or_else(|| Failure::new(format!("Error response from daemon: invalid archive: {name:?} is not in it")))
 }
 
@@ -263,12 +295,17 @@ fn load_docker(builder: &Builder, root: &Path) -> Result<Vec<String>, Failure> {
 fn original_manifest(root: &Path, config: &Descriptor) -> Option<(String, Vec<u8>)> {
     let index: Index = serde_json::from_value(json_file(root, "index.json").ok()?).ok()?;
     index.manifests.iter().find_map(|entry| {
-        let bytes = std::fs::read(inside(root, &format!("blobs/{}/{}", entry.digest.algorithm().name(), entry.digest.hex())).ok()?).ok()?;
+        let bytes = std::fs::read(
+            inside(root, &format!("blobs/{}/{}", entry.digest.algorithm().name(), entry.digest.hex())).ok()?,
+        )
+        .ok()?;
         if oci::Digest::of(&bytes) != entry.digest {
             return None;
         }
         match Document::parse(&bytes, Some(&entry.media_type)).ok()? {
-            Document::Manifest(manifest) if manifest.config.digest == config.digest => Some((entry.media_type.clone(), bytes)),
+            Document::Manifest(manifest) if manifest.config.digest == config.digest => {
+                Some((entry.media_type.clone(), bytes))
+            }
             _ => None,
         }
     })
@@ -276,7 +313,9 @@ fn original_manifest(root: &Path, config: &Descriptor) -> Option<(String, Vec<u8
 
 fn load_layout(builder: &Builder, root: &Path) -> Result<Vec<String>, Failure> {
     if !root.join("index.json").exists() {
-        return Err(Failure::new("Error response from daemon: invalid archive: it has neither manifest.json nor index.json"));
+        return Err(Failure::new(
+            "Error response from daemon: invalid archive: it has neither manifest.json nor index.json",
+        ));
     }
     let from = Layout::open(root)?;
     let to = builder.images().layout();
@@ -288,7 +327,12 @@ fn load_layout(builder: &Builder, root: &Path) -> Result<Vec<String>, Failure> {
             std::io::copy(&mut source, &mut sink)?;
             sink.finish(Some(&blob.digest)).map_err(|wrong| Failure::daemon(&wrong))?;
         }
-        let name = entry.annotations.get("io.containerd.image.name").map(String::as_str).or(entry.ref_name()).map(str::to_owned);
+        let name = entry
+            .annotations
+            .get("io.containerd.image.name")
+            .map(String::as_str)
+            .or(entry.ref_name())
+            .map(str::to_owned);
         let mut descriptor = entry.clone();
         descriptor.annotations.remove(REF_NAME);
         match name.and_then(|name| crate::images::reference(&name).ok()) {

@@ -15,15 +15,51 @@ use crate::images::reference;
 use crate::progress::{Plain, Progress};
 
 const FLAGS: &[Flag] = &[
-    value("add-host", None), value("allow", None), value("annotation", None), value("attest", None), value("build-arg", None),
-    value("build-context", None), value("builder", None), value("cache-from", None), value("cache-to", None), value("cgroup-parent", None),
-    switch("compress", None), value("cpu-period", None), value("cpu-quota", None), value("cpu-shares", Some('c')), value("cpuset-cpus", None),
-    value("cpuset-mems", None), switch("disable-content-trust", None), value("file", Some('f')), switch("force-rm", None), value("iidfile", None),
-    value("isolation", None), value("label", None), switch("load", None), value("memory", Some('m')), value("memory-swap", None),
-    value("metadata-file", None), value("network", None), switch("no-cache", None), value("no-cache-filter", None), value("output", Some('o')),
-    value("platform", None), value("progress", None), value("provenance", None), switch("pull", None), switch("push", None),
-    switch("quiet", Some('q')), switch("rm", None), value("sbom", None), value("secret", None), value("security-opt", None),
-    value("shm-size", None), value("ssh", None), value("tag", Some('t')), value("target", None), value("ulimit", None),
+    value("add-host", None),
+    value("allow", None),
+    value("annotation", None),
+    value("attest", None),
+    value("build-arg", None),
+    value("build-context", None),
+    value("builder", None),
+    value("cache-from", None),
+    value("cache-to", None),
+    value("cgroup-parent", None),
+    switch("compress", None),
+    value("cpu-period", None),
+    value("cpu-quota", None),
+    value("cpu-shares", Some('c')),
+    value("cpuset-cpus", None),
+    value("cpuset-mems", None),
+    switch("disable-content-trust", None),
+    value("file", Some('f')),
+    switch("force-rm", None),
+    value("iidfile", None),
+    value("isolation", None),
+    value("label", None),
+    switch("load", None),
+    value("memory", Some('m')),
+    value("memory-swap", None),
+    value("metadata-file", None),
+    value("network", None),
+    switch("no-cache", None),
+    value("no-cache-filter", None),
+    value("output", Some('o')),
+    value("platform", None),
+    value("progress", None),
+    value("provenance", None),
+    switch("pull", None),
+    switch("push", None),
+    switch("quiet", Some('q')),
+    switch("rm", None),
+    value("sbom", None),
+    value("secret", None),
+    value("security-opt", None),
+    value("shm-size", None),
+    value("ssh", None),
+    value("tag", Some('t')),
+    value("target", None),
+    value("ulimit", None),
 ];
 
 /// Flags of a daemon's containers that mean nothing here: refused, so that nobody believes in them.
@@ -33,7 +69,12 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
     let parsed = parse(command, FLAGS, args)?;
     for name in REFUSED {
         if parsed.last(name).is_some() {
-            return Err(Failure::usage(command, format!("--{name} is not supported by this builder: there is no daemon whose containers it could shape")));
+            return Err(Failure::usage(
+                command,
+                format!(
+                    "--{name} is not supported by this builder: there is no daemon whose containers it could shape"
+                ),
+            ));
         }
     }
     let [context] = parsed.args.as_slice() else {
@@ -74,11 +115,15 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
         }
     }
     for pair in parsed.all("build-context") {
-        let (name, value) = pair.split_once('=').ok_or_else(|| Failure::new(format!("invalid context value: {pair}, expected key=value")))?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::new(format!("invalid context value: {pair}, expected key=value")))?;
         request.contexts.insert(name.to_owned(), named_context(docker, value)?);
     }
     for pair in parsed.all("add-host") {
-        let (host, address) = pair.split_once([':', '=']).ok_or_else(|| Failure::new(format!("invalid argument {pair:?} for \"--add-host\": bad format for add-host")))?;
+        let (host, address) = pair.split_once([':', '=']).ok_or_else(|| {
+            Failure::new(format!("invalid argument {pair:?} for \"--add-host\": bad format for add-host"))
+        })?;
         request.hosts.push((host.to_owned(), address.to_owned()));
     }
     for text in parsed.all("secret") {
@@ -87,17 +132,28 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
     }
     for text in parsed.all("ssh") {
         let (id, path) = text.split_once('=').unwrap_or((text, ""));
-        let path = if path.is_empty() { docker.env.get("SSH_AUTH_SOCK").cloned().unwrap_or_default() } else { path.to_owned() };
+        let path = if path.is_empty() {
+            docker.env.get("SSH_AUTH_SOCK").cloned().unwrap_or_default()
+        } else {
+            path.to_owned()
+        };
         if path.is_empty() {
             return Err(Failure::new("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"));
         }
         request.ssh.insert(if id.is_empty() { "default".to_owned() } else { id.to_owned() }, PathBuf::from(path));
     }
-    if let Some(text) = parsed.last("platform").or(docker.env.get("DOCKER_DEFAULT_PLATFORM").map(String::as_str)).filter(|text| !text.is_empty()) {
+    if let Some(text) = parsed
+        .last("platform")
+        .or(docker.env.get("DOCKER_DEFAULT_PLATFORM").map(String::as_str))
+        .filter(|text| !text.is_empty())
+    {
         if text.contains(',') {
-            return Err(Failure::new("failed to build: several platforms in one build are not supported; build one --platform at a time and join them with 'docker buildx imagetools create'"));
+            return Err(Failure::new(
+                "failed to build: several platforms in one build are not supported; build one --platform at a time and join them with 'docker buildx imagetools create'",
+            ));
         }
-        request.platform = Platform::parse(text).ok_or_else(|| Failure::new(format!("failed to parse platform: {text:?}")))?;
+        request.platform =
+            Platform::parse(text).ok_or_else(|| Failure::new(format!("failed to parse platform: {text:?}")))?;
     }
     request.tags = tags;
     let mut outcome = Outcome { push: parsed.on("push"), dest: None };
@@ -112,7 +168,9 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
     let builder = docker.builder()?;
     for flag in ["cache-from", "cache-to"] {
         if parsed.last(flag).is_some() && !quiet {
-            docker.talk(format!("WARNING: --{flag} is accepted without effect: steps are always cached by content on this machine"));
+            docker.talk(format!(
+                "WARNING: --{flag} is accepted without effect: steps are always cached by content on this machine"
+            ));
         }
     }
     let result = perform(docker, &builder, request, quiet, parsed.last("progress"), &outcome)?;
@@ -142,7 +200,11 @@ struct Outcome {
 
 fn wants(parsed: &super::flags::Parsed, kind: &str) -> bool {
     let direct = parsed.last(kind).is_some_and(|value| value != "false");
-    direct || parsed.all("attest").iter().any(|text| text.split(',').any(|part| part == format!("type={kind}")) && !text.contains("disabled=true"))
+    direct
+        || parsed
+            .all("attest")
+            .iter()
+            .any(|text| text.split(',').any(|part| part == format!("type={kind}")) && !text.contains("disabled=true"))
 }
 
 fn perform(
@@ -154,14 +216,21 @@ fn perform(
     outcome: &Outcome,
 ) -> Result<BuildResult, Failure> {
     let sink = Shared::default();
-    let progress: Arc<dyn Progress> = match (quiet, style.or(docker.env.get("BUILDKIT_PROGRESS").map(String::as_str)).unwrap_or("auto")) {
-        (true, _) | (_, "quiet") => Arc::new(()),
-        (_, "tty") => Arc::new(render::Terminal::new(sink.take(docker))),
-        (_, "auto") if docker.stdio.terminal && !docker.env.contains_key("NO_COLOR") => Arc::new(render::Terminal::new(sink.take(docker))),
-        (_, "auto" | "plain") => Arc::new(Plain::new(sink.take(docker))),
-        (_, "rawjson") => Arc::new(render::RawJson::new(sink.take(docker))),
-        (_, other) => return Err(Failure::new(format!("invalid progress mode {other:?}; use auto, plain, tty, rawjson or quiet"))),
-    };
+    let progress: Arc<dyn Progress> =
+        match (quiet, style.or(docker.env.get("BUILDKIT_PROGRESS").map(String::as_str)).unwrap_or("auto")) {
+            (true, _) | (_, "quiet") => Arc::new(()),
+            (_, "tty") => Arc::new(render::Terminal::new(sink.take(docker))),
+            (_, "auto") if docker.stdio.terminal && !docker.env.contains_key("NO_COLOR") => {
+                Arc::new(render::Terminal::new(sink.take(docker)))
+            }
+            (_, "auto" | "plain") => Arc::new(Plain::new(sink.take(docker))),
+            (_, "rawjson") => Arc::new(render::RawJson::new(sink.take(docker))),
+            (_, other) => {
+                return Err(Failure::new(format!(
+                    "invalid progress mode {other:?}; use auto, plain, tty, rawjson or quiet"
+                )));
+            }
+        };
     let text = request.dockerfile.clone();
     let name = request.dockerfile_name.clone();
     let runtime = runtime()?;
@@ -236,7 +305,9 @@ fn epoch(docker: &Docker, parsed: &super::flags::Parsed) -> Result<i64, Failure>
     let text = argument.or(docker.env.get("SOURCE_DATE_EPOCH").map(String::as_str)).filter(|text| !text.is_empty());
     match text {
         None => Ok(0),
-        Some(text) => text.parse().map_err(|_| Failure::new(format!("invalid SOURCE_DATE_EPOCH: {text:?} is not a number of seconds"))),
+        Some(text) => text
+            .parse()
+            .map_err(|_| Failure::new(format!("invalid SOURCE_DATE_EPOCH: {text:?} is not a number of seconds"))),
     }
 }
 
@@ -245,7 +316,9 @@ fn network(text: Option<&str>) -> Result<Network, Failure> {
         None | Some("" | "default") => Ok(Network::Default),
         Some("none") => Ok(Network::None),
         Some("host") => Ok(Network::Host),
-        Some(other) => Err(Failure::new(format!("network mode {other:?} not supported by this builder; use default, none or host"))),
+        Some(other) => Err(Failure::new(format!(
+            "network mode {other:?} not supported by this builder; use default, none or host"
+        ))),
     }
 }
 
@@ -264,7 +337,11 @@ fn source(docker: &mut Docker, text: &str, scratch: &Path) -> Result<(Source, Op
         unpack(&unpacked, scratch)?;
         return Ok((Source::Dir(scratch.to_owned()), None));
     }
-    let remote = text.starts_with("http://") || text.starts_with("https://") || text.starts_with("git@") || text.starts_with("git://") || text.starts_with("ssh://");
+    let remote = text.starts_with("http://")
+        || text.starts_with("https://")
+        || text.starts_with("git@")
+        || text.starts_with("git://")
+        || text.starts_with("ssh://");
     if remote {
         return git_context(text, scratch).map(|dir| (Source::Dir(dir), None));
     }
@@ -280,7 +357,9 @@ fn source(docker: &mut Docker, text: &str, scratch: &Path) -> Result<(Source, Op
 
 fn unpack(archive: &[u8], into: &Path) -> Result<(), Failure> {
     let options = oci::layer::UnpackOptions { owners: false, ..oci::layer::UnpackOptions::default() };
-    oci::layer::unpack(archive, into, &options).map_err(|wrong| Failure::new(format!("ERROR: cannot read the context from standard input: {}", crate::build::chain(&wrong))))?;
+    oci::layer::unpack(archive, into, &options).map_err(|wrong| {
+        Failure::new(format!("ERROR: cannot read the context from standard input: {}", crate::build::chain(&wrong)))
+    })?;
     Ok(())
 }
 
@@ -288,10 +367,19 @@ fn git_context(text: &str, scratch: &Path) -> Result<PathBuf, Failure> {
     let (url, fragment) = text.split_once('#').unwrap_or((text, ""));
     let (reference, subdir) = fragment.split_once(':').unwrap_or((fragment, ""));
     let git = |args: &[&str]| -> Result<(), Failure> {
-        let output = std::process::Command::new("git").args(args).current_dir(scratch).env("GIT_TERMINAL_PROMPT", "0").stdin(std::process::Stdio::null()).output()?;
+        let output = std::process::Command::new("git")
+            .args(args)
+            .current_dir(scratch)
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .stdin(std::process::Stdio::null())
+            .output()?;
         match output.status.success() {
             true => Ok(()),
-            false => Err(Failure::new(format!("ERROR: unable to prepare context: git {}: {}", args[0], String::from_utf8_lossy(&output.stderr).trim()))),
+            false => Err(Failure::new(format!(
+                "ERROR: unable to prepare context: git {}: {}",
+                args[0],
+                String::from_utf8_lossy(&output.stderr).trim()
+            ))),
         }
     };
     git(&["init", "--quiet"])?;
@@ -305,7 +393,12 @@ fn git_context(text: &str, scratch: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Name and text of the Dockerfile, and the ignore file that belongs to it.
-fn dockerfile(docker: &mut Docker, file: Option<&str>, context: &Source, from_stdin: Option<&str>) -> Result<(String, String, Option<String>), Failure> {
+fn dockerfile(
+    docker: &mut Docker,
+    file: Option<&str>,
+    context: &Source,
+    from_stdin: Option<&str>,
+) -> Result<(String, String, Option<String>), Failure> {
     let dir = match context {
         Source::Dir(dir) => Some(dir.clone()),
         _ => None,
@@ -325,14 +418,23 @@ fn dockerfile(docker: &mut Docker, file: Option<&str>, context: &Source, from_st
             if here.exists() { here } else { dir.join(file) }
         }
         (Some(file), None) => docker.cwd.join(file),
-        (None, Some(dir)) if !dir.join("Dockerfile").exists() && dir.join("dockerfile").exists() => dir.join("dockerfile"),
+        (None, Some(dir)) if !dir.join("Dockerfile").exists() && dir.join("dockerfile").exists() => {
+            dir.join("dockerfile")
+        }
         (None, Some(dir)) => dir.join("Dockerfile"),
         (None, None) => docker.cwd.join("Dockerfile"),
     };
     let name = path.file_name().map_or_else(|| "Dockerfile".to_owned(), |name| name.to_string_lossy().into_owned());
     let text = std::fs::read_to_string(&path).map_err(|wrong| {
-        let why = if wrong.kind() == std::io::ErrorKind::NotFound { "no such file or directory".to_owned() } else { wrong.to_string() };
-        Failure::new(format!("ERROR: failed to solve: failed to read dockerfile: open {}: {why}", file.unwrap_or(&name)))
+        let why = if wrong.kind() == std::io::ErrorKind::NotFound {
+            "no such file or directory".to_owned()
+        } else {
+            wrong.to_string()
+        };
+        Failure::new(format!(
+            "ERROR: failed to solve: failed to read dockerfile: open {}: {why}",
+            file.unwrap_or(&name)
+        ))
     })?;
     let mut own = path.clone().into_os_string();
     own.push(".dockerignore");
@@ -349,7 +451,9 @@ fn named_context(docker: &Docker, value: &str) -> Result<Source, Failure> {
         return Ok(Source::Layout(path.to_string_lossy().into_owned()));
     }
     if value.contains("://") || value.starts_with("git@") {
-        return Err(Failure::new(format!("build context {value:?} is not supported; use a directory, docker-image:// or oci-layout://")));
+        return Err(Failure::new(format!(
+            "build context {value:?} is not supported; use a directory, docker-image:// or oci-layout://"
+        )));
     }
     let path = docker.cwd.join(value);
     match path.is_dir() {
@@ -359,7 +463,8 @@ fn named_context(docker: &Docker, value: &str) -> Result<Source, Failure> {
 }
 
 fn secret(docker: &Docker, text: &str) -> Result<(String, Secret), Failure> {
-    let fields: BTreeMap<&str, &str> = text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect();
+    let fields: BTreeMap<&str, &str> =
+        text.split(',').map(|field| field.split_once('=').unwrap_or((field, ""))).collect();
     if let Some(unknown) = fields.keys().find(|key| !matches!(**key, "id" | "src" | "source" | "env" | "type")) {
         return Err(Failure::new(format!("unexpected key '{unknown}' in '{text}'")));
     }
@@ -369,11 +474,14 @@ fn secret(docker: &Docker, text: &str) -> Result<(String, Secret), Failure> {
     let value = match (path, variable) {
         (Some(path), _) if fields.get("type") != Some(&"env") => {
             let path = docker.cwd.join(path);
-            std::fs::read(&path).map_err(|wrong| Failure::new(format!("ERROR: failed to stat {}: {wrong}", path.display())))?
+            std::fs::read(&path)
+                .map_err(|wrong| Failure::new(format!("ERROR: failed to stat {}: {wrong}", path.display())))?
         }
         (_, variable) => {
             let name = variable.unwrap_or(id);
-            let found = docker.env.get(name).ok_or_else(|| Failure::new(format!("ERROR: secret {id}: no src= was given and the variable {name} is not set")))?;
+            let found = docker.env.get(name).ok_or_else(|| {
+                Failure::new(format!("ERROR: secret {id}: no src= was given and the variable {name} is not set"))
+            })?;
             found.clone().into_bytes()
         }
     };
@@ -382,17 +490,29 @@ fn secret(docker: &Docker, text: &str) -> Result<(String, Secret), Failure> {
 
 fn outputs(docker: &Docker, text: &str, request: &mut BuildRequest, outcome: &mut Outcome) -> Result<(), Failure> {
     if !text.contains('=') {
-        outcome.dest = Some(if text == "-" { ("tar".to_owned(), PathBuf::from("-")) } else { ("local".to_owned(), docker.cwd.join(text)) });
+        outcome.dest = Some(if text == "-" {
+            ("tar".to_owned(), PathBuf::from("-"))
+        } else {
+            ("local".to_owned(), docker.cwd.join(text))
+        });
         return Ok(());
     }
-    let fields: BTreeMap<&str, &str> = text.split(',').map(|field| field.split_once('=').unwrap_or((field, "true"))).collect();
-    let level = fields.get("compression-level").map(|text| text.parse::<u32>().map_err(|_| Failure::new(format!("invalid compression-level {text:?}")))).transpose()?;
+    let fields: BTreeMap<&str, &str> =
+        text.split(',').map(|field| field.split_once('=').unwrap_or((field, "true"))).collect();
+    let level = fields
+        .get("compression-level")
+        .map(|text| text.parse::<u32>().map_err(|_| Failure::new(format!("invalid compression-level {text:?}"))))
+        .transpose()?;
     match fields.get("compression").copied() {
         None => {}
         Some("uncompressed") => request.compression = Compression::None,
         Some("gzip") => request.compression = Compression::Gzip(level.unwrap_or(6).min(9)),
         Some("zstd") => request.compression = Compression::Zstd(level.unwrap_or(3).clamp(1, 22) as i32),
-        Some(other) => return Err(Failure::new(format!("unsupported layer compression type: {other:?}; use uncompressed, gzip or zstd"))),
+        Some(other) => {
+            return Err(Failure::new(format!(
+                "unsupported layer compression type: {other:?}; use uncompressed, gzip or zstd"
+            )));
+        }
     }
     for (key, value) in &fields {
         if let Some(name) = key.strip_prefix("annotation.").or(key.strip_prefix("annotation-manifest.")) {
@@ -406,12 +526,19 @@ fn outputs(docker: &Docker, text: &str, request: &mut BuildRequest, outcome: &mu
         "image" => outcome.push |= fields.get("push") == Some(&"true"),
         "registry" => outcome.push = true,
         kind @ ("docker" | "oci" | "tar" | "local") => match fields.get("dest") {
-            Some(dest) => outcome.dest = Some((kind.to_owned(), if *dest == "-" { PathBuf::from("-") } else { docker.cwd.join(dest) })),
+            Some(dest) => {
+                outcome.dest =
+                    Some((kind.to_owned(), if *dest == "-" { PathBuf::from("-") } else { docker.cwd.join(dest) }))
+            }
             None if kind == "docker" => {}
             None => return Err(Failure::new(format!("output type {kind} needs dest="))),
         },
         "cacheonly" => {}
-        other => return Err(Failure::new(format!("output type {other:?} is not supported; use image, registry, docker, oci, tar, local or cacheonly"))),
+        other => {
+            return Err(Failure::new(format!(
+                "output type {other:?} is not supported; use image, registry, docker, oci, tar, local or cacheonly"
+            )));
+        }
     }
     Ok(())
 }

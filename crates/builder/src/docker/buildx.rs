@@ -9,13 +9,42 @@ use super::transfer::failed;
 use super::{Docker, Failure, build, runtime, unknown};
 use crate::images::reference;
 
-const KNOWN: &[&str] = &["b", "bake", "build", "create", "du", "imagetools", "inspect", "install", "ls", "prune", "rm", "stop", "use", "version"];
+const KNOWN: &[&str] = &[
+    "b",
+    "bake",
+    "build",
+    "create",
+    "du",
+    "imagetools",
+    "inspect",
+    "install",
+    "ls",
+    "prune",
+    "rm",
+    "stop",
+    "use",
+    "version",
+];
 
 pub(super) fn buildx(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const BUILDER: &[Flag] = &[
-        switch("append", None), value("buildkitd-config", None), value("buildkitd-flags", None), value("config", None), value("driver", None),
-        value("driver-opt", None), value("name", None), value("node", None), value("platform", None), switch("use", None), switch("bootstrap", None),
-        value("builder", None), switch("default", None), switch("global", None), switch("force", Some('f')), switch("keep-state", None), switch("all-inactive", None),
+        switch("append", None),
+        value("buildkitd-config", None),
+        value("buildkitd-flags", None),
+        value("config", None),
+        value("driver", None),
+        value("driver-opt", None),
+        value("name", None),
+        value("node", None),
+        value("platform", None),
+        switch("use", None),
+        switch("bootstrap", None),
+        value("builder", None),
+        switch("default", None),
+        switch("global", None),
+        switch("force", Some('f')),
+        switch("keep-state", None),
+        switch("all-inactive", None),
     ];
     let mut args = args;
     // `docker buildx --builder NAME COMMAND`
@@ -47,15 +76,24 @@ pub(super) fn buildx(docker: &mut Docker, args: &[String]) -> Result<(), Failure
             docker.say(format!("Total:\t\t{}", size(super::info::disk(&builder.config.cache))))
         }
         "prune" => prune(docker, rest),
-        "bake" => Err(Failure::new("docker: 'buildx bake' is not supported by this builder; call 'docker buildx build' for each target")),
+        "bake" => Err(Failure::new(
+            "docker: 'buildx bake' is not supported by this builder; call 'docker buildx build' for each target",
+        )),
         other => Err(unknown("buildx ", other, KNOWN)),
     }
 }
 
 pub(super) fn prune(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const FLAGS: &[Flag] = &[
-        switch("all", Some('a')), value("filter", None), switch("force", Some('f')), value("keep-storage", None), value("max-used-space", None),
-        value("reserved-space", None), value("min-free-space", None), value("builder", None), switch("verbose", None),
+        switch("all", Some('a')),
+        value("filter", None),
+        switch("force", Some('f')),
+        value("keep-storage", None),
+        value("max-used-space", None),
+        value("reserved-space", None),
+        value("min-free-space", None),
+        value("builder", None),
+        switch("verbose", None),
     ];
     let parsed = parse("builder prune", FLAGS, args)?;
     if !parsed.on("force") {
@@ -79,7 +117,9 @@ pub(super) fn prune(docker: &mut Docker, args: &[String]) -> Result<(), Failure>
 }
 
 fn imagetools(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
-    let Some((command, rest)) = args.split_first() else { return Err(Failure::new("Usage:  docker buildx imagetools COMMAND")) };
+    let Some((command, rest)) = args.split_first() else {
+        return Err(Failure::new("Usage:  docker buildx imagetools COMMAND"));
+    };
     match command.as_str() {
         "create" => create(docker, rest),
         "inspect" => inspect(docker, rest),
@@ -89,13 +129,22 @@ fn imagetools(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
 
 fn create(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const FLAGS: &[Flag] = &[
-        value("annotation", None), switch("append", None), switch("dry-run", None), value("file", Some('f')), switch("prefer-index", None), value("progress", None),
-        value("tag", Some('t')), value("builder", None),
+        value("annotation", None),
+        switch("append", None),
+        switch("dry-run", None),
+        value("file", Some('f')),
+        switch("prefer-index", None),
+        value("progress", None),
+        value("tag", Some('t')),
+        value("builder", None),
     ];
     let parsed = parse("buildx imagetools create", FLAGS, args)?;
     for refused in ["annotation", "append", "file"] {
         if parsed.last(refused).is_some() {
-            return Err(Failure::usage("buildx imagetools create", format!("--{refused} is not supported by this builder")));
+            return Err(Failure::usage(
+                "buildx imagetools create",
+                format!("--{refused} is not supported by this builder"),
+            ));
         }
     }
     if parsed.args.is_empty() {
@@ -117,12 +166,16 @@ fn create(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
         many => {
             let mut entries: Vec<Descriptor> = Vec::new();
             for (source, fetched) in many {
-                match Document::parse(&fetched.bytes, Some(&fetched.descriptor.media_type)).map_err(|wrong| Failure::new(format!("ERROR: {source}: {}", crate::build::chain(&wrong))))? {
+                match Document::parse(&fetched.bytes, Some(&fetched.descriptor.media_type))
+                    .map_err(|wrong| Failure::new(format!("ERROR: {source}: {}", crate::build::chain(&wrong))))?
+                {
                     Document::Index(index) => entries.extend(index.manifests),
                     Document::Manifest(manifest) => {
                         let mut entry = fetched.descriptor.clone();
                         if entry.platform.is_none() {
-                            let config = runtime.block_on(config(client, source, &manifest.config)).map_err(|wrong| error(source, &wrong))?;
+                            let config = runtime
+                                .block_on(config(client, source, &manifest.config))
+                                .map_err(|wrong| error(source, &wrong))?;
                             entry.platform = Some(Platform {
                                 architecture: config["architecture"].as_str().unwrap_or_default().to_owned(),
                                 os: config["os"].as_str().unwrap_or_default().to_owned(),
@@ -151,14 +204,21 @@ fn create(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
                 runtime.block_on(copy(&builder, source, target, fetched)).map_err(|wrong| error(source, &wrong))?;
             }
         }
-        let digest = runtime.block_on(client.put_manifest(target, &media_type, bytes.clone().into())).map_err(|wrong| error(target, &wrong))?;
+        let digest = runtime
+            .block_on(client.put_manifest(target, &media_type, bytes.clone().into()))
+            .map_err(|wrong| error(target, &wrong))?;
         docker.talk(format!("pushing {digest} to {target}"));
     }
     Ok(())
 }
 
 /// Brings the content of another repository along.
-async fn copy(builder: &crate::Builder, source: &Reference, target: &Reference, fetched: &oci::client::Fetched) -> Result<(), oci::client::Error> {
+async fn copy(
+    builder: &crate::Builder,
+    source: &Reference,
+    target: &Reference,
+    fetched: &oci::client::Fetched,
+) -> Result<(), oci::client::Error> {
     let layout = builder.images().layout();
     let client = builder.client();
     client.pull_all(source, layout, &()).await?;
@@ -166,7 +226,11 @@ async fn copy(builder: &crate::Builder, source: &Reference, target: &Reference, 
     Ok(())
 }
 
-async fn config(client: &oci::client::Client, source: &Reference, descriptor: &Descriptor) -> Result<serde_json::Value, oci::client::Error> {
+async fn config(
+    client: &oci::client::Client,
+    source: &Reference,
+    descriptor: &Descriptor,
+) -> Result<serde_json::Value, oci::client::Error> {
     use futures::TryStreamExt;
     let blob = client.blob(source, descriptor).await?;
     let chunks: Vec<bytes::Bytes> = blob.stream.try_collect().await?;
@@ -185,7 +249,9 @@ fn error(reference: &Reference, wrong: &oci::client::Error) -> Failure {
 fn inspect(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const FLAGS: &[Flag] = &[value("format", None), switch("raw", None), value("builder", None)];
     let parsed = parse("buildx imagetools inspect", FLAGS, args)?;
-    let [text] = parsed.args.as_slice() else { return Err(Failure::arguments("buildx imagetools inspect", "1 argument")) };
+    let [text] = parsed.args.as_slice() else {
+        return Err(Failure::arguments("buildx imagetools inspect", "1 argument"));
+    };
     let builder = docker.builder()?;
     let name = reference(text)?;
     let runtime = runtime()?;
@@ -200,12 +266,20 @@ fn inspect(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
         let text = template(format, &value)?;
         return docker.say(text);
     }
-    docker.say(format!("Name:      {name}\nMediaType: {}\nDigest:    {}", fetched.descriptor.media_type, fetched.descriptor.digest))?;
+    docker.say(format!(
+        "Name:      {name}\nMediaType: {}\nDigest:    {}",
+        fetched.descriptor.media_type, fetched.descriptor.digest
+    ))?;
     if let Ok(Document::Index(index)) = Document::parse(&fetched.bytes, Some(&fetched.descriptor.media_type)) {
         docker.say("           \nManifests: ")?;
         for entry in index.manifests {
             let platform = entry.platform.as_ref().map(Platform::to_string).unwrap_or_default();
-            docker.say(format!("  Name:      {}@{}\n  MediaType: {}\n  Platform:  {platform}\n             ", name.name(), entry.digest, entry.media_type))?;
+            docker.say(format!(
+                "  Name:      {}@{}\n  MediaType: {}\n  Platform:  {platform}\n             ",
+                name.name(),
+                entry.digest,
+                entry.media_type
+            ))?;
         }
     }
     Ok(())

@@ -65,12 +65,15 @@ pub(super) fn parse(command: &str, flags: &'static [Flag], args: &[String]) -> R
             let given = match (given, flag.takes) {
                 (Some(given), _) => given,
                 (None, false) => "true".to_owned(),
-                (None, true) => rest.next().cloned().ok_or_else(|| Failure::usage(command, format!("flag needs an argument: --{name}")))?,
+                (None, true) => rest
+                    .next()
+                    .cloned()
+                    .ok_or_else(|| Failure::usage(command, format!("flag needs an argument: --{name}")))?,
             };
             out.values.entry(flag.name).or_default().push(given);
         } else if arg.len() > 1 && arg.starts_with('-') {
-            let mut chars = arg[1..].char_indices();
-            while let Some((at, c)) = chars.next() {
+            let chars = arg[1..].char_indices();
+            for (at, c) in chars {
                 if c == 'h' && !flags.iter().any(|flag| flag.short == Some('h')) {
                     return Err(Failure::help(command, flags));
                 }
@@ -84,7 +87,10 @@ pub(super) fn parse(command: &str, flags: &'static [Flag], args: &[String]) -> R
                 }
                 let tail = &arg[1 + at + c.len_utf8()..];
                 let given = match tail.strip_prefix('=').unwrap_or(tail) {
-                    "" => rest.next().cloned().ok_or_else(|| Failure::usage(command, format!("flag needs an argument: '{c}' in {arg}")))?,
+                    "" => rest
+                        .next()
+                        .cloned()
+                        .ok_or_else(|| Failure::usage(command, format!("flag needs an argument: '{c}' in {arg}")))?,
                     tail => tail.to_owned(),
                 };
                 out.values.entry(flag.name).or_default().push(given);
@@ -98,7 +104,11 @@ pub(super) fn parse(command: &str, flags: &'static [Flag], args: &[String]) -> R
 }
 
 fn unknown(command: &str, flags: &[Flag], name: &str) -> Failure {
-    let near = flags.iter().map(|flag| flag.name).filter(|known| edit_distance(known, name) <= 2).min_by_key(|known| edit_distance(known, name));
+    let near = flags
+        .iter()
+        .map(|flag| flag.name)
+        .filter(|known| edit_distance(known, name) <= 2)
+        .min_by_key(|known| edit_distance(known, name));
     let hint = near.map(|known| format!("\nDid you mean --{known}?")).unwrap_or_default();
     Failure::usage(command, format!("unknown flag: --{name}{hint}"))
 }
@@ -117,7 +127,11 @@ mod tests {
     fn takes_every_spelling() {
         for text in ["-t a -q .", "--tag a --quiet .", "--tag=a -q .", ". -qta", "-t=a -q .", "-ta --quiet=true -- ."] {
             let parsed = given(text).unwrap();
-            assert_eq!((parsed.last("tag"), parsed.on("quiet"), parsed.args.as_slice()), (Some("a"), true, &[".".to_owned()][..]), "{text}");
+            assert_eq!(
+                (parsed.last("tag"), parsed.on("quiet"), parsed.args.as_slice()),
+                (Some("a"), true, &[".".to_owned()][..]),
+                "{text}"
+            );
         }
         assert!(!given("--quiet=false .").unwrap().on("quiet"));
     }

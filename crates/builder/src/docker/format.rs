@@ -14,7 +14,13 @@ pub fn size(bytes: u64) -> String {
         unit += 1;
     }
     // Go's %.4g of docker's units, three digits for images.
-    let digits = if value >= 100.0 { 0 } else if value >= 10.0 { 1 } else { 2 };
+    let digits = if value >= 100.0 {
+        0
+    } else if value >= 10.0 {
+        1
+    } else {
+        2
+    };
     let text = format!("{value:.digits$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{}", UNITS[unit])
@@ -32,7 +38,9 @@ pub(super) fn template(text: &str, value: &Value) -> Result<String, Failure> {
     let mut rest = text;
     while let Some(at) = rest.find("{{") {
         out.push_str(&rest[..at]);
-        let end = rest[at..].find("}}").ok_or_else(|| Failure::new(format!("template parsing error: unclosed action in {text:?}")))?;
+        let end = rest[at..]
+            .find("}}")
+            .ok_or_else(|| Failure::new(format!("template parsing error: unclosed action in {text:?}")))?;
         let action = rest[at + 2..at + end].trim().trim_start_matches("- ").trim_end_matches(" -");
         out.push_str(&evaluate(action.trim(), value)?);
         rest = &rest[at + end + 2..];
@@ -46,10 +54,25 @@ fn evaluate(action: &str, value: &Value) -> Result<String, Failure> {
     let show = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Null => "<no value>".to_owned(),
-        Value::Array(list) => format!("[{}]", list.iter().map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned)).collect::<Vec<_>>().join(" ")),
+        Value::Array(list) => format!(
+            "[{}]",
+            list.iter()
+                .map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned))
+                .collect::<Vec<_>>()
+                .join(" ")
+        ),
         Value::Object(map) => format!(
             "map[{}]",
-            map.iter().map(|(k, v)| format!("{k}:{}", v.as_str().map_or_else(|| if v == &serde_json::json!({}) { "{}".to_owned() } else { v.to_string() }, str::to_owned))).collect::<Vec<_>>().join(" ")
+            map.iter()
+                .map(|(k, v)| format!(
+                    "{k}:{}",
+                    v.as_str().map_or_else(
+                        || if v == &serde_json::json!({}) { "{}".to_owned() } else { v.to_string() },
+                        str::to_owned
+                    )
+                ))
+                .collect::<Vec<_>>()
+                .join(" ")
         ),
         other => other.to_string(),
     };
@@ -74,13 +97,16 @@ fn evaluate(action: &str, value: &Value) -> Result<String, Failure> {
                 Value::Object(map) => Some(map.get(key).cloned().unwrap_or(Value::String(String::new()))),
                 _ => None,
             };
-            item.map(|item| show(&item)).ok_or_else(|| Failure::new(format!("template: error calling index: index out of range: {key}")))
+            item.map(|item| show(&item))
+                .ok_or_else(|| Failure::new(format!("template: error calling index: index out of range: {key}")))
         }
         ["join", path, separator] => match lookup(path, value)? {
             Value::Array(list) => Ok(list.iter().map(&show).collect::<Vec<_>>().join(separator.trim_matches('"'))),
             other => Ok(show(&other)),
         },
-        _ => Err(Failure::new(format!("template: {{{{{action}}}}} is not supported here; use field paths, json, index, len, join, upper, lower"))),
+        _ => Err(Failure::new(format!(
+            "template: {{{{{action}}}}} is not supported here; use field paths, json, index, len, join, upper, lower"
+        ))),
     }
 }
 
@@ -105,7 +131,14 @@ mod tests {
 
     #[test]
     fn sizes_read_as_docker_prints_them() {
-        for (bytes, text) in [(0, "0B"), (999, "999B"), (1000, "1kB"), (5_613_130, "5.61MB"), (77_900_000, "77.9MB"), (1_234_000_000, "1.23GB")] {
+        for (bytes, text) in [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (5_613_130, "5.61MB"),
+            (77_900_000, "77.9MB"),
+            (1_234_000_000, "1.23GB"),
+        ] {
             assert_eq!(size(bytes), text);
         }
     }
@@ -114,8 +147,12 @@ mod tests {
     fn renders_the_usual_templates() {
         let value = json!({"Id": "sha256:1", "Config": {"Env": ["A=b", "C=d"], "Labels": {"a.b": "c"}}, "RepoDigests": ["x@1"]});
         for (text, expected) in [
-            ("{{.Id}}", "sha256:1"), ("{{ json .Config.Env }}", "[\"A=b\",\"C=d\"]"), ("{{index .RepoDigests 0}}", "x@1"),
-            ("{{index .Config.Labels \"a.b\"}}", "c"), ("x {{len .Config.Env}}", "x 2"), ("{{.Config.Env}}", "[A=b C=d]"),
+            ("{{.Id}}", "sha256:1"),
+            ("{{ json .Config.Env }}", "[\"A=b\",\"C=d\"]"),
+            ("{{index .RepoDigests 0}}", "x@1"),
+            ("{{index .Config.Labels \"a.b\"}}", "c"),
+            ("x {{len .Config.Env}}", "x 2"),
+            ("{{.Config.Env}}", "[A=b C=d]"),
         ] {
             assert_eq!(template(text, &value).unwrap(), expected, "{text}");
         }

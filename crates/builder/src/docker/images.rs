@@ -9,8 +9,13 @@ use super::{Docker, Failure};
 use crate::images::{Local, reference};
 
 const LIST: &[Flag] = &[
-    switch("all", Some('a')), switch("digests", None), value("filter", Some('f')), value("format", None), switch("no-trunc", None),
-    switch("quiet", Some('q')), switch("tree", None),
+    switch("all", Some('a')),
+    switch("digests", None),
+    value("filter", Some('f')),
+    value("format", None),
+    switch("no-trunc", None),
+    switch("quiet", Some('q')),
+    switch("tree", None),
 ];
 
 /// One line of `docker images`.
@@ -52,7 +57,8 @@ pub(super) fn images(docker: &mut Docker, args: &[String]) -> Result<(), Failure
         }
         for name in &local.names {
             if let Some(wanted) = parsed.args.first() {
-                let wanted = Reference::parse(wanted).map_err(|_| Failure::new(format!("invalid reference format: {wanted:?}")))?;
+                let wanted = Reference::parse(wanted)
+                    .map_err(|_| Failure::new(format!("invalid reference format: {wanted:?}")))?;
                 if wanted.name() != name.name() || wanted.tag().is_some() && wanted.tag() != name.tag() {
                     continue;
                 }
@@ -88,10 +94,16 @@ pub(super) fn images(docker: &mut Docker, args: &[String]) -> Result<(), Failure
         return Ok(());
     }
     let digests = parsed.on("digests");
-    let mut table = vec![if digests { vec!["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"] } else { vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"] }
+    let mut table = vec![
+        if digests {
+            vec!["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]
+        } else {
+            vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]
+        }
         .into_iter()
         .map(str::to_owned)
-        .collect::<Vec<_>>()];
+        .collect::<Vec<_>>(),
+    ];
     for row in rows {
         let id = if parsed.on("no-trunc") { row.id.to_string() } else { row.id.short().to_owned() };
         let mut line = vec![row.repository, row.tag];
@@ -109,7 +121,11 @@ pub(super) fn images(docker: &mut Docker, args: &[String]) -> Result<(), Failure
 
 fn keep(local: &Local, filters: &[String]) -> Result<bool, Failure> {
     for filter in filters {
-        let (key, wanted) = filter.split_once('=').ok_or_else(|| Failure::new(format!("invalid argument {filter:?} for \"-f, --filter\": bad format of filter (expected name=value)")))?;
+        let (key, wanted) = filter.split_once('=').ok_or_else(|| {
+            Failure::new(format!(
+                "invalid argument {filter:?} for \"-f, --filter\": bad format of filter (expected name=value)"
+            ))
+        })?;
         let hit = match key {
             "dangling" => local.names.is_empty() == (wanted == "true"),
             "label" => {
@@ -134,14 +150,17 @@ fn matches(pattern: &str, name: &Reference) -> bool {
         Some((repository, tag)) if !tag.contains('/') => (repository, tag),
         _ => (pattern, "*"),
     };
-    let glob = |pattern: &str, text: &str| crate::ignore::Matcher::new([pattern]).is_ok_and(|matcher| matcher.matches(text));
+    let glob =
+        |pattern: &str, text: &str| crate::ignore::Matcher::new([pattern]).is_ok_and(|matcher| matcher.matches(text));
     glob(repository, &name.familiar_name()) && glob(tag, name.tag().unwrap_or("<none>"))
 }
 
 /// Columns padded as docker's table writer does: three spaces between.
 pub(super) fn columns(table: &[Vec<String>]) -> Vec<String> {
     let count = table.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..count).map(|at| table.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..count)
+        .map(|at| table.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
     table
         .iter()
         .map(|row| {
@@ -182,7 +201,11 @@ pub(super) fn tag(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     let parsed = parse("tag", &[], args)?;
     let [source, target] = parsed.args.as_slice() else { return Err(Failure::arguments("tag", "2 arguments")) };
     let builder = docker.builder()?;
-    let target = reference(target).map_err(|_| Failure::new(format!("Error parsing reference: {target:?} is not a valid repository/tag: invalid reference format")))?;
+    let target = reference(target).map_err(|_| {
+        Failure::new(format!(
+            "Error parsing reference: {target:?} is not a valid repository/tag: invalid reference format"
+        ))
+    })?;
     if target.digest().is_some() {
         return Err(Failure::new("refusing to create a tag with a digest reference"));
     }
@@ -266,11 +289,18 @@ pub(super) fn prune(docker: &mut Docker, args: &[String]) -> Result<(), Failure>
 fn describe(local: &Local) -> Value {
     let image = &local.image.config;
     let names = |digest: bool| -> Vec<String> {
-        let mut list: Vec<String> = local
-            .names
-            .iter()
-            .map(|name| if digest { format!("{}@{}", name.familiar_name(), local.descriptor.digest) } else { name.familiar() })
-            .collect();
+        let mut list: Vec<String> =
+            local
+                .names
+                .iter()
+                .map(|name| {
+                    if digest {
+                        format!("{}@{}", name.familiar_name(), local.descriptor.digest)
+                    } else {
+                        name.familiar()
+                    }
+                })
+                .collect();
         list.dedup();
         list
     };
@@ -295,7 +325,8 @@ fn describe(local: &Local) -> Value {
 }
 
 pub(super) fn inspect(docker: &mut Docker, command: &str, args: &[String]) -> Result<(), Failure> {
-    const FLAGS: &[Flag] = &[value("format", Some('f')), value("type", None), switch("size", Some('s')), value("platform", None)];
+    const FLAGS: &[Flag] =
+        &[value("format", Some('f')), value("type", None), switch("size", Some('s')), value("platform", None)];
     let parsed = parse(command, FLAGS, args)?;
     if let Some(kind) = parsed.last("type").filter(|kind| *kind != "image") {
         return Err(Failure::new(format!("docker: inspecting a {kind} is not supported: there are only images here")));
@@ -309,7 +340,9 @@ pub(super) fn inspect(docker: &mut Docker, command: &str, args: &[String]) -> Re
     for text in &parsed.args {
         match builder.images().find(text) {
             Ok(local) => found.push(describe(&local)),
-            Err(crate::images::Error::Missing(_)) if command == "inspect" => missing.push(format!("Error: No such object: {text}")),
+            Err(crate::images::Error::Missing(_)) if command == "inspect" => {
+                missing.push(format!("Error: No such object: {text}"))
+            }
             Err(wrong) => missing.push(Failure::from(wrong).message),
         }
     }
@@ -325,7 +358,10 @@ pub(super) fn inspect(docker: &mut Docker, command: &str, args: &[String]) -> Re
         }
         None => {
             let mut text = Vec::new();
-            let mut writer = serde_json::Serializer::with_formatter(&mut text, serde_json::ser::PrettyFormatter::with_indent(b"    "));
+            let mut writer = serde_json::Serializer::with_formatter(
+                &mut text,
+                serde_json::ser::PrettyFormatter::with_indent(b"    "),
+            );
             serde::Serialize::serialize(&found, &mut writer).map_err(|wrong| Failure::new(wrong.to_string()))?;
             docker.say(String::from_utf8_lossy(&text))?;
         }
@@ -337,7 +373,13 @@ pub(super) fn inspect(docker: &mut Docker, command: &str, args: &[String]) -> Re
 }
 
 pub(super) fn history(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
-    const FLAGS: &[Flag] = &[value("format", None), switch("human", Some('H')), switch("no-trunc", None), switch("quiet", Some('q')), value("platform", None)];
+    const FLAGS: &[Flag] = &[
+        value("format", None),
+        switch("human", Some('H')),
+        switch("no-trunc", None),
+        switch("quiet", Some('q')),
+        value("platform", None),
+    ];
     let parsed = parse("history", FLAGS, args)?;
     let [text] = parsed.args.as_slice() else { return Err(Failure::arguments("history", "1 argument")) };
     let builder = docker.builder()?;

@@ -92,7 +92,8 @@ pub(super) fn system(docker: &mut Docker, args: &[String]) -> Result<(), Failure
             Ok(())
         }
         "prune" => {
-            const FLAGS: &[Flag] = &[switch("all", Some('a')), switch("force", Some('f')), value("filter", None), switch("volumes", None)];
+            const FLAGS: &[Flag] =
+                &[switch("all", Some('a')), switch("force", Some('f')), value("filter", None), switch("volumes", None)];
             let parsed = parse("system prune", FLAGS, rest)?;
             let mut args = vec!["--force".to_owned()];
             if !parsed.on("force") {

@@ -18,7 +18,9 @@ const HUB: &str = "https://index.docker.io/v1/";
 /// The key in `config.json` and the registry's host.
 fn names(server: Option<&str>) -> (String, String) {
     match server {
-        None | Some("docker.io" | "index.docker.io" | "registry-1.docker.io" | HUB) => (HUB.to_owned(), "docker.io".to_owned()),
+        None | Some("docker.io" | "index.docker.io" | "registry-1.docker.io" | HUB) => {
+            (HUB.to_owned(), "docker.io".to_owned())
+        }
         Some(server) => {
             let bare = server.split_once("://").map_or(server, |(_, rest)| rest).trim_end_matches('/');
             let host = bare.split('/').next().unwrap_or(bare).to_owned();
@@ -28,7 +30,8 @@ fn names(server: Option<&str>) -> (String, String) {
 }
 
 pub(super) fn login(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
-    const FLAGS: &[Flag] = &[value("username", Some('u')), value("password", Some('p')), switch("password-stdin", None)];
+    const FLAGS: &[Flag] =
+        &[value("username", Some('u')), value("password", Some('p')), switch("password-stdin", None)];
     let parsed = parse("login", FLAGS, args)?;
     if parsed.args.len() > 1 {
         return Err(Failure::arguments("login", "at most 1 argument"));
@@ -52,7 +55,9 @@ pub(super) fn login(docker: &mut Docker, args: &[String]) -> Result<(), Failure>
         parsed.last("password").unwrap_or_default().to_owned()
     };
     if user.is_empty() || password.is_empty() {
-        return Err(Failure::new("Error: Cannot perform an interactive login from a non TTY device: pass --username and --password-stdin"));
+        return Err(Failure::new(
+            "Error: Cannot perform an interactive login from a non TTY device: pass --username and --password-stdin",
+        ));
     }
     let mut credentials = Credentials::new();
     credentials.insert(&host, &user, &password);
@@ -103,11 +108,14 @@ fn change(file: &Path, edit: impl FnOnce(&mut Map<String, Value>)) -> Result<(),
     let dir = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(dir)?;
     let mut text = Vec::new();
-    let mut writer = serde_json::Serializer::with_formatter(&mut text, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
+    let mut writer =
+        serde_json::Serializer::with_formatter(&mut text, serde_json::ser::PrettyFormatter::with_indent(b"\t"));
     serde::Serialize::serialize(&value, &mut writer).map_err(|e| wrong(&e.to_string()))?;
     let temp = dir.join(format!(".config.json.{}.{:x}", std::process::id(), std::ptr::from_ref(&text) as usize));
     let mut out = std::fs::File::options().create_new(true).write(true).mode(0o600).open(&temp)?;
-    let written = std::io::Write::write_all(&mut out, &text).and_then(|()| out.sync_all()).and_then(|()| std::fs::rename(&temp, file));
+    let written = std::io::Write::write_all(&mut out, &text)
+        .and_then(|()| out.sync_all())
+        .and_then(|()| std::fs::rename(&temp, file));
     if written.is_err() {
         let _ = std::fs::remove_file(&temp);
     }
@@ -137,6 +145,9 @@ mod tests {
         .unwrap();
         let value: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
         assert_eq!(value, json!({"credsStore": "x", "auths": {"a": {}, "b": {}}}));
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions()) & 0o777, 0o600);
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions()) & 0o777,
+            0o600
+        );
     }
 }

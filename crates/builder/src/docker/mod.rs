@@ -83,11 +83,18 @@ impl Failure {
     }
 
     pub fn usage(command: &str, message: impl Into<String>) -> Failure {
-        Failure { message: format!("{}\n\nRun 'docker {command} --help' for more information", message.into()), code: 125, to_stdout: false }
+        Failure {
+            message: format!("{}\n\nRun 'docker {command} --help' for more information", message.into()),
+            code: 125,
+            to_stdout: false,
+        }
     }
 
     pub fn arguments(command: &str, need: &str) -> Failure {
-        Failure::new(format!("docker: '{}' requires {need}.\n\nRun 'docker {command} --help' for more information", format_args!("docker {command}")))
+        Failure::new(format!(
+            "docker: '{}' requires {need}.\n\nRun 'docker {command} --help' for more information",
+            format_args!("docker {command}")
+        ))
     }
 
     fn help(command: &str, flags: &[flags::Flag]) -> Failure {
@@ -112,7 +119,9 @@ impl From<std::io::Error> for Failure {
 impl From<crate::images::Error> for Failure {
     fn from(wrong: crate::images::Error) -> Self {
         match wrong {
-            crate::images::Error::Reference { text, .. } => Failure::new(format!("invalid argument {text:?}: invalid reference format")),
+            crate::images::Error::Reference { text, .. } => {
+                Failure::new(format!("invalid argument {text:?}: invalid reference format"))
+            }
             wrong => Failure::daemon(&wrong),
         }
     }
@@ -141,13 +150,15 @@ impl Docker {
             return Ok(Path::new(dir).join("bigben/docker"));
         }
         let home = self.env.get("HOME").filter(|dir| !dir.is_empty());
-        let home = home.ok_or_else(|| Failure::new(format!("docker: no place for images: set {} or HOME", variables::STATE)))?;
+        let home =
+            home.ok_or_else(|| Failure::new(format!("docker: no place for images: set {} or HOME", variables::STATE)))?;
         Ok(Path::new(home).join(".local/share/bigben/docker"))
     }
 
     pub fn endpoints(&self) -> Result<EndpointMap, Failure> {
         let text = self.env.get(variables::ENDPOINTS).map_or("", String::as_str);
-        EndpointMap::parse(text).map_err(|wrong| Failure::new(format!("docker: {}: {}", variables::ENDPOINTS, chain(&wrong))))
+        EndpointMap::parse(text)
+            .map_err(|wrong| Failure::new(format!("docker: {}: {}", variables::ENDPOINTS, chain(&wrong))))
     }
 
     pub fn credentials(&self) -> Credentials {
@@ -157,7 +168,12 @@ impl Docker {
 
     pub fn builder(&self) -> Result<Builder, Failure> {
         let state = self.state()?;
-        let config = Config { cache: state.join("cache"), store: state, endpoints: self.endpoints()?, credentials: self.credentials() };
+        let config = Config {
+            cache: state.join("cache"),
+            store: state,
+            endpoints: self.endpoints()?,
+            credentials: self.credentials(),
+        };
         Builder::new(config).map_err(|wrong| Failure::new(format!("docker: {}", chain(&wrong))))
     }
 
@@ -173,12 +189,16 @@ impl Docker {
 }
 
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(|wrong| Failure::new(format!("docker: cannot start: {wrong}")))
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|wrong| Failure::new(format!("docker: cannot start: {wrong}")))
 }
 
 const COMMANDS: &[&str] = &[
-    "build", "builder", "buildx", "history", "image", "images", "info", "inspect", "load", "login", "logout", "pull", "push", "rmi", "save",
-    "system", "tag", "version",
+    "build", "builder", "buildx", "history", "image", "images", "info", "inspect", "load", "login", "logout", "pull",
+    "push", "rmi", "save", "system", "tag", "version",
 ];
 
 /// Runs `docker ARGS` and gives the exit code for the process. `argv[0]` is the program's name.
@@ -222,7 +242,8 @@ fn dispatch(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
         let mut value = || match inline.clone() {
             Some(value) => Ok::<String, Failure>(value),
             None => {
-                let (first, tail) = rest.split_first().ok_or_else(|| Failure::new(format!("flag needs an argument: {name}")))?;
+                let (first, tail) =
+                    rest.split_first().ok_or_else(|| Failure::new(format!("flag needs an argument: {name}")))?;
                 rest = tail;
                 Ok(first.clone())
             }
@@ -237,7 +258,13 @@ fn dispatch(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
             "-D" | "--debug" => {}
             "-v" | "--version" => return info::short_version(docker),
             "-h" | "--help" => return Err(overview(0)),
-            _ => return Err(Failure { message: format!("unknown flag: {name}\nSee 'docker --help'."), code: 125, to_stdout: false }),
+            _ => {
+                return Err(Failure {
+                    message: format!("unknown flag: {name}\nSee 'docker --help'."),
+                    code: 125,
+                    to_stdout: false,
+                });
+            }
         }
     }
     let Some((command, rest)) = rest.split_first() else { return Err(overview(0)) };
@@ -266,7 +293,8 @@ fn dispatch(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
 }
 
 fn image_command(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
-    const KNOWN: &[&str] = &["build", "history", "inspect", "load", "ls", "list", "prune", "pull", "push", "rm", "remove", "save", "tag"];
+    const KNOWN: &[&str] =
+        &["build", "history", "inspect", "load", "ls", "list", "prune", "pull", "push", "rm", "remove", "save", "tag"];
     let Some((command, rest)) = args.split_first() else { return Err(Failure::new("Usage:  docker image COMMAND")) };
     match command.as_str() {
         "build" => build::build(docker, "image build", rest),
@@ -295,11 +323,29 @@ fn builder_command(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
 
 /// A command that is not known: by name, with the nearest known one.
 pub(crate) fn unknown(group: &str, name: &str, known: &[&str]) -> Failure {
-    const CONTAINERS: &[&str] = &["run", "exec", "ps", "compose", "container", "start", "stop", "rm", "logs", "create", "kill", "cp", "commit", "network", "volume"];
+    const CONTAINERS: &[&str] = &[
+        "run",
+        "exec",
+        "ps",
+        "compose",
+        "container",
+        "start",
+        "stop",
+        "rm",
+        "logs",
+        "create",
+        "kill",
+        "cp",
+        "commit",
+        "network",
+        "volume",
+    ];
     let mut message = format!("docker: '{group}{name}' is not a docker command that this builder has.\n");
     let near = known.iter().filter(|one| edit_distance(one, name) <= 2).min_by_key(|one| edit_distance(one, name));
     if group.is_empty() && CONTAINERS.contains(&name) {
-        message.push_str("It builds and moves images and runs no containers; for containers put a real docker first on the PATH.\n");
+        message.push_str(
+            "It builds and moves images and runs no containers; for containers put a real docker first on the PATH.\n",
+        );
     } else if let Some(near) = near {
         message.push_str(&format!("Did you mean 'docker {group}{near}'?\n"));
     }

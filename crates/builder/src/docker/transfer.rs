@@ -24,7 +24,12 @@ impl Progress for Moved {
 }
 
 pub(super) fn push(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
-    const FLAGS: &[Flag] = &[switch("all-tags", Some('a')), switch("disable-content-trust", None), switch("quiet", Some('q')), value("platform", None)];
+    const FLAGS: &[Flag] = &[
+        switch("all-tags", Some('a')),
+        switch("disable-content-trust", None),
+        switch("quiet", Some('q')),
+        value("platform", None),
+    ];
     let parsed = parse("push", FLAGS, args)?;
     let [text] = parsed.args.as_slice() else { return Err(Failure::arguments("push", "1 argument")) };
     let builder = docker.builder()?;
@@ -63,7 +68,8 @@ pub(super) fn push(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
         let local = builder.images().find(&one.to_string())?;
         let seen = moved.0.into_inner().expect("progress lock is never poisoned");
         for (layer, diff_id) in local.image.manifest.layers.iter().zip(&local.image.config.rootfs.diff_ids).rev() {
-            let state = if seen.get(&layer.digest).copied().unwrap_or(false) { "Pushed" } else { "Layer already exists" };
+            let state =
+                if seen.get(&layer.digest).copied().unwrap_or(false) { "Pushed" } else { "Layer already exists" };
             docker.say(format!("{}: {state}", diff_id.short()))?;
         }
         docker.say(format!("{}: digest: {digest} size: {}", one.tag().unwrap_or_default(), descriptor.size))?;
@@ -84,8 +90,13 @@ pub(super) fn publish(
         None => None,
         Some(path) => {
             let path = docker.cwd.join(path);
-            let text = std::fs::read_to_string(&path).map_err(|wrong| Failure::new(format!("{}: {}: {wrong}", super::variables::SIGNING_KEY, path.display())))?;
-            Some(sign::SigningKey::from_pem(&text).map_err(|wrong| Failure::new(format!("{}: {wrong}", path.display())))?)
+            let text = std::fs::read_to_string(&path).map_err(|wrong| {
+                Failure::new(format!("{}: {}: {wrong}", super::variables::SIGNING_KEY, path.display()))
+            })?;
+            Some(
+                sign::SigningKey::from_pem(&text)
+                    .map_err(|wrong| Failure::new(format!("{}: {wrong}", path.display())))?,
+            )
         }
     };
     let layout = builder.images().layout();
@@ -111,14 +122,21 @@ pub(super) fn failed(reference: &Reference, wrong: &oci::client::Error) -> Failu
 }
 
 pub(super) fn pull(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
-    const FLAGS: &[Flag] = &[switch("all-tags", Some('a')), switch("disable-content-trust", None), switch("quiet", Some('q')), value("platform", None)];
+    const FLAGS: &[Flag] = &[
+        switch("all-tags", Some('a')),
+        switch("disable-content-trust", None),
+        switch("quiet", Some('q')),
+        value("platform", None),
+    ];
     let parsed = parse("pull", FLAGS, args)?;
     let [text] = parsed.args.as_slice() else { return Err(Failure::arguments("pull", "1 argument")) };
     let builder = docker.builder()?;
     let name = Reference::parse(text).map_err(|_| Failure::new("invalid reference format"))?;
     let quiet = parsed.on("quiet");
     let platform = match parsed.last("platform") {
-        Some(text) => Platform::parse(text).ok_or_else(|| Failure::new(format!("failed to parse platform: {text:?}")))?,
+        Some(text) => {
+            Platform::parse(text).ok_or_else(|| Failure::new(format!("failed to parse platform: {text:?}")))?
+        }
         None => Platform::host(),
     };
     let runtime = runtime()?;
@@ -151,7 +169,8 @@ pub(super) fn pull(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
         }
         let seen = moved.0.into_inner().expect("progress lock is never poisoned");
         for layer in &image.manifest.layers {
-            let state = if seen.get(&layer.digest).copied().unwrap_or(false) { "Pull complete" } else { "Already exists" };
+            let state =
+                if seen.get(&layer.digest).copied().unwrap_or(false) { "Pull complete" } else { "Already exists" };
             docker.say(format!("{}: {state}", layer.digest.short()))?;
         }
         docker.say(format!("Digest: {}", image.descriptor.digest))?;

@@ -278,6 +278,9 @@ impl Dockerfile {
                 names.insert(name, at);
             }
         }
-        names.get(lower.as_str()).copied().or_else(|| name.parse().ok().filter(|at| *at < before.min(self.stages.len())))
+        names
+            .get(lower.as_str())
+            .copied()
+            .or_else(|| name.parse().ok().filter(|at| *at < before.min(self.stages.len())))
     }
 }

@@ -1,15 +1,29 @@
 //! Logical lines to instructions and stages.
 
-use super::ast::{
-    AddCopy, Command, Dockerfile, Health, Heredoc, Instruction, KeyValue, Kind, Network, Span, Stage,
-};
+use super::ast::{AddCopy, Command, Dockerfile, Health, Heredoc, Instruction, KeyValue, Kind, Network, Span, Stage};
 use super::flags::{self, Flag};
 use super::lines::{Lines, Node};
 use super::{ParseError, heredoc, mounts};
 
 const KNOWN: [&str; 18] = [
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD",
-    "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// Builds stages from logical lines.
@@ -72,7 +86,9 @@ fn from(node: &Node) -> Result<Stage, ParseError> {
         let mut chars = name.chars();
         let starts = chars.next().is_some_and(|c| c.is_ascii_lowercase());
         if !starts || !chars.all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')) {
-            return Err(wrong(format!("invalid name for build stage: {name:?}, name can't start with a number or contain symbols")));
+            return Err(wrong(format!(
+                "invalid name for build stage: {name:?}, name can't start with a number or contain symbols"
+            )));
         }
     }
     Ok(Stage { span: node.span, base: base.to_owned(), platform, name, instructions: Vec::new() })
@@ -227,18 +243,23 @@ fn add_copy(name: &str, flags: &[Flag], args: &str, node: &Node) -> Result<AddCo
     }
     let mut words = words_or_json(args);
     let Some(dest) = words.pop() else {
-        return Err(format!("{name} requires at least two arguments, but no arguments were provided. Source could not be determined"));
+        return Err(format!(
+            "{name} requires at least two arguments, but no arguments were provided. Source could not be determined"
+        ));
     };
     if words.is_empty() {
-        return Err(format!("{name} requires at least two arguments, but only one was provided. Destination could not be determined"));
+        return Err(format!(
+            "{name} requires at least two arguments, but only one was provided. Destination could not be determined"
+        ));
     }
     let mut docs = node.heredocs.iter();
     for word in words {
-        if heredoc::word_heredoc(&word).is_some() && !node.heredocs.is_empty() {
-            if let Some(doc) = docs.next() {
-                out.heredocs.push(doc.clone());
-                continue;
-            }
+        if heredoc::word_heredoc(&word).is_some()
+            && !node.heredocs.is_empty()
+            && let Some(doc) = docs.next()
+        {
+            out.heredocs.push(doc.clone());
+            continue;
         }
         out.sources.push(word);
     }
@@ -333,9 +354,8 @@ fn pairs(name: &str, args: &str, escape: char) -> Result<Vec<KeyValue>, String> 
     let words = raw_words(args, escape);
     let first = words.first().ok_or_else(|| format!("{name} requires at least one argument"))?;
     if !first.contains('=') {
-        let (key, value) = args
-            .split_once(char::is_whitespace)
-            .ok_or_else(|| format!("{name} must have two arguments"))?;
+        let (key, value) =
+            args.split_once(char::is_whitespace).ok_or_else(|| format!("{name} must have two arguments"))?;
         return Ok(vec![KeyValue { key: key.to_owned(), value: Some(value.trim_start().to_owned()) }]);
     }
     words
@@ -378,7 +398,8 @@ fn health(flags: &[Flag], args: &str) -> Result<Health, String> {
     for flag in flags {
         let duration = || {
             let text = required(flag)?;
-            let parsed = crate::duration::parse(&text).ok_or_else(|| format!("invalid duration {text:?} for --{}", flag.name))?;
+            let parsed = crate::duration::parse(&text)
+                .ok_or_else(|| format!("invalid duration {text:?} for --{}", flag.name))?;
             match parsed.as_nanos() {
                 0 => Ok(None),
                 1..1_000_000 => Err(format!("Interval {:?} cannot be less than 1ms", flag.name)),
@@ -451,7 +472,8 @@ mod tests {
 
     #[test]
     fn stages_have_names_and_platforms() {
-        let file = parse("ARG V=1\nFROM --platform=$P a:$V AS Build\nRUN x\nFROM scratch\nCOPY --from=build /a /a").unwrap();
+        let file =
+            parse("ARG V=1\nFROM --platform=$P a:$V AS Build\nRUN x\nFROM scratch\nCOPY --from=build /a /a").unwrap();
         assert_eq!(file.stages[0].name.as_deref(), Some("build"));
         assert_eq!(file.stages[0].platform.as_deref(), Some("$P"));
         assert_eq!(file.stage("BUILD", 1), Some(0));

@@ -14,7 +14,7 @@ mod mounts;
 pub mod words;
 
 pub use ast::{
-    AddCopy, Command, Dockerfile, Heredoc, Instruction, Kind, KeyValue, Mount, MountKind, Sharing, Span, Stage,
+    AddCopy, Command, Dockerfile, Heredoc, Instruction, KeyValue, Kind, Mount, MountKind, Sharing, Span, Stage,
 };
 pub(crate) use instruction::distance as edit_distance;
 pub use lines::Directives;

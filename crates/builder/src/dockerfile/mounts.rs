@@ -156,7 +156,10 @@ mod tests {
     #[test]
     fn reads_the_fields_of_each_kind() {
         let cache = parse("type=cache,target=/c,id=x,sharing=locked,mode=0700,uid=5").unwrap();
-        assert_eq!((cache.kind, cache.sharing, cache.mode, cache.uid), (MountKind::Cache, Sharing::Locked, Some(0o700), Some(5)));
+        assert_eq!(
+            (cache.kind, cache.sharing, cache.mode, cache.uid),
+            (MountKind::Cache, Sharing::Locked, Some(0o700), Some(5))
+        );
         let bind = parse("target=/src,from=base,rw").unwrap();
         assert_eq!((bind.kind, bind.readonly, bind.from.as_deref()), (MountKind::Bind, Some(false), Some("base")));
         assert_eq!(parse("type=tmpfs,target=/t,size=2m").unwrap().size, Some(2 << 20));
@@ -166,7 +169,9 @@ mod tests {
 
     #[test]
     fn refuses_what_does_not_belong() {
-        for wrong in ["type=odd", "type=cache", "type=cache,target=/c,size=3", "type=bind,target=/x,color=red", "type=secret"] {
+        for wrong in
+            ["type=odd", "type=cache", "type=cache,target=/c,size=3", "type=bind,target=/x,color=red", "type=secret"]
+        {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

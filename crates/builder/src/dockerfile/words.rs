@@ -399,7 +399,8 @@ fn unescape(text: &str, escape: char) -> String {
 
 fn trim(value: &str, pattern: &str, prefix: bool, greedy: bool) -> Result<String, String> {
     if prefix {
-        let regex = Regex::new(&format!("^(?:{})", shell_to_regex(pattern, greedy))).map_err(|wrong| wrong.to_string())?;
+        let regex =
+            Regex::new(&format!("^(?:{})", shell_to_regex(pattern, greedy))).map_err(|wrong| wrong.to_string())?;
         return Ok(regex.replace(value, "").into_owned());
     }
     let regex = Regex::new(&format!("^(?s:{})$", shell_to_regex(pattern, true))).map_err(|wrong| wrong.to_string())?;
@@ -485,7 +486,8 @@ mod tests {
     #[test]
     fn refuses_what_the_reference_refuses() {
         let lex = Lex::new('\\');
-        for wrong in ["'a", "\"a", "${", "${}", "${:x}", "${a", "${XX:?}", "${XX?told}", "${a:z}", "${a!b}", "${a:#b}"] {
+        for wrong in ["'a", "\"a", "${", "${}", "${:x}", "${a", "${XX:?}", "${XX?told}", "${a:z}", "${a!b}", "${a:#b}"]
+        {
             assert!(lex.word(wrong, &lookup).is_err(), "{wrong}");
         }
         assert!(lex.word("${XX?told}", &lookup).unwrap_err().contains("XX: told"));

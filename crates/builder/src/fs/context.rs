@@ -71,7 +71,9 @@ impl FileTree for Context {
         let at = self.at(path);
         let meta = match fs::symlink_metadata(&at) {
             Ok(meta) => meta,
-            Err(wrong) if matches!(wrong.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(wrong) if matches!(wrong.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(wrong) => return Err(Error::io("inspect", at)(wrong)),
         };
         let kind = meta.file_type();

@@ -117,7 +117,8 @@ pub struct Selected {
 pub fn select(tree: &dyn FileTree, pattern: &str, parents: bool) -> Result<Vec<Selected>, Error> {
     let pivot = pattern.find("/./").filter(|_| parents);
     let cleaned = crate::ignore::clean(&format!("/{pattern}"))[1..].to_owned();
-    let dropped = pivot.map_or(String::new(), |at| crate::ignore::clean(&format!("/{}", &pattern[..at]))[1..].to_owned());
+    let dropped =
+        pivot.map_or(String::new(), |at| crate::ignore::clean(&format!("/{}", &pattern[..at]))[1..].to_owned());
     let mut found = Vec::new();
     if has_wildcard(&cleaned) {
         let parts: Vec<&str> = cleaned.split('/').collect();
@@ -132,7 +133,8 @@ pub fn select(tree: &dyn FileTree, pattern: &str, parents: bool) -> Result<Vec<S
     Ok(found
         .into_iter()
         .map(|(path, named)| {
-            let kept = parents.then(|| named.strip_prefix(&dropped).unwrap_or(&named).trim_start_matches('/').to_owned());
+            let kept =
+                parents.then(|| named.strip_prefix(&dropped).unwrap_or(&named).trim_start_matches('/').to_owned());
             Selected { path, named, kept }
         })
         .collect())
@@ -152,7 +154,14 @@ fn has_wildcard(text: &str) -> bool {
     false
 }
 
-fn glob(tree: &dyn FileTree, real: &str, named: &str, parts: &[&str], deep: bool, found: &mut Vec<(String, String)>) -> Result<(), Error> {
+fn glob(
+    tree: &dyn FileTree,
+    real: &str,
+    named: &str,
+    parts: &[&str],
+    deep: bool,
+    found: &mut Vec<(String, String)>,
+) -> Result<(), Error> {
     let Some((part, rest)) = parts.split_first() else {
         let path = resolve(tree, real, true)?;
         match tree.get(&path)? {
@@ -290,7 +299,13 @@ fn feed(hasher: &mut Sha256, tree: &dyn FileTree, relative: &str, node: &Node) -
 type Visit<'a> = dyn FnMut(&str, &Node) -> Result<(), Error> + 'a;
 
 /// Visits a node and what is below it, parents first, in order, without what is excluded.
-pub(crate) fn walk(tree: &dyn FileTree, path: &str, relative: &str, exclude: &Matcher, visit: &mut Visit<'_>) -> Result<(), Error> {
+pub(crate) fn walk(
+    tree: &dyn FileTree,
+    path: &str,
+    relative: &str,
+    exclude: &Matcher,
+    visit: &mut Visit<'_>,
+) -> Result<(), Error> {
     let Some(node) = tree.get(path)? else { return Err(Error::NotFound { path: format!("/{path}") }) };
     let excluded = !relative.is_empty() && !exclude.is_empty() && exclude.matches(relative);
     if excluded && !(node.is_dir() && exclude.may_include_below(relative)) {
@@ -364,7 +379,11 @@ impl<'a> Changes<'a> {
             at = join(&at, part);
             match self.get(&at)? {
                 Some(node) if node.is_dir() => {}
-                Some(_) => return Err(Error::Conflict { message: format!("cannot make directory /{real}: /{at} is not a directory") }),
+                Some(_) => {
+                    return Err(Error::Conflict {
+                        message: format!("cannot make directory /{real}: /{at} is not a directory"),
+                    });
+                }
                 None => {
                     let (uid, gid) = owner.unwrap_or_default();
                     self.nodes.insert(at.clone(), Node { uid, gid, ..Node::dir() });
@@ -379,7 +398,9 @@ impl<'a> Changes<'a> {
     /// # Errors
     /// When a file and a directory are in each other's way, or a tree cannot be read.
     pub fn place(&mut self, tree: &dyn FileTree, selected: &Selected, how: &Placing) -> Result<(), Error> {
-        let Some(node) = tree.get(&selected.path)? else { return Err(Error::NotFound { path: format!("/{}", selected.named) }) };
+        let Some(node) = tree.get(&selected.path)? else {
+            return Err(Error::NotFound { path: format!("/{}", selected.named) });
+        };
         if let Some(kept) = &selected.kept {
             return self.place_kept(tree, selected, kept, how);
         }
@@ -412,7 +433,14 @@ impl<'a> Changes<'a> {
         self.place_named(&super::Empty, "", name, node, how)
     }
 
-    fn place_named(&mut self, tree: &dyn FileTree, path: &str, name: &str, node: &Node, how: &Placing) -> Result<(), Error> {
+    fn place_named(
+        &mut self,
+        tree: &dyn FileTree,
+        path: &str,
+        name: &str,
+        node: &Node,
+        how: &Placing,
+    ) -> Result<(), Error> {
         let as_directory = how.dest.ends_with('/') || how.dest.ends_with("/.");
         let cleaned = crate::ignore::clean(&how.dest);
         let wanted = cleaned.trim_start_matches('/');
@@ -435,7 +463,14 @@ impl<'a> Changes<'a> {
         self.set(&target, node.clone(), how)
     }
 
-    fn place_below(&mut self, tree: &dyn FileTree, path: &str, target: &str, top: bool, how: &Placing) -> Result<(), Error> {
+    fn place_below(
+        &mut self,
+        tree: &dyn FileTree,
+        path: &str,
+        target: &str,
+        top: bool,
+        how: &Placing,
+    ) -> Result<(), Error> {
         let mut seen: Vec<(String, Node)> = Vec::new();
         walk(tree, path, "", &how.exclude, &mut |relative, node| {
             if !(top && relative.is_empty()) {
@@ -477,7 +512,7 @@ impl<'a> Changes<'a> {
     ///
     /// # Errors
     /// When a content cannot be read, or the disk fails.
-    pub fn write(&self, store: &LayerStore, open: &dyn Fn(&Content) -> Result<Box<dyn Read>, Error>, time: i64) -> Result<Digest, Error> {
+    pub fn write(&self, store: &LayerStore, time: i64) -> Result<Digest, Error> {
         let mut out: LayerWriter<'_> = store.writer()?;
         let mut linked: HashMap<(Digest, u64, u32, u32, u32), &str> = HashMap::new();
         for (path, node) in self.nodes.iter().filter(|(path, _)| !path.is_empty()) {
@@ -493,7 +528,7 @@ impl<'a> Changes<'a> {
                     }
                     linked.insert(same, path);
                 }
-                out.append(&entry(path, node, time), Some(&mut *open(content)?))?;
+                out.append(&entry(path, node, time), Some(&mut *store.open_content(content)?))?;
             } else {
                 out.append(&entry(path, node, time), None)?;
             }
@@ -509,8 +544,17 @@ mod tests {
     #[test]
     fn matches_path_components_as_go_does() {
         for (pattern, name, expected) in [
-            ("*", "a", true), ("a*", "ab", true), ("*b", "ab", true), ("a?c", "abc", true), ("[a-c]x", "bx", true),
-            ("[^a-c]x", "bx", false), ("\\*", "*", true), ("\\*", "a", false), ("a*b*c", "aXbYc", true), ("[]a]", "a", false), ("x[", "x[", false),
+            ("*", "a", true),
+            ("a*", "ab", true),
+            ("*b", "ab", true),
+            ("a?c", "abc", true),
+            ("[a-c]x", "bx", true),
+            ("[^a-c]x", "bx", false),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("a*b*c", "aXbYc", true),
+            ("[]a]", "a", false),
+            ("x[", "x[", false),
         ] {
             assert_eq!(component(pattern, name), expected, "{pattern} {name}");
         }
@@ -519,8 +563,14 @@ mod tests {
     #[test]
     fn changes_modes_as_chmod_does() {
         for (text, mode, dir, expected) in [
-            ("755", 0o644, false, 0o755), ("u+x", 0o644, false, 0o744), ("go=", 0o777, false, 0o700),
-            ("a+rX", 0o600, true, 0o755), ("a+rX", 0o600, false, 0o644), ("u=rwx,go=rx", 0, false, 0o755), ("+x", 0o644, false, 0o755), ("g=u", 0o640, false, 0o660),
+            ("755", 0o644, false, 0o755),
+            ("u+x", 0o644, false, 0o744),
+            ("go=", 0o777, false, 0o700),
+            ("a+rX", 0o600, true, 0o755),
+            ("a+rX", 0o600, false, 0o644),
+            ("u=rwx,go=rx", 0, false, 0o755),
+            ("+x", 0o644, false, 0o755),
+            ("g=u", 0o640, false, 0o660),
         ] {
             assert_eq!(Chmod::parse(text).unwrap().apply(mode, dir), expected, "{text}");
         }

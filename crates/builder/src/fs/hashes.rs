@@ -60,11 +60,17 @@ impl Stamp {
     }
 }
 
+#[derive(Default)]
+struct Known {
+    files: HashMap<PathBuf, (Stamp, [u8; 32])>,
+    changed: bool,
+}
+
 /// Remembered hashes of one context directory.
 #[derive(Default)]
 pub struct HashCache {
     file: Option<PathBuf>,
-    known: Mutex<(HashMap<PathBuf, (Stamp, [u8; 32])>, bool)>,
+    known: Mutex<Known>,
 }
 
 impl HashCache {
@@ -79,7 +85,7 @@ impl HashCache {
                 known.insert(path, (stamp, bytes));
             }
         }
-        HashCache { file: Some(file), known: Mutex::new((known, false)) }
+        HashCache { file: Some(file), known: Mutex::new(Known { files: known, changed: false }) }
     }
 
     /// SHA-256 of a file on disk.
@@ -89,18 +95,18 @@ impl HashCache {
     pub fn sha(&self, path: &Path) -> Result<[u8; 32], Error> {
         let file = File::open(path).map_err(Error::io("open", path))?;
         let stamp = Stamp::of(&file.metadata().map_err(Error::io("inspect", path))?);
-        if let Some((known, sha)) = self.known.lock().expect("hash cache lock is never poisoned").0.get(path) {
-            if *known == stamp {
-                return Ok(*sha);
-            }
+        if let Some((known, sha)) = self.known.lock().expect("hash cache lock is never poisoned").files.get(path)
+            && *known == stamp
+        {
+            return Ok(*sha);
         }
         let sha = sha256_reader(&file).map_err(Error::io("read", path))?;
         let after = Stamp::of(&file.metadata().map_err(Error::io("inspect", path))?);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i128);
         if after == stamp && now - stamp.mtime.max(stamp.ctime) > SETTLED {
             let mut known = self.known.lock().expect("hash cache lock is never poisoned");
-            known.0.insert(path.to_owned(), (stamp, sha));
-            known.1 = true;
+            known.files.insert(path.to_owned(), (stamp, sha));
+            known.changed = true;
         }
         Ok(sha)
     }
@@ -109,10 +115,10 @@ impl HashCache {
     pub fn save(&self) {
         let Some(file) = &self.file else { return };
         let known = self.known.lock().expect("hash cache lock is never poisoned");
-        if !known.1 {
+        if !known.changed {
             return;
         }
-        let entries: Vec<_> = known.0.iter().map(|(path, (stamp, sha))| (path, stamp, hex::encode(sha))).collect();
+        let entries: Vec<_> = known.files.iter().map(|(path, (stamp, sha))| (path, stamp, hex::encode(sha))).collect();
         let written = serde_json::to_vec(&entries).map_err(std::io::Error::other).and_then(|bytes| {
             let dir = file.parent().unwrap_or(Path::new("."));
             fs::create_dir_all(dir)?;

@@ -99,7 +99,8 @@ impl LayerStore {
         }
         let path = self.index_path(layer);
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-        let entries = serde_json::from_slice(&bytes).map_err(std::io::Error::other).map_err(Error::io("read", &path))?;
+        let entries =
+            serde_json::from_slice(&bytes).map_err(std::io::Error::other).map_err(Error::io("read", &path))?;
         let index = Arc::new(LayerIndex { entries });
         self.loaded.lock().expect("index lock is never poisoned").insert(layer.clone(), index.clone());
         Ok(index)
@@ -112,7 +113,14 @@ impl LayerStore {
     pub fn writer(&self) -> Result<LayerWriter<'_>, Error> {
         let temp = tempfile::NamedTempFile::new_in(&self.root).map_err(Error::io("create a file in", &self.root))?;
         let file = temp.reopen().map_err(Error::io("open", temp.path()))?;
-        Ok(LayerWriter { store: self, temp, out: BufWriter::with_capacity(256 * 1024, file), hasher: Hasher::default(), at: 0, entries: Vec::new() })
+        Ok(LayerWriter {
+            store: self,
+            temp,
+            out: BufWriter::with_capacity(256 * 1024, file),
+            hasher: Hasher::default(),
+            at: 0,
+            entries: Vec::new(),
+        })
     }
 
     /// Brings in an image layer's blob: decompresses it, checks its diff id, indexes it.
@@ -154,8 +162,23 @@ impl LayerStore {
         let path = self.index_path(layer);
         let bytes = serde_json::to_vec(&entries).map_err(std::io::Error::other).map_err(Error::io("index", &path))?;
         oci::blob::write_atomically(&path, &bytes)?;
-        self.loaded.lock().expect("index lock is never poisoned").insert(layer.clone(), Arc::new(LayerIndex { entries }));
+        self.loaded
+            .lock()
+            .expect("index lock is never poisoned")
+            .insert(layer.clone(), Arc::new(LayerIndex { entries }));
         Ok(())
+    }
+
+    /// Opens a file wherever it is.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn open_content(&self, content: &Content) -> Result<Box<dyn Read>, Error> {
+        match content {
+            Content::Layer { layer, offset, size, .. } => Ok(Box::new(self.open_at(layer, *offset, *size)?)),
+            Content::Disk(path) => Ok(Box::new(File::open(path).map_err(Error::io("open", path))?)),
+            Content::Bytes(bytes) => Ok(Box::new(std::io::Cursor::new(bytes.clone()))),
+        }
     }
 
     /// Opens a file inside a layer.
@@ -209,13 +232,15 @@ fn index_archive<R: Read>(tee: Tee<'_, R>) -> Result<(Digest, Vec<Indexed>), Err
         let offset = reader.inner().read;
         let mut sha = String::new();
         if entry.kind == Kind::File {
-            let bytes = hashes_of(&mut reader).map_err(|source| wrong(tar::Error::Io { entry: entry.display(), source }))?;
+            let bytes =
+                hashes_of(&mut reader).map_err(|source| wrong(tar::Error::Io { entry: entry.display(), source }))?;
             sha = hex::encode(bytes);
         }
         entries.push(indexed(&entry, offset, sha)?);
     }
     let tee = reader.inner();
-    std::io::copy(tee, &mut std::io::sink()).map_err(|source| wrong(tar::Error::Io { entry: String::new(), source }))?;
+    std::io::copy(tee, &mut std::io::sink())
+        .map_err(|source| wrong(tar::Error::Io { entry: String::new(), source }))?;
     Ok((tee.hasher.clone().finish(), entries))
 }
 
@@ -224,13 +249,16 @@ fn hashes_of(reader: &mut impl Read) -> std::io::Result<[u8; 32]> {
 }
 
 fn indexed(entry: &tar::Entry, offset: u64, sha: String) -> Result<Indexed, Error> {
-    let path = clean_entry(&entry.path).ok_or_else(|| Error::Entry { entry: entry.display(), why: "leads out of the tree".to_owned() })?;
+    let path = clean_entry(&entry.path)
+        .ok_or_else(|| Error::Entry { entry: entry.display(), why: "leads out of the tree".to_owned() })?;
     let link = match entry.kind {
         Kind::HardLink => clean_entry(&entry.link)
             .ok_or_else(|| Error::Entry { entry: entry.display(), why: "is a hard link out of the tree".to_owned() })?,
         _ => String::from_utf8_lossy(&entry.link).into_owned(),
     };
-    let id = |id: u64| u32::try_from(id).map_err(|_| Error::Entry { entry: entry.display(), why: format!("has an owner id of {id}") });
+    let id = |id: u64| {
+        u32::try_from(id).map_err(|_| Error::Entry { entry: entry.display(), why: format!("has an owner id of {id}") })
+    };
     Ok(Indexed {
         path,
         kind: match entry.kind {
@@ -284,7 +312,10 @@ impl Indexed {
             _ => {
                 let mut sha = [0u8; 32];
                 let _ = hex::decode_to_slice(&self.sha, &mut sha);
-                NodeKind::File { size: self.size, content: Content::Layer { layer: layer.clone(), offset: self.offset, size: self.size, sha } }
+                NodeKind::File {
+                    size: self.size,
+                    content: Content::Layer { layer: layer.clone(), offset: self.offset, size: self.size, sha },
+                }
             }
         };
         let xattrs: BTreeMap<_, _> = self.xattrs.iter().map(|(k, v)| (unhex(k), unhex(v))).collect();
@@ -354,7 +385,8 @@ impl LayerWriter<'_> {
     /// When the disk fails.
     pub fn finish(mut self) -> Result<Digest, Error> {
         self.put(&[0u8; 2 * BLOCK as usize])?;
-        let file = self.out.into_inner().map_err(|wrong| wrong.into_error()).map_err(Error::io("write", self.temp.path()))?;
+        let file =
+            self.out.into_inner().map_err(|wrong| wrong.into_error()).map_err(Error::io("write", self.temp.path()))?;
         drop(file);
         let digest = self.hasher.finish();
         self.store.keep(self.temp, &digest, self.entries)?;

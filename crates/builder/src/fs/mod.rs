@@ -239,18 +239,18 @@ pub fn resolve(tree: &dyn FileTree, path: &str, follow_last: bool) -> Result<Str
         }
         let here = join(&done.join("/"), &part);
         let last = rest.iter().all(|part| part.is_empty() || part == ".");
-        if let Some(Node { kind: NodeKind::Symlink(target), .. }) = tree.get(&here)? {
-            if !last || follow_last {
-                links += 1;
-                if links > 255 {
-                    return Err(Error::Loop { path: path.to_owned() });
-                }
-                if target.starts_with('/') {
-                    done.clear();
-                }
-                rest.extend(target.split('/').rev().map(str::to_owned));
-                continue;
+        if let Some(Node { kind: NodeKind::Symlink(target), .. }) = tree.get(&here)?
+            && (!last || follow_last)
+        {
+            links += 1;
+            if links > 255 {
+                return Err(Error::Loop { path: path.to_owned() });
             }
+            if target.starts_with('/') {
+                done.clear();
+            }
+            rest.extend(target.split('/').rev().map(str::to_owned));
+            continue;
         }
         done.push(part);
     }

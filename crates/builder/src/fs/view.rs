@@ -46,7 +46,10 @@ impl View {
             }
             let node = if entry.kind == 'h' {
                 let target = self.nodes.get(&entry.link).cloned();
-                target.ok_or_else(|| Error::Entry { entry: entry.path.clone(), why: format!("is a hard link to {:?}, which is not there", entry.link) })?
+                target.ok_or_else(|| Error::Entry {
+                    entry: entry.path.clone(),
+                    why: format!("is a hard link to {:?}, which is not there", entry.link),
+                })?
             } else {
                 entry.node(layer)
             };
@@ -125,18 +128,17 @@ impl FileTree for View {
     }
 
     fn open(&self, content: &Content) -> Result<Box<dyn Read>, Error> {
-        match content {
-            Content::Layer { layer, offset, size, .. } => Ok(Box::new(self.store.open_at(layer, *offset, *size)?)),
-            Content::Bytes(bytes) => Ok(Box::new(std::io::Cursor::new(bytes.clone()))),
-            Content::Disk(path) => Ok(Box::new(std::fs::File::open(path).map_err(Error::io("open", path))?)),
-        }
+        self.store.open_content(content)
     }
 
     fn sha(&self, content: &Content) -> Result<[u8; 32], Error> {
         match content {
             Content::Layer { sha, .. } => Ok(*sha),
             Content::Bytes(bytes) => Ok(super::hashes::sha256(bytes)),
-            Content::Disk(path) => super::hashes::sha256_reader(std::fs::File::open(path).map_err(Error::io("open", path))?).map_err(Error::io("read", path)),
+            Content::Disk(path) => {
+                super::hashes::sha256_reader(std::fs::File::open(path).map_err(Error::io("open", path))?)
+                    .map_err(Error::io("read", path))
+            }
         }
     }
 }

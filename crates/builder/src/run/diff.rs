@@ -19,8 +19,17 @@ const RUNTIME_DIRS: [&str; 3] = ["proc", "sys", "dev"];
 impl Solve<'_> {
     /// Writes the changes in `upper` on top of `below` as a layer. `stubs` are mount targets; `owner` is who owns files that
     /// an ordinary user's build made.
-    pub(super) fn layer_of_changes(&self, upper: &Path, below: &View, stubs: &[String], owner: Option<(u32, u32)>) -> Result<Known, Cause> {
-        let files = |wrong: oci::layer::Error| Cause::Runtime { message: "read what the step changed".to_owned(), source: Box::new(wrong) };
+    pub(super) fn layer_of_changes(
+        &self,
+        upper: &Path,
+        below: &View,
+        stubs: &[String],
+        owner: Option<(u32, u32)>,
+    ) -> Result<Known, Cause> {
+        let files = |wrong: oci::layer::Error| Cause::Runtime {
+            message: "read what the step changed".to_owned(),
+            source: Box::new(wrong),
+        };
         let io = || super::io("read what the step changed");
         let mut raw = tempfile::tempfile_in(upper.parent().unwrap_or(upper)).map_err(io())?;
         let buffered = BufWriter::with_capacity(256 * 1024, &mut raw);
@@ -42,7 +51,8 @@ impl Solve<'_> {
             }
             if let Some((uid, gid)) = owner {
                 // One user made everything: what was there keeps its owner, what is new belongs to the step's user.
-                let (uid, gid) = below.get(&path).map_err(Cause::Files)?.map_or((uid, gid), |node| (node.uid, node.gid));
+                let (uid, gid) =
+                    below.get(&path).map_err(Cause::Files)?.map_or((uid, gid), |node| (node.uid, node.gid));
                 (entry.uid, entry.gid) = (u64::from(uid), u64::from(gid));
             }
             layer.append(&entry, Some(&mut reader as &mut dyn Read)).map_err(Cause::Files)?;
@@ -60,13 +70,15 @@ impl Solve<'_> {
             entries.push(entry);
         }
         let mut keep: BTreeMap<String, ()> = BTreeMap::new();
-        let is_stub = |path: &str| {
-            stubs.iter().any(|stub| stub == path || stub.starts_with(&format!("{path}/")))
-        };
+        let is_stub = |path: &str| stubs.iter().any(|stub| stub == path || stub.starts_with(&format!("{path}/")));
         // Children first, so that a directory knows whether something below it stays.
         for entry in entries.iter().rev() {
             let path = clean(entry);
-            if path.is_empty() || RUNTIME_DIRS.iter().any(|dir| path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))) {
+            if path.is_empty()
+                || RUNTIME_DIRS
+                    .iter()
+                    .any(|dir| path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+            {
                 continue;
             }
             let was = below.get(&path).map_err(Cause::Files)?;
@@ -74,7 +86,7 @@ impl Solve<'_> {
             let drop = match (&was, entry.kind) {
                 (Some(node), Kind::Directory) => same_directory(node, entry) && !is_opaque(&entries, &path),
                 (None, Kind::Directory) => is_stub(&path) && !has_kept_child,
-                (None, Kind::File) => entry.size == 0 && stubs.iter().any(|stub| *stub == path),
+                (None, Kind::File) => entry.size == 0 && stubs.contains(&path),
                 _ => false,
             };
             if !drop {
@@ -102,6 +114,7 @@ fn clean(entry: &tar::Entry) -> String {
 }
 
 fn same_directory(node: &Node, entry: &tar::Entry) -> bool {
-    let owner = !rustix::process::geteuid().is_root() || (u64::from(node.uid), u64::from(node.gid)) == (entry.uid, entry.gid);
+    let owner =
+        !rustix::process::geteuid().is_root() || (u64::from(node.uid), u64::from(node.gid)) == (entry.uid, entry.gid);
     node.is_dir() && node.mode == entry.mode & 0o7777 && owner && node.xattrs == entry.xattrs
 }

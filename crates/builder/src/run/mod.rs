@@ -49,7 +49,14 @@ fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Cause {
 
 impl Solve<'_> {
     /// Performs a `RUN`, or finds that it is known.
-    pub(crate) fn run(&self, at: usize, state: &State, effect: &Effect, step: &Step<'_>, output: &mut Vec<String>) -> Result<Performed, Cause> {
+    pub(crate) fn run(
+        &self,
+        at: usize,
+        state: &State,
+        effect: &Effect,
+        step: &Step<'_>,
+        output: &mut Vec<String>,
+    ) -> Result<Performed, Cause> {
         let Effect::Run { args, heredocs, mounts, network, insecure, .. } = effect else {
             return Err(Cause::Message("internal error: not a RUN".to_owned()));
         };
@@ -65,7 +72,11 @@ impl Solve<'_> {
         let mut key = Key::new("run")
             .with(chain_id(&state.layers))
             .with_all(args)
-            .with_all(env.iter().filter(|(name, _)| !crate::state::PROXY_ARGS.contains(&name.as_str())).map(|(name, value)| format!("{name}={value}")))
+            .with_all(
+                env.iter()
+                    .filter(|(name, _)| !crate::state::PROXY_ARGS.contains(&name.as_str()))
+                    .map(|(name, value)| format!("{name}={value}")),
+            )
             .with(&state.image.config.user)
             .with(&state.image.config.working_dir)
             .with(format!("{network:?} {insecure} {:?}", self.request.hosts))
@@ -83,7 +94,8 @@ impl Solve<'_> {
         for dir in [&upper, &overlay_work] {
             std::fs::create_dir(dir).map_err(io("make a working directory"))?;
         }
-        std::fs::set_permissions(&upper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(io("make a working directory"))?;
+        std::fs::set_permissions(&upper, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .map_err(io("make a working directory"))?;
         let lower = self.unpack_layers(state, work.path())?;
         let mut binds = self.fixed_binds(work.path(), network)?;
         let script = self.heredoc_script(args, heredocs, work.path())?;
@@ -113,7 +125,8 @@ impl Solve<'_> {
             true => None,
             false => Some(crate::solve::resolve_user(&state.image.config.user, &|| Ok(view.clone()))?),
         };
-        let stubs: Vec<String> = binds.iter().map(|bind| bind.target.to_string_lossy().trim_matches('/').to_owned()).collect();
+        let stubs: Vec<String> =
+            binds.iter().map(|bind| bind.target.to_string_lossy().trim_matches('/').to_owned()).collect();
         let known = self.layer_of_changes(&upper, &view, &stubs, owner)?;
         self.cache.put(&key, &known);
         Ok(Performed { known, cached: false, history })
@@ -147,7 +160,9 @@ impl Solve<'_> {
         };
         match status.code {
             0 => Ok(()),
-            _ if status.oom_killed => Err(Cause::Message(format!("process {command:?} did not complete successfully: cannot allocate memory"))),
+            _ if status.oom_killed => Err(Cause::Message(format!(
+                "process {command:?} did not complete successfully: cannot allocate memory"
+            ))),
             code => Err(Cause::Exit { command, code }),
         }
     }
@@ -155,7 +170,8 @@ impl Solve<'_> {
     /// Name resolution inside the container.
     fn fixed_binds(&self, work: &Path, network: Network) -> Result<Vec<Bind>, Cause> {
         let hosts = work.join("hosts");
-        let mut text = String::from("127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        let mut text =
+            String::from("127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (name, address) in &self.request.hosts {
             text.push_str(&format!("{address}\t{name}\n"));
         }
@@ -171,7 +187,12 @@ impl Solve<'_> {
     }
 
     /// A heredoc that names its own interpreter is shown as a program.
-    fn heredoc_script(&self, args: &[String], heredocs: &[crate::dockerfile::Heredoc], work: &Path) -> Result<Option<Bind>, Cause> {
+    fn heredoc_script(
+        &self,
+        args: &[String],
+        heredocs: &[crate::dockerfile::Heredoc],
+        work: &Path,
+    ) -> Result<Option<Bind>, Cause> {
         let ([program], [doc]) = (args, heredocs) else { return Ok(None) };
         if *program != format!("/dev/pipes/{}", doc.name) {
             return Ok(None);
@@ -179,7 +200,8 @@ impl Solve<'_> {
         let path = work.join("script");
         let mut file = std::fs::File::create(&path).map_err(io("write a script"))?;
         file.write_all(doc.text().as_bytes()).map_err(io("write a script"))?;
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(io("write a script"))?;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .map_err(io("write a script"))?;
         Ok(Some(Bind { source: From::Bind(path), target: program.into(), readonly: true }))
     }
 

@@ -39,12 +39,21 @@ struct Tree {
 
 impl Solve<'_> {
     /// Reads what the key needs to know.
-    pub(super) fn prepare_mounts(&self, at: usize, mounts: &[Mount], cwd: &str, step: &Step<'_>) -> Result<Prepared, Cause> {
+    pub(super) fn prepare_mounts(
+        &self,
+        at: usize,
+        mounts: &[Mount],
+        cwd: &str,
+        step: &Step<'_>,
+    ) -> Result<Prepared, Cause> {
         let mut out = Prepared::default();
         for mount in mounts {
             let default = match mount.kind {
                 MountKind::Secret => format!("/run/secrets/{}", secret_id(mount)),
-                MountKind::Ssh => format!("/run/buildkit/ssh_agent.{}", out.wanted.iter().filter(|(m, ..)| m.kind == MountKind::Ssh).count()),
+                MountKind::Ssh => format!(
+                    "/run/buildkit/ssh_agent.{}",
+                    out.wanted.iter().filter(|(m, ..)| m.kind == MountKind::Ssh).count()
+                ),
                 _ => String::new(),
             };
             let target = mount.target.clone().unwrap_or(default);
@@ -56,10 +65,16 @@ impl Solve<'_> {
                 let from = self.tree(at, mount.from.as_deref(), step)?;
                 let source = mount.source.clone().unwrap_or_else(|| "/".to_owned());
                 let chosen = select(&*from.tree, &escape(&source), false).map_err(Cause::Files)?;
-                let chosen = chosen.into_iter().next().ok_or_else(|| Cause::Message(format!("mount source {source:?} not found")))?;
+                let chosen = chosen
+                    .into_iter()
+                    .next()
+                    .ok_or_else(|| Cause::Message(format!("mount source {source:?} not found")))?;
                 print = match &from.identity {
                     Some(identity) => print.with(identity).with(&source),
-                    None => print.with(fingerprint(&*from.tree, std::slice::from_ref(&chosen), &Matcher::default()).map_err(Cause::Files)?),
+                    None => print.with(
+                        fingerprint(&*from.tree, std::slice::from_ref(&chosen), &Matcher::default())
+                            .map_err(Cause::Files)?,
+                    ),
                 };
                 tree = Some(Tree { tree: from.tree, chosen });
             }
@@ -86,10 +101,18 @@ impl Solve<'_> {
                 MountKind::Cache => {
                     let (dir, lock) = self.cache_dir(&mount, &target, tree.as_ref())?;
                     prepared.locks.extend(lock);
-                    prepared.binds.push(Bind { source: From::Bind(dir), target, readonly: mount.readonly.unwrap_or(false) });
+                    prepared.binds.push(Bind {
+                        source: From::Bind(dir),
+                        target,
+                        readonly: mount.readonly.unwrap_or(false),
+                    });
                 }
                 MountKind::Tmpfs => {
-                    prepared.binds.push(Bind { source: From::Tmpfs { size: mount.size, mode: 0o1777 }, target, readonly: false });
+                    prepared.binds.push(Bind {
+                        source: From::Tmpfs { size: mount.size, mode: 0o1777 },
+                        target,
+                        readonly: false,
+                    });
                 }
                 MountKind::Secret => self.secret(&mount, target, prepared)?,
                 MountKind::Ssh => {
@@ -99,7 +122,9 @@ impl Solve<'_> {
                             prepared.env.push(("SSH_AUTH_SOCK".to_owned(), target.to_string_lossy().into_owned()));
                             prepared.binds.push(Bind { source: From::Bind(socket.clone()), target, readonly: false });
                         }
-                        None if mount.required => return Err(Cause::Message(format!("unset ssh forward key {id}: pass --ssh {id}"))),
+                        None if mount.required => {
+                            return Err(Cause::Message(format!("unset ssh forward key {id}: pass --ssh {id}")));
+                        }
                         None => {}
                     }
                 }
@@ -117,15 +142,16 @@ impl Solve<'_> {
         let how = Placing { dest: dest.to_owned(), chown: None, chmod: None, exclude: Matcher::default() };
         changes.make_dirs("content", None).map_err(Cause::Files)?;
         changes.place(&*tree.tree, &tree.chosen, &how).map_err(Cause::Files)?;
-        let layer = changes.write(&self.builder.layers, &|content| self.open(content), self.request.epoch).map_err(Cause::Files)?;
+        let layer = changes.write(&self.builder.layers, self.request.epoch).map_err(Cause::Files)?;
         let root = match own {
             None => self.unpack_layer(&layer, &[], true)?,
             Some(own) => {
                 std::fs::create_dir(own).map_err(super::io("make a working directory"))?;
                 let path = self.builder.layers.tar_path(&layer);
                 let file = File::open(&path).map_err(super::io(format!("open {}", path.display())))?;
-                oci::layer::unpack(file, own, &oci::layer::UnpackOptions::default())
-                    .map_err(|source| Cause::Runtime { message: "unpack a bind mount".to_owned(), source: Box::new(source) })?;
+                oci::layer::unpack(file, own, &oci::layer::UnpackOptions::default()).map_err(|source| {
+                    Cause::Runtime { message: "unpack a bind mount".to_owned(), source: Box::new(source) }
+                })?;
                 own.to_owned()
             }
         };
@@ -140,7 +166,12 @@ impl Solve<'_> {
         let name = &Key::new("cache-mount").with(&id).finish()[..24];
         let open = |number: u32| -> Result<(PathBuf, File), Cause> {
             let lock = base.join(format!("{name}-{number}.lock"));
-            let file = File::options().create(true).truncate(false).write(true).open(&lock).map_err(super::io(format!("open {}", lock.display())))?;
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&lock)
+                .map_err(super::io(format!("open {}", lock.display())))?;
             Ok((base.join(format!("{name}-{number}")), file))
         };
         let (dir, lock) = match mount.sharing {
@@ -165,7 +196,8 @@ impl Solve<'_> {
             match seed {
                 None => std::fs::create_dir_all(&dir).map_err(super::io(format!("make {}", dir.display())))?,
                 Some(tree) => {
-                    let temp = super::roots::WorkDir::new(&self.builder.config.cache.join("work")).map_err(super::io("make a working directory"))?;
+                    let temp = super::roots::WorkDir::new(&self.builder.config.cache.join("work"))
+                        .map_err(super::io("make a working directory"))?;
                     let content = self.bind_source(tree, Some(&temp.path().join("seed")))?;
                     if std::fs::rename(&content, &dir).is_err() && !dir.exists() {
                         return Err(Cause::Message(format!("cache mount {id}: its beginning is not a directory")));
@@ -173,9 +205,11 @@ impl Solve<'_> {
                 }
             }
             let mode = mount.mode.unwrap_or(0o755);
-            std::fs::set_permissions(&dir, PermissionsExt::from_mode(mode)).map_err(super::io(format!("make {}", dir.display())))?;
+            std::fs::set_permissions(&dir, PermissionsExt::from_mode(mode))
+                .map_err(super::io(format!("make {}", dir.display())))?;
             if rustix::process::geteuid().is_root() && (mount.uid.is_some() || mount.gid.is_some()) {
-                std::os::unix::fs::chown(&dir, mount.uid.or(Some(0)), mount.gid.or(Some(0))).map_err(super::io(format!("own {}", dir.display())))?;
+                std::os::unix::fs::chown(&dir, mount.uid.or(Some(0)), mount.gid.or(Some(0)))
+                    .map_err(super::io(format!("own {}", dir.display())))?;
             }
         }
         Ok((dir, lock))
@@ -197,11 +231,17 @@ impl Solve<'_> {
         }
         // Memory, never the disk.
         let memory = Path::new("/dev/shm");
-        let mut file = tempfile::Builder::new().prefix("bigben-secret-").tempfile_in(memory).map_err(super::io("keep a secret in /dev/shm"))?;
+        let mut file = tempfile::Builder::new()
+            .prefix("bigben-secret-")
+            .tempfile_in(memory)
+            .map_err(super::io("keep a secret in /dev/shm"))?;
         file.write_all(&secret.value).map_err(super::io("keep a secret in /dev/shm"))?;
-        file.as_file().set_permissions(PermissionsExt::from_mode(mount.mode.unwrap_or(0o400))).map_err(super::io("keep a secret in /dev/shm"))?;
+        file.as_file()
+            .set_permissions(PermissionsExt::from_mode(mount.mode.unwrap_or(0o400)))
+            .map_err(super::io("keep a secret in /dev/shm"))?;
         if rustix::process::geteuid().is_root() {
-            std::os::unix::fs::chown(file.path(), mount.uid.or(Some(0)), mount.gid.or(Some(0))).map_err(super::io("keep a secret in /dev/shm"))?;
+            std::os::unix::fs::chown(file.path(), mount.uid.or(Some(0)), mount.gid.or(Some(0)))
+                .map_err(super::io("keep a secret in /dev/shm"))?;
         }
         prepared.binds.push(Bind { source: From::Bind(file.path().to_owned()), target, readonly: true });
         prepared.secrets.push(file.into_temp_path());
@@ -216,5 +256,7 @@ fn escape(path: &str) -> String {
 
 fn secret_id(mount: &Mount) -> String {
     let named = mount.id.clone().or_else(|| mount.source.clone());
-    named.unwrap_or_else(|| mount.target.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path).to_owned()).unwrap_or_default())
+    named.unwrap_or_else(|| {
+        mount.target.as_deref().map(|path| path.rsplit('/').next().unwrap_or(path).to_owned()).unwrap_or_default()
+    })
 }

@@ -68,14 +68,21 @@ impl Solve<'_> {
             return Ok(dir);
         }
         std::fs::create_dir_all(&roots).map_err(super::io(format!("make {}", roots.display())))?;
-        let temp = WorkDir::new(&self.builder.config.cache.join("work")).map_err(super::io("make a working directory"))?;
+        let temp =
+            WorkDir::new(&self.builder.config.cache.join("work")).map_err(super::io("make a working directory"))?;
         let target = temp.path().join("layer");
         std::fs::create_dir(&target).map_err(super::io("make a working directory"))?;
-        std::fs::set_permissions(&target, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(super::io("make a working directory"))?;
+        std::fs::set_permissions(&target, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .map_err(super::io("make a working directory"))?;
         let path = self.builder.layers.tar_path(layer);
         let file = std::fs::File::open(&path).map_err(super::io(format!("open {}", path.display())))?;
-        let options = UnpackOptions { whiteouts: Whiteouts::Overlay(OverlayXattr::User), parents: below.to_vec(), ..UnpackOptions::default() };
-        oci::layer::unpack(file, &target, &options).map_err(|source| Cause::Runtime { message: format!("unpack layer {layer}"), source: Box::new(source) })?;
+        let options = UnpackOptions {
+            whiteouts: Whiteouts::Overlay(OverlayXattr::User),
+            parents: below.to_vec(),
+            ..UnpackOptions::default()
+        };
+        oci::layer::unpack(file, &target, &options)
+            .map_err(|source| Cause::Runtime { message: format!("unpack layer {layer}"), source: Box::new(source) })?;
         if fresh {
             touch(&target, SystemTime::now()).map_err(super::io(format!("set times in layer {layer}")))?;
         }

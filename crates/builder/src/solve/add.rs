@@ -29,26 +29,41 @@ pub(super) fn is_remote(source: &str) -> bool {
 fn is_git(source: &str) -> bool {
     let plain = source.split('#').next().unwrap_or(source);
     let http = plain.starts_with("http://") || plain.starts_with("https://");
-    source.starts_with("git@") || source.starts_with("git://") || source.starts_with("ssh://") || http && plain.ends_with(".git")
+    source.starts_with("git@")
+        || source.starts_with("git://")
+        || source.starts_with("ssh://")
+        || http && plain.ends_with(".git")
 }
 
 impl Solve<'_> {
     /// The tree inside a local archive; `None` when the file is not one.
     pub(super) fn unpack(&self, tree: &dyn FileTree, chosen: &Selected) -> Result<Option<Arc<dyn FileTree>>, Cause> {
-        let Some(Node { kind: NodeKind::File { content, size }, .. }) = tree.get(&chosen.path).map_err(Cause::Files)? else { return Ok(None) };
+        let Some(Node { kind: NodeKind::File { content, size }, .. }) = tree.get(&chosen.path).map_err(Cause::Files)?
+        else {
+            return Ok(None);
+        };
         if size < 64 {
             return Ok(None);
         }
         self.archive(&|| tree.open(&content))
     }
 
-    fn archive(&self, open: &dyn Fn() -> Result<Box<dyn Read>, crate::fs::Error>) -> Result<Option<Arc<dyn FileTree>>, Cause> {
+    fn archive(
+        &self,
+        open: &dyn Fn() -> Result<Box<dyn Read>, crate::fs::Error>,
+    ) -> Result<Option<Arc<dyn FileTree>>, Cause> {
         let mut head = Vec::new();
-        let Some(reader) = decoder(open().map_err(Cause::Files)?).map_err(|wrong| Cause::Message(wrong.to_string()))? else { return Ok(None) };
+        let Some(reader) = decoder(open().map_err(Cause::Files)?).map_err(|wrong| Cause::Message(wrong.to_string()))?
+        else {
+            return Ok(None);
+        };
         if reader.take(512).read_to_end(&mut head).is_err() || !is_tar(&head) {
             return Ok(None);
         }
-        let Some(reader) = decoder(open().map_err(Cause::Files)?).map_err(|wrong| Cause::Message(wrong.to_string()))? else { return Ok(None) };
+        let Some(reader) = decoder(open().map_err(Cause::Files)?).map_err(|wrong| Cause::Message(wrong.to_string()))?
+        else {
+            return Ok(None);
+        };
         let layer = self.builder.layers.ingest(reader).map_err(Cause::Files)?;
         Ok(Some(Arc::new(View::stack(&self.builder.layers, &[layer]).map_err(Cause::Files)?)))
     }
@@ -66,7 +81,9 @@ impl Solve<'_> {
         let sha = self.handle.block_on(download(source, temp.as_file())).map_err(wrong)?;
         let hex = hex::encode(sha);
         if let Some(expected) = &copy.checksum {
-            let expected_hex = expected.strip_prefix("sha256:").ok_or_else(|| wrong(format!("checksum {expected:?} must be sha256:<hex>")))?;
+            let expected_hex = expected
+                .strip_prefix("sha256:")
+                .ok_or_else(|| wrong(format!("checksum {expected:?} must be sha256:<hex>")))?;
             if expected_hex != hex {
                 return Err(wrong(format!("digest mismatch sha256:{hex}: {expected}")));
             }
@@ -88,7 +105,13 @@ impl Solve<'_> {
         if name.is_empty() && (copy.dest.ends_with('/') || copy.dest == "/") {
             return Err(wrong("cannot determine a file name; name the destination file".to_owned()));
         }
-        let node = Node { kind: NodeKind::File { size, content: Content::Disk(path) }, mode: 0o600, uid: 0, gid: 0, xattrs: Default::default() };
+        let node = Node {
+            kind: NodeKind::File { size, content: Content::Disk(path) },
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+            xattrs: Default::default(),
+        };
         let mut print = sha.to_vec();
         print.extend_from_slice(name.as_bytes());
         Ok((Item::File(name.to_owned(), node), print))
@@ -118,7 +141,8 @@ impl Solve<'_> {
         git(&["init", "--quiet"])?;
         git(&["fetch", "--quiet", "--depth=1", "--", url, if reference.is_empty() { "HEAD" } else { reference }])?;
         git(&["checkout", "--quiet", "FETCH_HEAD"])?;
-        let ignore = Matcher::new(if keep_git_dir { Vec::new() } else { vec![".git"] }).map_err(|e| wrong(e.to_string()))?;
+        let ignore =
+            Matcher::new(if keep_git_dir { Vec::new() } else { vec![".git"] }).map_err(|e| wrong(e.to_string()))?;
         let root = match subdir.split('/').any(|part| part == "..") {
             true => return Err(wrong(format!("subdirectory {subdir:?} leads out of the repository"))),
             false => checkout.join(subdir.trim_start_matches('/')),
@@ -187,7 +211,8 @@ fn is_tar(head: &[u8]) -> bool {
     if head.len() < 512 {
         return false;
     }
-    let sum: u64 = head.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) }).sum();
+    let sum: u64 =
+        head.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u64::from(*byte) }).sum();
     let text: String = head[148..156].iter().map(|byte| *byte as char).collect();
     let stored = u64::from_str_radix(text.trim_matches(['\0', ' ']), 8);
     stored == Ok(sum) && sum != 256

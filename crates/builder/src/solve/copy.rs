@@ -1,6 +1,5 @@
 //! `COPY` and `ADD` on layers.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use super::Solve;
@@ -9,7 +8,7 @@ use crate::build::Cause;
 use crate::cache::{Key, Known};
 use crate::dockerfile::AddCopy;
 use crate::fs::copy::{Changes, Chmod, Placing, Selected, fingerprint, select};
-use crate::fs::{Content, Empty, Error, FileTree, Node};
+use crate::fs::{Empty, Error, FileTree, Node};
 use crate::ignore::Matcher;
 use crate::progress::Step;
 use crate::state::State;
@@ -25,16 +24,15 @@ pub(super) enum Item {
 }
 
 impl Solve<'_> {
-    /// Opens a file wherever it is.
-    pub fn open(&self, content: &Content) -> Result<Box<dyn Read>, Error> {
-        match content {
-            Content::Layer { layer, offset, size, .. } => Ok(Box::new(self.builder.layers.open_at(layer, *offset, *size)?)),
-            Content::Disk(path) => Ok(Box::new(std::fs::File::open(path).map_err(Error::io("open", path))?)),
-            Content::Bytes(_) => Empty.open(content),
-        }
-    }
-
-    pub(super) fn copy(&self, at: usize, state: &State, copy: &AddCopy, add: bool, shown: &str, step: &Step<'_>) -> Result<Performed, Cause> {
+    pub(super) fn copy(
+        &self,
+        at: usize,
+        state: &State,
+        copy: &AddCopy,
+        add: bool,
+        shown: &str,
+        step: &Step<'_>,
+    ) -> Result<Performed, Cause> {
         let exclude = Matcher::new(&copy.exclude).map_err(|wrong| Cause::Message(wrong.to_string()))?;
         let chmod = match &copy.chmod {
             None => None,
@@ -48,7 +46,12 @@ impl Solve<'_> {
                 .with(copy.chown.as_deref().unwrap_or("-"))
                 .with(copy.chmod.as_deref().unwrap_or("-"))
                 .with_all(&copy.exclude)
-                .with([u8::from(copy.parents), u8::from(add), copy.unpack.map_or(2, u8::from), u8::from(copy.keep_git_dir)])
+                .with([
+                    u8::from(copy.parents),
+                    u8::from(add),
+                    copy.unpack.map_or(2, u8::from),
+                    u8::from(copy.keep_git_dir),
+                ])
                 .with(self.request.epoch.to_le_bytes())
                 .with_all(copy.heredocs.iter().flat_map(|doc| [&doc.name, &doc.content]))
         };
@@ -56,7 +59,11 @@ impl Solve<'_> {
         let remote = add && copy.sources.iter().any(|source| super::add::is_remote(source));
         let from = self.tree(at, copy.from.as_deref(), step)?;
         // A whole tree that is known by its identity needs no look inside.
-        let quick = from.identity.as_ref().filter(|_| !remote).map(|identity| base("copy").with(identity).with_all(&copy.sources).finish());
+        let quick = from
+            .identity
+            .as_ref()
+            .filter(|_| !remote)
+            .map(|identity| base("copy").with(identity).with_all(&copy.sources).finish());
         if let Some(known) = quick.as_deref().and_then(|key| self.known(key)) {
             return Ok(Performed { known, cached: true, history });
         }
@@ -87,7 +94,15 @@ impl Solve<'_> {
         Ok(Performed { known, cached, history })
     }
 
-    fn place(&self, state: &State, copy: &AddCopy, add: bool, exclude: Matcher, chmod: Option<Chmod>, items: Vec<Item>) -> Result<Known, Cause> {
+    fn place(
+        &self,
+        state: &State,
+        copy: &AddCopy,
+        add: bool,
+        exclude: Matcher,
+        chmod: Option<Chmod>,
+        items: Vec<Item>,
+    ) -> Result<Known, Cause> {
         let view = self.view(state).map_err(Cause::Files);
         let view = if copy.link { None } else { Some(view?) };
         let onto: &dyn FileTree = match &view {
@@ -121,7 +136,7 @@ impl Solve<'_> {
             let node = Node::file(doc.content.clone().into_bytes(), 0o644);
             changes.place_node(&doc.name, &node, &how).map_err(Cause::Files)?;
         }
-        changes.write(&self.builder.layers, &|content| self.open(content), self.request.epoch).map(Known::Layer).map_err(Cause::Files)
+        changes.write(&self.builder.layers, self.request.epoch).map(Known::Layer).map_err(Cause::Files)
     }
 }
 

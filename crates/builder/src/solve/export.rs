@@ -15,9 +15,14 @@ impl Solve<'_> {
         let step = self.report.begin("exporting to image");
         step.note("exporting layers");
         let layers = std::thread::scope(|scope| {
-            let work: Vec<_> = state.layers.iter().map(|layer| scope.spawn(move || self.publish(layer, state))).collect();
+            let work: Vec<_> =
+                state.layers.iter().map(|layer| scope.spawn(move || self.publish(layer, state))).collect();
             work.into_iter()
-                .map(|one| one.join().unwrap_or_else(|_| Err(Error::Request("internal error: compressing a layer panicked".to_owned()))))
+                .map(|one| {
+                    one.join().unwrap_or_else(|_| {
+                        Err(Error::Request("internal error: compressing a layer panicked".to_owned()))
+                    })
+                })
                 .collect::<Result<Vec<Descriptor>, Error>>()
         })?;
         let mut image = state.image.clone();
@@ -39,13 +44,26 @@ impl Solve<'_> {
             step.note(format!("naming to {tag} done"));
         }
         step.end(Outcome::Done);
-        let materials: Vec<(String, Digest)> = self.materials.lock().expect("no thread is left").clone().into_iter().collect();
+        let materials: Vec<(String, Digest)> =
+            self.materials.lock().expect("no thread is left").clone().into_iter().collect();
         let attestations = self.attest(state, &descriptor, &materials)?;
-        Ok(BuildResult { descriptor, id: config.digest, image, materials, attestations, warnings: self.file.warnings.clone() })
+        Ok(BuildResult {
+            descriptor,
+            id: config.digest,
+            image,
+            materials,
+            attestations,
+            warnings: self.file.warnings.clone(),
+        })
     }
 
     /// Bill of materials and provenance, as manifests that refer to the image.
-    fn attest(&self, state: &State, image: &Descriptor, materials: &[(String, Digest)]) -> Result<Vec<Descriptor>, Error> {
+    fn attest(
+        &self,
+        state: &State,
+        image: &Descriptor,
+        materials: &[(String, Digest)],
+    ) -> Result<Vec<Descriptor>, Error> {
         let names: Vec<String> = self.request.tags.iter().map(|tag| tag.familiar().replacen(':', "@", 1)).collect();
         let mut predicates = Vec::new();
         if self.request.sbom {
@@ -90,12 +108,13 @@ impl Solve<'_> {
             Compression::Zstd(level) => (format!("zstd{level}"), media::OCI_LAYER_ZSTD),
         };
         let record = self.builder.config.cache.join("compressed").join(format!("{}.{tag}", layer.hex()));
-        let known: Option<Descriptor> = std::fs::read(&record).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if let Some(known) = known {
-            if blobs.size(&known.digest).map_err(crate::fs::Error::from)? == Some(known.size) {
-                blobs.touch(&known.digest);
-                return Ok(known);
-            }
+        let known: Option<Descriptor> =
+            std::fs::read(&record).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if let Some(known) = known
+            && blobs.size(&known.digest).map_err(crate::fs::Error::from)? == Some(known.size)
+        {
+            blobs.touch(&known.digest);
+            return Ok(known);
         }
         let path = self.builder.layers.tar_path(layer);
         let mut tar = std::fs::File::open(&path).map_err(crate::fs::Error::io("open", &path))?;
@@ -116,7 +135,10 @@ impl Solve<'_> {
         let descriptor = Descriptor::new(media_type, digest, size);
         if let Ok(bytes) = serde_json::to_vec(&descriptor) {
             let dir = record.parent().map(std::fs::create_dir_all);
-            let kept = dir.transpose().map_err(|e| e.to_string()).and_then(|_| oci::blob::write_atomically(&record, &bytes).map_err(|e| e.to_string()));
+            let kept = dir
+                .transpose()
+                .map_err(|e| e.to_string())
+                .and_then(|_| oci::blob::write_atomically(&record, &bytes).map_err(|e| e.to_string()));
             if let Err(wrong) = kept {
                 tracing::debug!(record = %record.display(), error = wrong, "compressed layer was not remembered");
             }

@@ -68,7 +68,12 @@ pub(crate) enum Origin {
 }
 
 /// Builds. Blocks the calling thread.
-pub(crate) fn solve(builder: &Builder, request: &BuildRequest, progress: &dyn Progress, handle: &Handle) -> Result<BuildResult, Error> {
+pub(crate) fn solve(
+    builder: &Builder,
+    request: &BuildRequest,
+    progress: &dyn Progress,
+    handle: &Handle,
+) -> Result<BuildResult, Error> {
     let _hold = builder.images.hold()?;
     let report = Reporter::new(progress);
     let step = report.begin(format!("[internal] load build definition from {}", request.dockerfile_name));
@@ -144,7 +149,8 @@ fn globals(file: &Dockerfile, request: &BuildRequest, inputs: &mut Inputs) -> Re
     for (span, list) in &file.meta_args {
         for pair in list {
             let word = |text: &str| {
-                lex.word(text, &|name| inputs.global.get(name).cloned()).map_err(|message| Error::Parse(dockerfile::ParseError::new(*span, message)))
+                lex.word(text, &|name| inputs.global.get(name).cloned())
+                    .map_err(|message| Error::Parse(dockerfile::ParseError::new(*span, message)))
             };
             let key = word(&pair.key)?;
             let default = pair.value.as_deref().map(word).transpose()?;
@@ -179,7 +185,9 @@ impl<'a> Solve<'a> {
         if self.request.contexts.contains_key(&base) {
             return Ok(Origin::Named(base));
         }
-        let by_name = self.file.stages[..at].iter().rposition(|earlier| earlier.name.as_deref() == Some(&base.to_ascii_lowercase()));
+        let by_name = self.file.stages[..at]
+            .iter()
+            .rposition(|earlier| earlier.name.as_deref() == Some(&base.to_ascii_lowercase()));
         Ok(match by_name {
             Some(stage) => Origin::Stage(stage),
             None if base == "scratch" => Origin::Scratch,
@@ -204,7 +212,8 @@ impl<'a> Solve<'a> {
         let stage = &self.file.stages[at];
         let Some(text) = &stage.platform else { return Ok(self.request.platform.clone()) };
         let wrong = |message: String| Error::Parse(dockerfile::ParseError::new(stage.span, message));
-        let text = Lex::new(self.inputs.escape).word(text, &|name| self.inputs.global.get(name).cloned()).map_err(wrong)?;
+        let text =
+            Lex::new(self.inputs.escape).word(text, &|name| self.inputs.global.get(name).cloned()).map_err(wrong)?;
         Platform::parse(&text).ok_or_else(|| wrong(format!("failed to parse platform {text:?}")))
     }
 
@@ -292,7 +301,9 @@ impl<'a> Solve<'a> {
                 continue;
             }
             let Some(blob) = state.blobs.get(layer) else {
-                return Err(crate::fs::Error::NotFound { path: format!("layer {layer} (the build cache was emptied while building)") });
+                return Err(crate::fs::Error::NotFound {
+                    path: format!("layer {layer} (the build cache was emptied while building)"),
+                });
             };
             self.builder.layers.import(self.builder.images.layout().blobs(), blob, layer)?;
         }
@@ -316,9 +327,13 @@ impl<'a> Solve<'a> {
             Some(name) => format!("[context {name}] load .dockerignore"),
         };
         let patterns = crate::ignore::read(text.as_deref().unwrap_or_default());
-        let matcher = crate::ignore::Matcher::new(&patterns).map_err(|wrong| Cause::Message(format!("error reading .dockerignore: {wrong}")))?;
+        let matcher = crate::ignore::Matcher::new(&patterns)
+            .map_err(|wrong| Cause::Message(format!("error reading .dockerignore: {wrong}")))?;
         let step = self.report.begin(step_name);
-        step.note(format!("transferring context: {} done", crate::docker::size(text.as_deref().unwrap_or_default().len() as u64)));
+        step.note(format!(
+            "transferring context: {} done",
+            crate::docker::size(text.as_deref().unwrap_or_default().len() as u64)
+        ));
         step.end(Outcome::Done);
         let digest = crate::cache::Key::new("context").with(dir.to_string_lossy().as_bytes()).finish();
         let hashes = crate::fs::hashes::HashCache::load(self.builder.config.cache.join("contexts").join(digest));

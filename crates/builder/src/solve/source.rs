@@ -32,8 +32,9 @@ impl Solve<'_> {
         if let Some(known) = loaded.get(&key) {
             return Ok(known.clone());
         }
-        let reference = images::reference(text)
-            .map_err(|wrong| Cause::Message(format!("failed to parse stage name {text:?}: {}", crate::build::chain(&wrong))))?;
+        let reference = images::reference(text).map_err(|wrong| {
+            Cause::Message(format!("failed to parse stage name {text:?}: {}", crate::build::chain(&wrong)))
+        })?;
         let found = Arc::new(self.find(&reference, platform, step)?);
         loaded.insert(key, found.clone());
         Ok(found)
@@ -42,19 +43,20 @@ impl Solve<'_> {
     fn find(&self, reference: &Reference, platform: &Platform, step: &Step<'_>) -> Result<Loaded, Cause> {
         let layout = self.builder.images.layout();
         let message = |wrong: &dyn std::error::Error| Cause::Message(crate::build::chain(wrong));
-        if !self.request.pull {
-            if let Some(descriptor) = self.builder.images.named(reference).map_err(|wrong| message(&wrong))? {
-                let image = layout.image(&descriptor, platform).map_err(|wrong| message(&wrong))?;
-                let same = image.config.architecture.is_empty() || image.config.architecture == platform.architecture;
-                if same {
-                    self.material(&reference.to_string(), &image.descriptor.digest);
-                    return pair(image);
-                }
+        if !self.request.pull
+            && let Some(descriptor) = self.builder.images.named(reference).map_err(|wrong| message(&wrong))?
+        {
+            let image = layout.image(&descriptor, platform).map_err(|wrong| message(&wrong))?;
+            let same = image.config.architecture.is_empty() || image.config.architecture == platform.architecture;
+            if same {
+                self.material(&reference.to_string(), &image.descriptor.digest);
+                return pair(image);
             }
         }
         step.note(format!("resolve {reference}"));
         let pulled = self.handle.block_on(self.builder.client.pull(reference, platform, layout, &()));
-        let image = pulled.map_err(|source| Cause::Pull { reference: reference.to_string(), source: Box::new(source) })?;
+        let image =
+            pulled.map_err(|source| Cause::Pull { reference: reference.to_string(), source: Box::new(source) })?;
         if reference.digest().is_none() {
             self.builder.images.tag(reference, &image.descriptor).map_err(|wrong| message(&wrong))?;
         } else {
@@ -81,7 +83,11 @@ impl Solve<'_> {
         let index = layout.index().map_err(|e| wrong(crate::build::chain(&e)))?;
         let hit = |d: &&Descriptor| match wanted {
             None => true,
-            Some(name) => d.ref_name() == Some(name) || d.ref_name().is_some_and(|full| full.ends_with(&format!(":{name}"))) || d.digest.as_str() == name,
+            Some(name) => {
+                d.ref_name() == Some(name)
+                    || d.ref_name().is_some_and(|full| full.ends_with(&format!(":{name}")))
+                    || d.digest.as_str() == name
+            }
         };
         let found = index.manifests.iter().find(hit).ok_or_else(|| wrong("no such image in its index".to_owned()))?;
         let own = self.builder.images.layout();
@@ -107,9 +113,9 @@ impl Solve<'_> {
         match self.request.contexts.get(name) {
             Some(Source::Image(text)) => self.load(text, platform, step),
             Some(Source::Layout(text)) => Ok(Arc::new(self.load_layout(text, platform)?)),
-            Some(Source::Dir(_) | Source::Empty) | None => {
-                Err(Cause::Message(format!("the build context {name:?} is a directory and cannot be a base image; use COPY --from={name}")))
-            }
+            Some(Source::Dir(_) | Source::Empty) | None => Err(Cause::Message(format!(
+                "the build context {name:?} is a directory and cannot be a base image; use COPY --from={name}"
+            ))),
         }
     }
 
@@ -155,7 +161,10 @@ impl Solve<'_> {
 
     pub(crate) fn state_tree(&self, state: &State) -> Result<FromTree, Cause> {
         let identity = super::stage::chain_id(&state.layers);
-        Ok(FromTree { tree: Arc::new(LazyView { view: self.view(state).map_err(Cause::Files)? }), identity: Some(identity) })
+        Ok(FromTree {
+            tree: Arc::new(LazyView { view: self.view(state).map_err(Cause::Files)? }),
+            identity: Some(identity),
+        })
     }
 
     /// The state that a stage begins with, and the triggers of its base.
@@ -186,7 +195,9 @@ fn pair(image: oci::layout::Image) -> Result<Loaded, Cause> {
     if diff_ids.len() != image.manifest.layers.len() {
         return Err(Cause::Message(format!(
             "image {} is damaged: its manifest has {} layers and its configuration {}",
-            image.descriptor.digest, image.manifest.layers.len(), diff_ids.len()
+            image.descriptor.digest,
+            image.manifest.layers.len(),
+            diff_ids.len()
         )));
     }
     let layers = diff_ids.iter().cloned().zip(image.manifest.layers.iter().cloned()).collect();

@@ -46,7 +46,12 @@ impl Solve<'_> {
         step.end(Outcome::Cached);
         for trigger in triggers {
             let mut instruction = dockerfile::parse_one(&trigger).map_err(|wrong| {
-                self.failure(&name, stage.span, Vec::new(), Cause::Message(format!("ONBUILD trigger {trigger:?} of the base image: {}", wrong.message)))
+                self.failure(
+                    &name,
+                    stage.span,
+                    Vec::new(),
+                    Cause::Message(format!("ONBUILD trigger {trigger:?} of the base image: {}", wrong.message)),
+                )
             })?;
             instruction.span = stage.span;
             self.instruction(at, &mut state, &instruction, format!("[{label}onbuild]"))?;
@@ -64,7 +69,13 @@ impl Solve<'_> {
         Ok(state)
     }
 
-    fn instruction(&self, at: usize, state: &mut State, instruction: &Instruction, prefix: String) -> Result<(), Error> {
+    fn instruction(
+        &self,
+        at: usize,
+        state: &mut State,
+        instruction: &Instruction,
+        prefix: String,
+    ) -> Result<(), Error> {
         if self.is_canceled() {
             return Err(Error::Canceled);
         }
@@ -110,7 +121,12 @@ impl Solve<'_> {
     }
 
     fn workdir(&self, state: &State, path: &str) -> Result<Performed, Cause> {
-        let key = Key::new("workdir").with(chain_id(&state.layers)).with(path).with(&state.image.config.user).with(self.request.epoch.to_le_bytes()).finish();
+        let key = Key::new("workdir")
+            .with(chain_id(&state.layers))
+            .with(path)
+            .with(&state.image.config.user)
+            .with(self.request.epoch.to_le_bytes())
+            .finish();
         let history = format!("WORKDIR {path}");
         if path == "/" {
             return Ok(Performed { known: Known::Nothing, cached: true, history });
@@ -122,7 +138,7 @@ impl Solve<'_> {
         let owner = super::users::resolve(&state.image.config.user, &|| Ok(view.clone()))?;
         let mut changes = Changes::new(&*view);
         changes.make_dirs(path.trim_start_matches('/'), Some(owner)).map_err(Cause::Files)?;
-        let known = Known::Layer(changes.write(&self.builder.layers, &|content| self.open(content), self.request.epoch).map_err(Cause::Files)?);
+        let known = Known::Layer(changes.write(&self.builder.layers, self.request.epoch).map_err(Cause::Files)?);
         self.cache.put(&key, &known);
         Ok(Performed { known, cached: false, history })
     }

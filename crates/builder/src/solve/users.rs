@@ -7,7 +7,10 @@ use crate::fs::view::View;
 ///
 /// # Errors
 /// When a name is not known in the image.
-pub(crate) fn resolve(text: &str, view: &dyn Fn() -> Result<std::sync::Arc<View>, crate::fs::Error>) -> Result<(u32, u32), Cause> {
+pub(crate) fn resolve(
+    text: &str,
+    view: &dyn Fn() -> Result<std::sync::Arc<View>, crate::fs::Error>,
+) -> Result<(u32, u32), Cause> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group).filter(|group| !group.is_empty())),
         None => (text, None),

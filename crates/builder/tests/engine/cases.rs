@@ -27,8 +27,14 @@ pub struct Case {
 
 pub const BASES: &[(&str, &str)] = &[
     ("base", "FROM scratch\nADD rootfs.tar /\nCMD [\"sh\"]\n"),
-    ("triggers", "FROM base\nENV FROM_BASE=yes\nONBUILD COPY a.txt /triggered/\nONBUILD RUN echo ran > /triggered/ran\nONBUILD ENV TRIGGERED=$FROM_BASE\n"),
-    ("configured", "FROM base\nENV A=1 B=2\nLABEL base=yes over=base\nUSER app\nWORKDIR /home/app\nENTRYPOINT [\"/bin/echo\"]\nCMD [\"hi\"]\nEXPOSE 99\nVOLUME /data\nSTOPSIGNAL SIGINT\nSHELL [\"/bin/sh\", \"-ec\"]\nHEALTHCHECK CMD true\n"),
+    (
+        "triggers",
+        "FROM base\nENV FROM_BASE=yes\nONBUILD COPY a.txt /triggered/\nONBUILD RUN echo ran > /triggered/ran\nONBUILD ENV TRIGGERED=$FROM_BASE\n",
+    ),
+    (
+        "configured",
+        "FROM base\nENV A=1 B=2\nLABEL base=yes over=base\nUSER app\nWORKDIR /home/app\nENTRYPOINT [\"/bin/echo\"]\nCMD [\"hi\"]\nEXPOSE 99\nVOLUME /data\nSTOPSIGNAL SIGINT\nSHELL [\"/bin/sh\", \"-ec\"]\nHEALTHCHECK CMD true\n",
+    ),
 ];
 
 /// A root file system around busybox.
@@ -37,7 +43,26 @@ pub fn write_base(dir: &Path, busybox: &Path) {
     let mut archive: Vec<u8> = Vec::new();
     let binary = std::fs::read(busybox).expect("busybox");
     let mut entries: Vec<(oci::tar::Entry, Vec<u8>)> = Vec::new();
-    for (name, mode) in [("bin", 0o755), ("dev", 0o755), ("etc", 0o755), ("home", 0o755), ("home/app", 0o755), ("proc", 0o755), ("root", 0o700), ("sys", 0o755), ("tmp", 0o1777), ("usr", 0o755), ("usr/bin", 0o755), ("var", 0o755), ("var/lib", 0o755), ("run", 0o755), ("run/secrets", 0o755), ("mnt", 0o755), ("mnt/a", 0o755), ("mnt/b", 0o755)] {
+    for (name, mode) in [
+        ("bin", 0o755),
+        ("dev", 0o755),
+        ("etc", 0o755),
+        ("home", 0o755),
+        ("home/app", 0o755),
+        ("proc", 0o755),
+        ("root", 0o700),
+        ("sys", 0o755),
+        ("tmp", 0o1777),
+        ("usr", 0o755),
+        ("usr/bin", 0o755),
+        ("var", 0o755),
+        ("var/lib", 0o755),
+        ("run", 0o755),
+        ("run/secrets", 0o755),
+        ("mnt", 0o755),
+        ("mnt/a", 0o755),
+        ("mnt/b", 0o755),
+    ] {
         let mut entry = oci::tar::Entry::directory(format!("{name}/"));
         entry.mode = mode;
         if name == "home/app" {
@@ -51,7 +76,11 @@ pub fn write_base(dir: &Path, busybox: &Path) {
         (entry, bytes.to_vec())
     };
     entries.push(file("bin/busybox", 0o755, &binary));
-    for applet in ["sh", "ls", "cat", "echo", "mkdir", "rm", "rmdir", "touch", "chmod", "chown", "ln", "mv", "cp", "id", "env", "test", "true", "false", "tar", "grep", "sed", "stat", "mknod", "mkfifo", "printf", "pwd", "wc", "head", "sort", "find"] {
+    for applet in [
+        "sh", "ls", "cat", "echo", "mkdir", "rm", "rmdir", "touch", "chmod", "chown", "ln", "mv", "cp", "id", "env",
+        "test", "true", "false", "tar", "grep", "sed", "stat", "mknod", "mkfifo", "printf", "pwd", "wc", "head",
+        "sort", "find",
+    ] {
         entries.push((oci::tar::Entry::symlink(format!("bin/{applet}"), "busybox"), Vec::new()));
     }
     entries.push((oci::tar::Entry::symlink("link-to-var", "var/lib"), Vec::new()));
@@ -103,12 +132,33 @@ pub fn write_context(dir: &Path) {
     symlink("dir", dir.join("dirlink")).expect("link");
     symlink("../a.txt", dir.join("dir/up")).expect("link");
     symlink("/nowhere", dir.join("dangling")).expect("link");
-    for (path, text) in [("keep", "k\n"), ("drop.log", "d\n"), ("keep.log", "k\n"), ("sub/drop.log", "d\n"), ("sub/deep/keep.md", "k\n"), ("node_modules/x/index.js", "x\n"), ("docs/a.md", "a\n"), ("docs/README.md", "r\n"), ("secret/key", "s\n"), (".env", "e\n")] {
+    for (path, text) in [
+        ("keep", "k\n"),
+        ("drop.log", "d\n"),
+        ("keep.log", "k\n"),
+        ("sub/drop.log", "d\n"),
+        ("sub/deep/keep.md", "k\n"),
+        ("node_modules/x/index.js", "x\n"),
+        ("docs/a.md", "a\n"),
+        ("docs/README.md", "r\n"),
+        ("secret/key", "s\n"),
+        (".env", "e\n"),
+    ] {
         write(&format!("ignored/{path}"), text, 0o644);
     }
-    write("ignored/.dockerignore", "# comment\n*.log\n**/*.log\n!keep.log\nnode_modules\ndocs/*\n!docs/README.md\n/secret\n.env\nDockerfile*\n", 0o644);
+    write(
+        "ignored/.dockerignore",
+        "# comment\n*.log\n**/*.log\n!keep.log\nnode_modules\ndocs/*\n!docs/README.md\n/secret\n.env\nDockerfile*\n",
+        0o644,
+    );
     let archive = dir.join("archive.tar");
-    let status = std::process::Command::new("tar").args(["--owner=7", "--group=8", "--numeric-owner", "-cf"]).arg(&archive).arg("-C").arg(dir).args(["dir", "a.txt", "link"]).status();
+    let status = std::process::Command::new("tar")
+        .args(["--owner=7", "--group=8", "--numeric-owner", "-cf"])
+        .arg(&archive)
+        .arg("-C")
+        .arg(dir)
+        .args(["dir", "a.txt", "link"])
+        .status();
     assert!(status.is_ok_and(|status| status.success()));
     let bytes = std::fs::read(&archive).expect("archive");
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -118,7 +168,11 @@ pub fn write_context(dir: &Path) {
     std::io::Write::write_all(&mut encoder, b"only compressed\n").expect("gzip");
     std::fs::write(dir.join("plain.gz"), encoder.finish().expect("gzip")).expect("write");
     for (program, name) in [("bzip2", "archive.tar.bz2"), ("xz", "archive.tar.xz")] {
-        let output = std::process::Command::new(program).arg("-c").arg(&archive).output().unwrap_or_else(|wrong| panic!("{program}: {wrong}"));
+        let output = std::process::Command::new(program)
+            .arg("-c")
+            .arg(&archive)
+            .output()
+            .unwrap_or_else(|wrong| panic!("{program}: {wrong}"));
         std::fs::write(dir.join(name), output.stdout).expect("write");
     }
 }
@@ -164,14 +218,29 @@ pub static CASES: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
         plain("copy-json-with-space", "FROM base\nCOPY [\"with space.txt\", \"/a b/\"]\n"),
         plain("copy-link-source", "FROM base\nCOPY link /followed\nCOPY dirlink /dirs/\n"),
         plain("copy-link-inside", "FROM base\nCOPY dirlink/up /up\n"),
-        plain("copy-to-link", "FROM base\nCOPY a.txt /link-to-var/\nCOPY b.txt /absolute-link/b\nCOPY dir /link-to-var/d\n"),
+        plain(
+            "copy-to-link",
+            "FROM base\nCOPY a.txt /link-to-var/\nCOPY b.txt /absolute-link/b\nCOPY dir /link-to-var/d\n",
+        ),
         plain("copy-onto-file", "FROM base\nCOPY a.txt /etc/group\nCOPY run.sh /bin/sed\n"),
         plain("copy-hollow", "FROM base\nCOPY hollow /hollow\nCOPY hollow /tmp/h/\n"),
         plain("copy-chown-numbers", "FROM base\nCOPY --chown=5:6 dir /owned\nCOPY --chown=7 a.txt /new/owned/\n"),
-        plain("copy-chown-names", "FROM base\nCOPY --chown=app:staff dir /owned\nCOPY --chown=app a.txt /b\nCOPY --chown=root:app a.txt /c\n"),
-        with(plain("copy-chmod", "FROM base\nCOPY --chmod=755 a.txt /x\nCOPY --chmod=0640 dir /d\nCOPY --chown=1:2 --chmod=700 dir /e/\n"), &[]),
+        plain(
+            "copy-chown-names",
+            "FROM base\nCOPY --chown=app:staff dir /owned\nCOPY --chown=app a.txt /b\nCOPY --chown=root:app a.txt /c\n",
+        ),
+        with(
+            plain(
+                "copy-chmod",
+                "FROM base\nCOPY --chmod=755 a.txt /x\nCOPY --chmod=0640 dir /d\nCOPY --chown=1:2 --chmod=700 dir /e/\n",
+            ),
+            &[],
+        ),
         plain("copy-relative", "FROM base\nWORKDIR /a/b\nCOPY a.txt ../x\nCOPY b.txt ./y/\n"),
-        plain("copy-variables", "FROM base\nARG SRC=a.txt\nENV DEST=/var/lib\nCOPY ${SRC} $DEST/${SRC}\nCOPY ${NONE:-b}.txt ${DEST}/\n"),
+        plain(
+            "copy-variables",
+            "FROM base\nARG SRC=a.txt\nENV DEST=/var/lib\nCOPY ${SRC} $DEST/${SRC}\nCOPY ${NONE:-b}.txt ${DEST}/\n",
+        ),
         fails("copy-dangling-link", "FROM base\nCOPY dan* /x/\n"),
         fails("copy-missing", "FROM base\nCOPY nothing /x\n"),
         plain("copy-many-to-file", "FROM base\nCOPY a.txt b.txt /x\n"),
@@ -181,17 +250,41 @@ pub static CASES: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
         inside(plain("dockerignore-subdirectory", "FROM base\nCOPY docs /docs\nCOPY sub /sub\n"), "ignored"),
         inside(fails("dockerignore-hides", "FROM base\nCOPY secret/key /x\n"), "ignored"),
         // COPY from stages and images
-        plain("copy-from-stage", "FROM base AS one\nRUN echo x > /x && chmod 600 /x && chown 3:4 /x\nFROM base\nCOPY --from=one /x /y\n"),
-        plain("copy-from-stage-number", "FROM base\nRUN mkdir /d && echo 1 > /d/one && ln -s one /d/link && chown -R 9:9 /d\nFROM scratch\nCOPY --from=0 /d /d\n"),
-        plain("copy-from-stage-chown", "FROM base AS one\nRUN mkdir -p /d/e && touch /d/e/f\nFROM base\nCOPY --from=one --chown=app /d /d\n"),
+        plain(
+            "copy-from-stage",
+            "FROM base AS one\nRUN echo x > /x && chmod 600 /x && chown 3:4 /x\nFROM base\nCOPY --from=one /x /y\n",
+        ),
+        plain(
+            "copy-from-stage-number",
+            "FROM base\nRUN mkdir /d && echo 1 > /d/one && ln -s one /d/link && chown -R 9:9 /d\nFROM scratch\nCOPY --from=0 /d /d\n",
+        ),
+        plain(
+            "copy-from-stage-chown",
+            "FROM base AS one\nRUN mkdir -p /d/e && touch /d/e/f\nFROM base\nCOPY --from=one --chown=app /d /d\n",
+        ),
         plain("copy-from-image", "FROM scratch\nCOPY --from=base /bin/busybox /bin/sh\nCOPY --from=base /etc /etc\n"),
-        plain("copy-from-link", "FROM base AS one\nRUN ln -s /var/lib /l && echo q > /var/lib/q\nFROM base\nCOPY --from=one /l/q /q\nCOPY --from=one /l /ll\n"),
-        plain("copy-from-wildcard", "FROM base AS one\nRUN mkdir /o && touch /o/a.x /o/b.x /o/c.y\nFROM scratch\nCOPY --from=one /o/*.x /\n"),
+        plain(
+            "copy-from-link",
+            "FROM base AS one\nRUN ln -s /var/lib /l && echo q > /var/lib/q\nFROM base\nCOPY --from=one /l/q /q\nCOPY --from=one /l /ll\n",
+        ),
+        plain(
+            "copy-from-wildcard",
+            "FROM base AS one\nRUN mkdir /o && touch /o/a.x /o/b.x /o/c.y\nFROM scratch\nCOPY --from=one /o/*.x /\n",
+        ),
         plain("copy-from-hard-links", "FROM base\nFROM scratch\nCOPY --from=0 /bin /bin\n"),
-        plain("stages-unneeded", "FROM base AS unneeded\nRUN false\nFROM base AS needed\nRUN echo n > /n\nFROM scratch\nCOPY --from=needed /n /n\n"),
-        plain("stage-from-stage", "FROM base AS one\nENV A=1\nRUN echo 1 > /1\nFROM one AS two\nRUN echo $A > /2\nFROM two\nCOPY --from=one /1 /3\n"),
+        plain(
+            "stages-unneeded",
+            "FROM base AS unneeded\nRUN false\nFROM base AS needed\nRUN echo n > /n\nFROM scratch\nCOPY --from=needed /n /n\n",
+        ),
+        plain(
+            "stage-from-stage",
+            "FROM base AS one\nENV A=1\nRUN echo 1 > /1\nFROM one AS two\nRUN echo $A > /2\nFROM two\nCOPY --from=one /1 /3\n",
+        ),
         with(plain("target", "FROM base AS one\nENV ONE=1\nFROM one AS two\nRUN false\n"), &["--target=one"]),
-        with(fails("copy-from-later-stage", "FROM base AS one\nCOPY --from=two /x /x\nFROM base AS two\nRUN touch /x\n"), &["--target=one"]),
+        with(
+            fails("copy-from-later-stage", "FROM base AS one\nCOPY --from=two /x /x\nFROM base AS two\nRUN touch /x\n"),
+            &["--target=one"],
+        ),
         // ADD
         plain("add-file", "FROM base\nADD a.txt /x\nADD dir /d/\n"),
         plain("add-tar", "FROM base\nADD archive.tar /out/\n"),
@@ -200,19 +293,46 @@ pub static CASES: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
         plain("add-gz-that-is-no-tar", "FROM base\nADD plain.gz /x/\n"),
         plain("add-chown", "FROM base\nADD --chown=app:app a.txt /x\nADD --chown=3:3 archive.tar /y/\n"),
         // configuration
-        plain("env", "FROM base\nENV A=1 B=\"two words\" C=thr\\ ee D='sq $A' E=$A\nENV OLD some old  value\nENV A=2 F=${A}x G=${NOPE:-d} H=${A:+set}\nENV PATH=$PATH:/more\nRUN env | grep -v HOSTNAME | sort > /env\n"),
-        plain("label", "FROM configured\nLABEL a=1 over=child \"quoted key\"=\"v w\" multi=\"line \\\nnext\"\nLABEL c=$A\n"),
-        plain("arg", "ARG TAG=base\nFROM $TAG\nARG TAG\nARG X=1\nARG Y\nARG Z=${X}z\nRUN echo \"$TAG $X $Y $Z\" > /args\nENV X=env\nRUN echo $X > /x\n"),
-        with(plain("build-arg", "ARG V=base\nFROM ${V}\nARG V\nARG W=default\nARG U\nRUN echo \"$V/$W/$U\" > /args\nLABEL w=$W\n"), &["--build-arg=W=given", "--build-arg=U"]),
-        plain("expose-volume-stopsignal", "FROM base\nARG P=8080\nEXPOSE 80 443/tcp 53/udp $P 9000-9002\nVOLUME /data /more\nVOLUME [\"/json a\", \"/b\"]\nSTOPSIGNAL 9\n"),
-        plain("user", "FROM base\nUSER app\nRUN id -u > /tmp/id && touch /tmp/mine\nUSER 5:6\nRUN touch /tmp/five\nUSER root\n"),
-        plain("workdir", "FROM base\nWORKDIR /a\nWORKDIR b/c\nWORKDIR ../d\nENV W=/w\nWORKDIR $W/x\nRUN pwd > /pwd\nWORKDIR /tmp\n"),
+        plain(
+            "env",
+            "FROM base\nENV A=1 B=\"two words\" C=thr\\ ee D='sq $A' E=$A\nENV OLD some old  value\nENV A=2 F=${A}x G=${NOPE:-d} H=${A:+set}\nENV PATH=$PATH:/more\nRUN env | grep -v HOSTNAME | sort > /env\n",
+        ),
+        plain(
+            "label",
+            "FROM configured\nLABEL a=1 over=child \"quoted key\"=\"v w\" multi=\"line \\\nnext\"\nLABEL c=$A\n",
+        ),
+        plain(
+            "arg",
+            "ARG TAG=base\nFROM $TAG\nARG TAG\nARG X=1\nARG Y\nARG Z=${X}z\nRUN echo \"$TAG $X $Y $Z\" > /args\nENV X=env\nRUN echo $X > /x\n",
+        ),
+        with(
+            plain(
+                "build-arg",
+                "ARG V=base\nFROM ${V}\nARG V\nARG W=default\nARG U\nRUN echo \"$V/$W/$U\" > /args\nLABEL w=$W\n",
+            ),
+            &["--build-arg=W=given", "--build-arg=U"],
+        ),
+        plain(
+            "expose-volume-stopsignal",
+            "FROM base\nARG P=8080\nEXPOSE 80 443/tcp 53/udp $P 9000-9002\nVOLUME /data /more\nVOLUME [\"/json a\", \"/b\"]\nSTOPSIGNAL 9\n",
+        ),
+        plain(
+            "user",
+            "FROM base\nUSER app\nRUN id -u > /tmp/id && touch /tmp/mine\nUSER 5:6\nRUN touch /tmp/five\nUSER root\n",
+        ),
+        plain(
+            "workdir",
+            "FROM base\nWORKDIR /a\nWORKDIR b/c\nWORKDIR ../d\nENV W=/w\nWORKDIR $W/x\nRUN pwd > /pwd\nWORKDIR /tmp\n",
+        ),
         plain("workdir-after-user", "FROM base\nUSER app\nWORKDIR /made\nRUN pwd\nWORKDIR /home/app/sub\n"),
         plain("workdir-scratch", "FROM scratch\nWORKDIR /only\nCOPY a.txt .\n"),
         plain("cmd-entrypoint", "FROM base\nCMD echo $HOME\nENTRYPOINT [\"/bin/sh\", \"-c\"]\n"),
         plain("entrypoint-resets-cmd", "FROM configured\nENTRYPOINT exec top\n"),
         plain("cmd-inherited-entrypoint", "FROM configured\nCMD [\"a\", \"b\\\"c\"]\n"),
-        plain("healthcheck", "FROM base\nHEALTHCHECK --interval=1m30s --timeout=5s --start-period=2s --retries=4 CMD wget -q localhost || exit 1\n"),
+        plain(
+            "healthcheck",
+            "FROM base\nHEALTHCHECK --interval=1m30s --timeout=5s --start-period=2s --retries=4 CMD wget -q localhost || exit 1\n",
+        ),
         plain("healthcheck-none", "FROM configured\nHEALTHCHECK NONE\n"),
         plain("healthcheck-exec", "FROM base\nHEALTHCHECK --retries=2 CMD [\"/bin/true\", \"x\"]\n"),
         plain("shell", "FROM base\nSHELL [\"/bin/sh\", \"-exc\"]\nRUN echo shell > /s\nCMD echo x\n"),
@@ -222,35 +342,94 @@ pub static CASES: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
         with(plain("cli-labels", "FROM base\nLABEL a=1\n"), &["--label=b=2", "--label=a=over"]),
         plain("inherits", "FROM configured\nRUN id -u > /home/app/id\n"),
         // RUN
-        plain("run-changes", "FROM base\nRUN mkdir -p /d/e && echo x > /d/e/f && chmod 4711 /d/e/f && ln -s f /d/e/l && ln /d/e/f /d/e/h\n"),
+        plain(
+            "run-changes",
+            "FROM base\nRUN mkdir -p /d/e && echo x > /d/e/f && chmod 4711 /d/e/f && ln -s f /d/e/l && ln /d/e/f /d/e/h\n",
+        ),
         plain("run-deletes", "FROM base\nRUN rm /etc/group && rm -r /home/app && mkdir /home/app && rm -r /usr\n"),
-        plain("run-replaces-directory", "FROM base\nRUN rm -r /var/lib && echo file > /var/lib\nRUN rm /var/lib && mkdir /var/lib && touch /var/lib/new\n"),
-        plain("run-metadata-only", "FROM base\nRUN chmod 700 /var/lib && chown app:app /tmp && chmod 600 /var/lib/owned\n"),
+        plain(
+            "run-replaces-directory",
+            "FROM base\nRUN rm -r /var/lib && echo file > /var/lib\nRUN rm /var/lib && mkdir /var/lib && touch /var/lib/new\n",
+        ),
+        plain(
+            "run-metadata-only",
+            "FROM base\nRUN chmod 700 /var/lib && chown app:app /tmp && chmod 600 /var/lib/owned\n",
+        ),
         plain("run-nothing", "FROM base\nRUN true\nRUN echo hi\n"),
-        plain("run-exec-form", "FROM base\nRUN [\"/bin/mkdir\", \"/x y\"]\nRUN [\"sh\", \"-c\", \"echo $HOME > /h\"]\n"),
+        plain(
+            "run-exec-form",
+            "FROM base\nRUN [\"/bin/mkdir\", \"/x y\"]\nRUN [\"sh\", \"-c\", \"echo $HOME > /h\"]\n",
+        ),
         plain("run-moves", "FROM base\nCOPY dir /d\nRUN mv /d /moved && mv /moved/one /moved/uno\n"),
         plain("run-fifo", "FROM base\nRUN mkfifo /f\n"),
-        plain("run-cache-mount", "FROM base\nRUN --mount=type=cache,target=/mnt/a touch /mnt/a/x && ls /mnt/a > /list\n"),
-        plain("run-bind-mount", "FROM base AS one\nRUN echo o > /o\nFROM base\nRUN --mount=type=bind,target=/mnt/a --mount=from=one,source=/,target=/mnt/b cat /mnt/a/a.txt /mnt/b/o > /both\n"),
+        plain(
+            "run-cache-mount",
+            "FROM base\nRUN --mount=type=cache,target=/mnt/a touch /mnt/a/x && ls /mnt/a > /list\n",
+        ),
+        plain(
+            "run-bind-mount",
+            "FROM base AS one\nRUN echo o > /o\nFROM base\nRUN --mount=type=bind,target=/mnt/a --mount=from=one,source=/,target=/mnt/b cat /mnt/a/a.txt /mnt/b/o > /both\n",
+        ),
         plain("run-tmpfs-mount", "FROM base\nRUN --mount=type=tmpfs,target=/mnt/a touch /mnt/a/x && touch /y\n"),
-        with(plain("run-secret-mount", "FROM base\nRUN --mount=type=secret,id=s cat /run/secrets/s | wc -c > /n\nRUN --mount=type=secret,id=s,target=/k,mode=0444 wc -c < /k > /m\n"), &["--secret=id=s,src=@SECRET@"]),
+        with(
+            plain(
+                "run-secret-mount",
+                "FROM base\nRUN --mount=type=secret,id=s cat /run/secrets/s | wc -c > /n\nRUN --mount=type=secret,id=s,target=/k,mode=0444 wc -c < /k > /m\n",
+            ),
+            &["--secret=id=s,src=@SECRET@"],
+        ),
         fails("run-false", "FROM base\nRUN exit 7\n"),
         fails("run-not-found", "FROM base\nRUN [\"/nothing\"]\n"),
         fails("run-on-scratch", "FROM scratch\nRUN x\n"),
         // syntax
-        plain("continuations", "# escape=`\nFROM base\nRUN echo a `\n # comment\n  > /x `\n\n  && echo b > /y\nENV A=b`\n C=d\n"),
+        plain(
+            "continuations",
+            "# escape=`\nFROM base\nRUN echo a `\n # comment\n  > /x `\n\n  && echo b > /y\nENV A=b`\n C=d\n",
+        ),
         plain("lower-case", "from base as one\nrun echo x > /x\nfrom base\ncopy --from=one /x /x\ncmd [\"x\"]\n"),
         fails("unknown-instruction", "FROM base\nCOPPY a b\n"),
         fails("unknown-flag", "FROM base\nCOPY --frm=x a b\n"),
         fails("no-from", "RUN x\n"),
         // newer words, judged by older ones
-        modern("heredoc-run", "FROM base\nRUN <<EOF\necho one > /1\necho two > /2\nEOF\n", "FROM base\nRUN echo one > /1; echo two > /2\n"),
-        modern("heredoc-copy", "FROM base\nARG N=x\nCOPY <<EOF /f\n$N \"q\"\nEOF\nCOPY <<'A' <<-B a.txt /d/\n$N\nA\n\ttabs\nB\n", "FROM base\nARG N=x\nRUN echo 'x \"q\"' > /f && mkdir /d && echo '$N' > /d/A && echo tabs > /d/B\nCOPY a.txt /d/\n"),
-        modern("heredoc-script", "FROM base\nRUN <<EOF\n#!/bin/sh\necho script > /s\nEOF\nRUN cat <<X > /c\ntext\nX\n", "FROM base\nRUN echo script > /s; echo text > /c\n"),
-        modern("copy-link", "FROM base\nCOPY --link a.txt /new/\nCOPY --link --chown=1:2 dir /d\n", "FROM base\nCOPY a.txt /new/\nCOPY --chown=1:2 dir /d\n"),
-        modern("copy-exclude", "FROM base\nCOPY --exclude=*.so --exclude=**/*.log lib /l/\nCOPY --exclude=sub dir /d\n", "FROM base\nCOPY lib/z.txt /l/\nCOPY dir/one dir/two dir/.hidden /d/\nRUN ln -s ../a.txt /d/up\n"),
-        modern("copy-parents", "FROM base\nCOPY --parents dir/sub/three a.txt /p/\nCOPY --parents ./dir/./sub/deep/four.log /q/\n", "FROM base\nRUN mkdir -p /p/dir\nCOPY a.txt /p/\nCOPY dir/sub/three /p/dir/sub/\nRUN chmod 750 /p/dir/sub && mkdir -p /q/sub/deep && chmod 750 /q/sub\nCOPY dir/sub/deep/four.log /q/sub/deep/\n"),
-        modern("copy-symbolic-chmod", "FROM base\nCOPY --chmod=u=rwX,go= dir /d\nCOPY --chmod=a+x b.txt /b\n", "FROM base\nCOPY dir /d\nRUN chmod -R u=rwX,go= /d/one /d/two /d/.hidden /d/sub\nCOPY --chmod=711 b.txt /b\n"),
-        modern("expansion-patterns", "FROM base\nENV F=foo.bar.baz\nENV A=${F%.*} B=${F%%.*} C=${F#*.} D=${F##*.} E=${F/bar/x} G=${F//a/A}\n", "FROM base\nENV F=foo.bar.baz\nENV A=foo.bar B=foo C=bar.baz D=baz E=foo.x.baz G=foo.bAr.bAz\n"),
+        modern(
+            "heredoc-run",
+            "FROM base\nRUN <<EOF\necho one > /1\necho two > /2\nEOF\n",
+            "FROM base\nRUN echo one > /1; echo two > /2\n",
+        ),
+        modern(
+            "heredoc-copy",
+            "FROM base\nARG N=x\nCOPY <<EOF /f\n$N \"q\"\nEOF\nCOPY <<'A' <<-B a.txt /d/\n$N\nA\n\ttabs\nB\n",
+            "FROM base\nARG N=x\nRUN echo 'x \"q\"' > /f && mkdir /d && echo '$N' > /d/A && echo tabs > /d/B\nCOPY a.txt /d/\n",
+        ),
+        modern(
+            "heredoc-script",
+            "FROM base\nRUN <<EOF\n#!/bin/sh\necho script > /s\nEOF\nRUN cat <<X > /c\ntext\nX\n",
+            "FROM base\nRUN echo script > /s; echo text > /c\n",
+        ),
+        modern(
+            "copy-link",
+            "FROM base\nCOPY --link a.txt /new/\nCOPY --link --chown=1:2 dir /d\n",
+            "FROM base\nCOPY a.txt /new/\nCOPY --chown=1:2 dir /d\n",
+        ),
+        modern(
+            "copy-exclude",
+            "FROM base\nCOPY --exclude=*.so --exclude=**/*.log lib /l/\nCOPY --exclude=sub dir /d\n",
+            "FROM base\nCOPY lib/z.txt /l/\nCOPY dir/one dir/two dir/.hidden /d/\nRUN ln -s ../a.txt /d/up\n",
+        ),
+        modern(
+            "copy-parents",
+            "FROM base\nCOPY --parents dir/sub/three a.txt /p/\nCOPY --parents ./dir/./sub/deep/four.log /q/\n",
+            "FROM base\nRUN mkdir -p /p/dir\nCOPY a.txt /p/\nCOPY dir/sub/three /p/dir/sub/\nRUN chmod 750 /p/dir/sub && mkdir -p /q/sub/deep && chmod 750 /q/sub\nCOPY dir/sub/deep/four.log /q/sub/deep/\n",
+        ),
+        modern(
+            "copy-symbolic-chmod",
+            "FROM base\nCOPY --chmod=u=rwX,go= dir /d\nCOPY --chmod=a+x b.txt /b\n",
+            "FROM base\nCOPY dir /d\nRUN chmod -R u=rwX,go= /d/one /d/two /d/.hidden /d/sub\nCOPY --chmod=711 b.txt /b\n",
+        ),
+        modern(
+            "expansion-patterns",
+            "FROM base\nENV F=foo.bar.baz\nENV A=${F%.*} B=${F%%.*} C=${F#*.} D=${F##*.} E=${F/bar/x} G=${F//a/A}\n",
+            "FROM base\nENV F=foo.bar.baz\nENV A=foo.bar B=foo C=bar.baz D=baz E=foo.x.baz G=foo.bAr.bAz\n",
+        ),
     ]
 });

@@ -16,15 +16,28 @@ pub struct Engine {
 /// Finds a program on the PATH or in packages that are fetched, not installed.
 fn find(program: &str, packages: &[&str]) -> PathBuf {
     let path = std::env::var("PATH").unwrap_or_default();
-    if let Some(found) = path.split(':').chain(["/usr/sbin", "/usr/bin", "/bin"]).map(|dir| Path::new(dir).join(program)).find(|path| path.is_file()) {
+    if let Some(found) = path
+        .split(':')
+        .chain(["/usr/sbin", "/usr/bin", "/bin"])
+        .map(|dir| Path::new(dir).join(program))
+        .find(|path| path.is_file())
+    {
         return found;
     }
     let judges = Path::new(env!("CARGO_TARGET_TMPDIR")).join("judges/debian");
-    let look = || ["usr/sbin", "usr/bin", "bin"].iter().map(|dir| judges.join("root").join(dir).join(program)).find(|path| path.is_file());
+    let look = || {
+        ["usr/sbin", "usr/bin", "bin"]
+            .iter()
+            .map(|dir| judges.join("root").join(dir).join(program))
+            .find(|path| path.is_file())
+    };
     if look().is_none() {
         std::fs::create_dir_all(&judges).expect("judges directory");
         let fetched = Command::new("apt-get").arg("download").args(packages).current_dir(&judges).status();
-        assert!(fetched.is_ok_and(|status| status.success()), "cannot fetch {packages:?}: is this Debian, with network?");
+        assert!(
+            fetched.is_ok_and(|status| status.success()),
+            "cannot fetch {packages:?}: is this Debian, with network?"
+        );
         for entry in std::fs::read_dir(&judges).expect("judges directory").flatten() {
             if entry.path().extension().is_some_and(|extension| extension == "deb") {
                 let done = Command::new("dpkg-deb").arg("-x").arg(entry.path()).arg(judges.join("root")).status();
@@ -37,7 +50,7 @@ fn find(program: &str, packages: &[&str]) -> PathBuf {
 
 impl Engine {
     /// Starts an engine and waits until it answers.
-    pub fn start() -> Engine {
+    pub fn start(driver: &str) -> Engine {
         let dockerd = find("dockerd", &["docker.io", "containerd", "runc"]);
         let busybox = find("busybox", &["busybox-static"]);
         let dir = tempfile::tempdir().expect("temporary directory");
@@ -50,11 +63,15 @@ impl Engine {
         let log = std::fs::File::create(dir.path().join("log")).expect("log");
         let child = Command::new(&dockerd)
             .env("PATH", &bin)
-            .arg("--data-root").arg(dir.path().join("root"))
-            .arg("--exec-root").arg(dir.path().join("exec"))
-            .arg("--pidfile").arg(dir.path().join("pid"))
-            .arg("--host").arg(format!("unix://{}", dir.path().join("sock").display()))
-            .args(["--iptables=false", "--bridge=none", "--storage-driver=vfs"])
+            .arg("--data-root")
+            .arg(dir.path().join("root"))
+            .arg("--exec-root")
+            .arg(dir.path().join("exec"))
+            .arg("--pidfile")
+            .arg(dir.path().join("pid"))
+            .arg("--host")
+            .arg(format!("unix://{}", dir.path().join("sock").display()))
+            .args(["--iptables=false", "--bridge=none", "--storage-driver", driver])
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
@@ -62,7 +79,11 @@ impl Engine {
         let engine = Engine { child, dir, bin, busybox };
         let begun = Instant::now();
         while !engine.docker().arg("version").output().is_ok_and(|output| output.status.success()) {
-            assert!(begun.elapsed() < Duration::from_secs(60), "dockerd: {}", std::fs::read_to_string(engine.dir.path().join("log")).unwrap_or_default());
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "dockerd: {}",
+                std::fs::read_to_string(engine.dir.path().join("log")).unwrap_or_default()
+            );
             std::thread::yield_now();
         }
         engine
@@ -72,9 +93,15 @@ impl Engine {
     pub fn docker(&self) -> Command {
         let dirs = self.bin.split(':').chain(["/usr/bin"]);
         // The client of the same packages comes first; any other speaks the same protocol.
-        let client = ["/usr/bin/docker".to_owned()].into_iter().chain(dirs.map(|dir| format!("{dir}/docker"))).find(|path| is_program(path)).expect("docker client");
+        let client = ["/usr/bin/docker".to_owned()]
+            .into_iter()
+            .chain(dirs.map(|dir| format!("{dir}/docker")))
+            .find(|path| is_program(path))
+            .expect("docker client");
         let mut command = Command::new(client);
-        command.env("DOCKER_HOST", format!("unix://{}", self.dir.path().join("sock").display())).env("HOME", self.dir.path());
+        command
+            .env("DOCKER_HOST", format!("unix://{}", self.dir.path().join("sock").display()))
+            .env("HOME", self.dir.path());
         command
     }
 }

@@ -38,14 +38,19 @@ impl Image {
         for (name, target) in links {
             let mut parts: Vec<&str> = Vec::new();
             for part in target.split('/').filter(|part| !part.is_empty()) {
-                if part == ".." { parts.pop(); } else { parts.push(part) }
+                if part == ".." {
+                    parts.pop();
+                } else {
+                    parts.push(part)
+                }
             }
             let bytes = members.get(&parts.join("/")).cloned().expect("link target");
             members.insert(name, bytes);
         }
         let manifest: Value = serde_json::from_slice(&members["manifest.json"]).expect("manifest.json");
         let image = &manifest[0];
-        let config: Value = serde_json::from_slice(&members[image["Config"].as_str().expect("Config")]).expect("config");
+        let config: Value =
+            serde_json::from_slice(&members[image["Config"].as_str().expect("Config")]).expect("config");
         let mut files = BTreeMap::new();
         let layers = image["Layers"].as_array().expect("Layers");
         for layer in layers {
@@ -54,7 +59,13 @@ impl Image {
         let history = config["history"].as_array().cloned().unwrap_or_default();
         let shape: Vec<Value> = history.iter().map(|one| json!({"by": normal(one["created_by"].as_str().unwrap_or_default()), "empty": one["empty_layer"] == json!(true), "author": one["author"]})).collect();
         let mut kept = config["config"].as_object().cloned().unwrap_or_default();
-        kept.retain(|_, value| !value.is_null() && *value != json!("") && *value != json!({}) && *value != json!([]) && *value != json!(false));
+        kept.retain(|_, value| {
+            !value.is_null()
+                && *value != json!("")
+                && *value != json!({})
+                && *value != json!([])
+                && *value != json!(false)
+        });
         for name in ["author", "architecture", "os"] {
             if !config[name].is_null() && config[name] != json!("") {
                 kept.insert(name.to_owned(), config[name].clone());
@@ -68,8 +79,12 @@ impl Image {
 fn normal(by: &str) -> String {
     let words: Vec<&str> = by.split(' ').collect();
     match words.first() {
-        Some(&"ARG") => words.iter().map(|word| word.split('=').next().unwrap_or_default()).collect::<Vec<_>>().join(" "),
-        Some(&("COPY" | "ADD")) => words.into_iter().filter(|word| !word.starts_with("--")).collect::<Vec<_>>().join(" "),
+        Some(&"ARG") => {
+            words.iter().map(|word| word.split('=').next().unwrap_or_default()).collect::<Vec<_>>().join(" ")
+        }
+        Some(&("COPY" | "ADD")) => {
+            words.into_iter().filter(|word| !word.starts_with("--")).collect::<Vec<_>>().join(" ")
+        }
         _ => by.to_owned(),
     }
 }
@@ -84,7 +99,11 @@ fn remove(files: &mut BTreeMap<String, String>, path: &str, itself: bool) {
 }
 
 fn apply(files: &mut BTreeMap<String, String>, layer: &[u8]) {
-    let plain: Box<dyn Read> = if layer.starts_with(&[0x1f, 0x8b]) { Box::new(flate2::read::MultiGzDecoder::new(layer)) } else { Box::new(layer) };
+    let plain: Box<dyn Read> = if layer.starts_with(&[0x1f, 0x8b]) {
+        Box::new(flate2::read::MultiGzDecoder::new(layer))
+    } else {
+        Box::new(layer)
+    };
     let mut reader = Reader::new(plain);
     let mut entries: Vec<(Entry, String)> = Vec::new();
     while let Some(entry) = reader.next_entry().expect("layer") {
@@ -107,7 +126,8 @@ fn apply(files: &mut BTreeMap<String, String>, layer: &[u8]) {
             continue;
         }
         let owner = format!("{:o} {}:{}", entry.mode & 0o7777, entry.uid, entry.gid);
-        let attributes: String = entry.xattrs.iter().map(|(name, value)| format!(" {}={}", text(name), hex::encode(value))).collect();
+        let attributes: String =
+            entry.xattrs.iter().map(|(name, value)| format!(" {}={}", text(name), hex::encode(value))).collect();
         let line = match entry.kind {
             Kind::Directory => format!("dir {owner}{attributes}"),
             Kind::File => format!("file {owner} {} {sha}{attributes}", entry.size),
@@ -145,7 +165,11 @@ pub fn difference(theirs: &Image, ours: &Image, shape: bool) -> Option<String> {
         let (a, b) = (theirs.history.as_array().unwrap_or(&empty), ours.history.as_array().unwrap_or(&empty));
         for at in 0..a.len().max(b.len()) {
             if a.get(at) != b.get(at) {
-                out.push_str(&format!("history {at}\n  docker {:?}\n  ours   {:?}\n", a.get(at).map(Value::to_string), b.get(at).map(Value::to_string)));
+                out.push_str(&format!(
+                    "history {at}\n  docker {:?}\n  ours   {:?}\n",
+                    a.get(at).map(Value::to_string),
+                    b.get(at).map(Value::to_string)
+                ));
             }
         }
         if theirs.layers != ours.layers {

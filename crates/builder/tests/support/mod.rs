@@ -1,5 +1,5 @@
 //! A `docker` of the test's own: state, home and registry in a temporary directory.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it, and a test ends where it fails")]
 
 pub mod registry;
 
@@ -99,7 +99,12 @@ impl Docker {
 
     pub fn with_input(&self, args: &[&str], input: &[u8]) -> Done {
         let (out, err) = (Buffer::default(), Buffer::default());
-        let stdio = Stdio { input: Box::new(std::io::Cursor::new(input.to_vec())), out: Box::new(out.clone()), err: Box::new(err.clone()), terminal: false };
+        let stdio = Stdio {
+            input: Box::new(std::io::Cursor::new(input.to_vec())),
+            out: Box::new(out.clone()),
+            err: Box::new(err.clone()),
+            terminal: false,
+        };
         let argv = ["docker"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
         let code = run(argv, self.env.clone(), self.context(), stdio);
         Done { code, out: out.text(), err: err.text() }
@@ -128,7 +133,11 @@ impl Docker {
             if rest.starts_with('[') {
                 names.entry(number).or_insert(rest);
             }
-            let Some(name) = names.get(number).copied().filter(|name| !name.starts_with("[internal]") && !name.contains(" FROM ")) else { continue };
+            let Some(name) =
+                names.get(number).copied().filter(|name| !name.starts_with("[internal]") && !name.contains(" FROM "))
+            else {
+                continue;
+            };
             let short = name.split_once("] ").map_or(name, |(_, rest)| rest).to_owned();
             if rest == "CACHED" {
                 cached.push(short);
@@ -149,7 +158,10 @@ fn helper() -> PathBuf {
 
 /// A static busybox of this machine, or a note that there is none.
 pub fn busybox() -> Option<PathBuf> {
-    let found = ["/usr/bin/busybox", "/bin/busybox", "/usr/sbin/busybox"].map(PathBuf::from).into_iter().find(|path| path.exists());
+    let found = ["/usr/bin/busybox", "/bin/busybox", "/usr/sbin/busybox"]
+        .map(PathBuf::from)
+        .into_iter()
+        .find(|path| path.exists());
     if found.is_none() {
         assert!(std::env::var_os("CI").is_none(), "CI needs busybox-static");
         eprintln!("there is no static busybox on this machine: RUN was not tested");

@@ -46,7 +46,8 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let media_type = request.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let media_type =
+        request.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let body = axum::body::to_bytes(request.into_body(), usize::MAX).await.unwrap();
     let rest = path.strip_prefix("/v2/").unwrap_or_default();
     let mut store = store.lock().unwrap();
@@ -66,11 +67,17 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
     }
     if let Some((_, digest)) = rest.split_once("/blobs/") {
         return match store.blobs.get(digest) {
-            Some(blob) => reply(StatusCode::OK, &[("content-length", &blob.len().to_string()), ("docker-content-digest", digest)], blob.clone()),
+            Some(blob) => reply(
+                StatusCode::OK,
+                &[("content-length", &blob.len().to_string()), ("docker-content-digest", digest)],
+                blob.clone(),
+            ),
             None => reply(StatusCode::NOT_FOUND, &[], "{\"errors\":[{\"code\":\"BLOB_UNKNOWN\"}]}"),
         };
     }
-    let Some((repository, reference)) = rest.split_once("/manifests/") else { return reply(StatusCode::NOT_FOUND, &[], "") };
+    let Some((repository, reference)) = rest.split_once("/manifests/") else {
+        return reply(StatusCode::NOT_FOUND, &[], "");
+    };
     if method == Method::PUT {
         let digest = Digest::of(&body).to_string();
         for name in [reference, &digest] {
@@ -81,7 +88,15 @@ async fn answer(State(store): State<Arc<Mutex<Store>>>, request: Request) -> Res
     match store.manifests.get(&format!("{repository}/{reference}")) {
         Some((media_type, bytes)) => {
             let digest = Digest::of(bytes).to_string();
-            reply(StatusCode::OK, &[("content-type", media_type), ("docker-content-digest", &digest), ("content-length", &bytes.len().to_string())], bytes.clone())
+            reply(
+                StatusCode::OK,
+                &[
+                    ("content-type", media_type),
+                    ("docker-content-digest", &digest),
+                    ("content-length", &bytes.len().to_string()),
+                ],
+                bytes.clone(),
+            )
         }
         None => reply(StatusCode::NOT_FOUND, &[], "{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\"}]}"),
     }
