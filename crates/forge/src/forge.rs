@@ -139,26 +139,16 @@ impl Forge {
 
     /// This forge with the configured URLs: for what others than the client will read.
     pub(crate) fn canonical(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            shown: None,
-        }
+        Self { inner: self.inner.clone(), shown: None }
     }
 
     /// This forge as a client sees it that reached it under `host`. `gh` knows `github.localhost` as a GitHub over plain HTTP, and sends
     /// its token only there.
     pub(crate) fn seen_as(&self, host: &str) -> Self {
         let name = "github.localhost";
-        let shown = (host == name || host.ends_with(&format!(".{name}"))).then(|| {
-            Arc::new(Urls {
-                web: format!("http://{name}"),
-                api: format!("http://api.{name}"),
-            })
-        });
-        Self {
-            inner: self.inner.clone(),
-            shown,
-        }
+        let shown = (host == name || host.ends_with(&format!(".{name}")))
+            .then(|| Arc::new(Urls { web: format!("http://{name}"), api: format!("http://api.{name}") }));
+        Self { inner: self.inner.clone(), shown }
     }
 
     pub(crate) fn config(&self) -> &Config {

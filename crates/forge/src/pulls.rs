@@ -388,12 +388,7 @@ impl Forge {
         actor: &Actor,
         merging: Merging,
     ) -> Result<Merged, Error> {
-        let Merging {
-            method,
-            title,
-            message,
-            expected_head,
-        } = merging;
+        let Merging { method, title, message, expected_head } = merging;
         let pull = self.need_pull(repo, number).await?;
         if !pull.open || pull.draft {
             return Err(Error::invalid("state", "Pull Request is not mergeable"));
@@ -401,10 +396,7 @@ impl Forge {
         if let Some(expected) = expected_head
             && expected != pull.head_sha
         {
-            return Err(Error::RefMoved {
-                name: pull.head_ref,
-                expected,
-            });
+            return Err(Error::RefMoved { name: pull.head_ref, expected });
         }
         let repository = self.git_of(repo)?;
         let base = self

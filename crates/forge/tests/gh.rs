@@ -67,10 +67,14 @@ async fn pull_requests() {
     let Some(gh) = Gh::new(&server) else { return };
     let work = seeded(&server).await;
     let made = gh
-        .ok(&work, &["pr", "create", "--title", "A feature", "--body", "It does.", "--head", "feature", "--base", "main"])
+        .ok(
+            &work,
+            &["pr", "create", "--title", "A feature", "--body", "It does.", "--head", "feature", "--base", "main"],
+        )
         .await;
     assert!(made.contains("/acme/widgets/pull/1"), "{made}");
-    let again = gh.output(&work, &["pr", "create", "--title", "A", "--body", "", "--head", "feature", "--base", "main"]).await;
+    let again =
+        gh.output(&work, &["pr", "create", "--title", "A", "--body", "", "--head", "feature", "--base", "main"]).await;
     assert!(!again.0 && again.1.contains("already exists"), "{}", again.1);
     let list = gh.ok(&work, &["pr", "list", "--json", "number,title,headRefName,state,isDraft,author"]).await;
     assert!(list.contains("\"title\":\"A feature\"") && list.contains("\"login\":\"owner\""), "{list}");
@@ -122,7 +126,12 @@ async fn releases_and_their_files() {
     let Some(gh) = Gh::new(&server) else { return };
     let work = seeded(&server).await;
     std::fs::write(work.join("tool.bin"), vec![7u8; 300_000]).expect("a file");
-    let made = gh.ok(&work, &["release", "create", "v1.0.0", "tool.bin", "--title", "One", "--notes", "The first", "--target", "main"]).await;
+    let made = gh
+        .ok(
+            &work,
+            &["release", "create", "v1.0.0", "tool.bin", "--title", "One", "--notes", "The first", "--target", "main"],
+        )
+        .await;
     assert!(made.contains("/releases/tag/v1.0.0"), "{made}");
     let list = gh.ok(&work, &["release", "list"]).await;
     assert!(list.contains("One") && list.contains("Latest"), "{list}");
@@ -147,7 +156,10 @@ async fn releases_and_their_files() {
             actions.push(format!("{} {tag}", webhook.payload["action"].as_str().expect("an action")));
         }
     }
-    assert!(actions.contains(&"published v1.0.0".to_owned()) && actions.contains(&"published v1.1.0".to_owned()), "{actions:?}");
+    assert!(
+        actions.contains(&"published v1.0.0".to_owned()) && actions.contains(&"published v1.1.0".to_owned()),
+        "{actions:?}"
+    );
     server.stop().await;
 }
 
@@ -171,10 +183,19 @@ async fn settings_and_the_repository() {
     assert_eq!(gh.ok(&work, &["variable", "get", "REGION"]).await.trim(), "us");
     let view = gh.ok(&work, &["repo", "view", "acme/widgets"]).await;
     assert!(view.contains("# widgets") || view.contains("widgets"), "{view}");
-    let json = gh.ok(&work, &["repo", "view", "acme/widgets", "--json", "name,owner,defaultBranchRef,visibility,viewerPermission"]).await;
+    let json = gh
+        .ok(
+            &work,
+            &["repo", "view", "acme/widgets", "--json", "name,owner,defaultBranchRef,visibility,viewerPermission"],
+        )
+        .await;
     assert!(json.contains("\"ADMIN\"") && json.contains("\"main\""), "{json}");
     assert!(gh.ok(&work, &["api", "user", "--jq", ".login"]).await.contains("owner"));
-    assert!(gh.ok(&work, &["api", "repos/acme/widgets/commits", "--paginate", "--jq", ".[].commit.message"]).await.contains("first"));
+    assert!(
+        gh.ok(&work, &["api", "repos/acme/widgets/commits", "--paginate", "--jq", ".[].commit.message"])
+            .await
+            .contains("first")
+    );
     gh.ok(&work, &["repo", "create", "owner/fresh", "--private"]).await;
     assert!(server.forge.repository("owner/fresh").await.expect("reads").expect("exists").private);
     assert!(gh.ok(&work, &["repo", "list", "owner"]).await.contains("owner/fresh"));

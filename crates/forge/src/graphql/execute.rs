@@ -27,14 +27,8 @@ pub(crate) async fn run(call: &Call, document: &Document, name: Option<&str>, gi
     let Some(operation) = chosen else {
         return json!({"errors": [{"message": "No operation of that name"}]});
     };
-    let mut run = Run {
-        call,
-        document,
-        variables: variables(operation, given),
-        errors: Vec::new(),
-        path: Vec::new(),
-        fields: 0,
-    };
+    let mut run =
+        Run { call, document, variables: variables(operation, given), errors: Vec::new(), path: Vec::new(), fields: 0 };
     let root = if operation.mutation { Node::Mutation } else { Node::Query };
     let data = run.select(&root, &operation.selection).await;
     let mut answer = Map::new();
@@ -138,11 +132,8 @@ impl Run<'_> {
         if field.name == "__typename" {
             return json!(node.type_name());
         }
-        let arguments: Map<String, Value> = field
-            .arguments
-            .iter()
-            .map(|(name, input)| (name.clone(), literal(input, &self.variables)))
-            .collect();
+        let arguments: Map<String, Value> =
+            field.arguments.iter().map(|(name, input)| (name.clone(), literal(input, &self.variables))).collect();
         let arguments = Value::Object(arguments);
         let resolved = match (node, field.name.as_str()) {
             (Node::Query, "__type") => Ok(schema::a_type(arguments["name"].as_str().unwrap_or_default())),

@@ -77,7 +77,9 @@ async fn create(call: &Call, input: &Value) -> Answer {
         crate::Error::Exists { .. } => {
             Problem::unprocessable(format!("A pull request already exists for {}:{}.", repo.owner, named.0))
         }
-        crate::Error::Invalid { field: "head", .. } => Problem::unprocessable("Head sha can't be blank, Head ref must be a branch"),
+        crate::Error::Invalid { field: "head", .. } => {
+            Problem::unprocessable("Head sha can't be blank, Head ref must be a branch")
+        }
         crate::Error::Invalid { field: "base", reason } if reason == "invalid" => {
             Problem::unprocessable("Base sha can't be blank, Base ref must be a branch")
         }
@@ -151,5 +153,8 @@ async fn comment(call: &Call, input: &Value) -> Answer {
     let comment = rest::add_comment(call, &repo, &pull, input["body"].as_str().unwrap_or_default()).await?;
     let page = call.forge.urls().page(&repo);
     let url = format!("{page}/pull/{}#issuecomment-{}", pull.number, comment.id);
-    Ok(Resolved::plain("AddCommentPayload", &json!({"commentEdge": {"node": {"url": url, "id": comment.id.to_string()}}})))
+    Ok(Resolved::plain(
+        "AddCommentPayload",
+        &json!({"commentEdge": {"node": {"url": url, "id": comment.id.to_string()}}}),
+    ))
 }

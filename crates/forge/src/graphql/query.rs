@@ -74,10 +74,14 @@ fn connection(kind: &str, nodes: &[Node], total: usize, more: bool, end: &str, n
         ),
         "checkRunCount" => Resolved::value(nodes.iter().filter(|node| matches!(node, Node::Check(..))).count()),
         "statusContextCount" => Resolved::value(nodes.iter().filter(|node| matches!(node, Node::Status(_))).count()),
-        "checkRunCountsByState" if kind == "StatusCheckRollupContext" => counts("CheckRunStateCount", nodes, |node| match node {
-            Node::Check(_, run) => Some(run.conclusion.clone().unwrap_or_else(|| run.status.clone()).to_uppercase()),
-            _ => None,
-        }),
+        "checkRunCountsByState" if kind == "StatusCheckRollupContext" => {
+            counts("CheckRunStateCount", nodes, |node| match node {
+                Node::Check(_, run) => {
+                    Some(run.conclusion.clone().unwrap_or_else(|| run.status.clone()).to_uppercase())
+                }
+                _ => None,
+            })
+        }
         "statusContextCountsByState" if kind == "StatusCheckRollupContext" => {
             counts("StatusContextStateCount", nodes, |node| match node {
                 Node::Status(status) => Some(status.state.to_uppercase()),
@@ -98,9 +102,9 @@ fn counts(kind: &'static str, nodes: &[Node], state: impl Fn(&Node) -> Option<St
 }
 
 async fn find_repository(call: &Call, owner: &str, name: &str) -> Result<Repo, Problem> {
-    call.repo(owner, name, Need::READ).await.map_err(|_| {
-        Problem::not_found(format!("Could not resolve to a Repository with the name '{owner}/{name}'."))
-    })
+    call.repo(owner, name, Need::READ)
+        .await
+        .map_err(|_| Problem::not_found(format!("Could not resolve to a Repository with the name '{owner}/{name}'.")))
 }
 
 async fn root(call: &Call, name: &str, arguments: &Value) -> Answer {
@@ -115,9 +119,13 @@ async fn root(call: &Call, name: &str, arguments: &Value) -> Answer {
         "search" => search(call, arguments).await,
         "node" => match by_id(call, text("id")).await? {
             Some(node) => Ok(Resolved::node(node)),
-            None => Err(Problem::not_found(format!("Could not resolve to a node with the global id of '{}'", text("id")))),
+            None => {
+                Err(Problem::not_found(format!("Could not resolve to a node with the global id of '{}'", text("id"))))
+            }
         },
-        "rateLimit" => Ok(Resolved::plain("RateLimit", &json!({"limit": 5000, "remaining": 5000, "cost": 1, "used": 0}))),
+        "rateLimit" => {
+            Ok(Resolved::plain("RateLimit", &json!({"limit": 5000, "remaining": 5000, "cost": 1, "used": 0})))
+        }
         _ => Err(Problem::Undefined),
     }
 }
@@ -225,8 +233,16 @@ async fn repository(call: &Call, repo: &Repo, name: &str, arguments: &Value) -> 
         "description" => Resolved::Value(json!(repo.description)),
         "url" | "projectsUrl" => Resolved::value(forge.urls().page(repo)),
         "sshUrl" => Resolved::value(format!("{}.git", forge.urls().page(repo))),
-        "homepageUrl" | "mirrorUrl" | "openGraphImageUrl" | "licenseInfo" | "codeOfConduct" | "primaryLanguage"
-        | "securityPolicyUrl" | "templateRepository" | "milestone" | "viewerDefaultCommitEmail" => Resolved::NULL,
+        "homepageUrl"
+        | "mirrorUrl"
+        | "openGraphImageUrl"
+        | "licenseInfo"
+        | "codeOfConduct"
+        | "primaryLanguage"
+        | "securityPolicyUrl"
+        | "templateRepository"
+        | "milestone"
+        | "viewerDefaultCommitEmail" => Resolved::NULL,
         "latestRelease" => {
             let all = forge.releases_of(repo).await?;
             Resolved::maybe(releases::latest(&all).map(|one| Node::Release(repo.clone(), one.clone())))
@@ -234,14 +250,31 @@ async fn repository(call: &Call, repo: &Repo, name: &str, arguments: &Value) -> 
         "isPrivate" => Resolved::value(repo.private),
         "visibility" => Resolved::value(if repo.private { "PRIVATE" } else { "PUBLIC" }),
         "isFork" => Resolved::value(repo.parent.is_some()),
-        "isArchived" | "isTemplate" | "isEmpty" | "isMirror" | "isInOrganization" | "isDisabled" | "isLocked"
-        | "hasIssuesEnabled" | "hasWikiEnabled" | "hasProjectsEnabled" | "hasDiscussionsEnabled"
-        | "deleteBranchOnMerge" | "isBlankIssuesEnabled" | "isSecurityPolicyEnabled" | "isUserConfigurationRepository"
-        | "viewerHasStarred" | "autoMergeAllowed" => {
+        "isArchived"
+        | "isTemplate"
+        | "isEmpty"
+        | "isMirror"
+        | "isInOrganization"
+        | "isDisabled"
+        | "isLocked"
+        | "hasIssuesEnabled"
+        | "hasWikiEnabled"
+        | "hasProjectsEnabled"
+        | "hasDiscussionsEnabled"
+        | "deleteBranchOnMerge"
+        | "isBlankIssuesEnabled"
+        | "isSecurityPolicyEnabled"
+        | "isUserConfigurationRepository"
+        | "viewerHasStarred"
+        | "autoMergeAllowed" => {
             let empty = name == "isEmpty" && forge.git_of(repo)?.refs("refs/heads/").await?.is_empty();
             Resolved::value(empty)
         }
-        "mergeCommitAllowed" | "squashMergeAllowed" | "rebaseMergeAllowed" | "viewerCanAdminister" | "forkingAllowed" => {
+        "mergeCommitAllowed"
+        | "squashMergeAllowed"
+        | "rebaseMergeAllowed"
+        | "viewerCanAdminister"
+        | "forkingAllowed" => {
             let role = call.principal.role(repo, forge.config().anonymous_read);
             Resolved::value(name != "viewerCanAdminister" || role == Some(Role::Admin))
         }
@@ -267,8 +300,9 @@ async fn repository(call: &Call, repo: &Repo, name: &str, arguments: &Value) -> 
         "archivedAt" => Resolved::NULL,
         "diskUsage" => Resolved::value(forge.git_of(repo)?.size_kib().await?),
         "forkCount" | "stargazerCount" => Resolved::value(0),
-        "issues" | "labels" | "milestones" | "projects" | "projectsV2" | "assignableUsers" | "mentionableUsers" | "watchers"
-        | "languages" | "repositoryTopics" | "fundingLinks" | "discussions" | "forks" | "suggestedActors" => {
+        "issues" | "labels" | "milestones" | "projects" | "projectsV2" | "assignableUsers" | "mentionableUsers"
+        | "watchers" | "languages" | "repositoryTopics" | "fundingLinks" | "discussions" | "forks"
+        | "suggestedActors" => {
             if name == "assignableUsers" || name == "suggestedActors" {
                 let owner = forge.user_or_ghost(&repo.owner).await?;
                 Resolved::node(Node::connection("User", vec![Node::User(owner)], arguments))
@@ -459,19 +493,34 @@ async fn pull(call: &Call, repo: &Repo, pull: &Pull, name: &str, arguments: &Val
         }
         "statusCheckRollup" => rollup(call, repo, &pull.head_sha).await?,
         "comments" => {
-            let nodes = pull.comments.iter().map(|one| Node::Comment(repo.clone(), pull.clone(), one.clone())).collect();
+            let nodes =
+                pull.comments.iter().map(|one| Node::Comment(repo.clone(), pull.clone(), one.clone())).collect();
             Resolved::node(Node::connection("IssueComment", nodes, arguments))
         }
         "labels" => {
             let nodes = pull
                 .labels
                 .iter()
-                .map(|label| Node::Plain("Label", json!({"id": node_id("Label", label), "name": label, "description": "", "color": "ededed"})))
+                .map(|label| {
+                    Node::Plain(
+                        "Label",
+                        json!({"id": node_id("Label", label), "name": label, "description": "", "color": "ededed"}),
+                    )
+                })
                 .collect();
             Resolved::node(Node::connection("Label", nodes, arguments))
         }
-        "reviews" | "latestReviews" | "latestOpinionatedReviews" | "reviewRequests" | "reviewThreads" | "assignees" | "assignedActors"
-        | "participants" | "projectCards" | "projectItems" | "closingIssuesReferences" => Resolved::node(Node::none("Empty")),
+        "reviews"
+        | "latestReviews"
+        | "latestOpinionatedReviews"
+        | "reviewRequests"
+        | "reviewThreads"
+        | "assignees"
+        | "assignedActors"
+        | "participants"
+        | "projectCards"
+        | "projectItems"
+        | "closingIssuesReferences" => Resolved::node(Node::none("Empty")),
         "suggestedReviewerActors" => Resolved::node(Node::none("Empty")),
         "reviewDecision" => Resolved::value(""),
         "milestone" | "autoMergeRequest" | "stack" => Resolved::NULL,
@@ -521,9 +570,7 @@ fn rollup_state(nodes: &[Node]) -> &'static str {
 }
 
 async fn commit(call: &Call, repo: &Repo, commit: &git::Commit, name: &str, arguments: &Value) -> Answer {
-    let person = |signature: &git::Signature| {
-        json!({"name": signature.name, "email": signature.email, "date": rfc3339(signature.time), "user": null})
-    };
+    let person = |signature: &git::Signature| json!({"name": signature.name, "email": signature.email, "date": rfc3339(signature.time), "user": null});
     let (headline, body) = commit.message.split_once('\n').unwrap_or((&commit.message, ""));
     Ok(match name {
         "id" => Resolved::value(node_id("Commit", format!("{}:{}", repo.id, commit.id))),
@@ -568,7 +615,10 @@ fn check(call: &Call, repo: &Repo, run: &CheckRun, name: &str) -> Answer {
             let workflow = run.workflow.as_ref().map(|workflow| {
                 json!({"event": run.event.clone().unwrap_or_default(), "databaseId": run.suite, "workflow": {"name": workflow}})
             });
-            Resolved::plain("CheckSuite", &json!({"databaseId": run.suite, "workflowRun": workflow, "app": {"slug": "github-actions", "name": "GitHub Actions"}}))
+            Resolved::plain(
+                "CheckSuite",
+                &json!({"databaseId": run.suite, "workflowRun": workflow, "app": {"slug": "github-actions", "name": "GitHub Actions"}}),
+            )
         }
         _ => return Err(Problem::Undefined),
     })

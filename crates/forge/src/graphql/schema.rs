@@ -10,18 +10,63 @@ const TYPES: &[(&str, &[&str])] = &[
     (
         "PullRequest",
         &[
-            "additions", "assignees", "author", "autoMergeRequest", "baseRefName", "body", "changedFiles", "closed", "closedAt",
-            "comments", "commits", "createdAt", "deletions", "files", "headRefName", "headRefOid", "headRepository",
-            "headRepositoryOwner", "id", "isCrossRepository", "isDraft", "labels", "latestReviews", "maintainerCanModify",
-            "mergeCommit", "mergeStateStatus", "mergeable", "mergedAt", "mergedBy", "milestone", "number", "reviewDecision",
-            "reviewRequests", "reviews", "state", "statusCheckRollup", "title", "updatedAt", "url",
+            "additions",
+            "assignees",
+            "author",
+            "autoMergeRequest",
+            "baseRefName",
+            "body",
+            "changedFiles",
+            "closed",
+            "closedAt",
+            "comments",
+            "commits",
+            "createdAt",
+            "deletions",
+            "files",
+            "headRefName",
+            "headRefOid",
+            "headRepository",
+            "headRepositoryOwner",
+            "id",
+            "isCrossRepository",
+            "isDraft",
+            "labels",
+            "latestReviews",
+            "maintainerCanModify",
+            "mergeCommit",
+            "mergeStateStatus",
+            "mergeable",
+            "mergedAt",
+            "mergedBy",
+            "milestone",
+            "number",
+            "reviewDecision",
+            "reviewRequests",
+            "reviews",
+            "state",
+            "statusCheckRollup",
+            "title",
+            "updatedAt",
+            "url",
         ],
     ),
     (
         "StatusCheckRollupContextConnection",
-        &["checkRunCount", "checkRunCountsByState", "nodes", "pageInfo", "statusContextCount", "statusContextCountsByState", "totalCount"],
+        &[
+            "checkRunCount",
+            "checkRunCountsByState",
+            "nodes",
+            "pageInfo",
+            "statusContextCount",
+            "statusContextCountsByState",
+            "totalCount",
+        ],
     ),
-    ("Repository", &["pullRequestTemplates", "mergeCommitAllowed", "rebaseMergeAllowed", "squashMergeAllowed", "visibility"]),
+    (
+        "Repository",
+        &["pullRequestTemplates", "mergeCommitAllowed", "rebaseMergeAllowed", "squashMergeAllowed", "visibility"],
+    ),
     ("WorkflowRun", &["event", "workflow"]),
     ("Release", &["isLatest", "isDraft", "isPrerelease", "tagName", "name", "createdAt", "publishedAt"]),
     ("User", &["id", "login", "name"]),
@@ -35,12 +80,16 @@ pub(crate) fn a_type(name: &str) -> Resolved {
 }
 
 fn description(name: &str, fields: &[&str]) -> Value {
-    let fields: Vec<Value> = fields.iter().map(|field| json!({"name": field, "args": [], "isDeprecated": false})).collect();
+    let fields: Vec<Value> =
+        fields.iter().map(|field| json!({"name": field, "args": [], "isDeprecated": false})).collect();
     json!({"name": name, "kind": "OBJECT", "fields": fields, "inputFields": null, "enumValues": null})
 }
 
 /// `__schema`
 pub(crate) fn whole() -> Resolved {
     let types: Vec<Value> = TYPES.iter().map(|(name, fields)| description(name, fields)).collect();
-    Resolved::plain("__Schema", &json!({"types": types, "queryType": {"name": "Query"}, "mutationType": {"name": "Mutation"}}))
+    Resolved::plain(
+        "__Schema",
+        &json!({"types": types, "queryType": {"name": "Query"}, "mutationType": {"name": "Mutation"}}),
+    )
 }

@@ -106,9 +106,7 @@ pub(crate) async fn create_repository(call: &Call, owner: &str, body: &Value) ->
         let text = "You need admin access to the organization before adding a repository to it.";
         return Err(ApiError::forbidden(text));
     }
-    let name = body["name"]
-        .as_str()
-        .ok_or_else(|| ApiError::validation("Repository", "name", "missing_field", ""))?;
+    let name = body["name"].as_str().ok_or_else(|| ApiError::validation("Repository", "name", "missing_field", ""))?;
     let new = NewRepository {
         description: body["description"].as_str().map(str::to_owned),
         private: body["private"].as_bool().unwrap_or(body["visibility"] == json!("private")),

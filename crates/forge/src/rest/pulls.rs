@@ -212,7 +212,7 @@ async fn merge(call: &Call, owner: &str, name: &str, number: &str) -> Reply {
     check_required(call, &repo, &pull).await?;
     let merged = call
         .forge
-.merge_pull(
+        .merge_pull(
             &repo,
             pull.number,
             &call.actor(),

@@ -124,6 +124,10 @@ impl Server {
         text
     }
 
+    pub async fn try_git(&self, dir: &Path, args: &[&str]) -> (bool, String) {
+        self.run_git(dir, args).await
+    }
+
     pub async fn git_fails(&self, dir: &Path, args: &[&str]) -> String {
         let (ok, text) = self.run_git(dir, args).await;
         assert!(!ok, "git {args:?} succeeded: {text}");
