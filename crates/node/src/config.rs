@@ -94,7 +94,7 @@ impl Config {
             upstream_dns: None,
             kubelet_tls: KubeletTls::default(),
             cgroup_parent: format!("bigben-{}", std::process::id()),
-            kubernetes_version: "v1.34.0".into(),
+            kubernetes_version: "v1.37.0".into(),
         }
     }
 }

@@ -51,6 +51,7 @@ use crate::shared::{Running, Shared};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Runs all nodes until `shutdown`, or until a part of them fails.
 ///
@@ -147,7 +148,7 @@ fn spawn_kubelets(shared: &Arc<Shared>, tasks: &mut JoinSet<Result<()>>, cancel:
     let names = |node: &str| vec![node.to_owned(), shared.network.node(node).map(|n| n.address.to_string()).unwrap_or_default()];
     for node in &shared.config.nodes {
         let Some(network) = shared.network.node(&node.name) else { continue };
-        let kubelet = Kubelet { shared: shared.clone(), sampler: sampler.clone(), node: node.name.clone(), cancel: cancel.clone() };
+        let kubelet = Kubelet { shared: shared.clone(), sampler: sampler.clone(), node: node.name.clone(), cancel: cancel.clone(), upgraded: TaskTracker::new() };
         let tls = tls::server(&shared.config.kubelet_tls, names(&node.name))?;
         tasks.spawn(kubelet::serve(kubelet, network.address, tls));
     }

@@ -5,6 +5,7 @@
 
 mod logs;
 pub(crate) mod portforward;
+mod spdy;
 mod stats;
 mod streams;
 
@@ -26,6 +27,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// What the handlers share: one server for each node.
@@ -35,6 +37,8 @@ pub(crate) struct Kubelet {
     pub(crate) sampler: Arc<Sampler>,
     pub(crate) node: String,
     pub(crate) cancel: CancellationToken,
+    /// Connections that went on after an upgrade.
+    pub(crate) upgraded: TaskTracker,
 }
 
 /// Whether the TLS handshake showed a certificate of the authority.
@@ -54,6 +58,17 @@ impl Kubelet {
             .route_layer(axum::middleware::from_fn_with_state(self.clone(), authorise))
             .route("/healthz", get(|| async { "ok" }))
             .with_state(self)
+    }
+
+    /// Runs what follows an upgrade, until it ends or everything does.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let cancel = self.cancel.clone();
+        self.upgraded.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = cancel.cancelled() => {}
+            }
+        });
     }
 
     /// The pod of a request, if it runs on this node.
@@ -90,6 +105,7 @@ type ContainerPath = Path<(String, String, String)>;
 pub(crate) async fn serve(kubelet: Kubelet, address: Ipv4Addr, tls: tokio_rustls::TlsAcceptor) -> Result<()> {
     let listener = TcpListener::bind((address, KUBELET_PORT)).await.context(|| format!("listen on {address}:{KUBELET_PORT}"))?;
     let cancel = kubelet.cancel.clone();
+    let upgraded = kubelet.upgraded.clone();
     let router = kubelet.router();
     let mut connections = JoinSet::new();
     loop {
@@ -108,6 +124,8 @@ pub(crate) async fn serve(kubelet: Kubelet, address: Ipv4Addr, tls: tokio_rustls
         }
     }
     connections.shutdown().await;
+    upgraded.close();
+    upgraded.wait().await;
     Ok(())
 }
 

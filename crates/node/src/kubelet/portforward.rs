@@ -1,13 +1,16 @@
-//! `portForward`: TCP connections into a pod, over WebSocket channels (`v4.channel.k8s.io`: two channels for each port).
+//! `portForward`: TCP connections into a pod, over SPDY (by itself or inside a WebSocket, as kubectl does it) or over WebSocket
+//! channels (`v4.channel.k8s.io`: two channels for each port).
 
 use super::Kubelet;
+use super::spdy::{self, Opened};
 use crate::shared::RunningPod;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
+use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -40,17 +43,105 @@ pub(super) async fn port_forward(State(kubelet): State<Kubelet>, Path((namespace
         Ok(pod) => pod,
         Err(response) => return response,
     };
+    if spdy::wants(request.headers()) {
+        return upgrade_to_spdy(request, pod, &kubelet);
+    }
     let (mut parts, _) = request.into_parts();
-    use axum::extract::FromRequestParts;
     let upgrade = match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
+    let offered = parts.headers.get("sec-websocket-protocol").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if offered.split(',').any(|one| one.trim() == spdy::TUNNEL) {
+        return upgrade.protocols([spdy::TUNNEL]).on_upgrade(move |socket| async move {
+            let (opened, streams) = mpsc::channel(16);
+            tokio::join!(spdy::tunnel(socket, opened), forward_streams(pod, streams));
+        });
+    }
     let ports: Result<Vec<u16>, _> = query.iter().filter(|(key, _)| key == "ports" || key == "port").flat_map(|(_, value)| value.split(',')).map(str::parse).collect();
     match ports {
         Ok(ports) if !ports.is_empty() && ports.len() < 120 => upgrade.protocols(["v4.channel.k8s.io"]).on_upgrade(move |socket| channels(socket, pod, ports)),
         _ => (StatusCode::BAD_REQUEST, "the query names no port\n").into_response(),
     }
+}
+
+/// Answers an HTTP upgrade to SPDY, and serves the connection after it.
+fn upgrade_to_spdy(request: axum::extract::Request, pod: RunningPod, kubelet: &Kubelet) -> Response {
+    let upgrade = hyper::upgrade::on(request);
+    kubelet.spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let (input, output) = tokio::io::split(hyper_util::rt::TokioIo::new(upgraded));
+        let (sink, queue) = mpsc::channel(64);
+        let (opened, streams) = mpsc::channel(16);
+        let serve = async {
+            let _ = tokio::join!(spdy::session(input, sink, opened), forward_streams(pod, streams));
+        };
+        tokio::join!(serve, spdy::write_out(output, queue));
+    });
+    let headers = [("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "portforward.k8s.io")];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+/// Forwards pairs of streams: one for errors and one for data, joined by their request id.
+async fn forward_streams(pod: RunningPod, mut streams: mpsc::Receiver<Opened>) {
+    let mut waiting: HashMap<String, Opened> = HashMap::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        tokio::select! {
+            opened = streams.recv() => {
+                let Some(opened) = opened else { break };
+                let id = opened.headers.get("requestid").or_else(|| opened.headers.get("port")).cloned().unwrap_or_default();
+                match waiting.remove(&id) {
+                    Some(other) => {
+                        let (data, errors) = if opened.headers.get("streamtype").is_some_and(|kind| kind == "data") { (opened, other) } else { (other, opened) };
+                        tasks.spawn(forward_pair(pod.clone(), data, errors));
+                    }
+                    None if waiting.len() < 256 => drop(waiting.insert(id, opened)),
+                    None => {}
+                }
+            }
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+        }
+    }
+    tasks.shutdown().await;
+}
+
+async fn forward_pair(pod: RunningPod, mut data: Opened, errors: Opened) {
+    let port = data.headers.get("port").and_then(|port| port.parse::<u16>().ok());
+    let connected = match port {
+        Some(port) => dial(&pod, port).await.map_err(|error| format!("error forwarding port {port} to pod {}: {error}", pod.uid)),
+        None => Err("the stream names no port".to_owned()),
+    };
+    match connected {
+        Ok(stream) => {
+            let (mut from_pod, mut to_pod) = stream.into_split();
+            let down = async {
+                loop {
+                    let mut buffer = BytesMut::with_capacity(16 << 10);
+                    match from_pod.read_buf(&mut buffer).await {
+                        Ok(0) | Err(_) => return,
+                        Ok(_) => {
+                            if !data.outgoing.send(buffer.freeze()).await {
+                                return;
+                            }
+                        }
+                    }
+                }
+            };
+            let up = async {
+                while let Some(bytes) = data.incoming.recv().await {
+                    if to_pod.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                }
+                let _ = to_pod.shutdown().await;
+            };
+            tokio::join!(down, up);
+        }
+        Err(message) => drop(errors.outgoing.send(Bytes::from(message)).await),
+    }
+    data.outgoing.finish().await;
+    errors.outgoing.finish().await;
 }
 
 /// Channel 2n carries the data of port n, 2n+1 its errors; each begins with the port's number.
