@@ -272,7 +272,7 @@ struct Shared {
 /// The same map seen as `common.Values`.
 fn as_values(v: &Value) -> Value {
     match v {
-        Value::Map(m) => Value::map_of(MapTy::Values, m.entries.borrow().clone()),
+        Value::Map(m) => m.seen_as(MapTy::Values),
         _ => Value::map_of(MapTy::Values, Entries::new()),
     }
 }
@@ -352,7 +352,7 @@ fn collect<'c>(
     let mut subcharts = Entries::new();
     for sub in &node.dependencies {
         let below = match values.as_map().and_then(|m| m.get(&sub.name)) {
-            Some(v @ Value::Map(_)) => as_values_shared(&v),
+            Some(v @ Value::Map(_)) => as_values(&v),
             _ => Value::map_of(MapTy::Values, Entries::new()),
         };
         let sub_path = format!("{path}/charts/{}", sub.name);
@@ -384,11 +384,6 @@ fn collect<'c>(
     }
     scopes.push(scope.clone());
     scope
-}
-
-/// The table of a subchart as its own values: the same contents under another type.
-fn as_values_shared(v: &Value) -> Value {
-    as_values(v)
 }
 
 fn render_all(
@@ -432,8 +427,7 @@ fn render_all(
         let template = [("Name", Value::str(&file.path)), ("BasePath", Value::str(&file.base))];
         let template = Value::map_of(MapTy::Values, template.into_iter().map(|(k, v)| (k.into(), v)).collect());
         map.entries.borrow_mut().insert("Template".into(), template);
-        let data = Value::map_of(MapTy::Values, map.entries.borrow().clone());
-        match exec.execute(&file.path, data) {
+        match exec.execute(&file.path, map.seen_as(MapTy::Values)) {
             Ok(text) => {
                 let text = if text.contains(NO_VALUE) { text.replace(NO_VALUE, "") } else { text };
                 let text = crate::value::text::lossy(&text).into_owned();
@@ -448,7 +442,7 @@ fn render_all(
     // Maps that were put into themselves would stay for ever.
     for map in std::mem::take(&mut exec.cyclic) {
         if let Some(map) = map.upgrade() {
-            let dropped = std::mem::take(&mut *map.entries.borrow_mut());
+            let dropped = std::mem::take(&mut *map.borrow_mut());
             drop(dropped);
         }
     }

@@ -40,7 +40,7 @@ pub fn from_path(path: impl AsRef<Path>) -> Result<Chart, Error> {
 /// # Errors
 /// An archive that is damaged, too large, or no chart.
 pub fn from_archive(bytes: &[u8]) -> Result<Chart, Error> {
-    Chart::from_files(archive_files(bytes)?)
+    Chart::from_packed(archive_files(bytes)?)
 }
 
 /// The files of a chart directory by their path in it.
@@ -102,6 +102,24 @@ fn without_bom(data: Vec<u8>) -> Vec<u8> {
         Some(rest) => rest.to_vec(),
         None => data,
     }
+}
+
+/// Leaves out what the `.helmignore` among the files names, and hidden files in `templates/`.
+///
+/// # Errors
+/// A rule that Helm does not support.
+pub fn without_ignored(files: BTreeMap<String, Vec<u8>>) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let rules = match files.get(".helmignore") {
+        Some(text) => ignore::Rules::parse(&String::from_utf8_lossy(text)).map_err(Error::Load)?,
+        None => ignore::Rules::default(),
+    };
+    Ok(files
+        .into_iter()
+        .filter(|(path, _)| {
+            let dirs = path.match_indices('/').map(|(at, _)| &path[..at]);
+            !dirs.into_iter().any(|d| rules.ignores(d, true)) && !rules.ignores(path, false)
+        })
+        .collect())
 }
 
 /// The files of a chart archive by their path in the chart.

@@ -86,6 +86,19 @@ fn kind(v: &Json) -> &'static str {
     }
 }
 
+/// White space becomes a space, what is not printed is dropped.
+fn clean(text: &str) -> String {
+    text.chars()
+        .filter_map(|c| {
+            if c.is_whitespace() {
+                Some(' ')
+            } else {
+                crate::value::quote::is_print(c).then_some(c)
+            }
+        })
+        .collect()
+}
+
 struct Reader<'a> {
     map: &'a serde_json::Map<String, Json>,
     of: &'static str,
@@ -170,7 +183,7 @@ impl Metadata {
             Json::Null => &empty,
             v => {
                 return Err(format!(
-                    "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type chart.Metadata",
+                    "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type v2.Metadata",
                     kind(v)
                 ));
             }
@@ -197,22 +210,25 @@ impl Metadata {
             }
             Some(v) => return Err(r.wrong("annotations", v, "map[string]string")),
         };
+        let text = |key: &str| r.text(key).map(|t| clean(&t));
+        let texts = |key: &str| r.texts(key).map(|t| t.iter().map(|t| clean(t)).collect());
         Ok(Metadata {
-            name: r.text("name")?,
-            home: r.text("home")?,
-            sources: r.texts("sources")?,
+            name: text("name")?,
+            home: text("home")?,
+            sources: texts("sources")?,
             version: r.text("version")?,
-            description: r.text("description")?,
-            keywords: r.texts("keywords")?,
+            description: text("description")?,
+            keywords: texts("keywords")?,
             maintainers,
-            icon: r.text("icon")?,
-            api_version: r.text("apiVersion")?,
-            condition: r.text("condition")?,
-            tags: r.text("tags")?,
-            app_version: r.text("appVersion")?,
+            icon: text("icon")?,
+            // A chart that does not say is of the first version.
+            api_version: Some(r.text("apiVersion")?).filter(|v| !v.is_empty()).unwrap_or_else(|| "v1".to_owned()),
+            condition: text("condition")?,
+            tags: text("tags")?,
+            app_version: text("appVersion")?,
             deprecated: r.bool("deprecated")?,
             annotations,
-            kube_version: r.text("kubeVersion")?,
+            kube_version: text("kubeVersion")?,
             dependencies: dependencies(&r)?,
             chart_type: r.text("type")?,
         })
@@ -235,9 +251,6 @@ impl Metadata {
     /// # Errors
     /// Helm's message.
     pub fn validate(&self) -> Result<(), String> {
-        if self.api_version.is_empty() {
-            return Err("chart.metadata.apiVersion is required".to_owned());
-        }
         if self.name.is_empty() {
             return Err("chart.metadata.name is required".to_owned());
         }
@@ -276,7 +289,7 @@ impl Metadata {
         let texts = |items: &[String]| Value::list(items.iter().map(Value::str).collect());
         let maintainers = self.maintainers.iter().map(|(name, email, url)| maintainer(name, email, url)).collect();
         let annotations = match &self.annotations {
-            None => Value::map_of(MapTy::Str, Entries::new()),
+            None => Value::map_of(MapTy::NilStr, Entries::new()),
             Some(pairs) => {
                 Value::map_of(MapTy::Str, pairs.iter().map(|(k, v)| (k.as_str().into(), Value::str(v))).collect())
             }

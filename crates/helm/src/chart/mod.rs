@@ -53,6 +53,14 @@ impl Chart {
     /// # Errors
     /// What Helm says of files that are no chart.
     pub fn from_files(files: BTreeMap<String, Vec<u8>>) -> Result<Chart, Error> {
+        build(crate::load::without_ignored(files)?, 0)
+    }
+
+    /// As [`Chart::from_files`], with every file: an archive is taken as it is, whatever its `.helmignore` says.
+    ///
+    /// # Errors
+    /// As [`Chart::from_files`].
+    pub fn from_packed(files: BTreeMap<String, Vec<u8>>) -> Result<Chart, Error> {
         build(files, 0)
     }
 
@@ -121,7 +129,7 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
             "values.yaml" => {
                 let values = text(data);
                 chart.values = crate::values::parse(&values)
-                    .map_err(|e| load(format!("cannot load values.yaml: {e}")))?;
+                    .map_err(|e| load(format!("cannot load values.yaml: cannot unmarshal yaml document: {e}")))?;
                 chart.values_text = Some(values);
             }
             "values.schema.json" => chart.schema = Some(text(data)),

@@ -33,7 +33,7 @@ pub const FUNCS: &[Func] = &[
     f("set", &[Ty::Map, Ty::Str, Ty::Any], |e, a| {
         let Some(m) = map(a, 0) else { return Err(Fault::text("assignment to entry in nil map")) };
         if matches!(a[2], Value::Map(_) | Value::List(_)) {
-            e.cyclic.push(Rc::downgrade(m));
+            e.cyclic.push(Rc::downgrade(&m.entries));
         }
         let Value::Str(key) = &a[1] else { return Ok(a[0].clone()) };
         m.entries.borrow_mut().insert(key.clone(), a[2].clone().stored());
@@ -127,7 +127,7 @@ pub(crate) fn merge(to: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize)
     if depth > MAX_DEPTH {
         return Err(Fault::text("value is nested too deep to merge"));
     }
-    if Rc::ptr_eq(to, from) {
+    if to.same(from) {
         return Ok(());
     }
     let theirs: Vec<(Arc<str>, Value)> = from.entries.borrow().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -140,7 +140,9 @@ pub(crate) fn merge(to: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize)
             }
             (Some(old), new) => {
                 let take = if overwrite {
-                    !crate::value::convert::is_empty(new) || crate::value::convert::is_empty(old)
+                    // mergo keeps a table or list where an empty one would come.
+                    !matches!((old, new), (Value::Map(_) | Value::List(_), Value::Map(_) | Value::List(_)))
+                        || !crate::value::convert::is_empty(new)
                 } else {
                     crate::value::convert::is_empty(old) && !crate::value::convert::is_empty(new)
                 };
@@ -158,7 +160,7 @@ fn merge_all(e: &mut Exec<'_>, a: &[Value], overwrite: bool) -> Answer {
     for i in 1..a.len() {
         if let Some(from) = map(a, i) {
             e.charge(from.entries.borrow().len() * 8)?;
-            e.cyclic.push(Rc::downgrade(to));
+            e.cyclic.push(Rc::downgrade(&to.entries));
             merge(to, from, overwrite, 0)?;
         }
     }
@@ -167,7 +169,7 @@ fn merge_all(e: &mut Exec<'_>, a: &[Value], overwrite: bool) -> Answer {
 
 fn dig(_: &mut Exec<'_>, a: &[Value]) -> Answer {
     if a.len() < 3 {
-        return Err(Fault::text("dig requires at least three arguments"));
+        return Err(Fault::text("dig needs at least three arguments"));
     }
     let last = &a[a.len() - 1];
     let default = &a[a.len() - 2];

@@ -107,7 +107,7 @@ fn from_yaml_array(text: &str) -> Value {
 fn from_json(text: &str) -> Value {
     match decode(text) {
         Ok(map @ Value::Map(_)) => map,
-        Ok(v) if v.is_nil() => Value::Nil,
+        Ok(v) if v.is_nil() => Value::map(Entries::new()),
         Ok(v) => error_map(&wrong_type(&v, MAP)),
         Err(message) => error_map(&message),
     }

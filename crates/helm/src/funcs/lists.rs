@@ -183,10 +183,11 @@ fn chunk(_: &mut Exec<'_>, a: &[Value]) -> Answer {
     let size = n(a, 0);
     let all = match &a[1] {
         Value::List(l) => &l.items,
-        v => return refuse(v, "chunk"),
+        v if v.is_nil() => return refuse(v, "chunk"),
+        v => return Err(Fault::Text(format!("Cannot chunk type {}", v.kind_name()))),
     };
     if size < 1 {
-        return Err(Fault::text("runtime error: integer divide by zero"));
+        return Err(Fault::text("runtime error: makeslice: len out of range"));
     }
     let chunks = all.chunks(size as usize).map(|c| Value::list(c.to_vec())).collect();
     Ok(Value::list_of(ListTy::Lists, chunks))

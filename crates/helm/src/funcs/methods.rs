@@ -65,8 +65,7 @@ const FILES: &[Func] = &[
 
 const VALUES: &[Func] = &[
     f("AsMap", NONE, |_, a| {
-        // A new map value over the same contents would be shared in Go: changes to it are rare and go unseen here.
-        Ok(Value::map(map(a)?.entries.borrow().clone()))
+        Ok(map(a)?.seen_as(MapTy::Any))
     }),
     f("YAML", NONE, |_, a| crate::value::yaml::encode(&a[0], false).map(Value::str).map_err(Fault::Text)),
     f("Table", S, |_, a| path(a, true)),
@@ -88,7 +87,7 @@ fn path(a: &[Value], table: bool) -> Answer {
         };
     }
     match (&current, table) {
-        (Value::Map(m), true) => Ok(Value::map_of(MapTy::Values, m.entries.borrow().clone())),
+        (Value::Map(m), true) => Ok(m.seen_as(MapTy::Values)),
         (_, true) => Err(Fault::Text(format!("{} is not a table", crate::value::quote::quote(whole)))),
         (Value::Map(_), false) => Err(Fault::Text(format!("{} is not a value", crate::value::quote::quote(whole)))),
         _ => Ok(current),

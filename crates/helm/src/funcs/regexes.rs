@@ -130,6 +130,27 @@ pub fn compile(pattern: &str) -> Result<regex::Regex, String> {
     regex::RegexBuilder::new(&translated).size_limit(4 << 20).build().map_err(|e| explain(pattern, &e))
 }
 
+const POSIX: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
+    "xdigit",
+];
+
+/// The rest of `{n}`, `{n,}`, `{n,m}` after its brace, and whether the counts are in Go's bounds.
+fn counts(rest: &str) -> Option<(&str, bool)> {
+    let end = rest.find('}')?;
+    let inner = &rest[..end];
+    let (least, most) = inner.split_once(',').map_or((inner, None), |(a, b)| (a, Some(b)));
+    let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
+    if !digits(least) || most.is_some_and(|m| !m.is_empty() && !digits(m)) {
+        return None;
+    }
+    let number = |t: &str| t.parse::<u32>().unwrap_or(u32::MAX);
+    let least = number(least);
+    let most = most.filter(|m| !m.is_empty()).map(number);
+    let valid = least <= 1000 && most.is_none_or(|m| m <= 1000 && m >= least);
+    Some((&rest[..=end], valid))
+}
+
 const DIGIT: &str = "0-9";
 const SPACE: &str = r"\t\n\x0c\r ";
 const WORD: &str = "0-9A-Za-z_";
@@ -140,9 +161,65 @@ fn translate(pattern: &str) -> Result<String, String> {
     let mut chars = pattern.chars().peekable();
     let mut in_class = false;
     let mut class_start = false;
+    let mut names: Vec<String> = Vec::new();
+    // The quantifier just read, as written.
+    let mut quantifier = String::new();
+    let bad = |kind: &str, piece: &str| Err(format!("error parsing regexp: {kind}: `{piece}`"));
     while let Some(c) = chars.next() {
         let begins = std::mem::take(&mut class_start);
+        let before = std::mem::take(&mut quantifier);
+        if !in_class && matches!(c, '*' | '+' | '?' | '{') {
+            let mut text = c.to_string();
+            if c == '{' {
+                let rest: String = chars.clone().collect();
+                match counts(&rest) {
+                    None => {
+                        out.push_str("\\{");
+                        continue;
+                    }
+                    Some((piece, valid)) => {
+                        text.push_str(piece);
+                        (0..piece.len()).for_each(|_| {
+                            chars.next();
+                        });
+                        if !valid {
+                            return bad("invalid repeat count", &text);
+                        }
+                    }
+                }
+            }
+            if c == '?' && !before.is_empty() && !before.ends_with("??") && !(before.len() > 1 && before.ends_with('?')) {
+                // Lazy.
+                quantifier = format!("{before}?");
+                out.push('?');
+                continue;
+            }
+            if !before.is_empty() {
+                return bad("invalid nested repetition operator", &format!("{before}{text}"));
+            }
+            out.push_str(&text);
+            quantifier = text;
+            continue;
+        }
         match c {
+            '(' if !in_class => {
+                let rest: String = chars.clone().collect();
+                let named = rest.strip_prefix("?P<").or_else(|| rest.strip_prefix("?<"));
+                if let Some((name, _)) = named.and_then(|r| r.split_once('>'))
+                    && !name.starts_with(['=', '!'])
+                {
+                    let prefix = rest.len() - named.map_or(0, str::len);
+                    if names.iter().any(|n| n == name) {
+                        // Go takes the first of a name.
+                        (0..prefix + name.len() + 1).for_each(|_| {
+                            chars.next();
+                        });
+                    } else {
+                        names.push(name.to_owned());
+                    }
+                }
+                out.push('(');
+            }
             '\\' => {
                 let Some(e) = chars.next() else {
                     return Err("error parsing regexp: trailing backslash at end of expression: ``".to_owned());
@@ -196,14 +273,19 @@ fn translate(pattern: &str) -> Result<String, String> {
                 }
             }
             '[' => {
-                if chars.peek() == Some(&':') {
-                    out.push('[');
-                    for c in chars.by_ref() {
-                        out.push(c);
-                        if c == ']' {
-                            break;
-                        }
+                let rest: String = chars.clone().collect();
+                if rest.starts_with(':')
+                    && let Some(end) = rest.find(":]").filter(|&e| e > 0)
+                {
+                    let name = rest[1..end].trim_start_matches('^');
+                    if !POSIX.contains(&name) {
+                        return bad("invalid character class range", &format!("[{}", &rest[..end + 2]));
                     }
+                    out.push('[');
+                    out.push_str(&rest[..end + 2]);
+                    (0..end + 2).for_each(|_| {
+                        chars.next();
+                    });
                 } else {
                     out.push_str("\\[");
                 }
@@ -218,6 +300,17 @@ fn translate(pattern: &str) -> Result<String, String> {
                 out.push(c);
             }
             '-' if in_class && !begins && chars.peek() == Some(&'-') => out.push_str("\\-"),
+            c if in_class && c.is_alphanumeric() => {
+                let mut ahead = chars.clone();
+                if ahead.next() == Some('-')
+                    && let Some(to) = ahead.next()
+                    && to.is_alphanumeric()
+                    && to < c
+                {
+                    return bad("invalid character class range", &format!("{c}-{to}"));
+                }
+                out.push(c);
+            }
             c => out.push(c),
         }
     }
@@ -248,6 +341,11 @@ fn explain(pattern: &str, error: &regex::Error) -> String {
     }
     if text.contains("exceeds size limit") {
         return "error parsing regexp: expression too large".to_owned();
+    }
+    if text.contains("Unicode property") || text.contains("property") {
+        let at = pattern.find("\\p").or_else(|| pattern.find("\\P")).unwrap_or(0);
+        let end = pattern[at..].find('}').map_or(pattern.len(), |e| at + e + 1);
+        return message("invalid character class range", &pattern[at..end]);
     }
     if text.contains("invalid character class range") {
         return message("invalid character class range", pattern);

@@ -161,15 +161,19 @@ impl Constraints {
         let mut any = Vec::new();
         let mut pre = Vec::new();
         let text_rewritten = rewrite_range(text);
+        let improper = || format!("improper constraint: {}", crate::value::quote::quote(text));
+        if text.trim().is_empty() {
+            return Err(improper());
+        }
         for alternative in text_rewritten.split("||") {
             let mut all = Vec::new();
             let pieces = pieces(alternative);
             if pieces.is_empty() {
-                return Err(format!("improper constraint: {text}"));
+                return Err(improper());
             }
             for piece in pieces {
-                let piece = piece.ok_or_else(|| format!("improper constraint: {text}"))?;
-                all.push(parse_one(&piece).ok_or_else(|| format!("improper constraint: {text}"))?);
+                let piece = piece.ok_or_else(improper)?;
+                all.push(parse_one(&piece).ok_or_else(improper)?);
             }
             pre.push(all.iter().any(|c: &Constraint| !c.version.pre.is_empty()));
             any.push(all);
@@ -211,10 +215,6 @@ fn pieces(text: &str) -> Vec<Option<String>> {
     }
     if !pending.is_empty() {
         out.push(Some(pending));
-    }
-    if text.trim().is_empty() {
-        // An empty text is the same as any version.
-        out.push(Some("*".to_owned()));
     }
     out
 }

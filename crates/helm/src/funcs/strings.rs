@@ -315,67 +315,63 @@ fn adler32(bytes: &[u8]) -> u32 {
     (b << 16) | a
 }
 
-/// xstrings' `ToCamelCase`: `some_words` to `SomeWords`.
+fn is_connector(c: char) -> bool {
+    c == '-' || c == '_' || c.is_whitespace()
+}
+
+fn is_punct(c: char) -> bool {
+    c.is_ascii_punctuation() && !matches!(c, '$' | '+' | '<' | '=' | '>' | '^' | '`' | '|' | '~')
+        || matches!(c, '\u{a1}' | '\u{a7}' | '\u{ab}' | '\u{b6}' | '\u{b7}' | '\u{bb}' | '\u{bf}' | '\u{2010}'..='\u{2027}')
+}
+
+/// xstrings' `ToCamelCase`: `some_words` to `SomeWords`; capitals after the first of a word are lowered.
 fn camelcase(t: &str) -> String {
-    let connector = |c: char| c == '_' || c == '-' || c.is_whitespace();
     let mut out = String::new();
-    let mut chars = t.chars().peekable();
-    // Connectors at the beginning stay.
-    while let Some(&c) = chars.peek() {
-        if !connector(c) {
+    let mut chars = t.chars();
+    let mut first_upper = false;
+    let mut r0 = None;
+    for c in chars.by_ref() {
+        if !is_connector(c) {
+            first_upper = c.is_uppercase();
+            r0 = Some(single(c, c.to_uppercase()));
             break;
         }
         out.push(c);
-        chars.next();
     }
-    let Some(first) = chars.next() else { return out };
-    let mut r0 = single(first, first.to_uppercase());
-    let mut pending = Some(r0);
-    while let Some(mut r1) = chars.next() {
-        if connector(r0) && connector(r1) {
+    let Some(mut r0) = r0 else { return out };
+    let mut single_rune = true;
+    for c in chars {
+        single_rune = false;
+        let r1 = r0;
+        r0 = c;
+        if is_connector(r0) && is_connector(r1) {
             out.push(r1);
             continue;
         }
-        if connector(r1) {
-            r0 = r1;
-            if let Some(p) = pending.take() {
-                out.push(p);
-            }
-            // The connector is dropped when a word follows.
-            match chars.next() {
-                Some(next) if connector(next) => {
-                    out.push(r1);
-                    out.push(next);
-                    r0 = next;
-                }
-                Some(next) => {
-                    r1 = single(next, next.to_uppercase());
-                    r0 = r1;
-                    pending = Some(r1);
-                }
-                None => {
-                    out.push(r1);
+        if is_connector(r1) {
+            first_upper = r0.is_uppercase();
+            r0 = single(r0, r0.to_uppercase());
+        } else {
+            if first_upper {
+                if r0.is_uppercase() {
+                    r0 = single(r0, r0.to_lowercase());
+                } else {
+                    first_upper = false;
                 }
             }
-            continue;
+            out.push(r1);
         }
-        if let Some(p) = pending.take() {
-            out.push(p);
-        }
-        if connector(r0) {
-            r1 = single(r1, r1.to_uppercase());
-        }
-        r0 = r1;
-        pending = Some(r1);
     }
-    if let Some(p) = pending {
-        out.push(p);
+    if !single_rune && first_upper && !is_connector(r0) {
+        r0 = single(r0, r0.to_lowercase());
     }
+    out.push(r0);
     out
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Class {
+enum Word {
+    Invalid,
     Number,
     Upper,
     Alphabet,
@@ -384,87 +380,109 @@ enum Class {
     Other,
 }
 
-fn class(c: char) -> Class {
-    if c == '-' || c == '_' || c.is_whitespace() {
-        Class::Connector
-    } else if c.is_uppercase() {
-        Class::Upper
-    } else if c.is_alphabetic() {
-        Class::Alphabet
-    } else if c.is_numeric() {
-        Class::Number
-    } else if c.is_ascii_punctuation() || (!c.is_alphanumeric() && !c.is_control()) {
-        Class::Punct
+/// The next word of a text, and what remains.
+fn next_word(t: &str) -> (Word, &str, &str) {
+    let Some(r) = t.chars().next() else { return (Word::Invalid, "", "") };
+    let from = r.len_utf8();
+    let take = |from: usize, keep: &dyn Fn(char) -> bool| {
+        from + t[from..].chars().take_while(|&c| keep(c)).map(char::len_utf8).sum::<usize>()
+    };
+    let lower_letter = |c: char| c.is_alphabetic() && !c.is_uppercase();
+    let (kind, end) = if is_connector(r) {
+        (Word::Connector, take(from, &is_connector))
+    } else if is_punct(r) {
+        (Word::Punct, take(from, &is_punct))
+    } else if r.is_uppercase() {
+        match t[from..].chars().next() {
+            Some(c) if c.is_uppercase() => {
+                let end = take(from, &char::is_uppercase);
+                // In HTTPStatus the S belongs to what follows.
+                match t[end..].chars().next() {
+                    Some(c) if c.is_alphabetic() => {
+                        let last = t[..end].chars().next_back().map_or(0, char::len_utf8);
+                        (Word::Upper, end - last)
+                    }
+                    _ => (Word::Upper, end),
+                }
+            }
+            Some(c) if c.is_alphabetic() => (Word::Upper, take(from, &lower_letter)),
+            _ => (Word::Upper, from),
+        }
+    } else if r.is_alphabetic() {
+        (Word::Alphabet, take(from, &lower_letter))
+    } else if r.is_numeric() {
+        (Word::Number, take(from, &char::is_numeric))
     } else {
-        Class::Other
-    }
+        let other = |c: char| !(is_connector(c) || c.is_alphabetic() || c.is_numeric() || is_punct(c));
+        (Word::Other, take(from, &other))
+    };
+    (kind, &t[..end], &t[end..])
 }
 
 /// xstrings' `ToSnakeCase` and `ToKebabCase`: words in lower case between connectors.
 fn camel_to_lower(t: &str, connector: char) -> String {
-    // Words as xstrings cuts them, each of one class.
-    let chars: Vec<char> = t.chars().collect();
-    let mut words: Vec<(Class, String)> = Vec::new();
-    let mut i = 0;
-    while i < chars.len() {
-        let kind = class(chars[i]);
-        let from = i;
-        i += 1;
-        match kind {
-            Class::Upper => {
-                // Upper letters, then either the lower letters of the last of them or nothing.
-                if i < chars.len() && class(chars[i]) == Class::Alphabet {
-                    while i < chars.len() && class(chars[i]) == Class::Alphabet {
-                        i += 1;
+    let mut out = String::with_capacity(t.len() + 8);
+    let put = |out: &mut String, kind: Word, word: &str| {
+        if !matches!(kind, Word::Upper | Word::Connector) {
+            out.push_str(word);
+            return;
+        }
+        out.extend(word.chars().map(|c| if is_connector(c) { connector } else { single(c, c.to_lowercase()) }));
+    };
+    let glued = |kind: Word| matches!(kind, Word::Connector | Word::Punct);
+    let (mut kind, mut word, mut rest) = next_word(t);
+    while !rest.is_empty() {
+        if kind != Word::Connector {
+            put(&mut out, kind, word);
+        }
+        let (previous, last) = (kind, word);
+        (kind, word, rest) = next_word(rest);
+        match previous {
+            Word::Number => {
+                while matches!(kind, Word::Alphabet | Word::Number) {
+                    put(&mut out, kind, word);
+                    (kind, word, rest) = next_word(rest);
+                }
+                if kind != Word::Invalid && !glued(kind) {
+                    out.push(connector);
+                }
+            }
+            Word::Connector => put(&mut out, previous, last),
+            Word::Punct => {}
+            _ => {
+                if kind != Word::Number {
+                    if !glued(kind) {
+                        out.push(connector);
                     }
-                    words.push((Class::Alphabet, chars[from..i].iter().collect()));
                     continue;
                 }
-                while i < chars.len() && class(chars[i]) == Class::Upper {
-                    i += 1;
+                if rest.is_empty() {
+                    continue;
                 }
-                if i < chars.len() && class(chars[i]) == Class::Alphabet && i - from > 1 {
-                    i -= 1;
+                let number = word;
+                (kind, word, rest) = next_word(rest);
+                if kind != Word::Alphabet {
+                    // A number belongs to the word before it: Bld4Floor.
+                    put(&mut out, Word::Number, number);
+                    if !glued(kind) {
+                        out.push(connector);
+                    }
+                    continue;
                 }
-                words.push((Class::Upper, chars[from..i].iter().collect()));
-            }
-            kind => {
-                while i < chars.len() && class(chars[i]) == kind {
-                    i += 1;
+                // Unless small letters follow: HTTP2xx.
+                out.push(connector);
+                put(&mut out, Word::Number, number);
+                while matches!(kind, Word::Alphabet | Word::Number) {
+                    put(&mut out, kind, word);
+                    (kind, word, rest) = next_word(rest);
                 }
-                words.push((kind, chars[from..i].iter().collect()));
-            }
-        }
-    }
-    let mut out = String::new();
-    let mut previous: Option<Class> = None;
-    for (at, (kind, word)) in words.iter().enumerate() {
-        match kind {
-            Class::Connector => {
-                let last = at + 1 == words.len();
-                let first = at == 0;
-                if first || last || word.chars().count() > 1 {
-                    out.extend(word.chars().map(|_| connector));
-                } else {
+                if kind != Word::Invalid && !glued(kind) {
                     out.push(connector);
                 }
             }
-            _ => {
-                let glue = match (previous, kind) {
-                    (None | Some(Class::Connector | Class::Punct | Class::Other), _) => false,
-                    (_, Class::Punct | Class::Other) => false,
-                    // A number stays with the letters before it, and letters begin anew after a number.
-                    (Some(Class::Upper | Class::Alphabet), Class::Number) => true,
-                    _ => true,
-                };
-                if glue {
-                    out.push(connector);
-                }
-                out.push_str(&lower(word));
-            }
         }
-        previous = Some(*kind);
     }
+    put(&mut out, kind, word);
     out
 }
 

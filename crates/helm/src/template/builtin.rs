@@ -58,19 +58,23 @@ fn equal(a: &Value, b: &Value) -> std::result::Result<bool, Fault> {
             }
             if a.kind_name() != b.kind_name() {
                 let (at, bt) = (a.type_name(), b.type_name());
-                let (av, bv) = (crate::value::fmt::to_string(a), crate::value::fmt::to_string(b));
+                let (av, bv) = (shown(a), crate::value::fmt::to_string(b));
                 return Err(Fault::Text(format!("non-comparable types {av}: {at}, {bt}: {bv}")));
             }
             match (a, b) {
                 (Value::Time(a), Value::Time(b)) => a == b,
                 (Value::Object(a), Value::Object(b)) => std::rc::Rc::ptr_eq(a, b),
                 _ => {
-                    let shown = crate::value::fmt::to_string(b);
-                    return Err(Fault::Text(format!("non-comparable type {shown}: {}", b.type_name())));
+                    return Err(Fault::Text(format!("non-comparable type {}: {}", shown(b), b.type_name())));
                 }
             }
         }
     })
+}
+
+/// Go prints these with `%s`.
+fn shown(v: &Value) -> String {
+    crate::value::fmt::sprintf("%s", std::slice::from_ref(v))
 }
 
 fn less(a: &Value, b: &Value) -> std::result::Result<bool, Fault> {
@@ -188,7 +192,8 @@ pub(crate) fn len(args: &[Value]) -> Result {
         Value::Str(s) => Ok(Value::int(text::len(s) as i64)),
         Value::List(l) => Ok(Value::int(l.items.len() as i64)),
         Value::Map(m) => Ok(Value::int(m.entries.borrow().len() as i64)),
-        v if v.is_nil() => Err(Fault::text("len of nil pointer")),
+        Value::Invalid => Err(Fault::text("reflect: call of reflect.Value.Type on zero Value")),
+        Value::Nil => Err(Fault::text("len of nil pointer")),
         v => Err(Fault::Text(format!("len of type {}", object_type(v)))),
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::ast::{Command, Expr, ExprKind, Number, Pipe, Stmt, Tree};
 use super::error::{ExecFault, Fault};
 use crate::funcs::{self, Func, Ty};
-use crate::value::{IntTy, Map, Str, Value, fmt};
+use crate::value::{IntTy, Str, Value, fmt};
 
 type Result<T> = std::result::Result<T, Box<Fault>>;
 
@@ -93,7 +93,7 @@ pub struct Exec<'r> {
     steps: u32,
     stack_base: usize,
     /// Maps into which containers were put: they may have become part of themselves.
-    pub cyclic: Vec<std::rc::Weak<Map>>,
+    pub cyclic: Vec<std::rc::Weak<std::cell::RefCell<crate::value::Entries>>>,
 }
 
 /// A text given to `tpl`, parsed.
@@ -178,6 +178,8 @@ impl<'r> Exec<'r> {
     }
 
     fn run_in_place(&mut self, tree: &Tree, data: Value) -> Result<()> {
+        // What is passed as data loses the static type of an interface: a nil is no value at all.
+        let data = if let Value::Nil = data { Value::Invalid } else { data };
         let dot = Dot { value: data, any: false };
         let mut frame = Frame { tree, node: Node::None, vars: vec![(Arc::from("$"), dot.clone())] };
         self.walk(&mut frame, &dot, &tree.root).map(|_| ())
@@ -795,6 +797,12 @@ impl<'r> Exec<'r> {
             values.push(value);
         }
         self.tick()?;
+        if name == "call" && values.first().is_some_and(|v| !v.is_nil()) {
+            let callee = args.first().map_or_else(|| fmt::to_string(&values[0]), Expr::to_string);
+            let text = format!("non-function {callee} of type {}", values[0].type_name());
+            frame.node = node;
+            return Err(self.fault(frame, "error calling call: ".to_owned(), Some(Fault::Text(text))));
+        }
         match (func.run)(self, values) {
             Ok(value) => Ok(value),
             Err(cause) => {
@@ -809,7 +817,7 @@ impl<'r> Exec<'r> {
         match &node.kind {
             ExprKind::Nil => {
                 if ty.can_be_nil() {
-                    return Ok(Value::Nil);
+                    return Ok(if ty == Ty::Reflect { Value::Invalid } else { Value::Nil });
                 }
                 self.fail(frame, format!("cannot assign nil to {}", ty.name()))
             }

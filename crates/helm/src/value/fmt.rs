@@ -118,6 +118,7 @@ pub fn sprintln(args: &[Value]) -> String {
 #[derive(Default, Clone)]
 struct Flags {
     plus: bool,
+    names: bool,
     minus: bool,
     sharp: bool,
     space: bool,
@@ -247,6 +248,10 @@ pub fn sprintf(format: &str, args: &[Value]) -> String {
         } else {
             if flags.minus {
                 flags.zero = false;
+            }
+            if verb == 'v' {
+                // For %v the sign means field names, and only that.
+                flags.names = std::mem::take(&mut flags.plus);
             }
             verb_value(&mut out, &flags, verb, &args[arg], 0);
             arg += 1;
@@ -395,7 +400,7 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
                     if i > 0 {
                         out.push(' ');
                     }
-                    if flags.plus && verb == 'v' {
+                    if flags.names {
                         out.push_str(field.name);
                         out.push(':');
                     }

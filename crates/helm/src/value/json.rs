@@ -1,6 +1,5 @@
 //! Go's `encoding/json`: encoding with sorted keys and HTML escapes, decoding with its messages.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::{Entries, ListTy, Object, Value, is_unsigned, text};
@@ -69,6 +68,7 @@ fn write(out: &mut String, value: &Value, style: Style, depth: usize) -> Result<
             newline(out, style, depth);
             out.push(']');
         }
+        Value::Map(map) if map.ty == super::MapTy::NilStr => out.push_str("null"),
         Value::Map(map) => {
             let entries = map.entries.borrow();
             if entries.is_empty() {
@@ -179,11 +179,13 @@ impl Decoder<'_> {
     }
 
     fn invalid(&self, context: &str) -> String {
-        if self.at >= self.bytes.len() {
+        // At the end Go reads a space: it is wrong inside of a word or a number, and skipped elsewhere.
+        let inside = context.contains("literal") && !context.contains("string literal") || context.contains("escape");
+        if self.at >= self.bytes.len() && !inside {
             return "unexpected end of JSON input".to_owned();
         }
         // Go looks at bytes.
-        let byte = self.bytes[self.at];
+        let byte = self.bytes.get(self.at).copied().unwrap_or(b' ');
         let shown = match byte {
             b'\'' => "'\\''".to_owned(),
             b'"' => "'\"'".to_owned(),
@@ -409,6 +411,7 @@ pub fn to_serde(value: &Value) -> serde_json::Value {
             crate::funcs::encoding::base64(&list.bytes().unwrap_or_default()).into()
         }
         Value::List(list) => list.items.iter().map(to_serde).collect(),
+        Value::Map(map) if map.ty == super::MapTy::NilStr => serde_json::Value::Null,
         Value::Map(map) => serde_json::Value::Object(
             map.entries.borrow().iter().map(|(k, v)| (k.to_string(), to_serde(v))).collect(),
         ),
@@ -443,5 +446,5 @@ pub fn from_serde(value: &serde_json::Value) -> Value {
 
 /// Whether two values are the same shared map.
 pub fn same_map(a: &Value, b: &Value) -> bool {
-    matches!((a, b), (Value::Map(a), Value::Map(b)) if Rc::ptr_eq(a, b))
+    matches!((a, b), (Value::Map(a), Value::Map(b)) if a.same(b))
 }

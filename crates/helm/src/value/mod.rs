@@ -120,6 +120,8 @@ pub enum MapTy {
     Values,
     /// `map[string]string`
     Str,
+    /// A nil `map[string]string`: empty, and `null` in JSON.
+    NilStr,
     /// `engine.files`: the items are bytes.
     Files,
 }
@@ -132,8 +134,8 @@ pub type Entries = BTreeMap<Str, Value>;
 pub struct Map {
     /// Its type.
     pub ty: MapTy,
-    /// Its entries.
-    pub entries: RefCell<Entries>,
+    /// Its entries: the same under every type that it is seen as.
+    pub entries: Rc<RefCell<Entries>>,
 }
 
 /// A Go struct, or a value with methods.
@@ -215,7 +217,7 @@ impl Value {
 
     /// A map of a type.
     pub fn map_of(ty: MapTy, entries: Entries) -> Value {
-        Value::Map(Rc::new(Map { ty, entries: RefCell::new(entries) }))
+        Value::Map(Rc::new(Map { ty, entries: Rc::new(RefCell::new(entries)) }))
     }
 
     /// Whether it is a nil of either sort.
@@ -280,7 +282,7 @@ impl Value {
             Value::Map(m) => match m.ty {
                 MapTy::Any => "map[string]interface {}",
                 MapTy::Values => "common.Values",
-                MapTy::Str => "map[string]string",
+                MapTy::Str | MapTy::NilStr => "map[string]string",
                 MapTy::Files => "engine.files",
             },
             Value::Time(_) => "time.Time",
@@ -332,7 +334,7 @@ impl Map {
     pub fn zero(&self) -> Value {
         match self.ty {
             MapTy::Any | MapTy::Values => Value::Nil,
-            MapTy::Str => Value::str(""),
+            MapTy::Str | MapTy::NilStr => Value::str(""),
             MapTy::Files => Value::list_of(ListTy::Bytes, Vec::new()),
         }
     }
@@ -340,6 +342,16 @@ impl Map {
     /// Whether elements have the static type `interface {}`.
     pub fn holds_any(&self) -> bool {
         matches!(self.ty, MapTy::Any | MapTy::Values)
+    }
+
+    /// Whether it is the same map, whatever type it is seen as.
+    pub fn same(&self, other: &Map) -> bool {
+        Rc::ptr_eq(&self.entries, &other.entries)
+    }
+
+    /// The same map seen as another type.
+    pub fn seen_as(&self, ty: MapTy) -> Value {
+        Value::Map(Rc::new(Map { ty, entries: self.entries.clone() }))
     }
 
     /// A copy of an element.
@@ -372,8 +384,8 @@ fn deep_equal_at(a: &Value, b: &Value, depth: usize) -> bool {
                     && a.items.iter().zip(&b.items).all(|(a, b)| deep_equal_at(a, b, depth + 1)))
         }
         (Value::Map(a), Value::Map(b)) => {
-            if Rc::ptr_eq(a, b) {
-                return true;
+            if a.same(b) {
+                return a.ty == b.ty;
             }
             let (x, y) = (a.entries.borrow(), b.entries.borrow());
             a.ty == b.ty

@@ -9,7 +9,9 @@ use super::{Value, json};
 pub fn encode(value: &Value) -> Result<String, String> {
     let json = json::to_serde(value);
     let serde_json::Value::Object(map) = &json else {
-        return Err("toml: top-level values must be Go maps or structs".to_owned());
+        let mut out = String::new();
+        inline(&mut out, &json)?;
+        return Ok(out);
     };
     let mut out = String::new();
     table(&mut out, map, &[])?;

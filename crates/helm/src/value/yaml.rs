@@ -49,6 +49,7 @@ fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
                 e.end();
             }
         }
+        Value::Map(map) if map.ty == super::MapTy::NilStr => e.null(),
         Value::Map(map) => {
             let entries = map.entries.borrow();
             e.begin_mapping(entries.len());

@@ -130,27 +130,43 @@ fn coalesce_own(node: &Node, values: &Rc<Map>, merge: bool) {
                 }
             }
             Some(_) => {}
-            None => put(values, &key, default),
+            None if merge => put(values, &key, default),
+            None if default.is_nil() => {}
+            None => {
+                without_nils(&default);
+                put(values, &key, default);
+            }
         }
     }
 }
 
-/// Fills one table from another; what it has stays.
-pub(crate) fn coalesce_tables(dest: &Rc<Map>, src: &Rc<Map>, merge: bool) {
-    if Rc::ptr_eq(dest, src) {
-        return;
+/// Takes the `null`s out of a default that nobody overrides.
+fn without_nils(value: &Value) {
+    if let Value::Map(map) = value {
+        map.entries.borrow_mut().retain(|_, v| !v.is_nil());
+        map.entries.borrow().values().for_each(without_nils);
     }
-    for (key, value) in snapshot(dest) {
-        if value.is_nil() {
-            put(src, &key, Value::Nil);
-        }
+}
+
+/// Fills one table from another; what it has stays. Without `merge` a `null` deletes what would come, and `null`s do
+/// not come.
+pub(crate) fn coalesce_tables(dest: &Rc<Map>, src: &Rc<Map>, merge: bool) {
+    if dest.same(src) {
+        return;
     }
     for (key, value) in snapshot(src) {
         match dest.get(&key) {
             Some(v) if v.is_nil() && !merge => {
-                dest.entries.borrow_mut().remove(&key);
+                if !value.is_nil() {
+                    dest.entries.borrow_mut().remove(&key);
+                }
             }
-            None => put(dest, &key, value),
+            None if merge => put(dest, &key, value),
+            None if value.is_nil() => {}
+            None => {
+                without_nils(&value);
+                put(dest, &key, value);
+            }
             Some(Value::Map(ours)) => {
                 if let Value::Map(theirs) = &value {
                     coalesce_tables(&ours, theirs, merge);

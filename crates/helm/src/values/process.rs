@@ -152,7 +152,8 @@ fn import(node: &mut Node) -> Result<(), String> {
     }
     let merged = merge_values(node, &Value::Nil)?;
     let Value::Map(imported) = Value::map(Entries::new()) else { return Ok(()) };
-    for req in &node.declared {
+    for req in &mut node.declared {
+        let mut said = Vec::new();
         for entry in &req.import_values {
             let (child, parent) = match entry {
                 serde_json::Value::Object(map) => {
@@ -165,11 +166,14 @@ fn import(node: &mut Node) -> Result<(), String> {
                 serde_json::Value::String(name) => (format!("exports.{name}"), String::new()),
                 _ => continue,
             };
+            let shown = if parent.is_empty() { "." } else { &parent };
+            said.push(serde_json::json!({"child": &child, "parent": shown}));
             let Some(found) = table(&merged, &format!("{}.{child}", req.name)) else { continue };
             let Value::Map(found) = deep_copy(&Value::Map(found), 0).unwrap_or(Value::Nil) else { continue };
             let wrapped = if parent.is_empty() { found } else { under(&parent, found) };
             coalesce_tables(&imported, &wrapped, true);
         }
+        req.import_values = said;
     }
     let Ok(Value::Map(own)) = deep_copy(&merged, 0) else { return Ok(()) };
     coalesce_tables(&own, &imported, true);
@@ -185,6 +189,6 @@ fn under(path: &str, inner: Rc<Map>) -> Rc<Map> {
     path.split('.').rev().fold(inner, |inner, part| {
         let mut entries = Entries::new();
         entries.insert(part.into(), Value::Map(inner));
-        Rc::new(Map { ty: crate::value::MapTy::Any, entries: std::cell::RefCell::new(entries) })
+        Rc::new(Map { ty: crate::value::MapTy::Any, entries: Rc::new(std::cell::RefCell::new(entries)) })
     })
 }
