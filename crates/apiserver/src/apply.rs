@@ -199,8 +199,6 @@ pub(crate) fn metadata_faults(kind: &Kind, object: &Value, old: Option<&Value>, 
     for finalizer in meta::finalizers(object) {
         if let Err(reason) = names::qualified_name(&finalizer) {
             causes.push(Cause::invalid("metadata.finalizers", &json!(finalizer), reason));
-        } else if !finalizer.contains('/') && !matches!(finalizer.as_str(), "orphan" | "foregroundDeletion" | "kubernetes") {
-            causes.push(Cause::invalid("metadata.finalizers", &json!(finalizer), "name is neither a standard finalizer name nor is it fully qualified"));
         } else if let Some(old) = old.filter(|o| meta::deletion_timestamp(o).is_some()) {
             if !meta::finalizers(old).contains(&finalizer) {
                 causes.push(Cause::forbidden("metadata.finalizers", format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{finalizer:?}}}")));
