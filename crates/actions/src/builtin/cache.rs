@@ -195,6 +195,18 @@ impl Executor {
         scopes
     }
 
+    /// After something was restored, no file of a checkout may look older than it.
+    fn freshen(&mut self) {
+        if !std::mem::take(&mut self.warm_checkout) {
+            return;
+        }
+        let (tree, index) = (&self.workspace.workspace, self.workspace.workspace.join(".git/index"));
+        match super::index::freshen(tree, &index) {
+            Ok(()) => drop(std::fs::copy(&index, self.workspace.trusted_index())),
+            Err(error) => self.log.line(&format!("##[warning]cannot renew the times of the checkout: {error}")),
+        }
+    }
+
     fn version(paths: &[String]) -> String {
         let mut parts: Vec<&str> = paths.iter().map(String::as_str).collect();
         parts.push("tree");
@@ -218,6 +230,7 @@ impl Executor {
             let lookup = inputs.boolean("lookup-only", false)?;
             let restored = lookup || self.services.cache.restore(&dir, &meta, self.places()).map_err(|error| format!("cannot restore the cache {}: {error}", meta.key))?;
             if restored {
+                self.freshen();
                 self.log.line(&format!("Cache restored from key: {} ({} MB)", meta.key, meta.size / 1_000_000));
                 hit = Some(meta.key);
             } else {

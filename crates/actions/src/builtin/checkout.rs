@@ -58,7 +58,8 @@ impl Executor {
         let token = inputs.or("token", &self.token).to_owned();
         let info = self.services.host.repository(&repository).await.map_err(|error| error.to_string())?;
         let clean = inputs.boolean("clean", true)?;
-        if clean && dir.exists() {
+        let warm = info.is_some() && clean && dir == root && self.take_warm();
+        if clean && !warm && dir.exists() {
             empty(&dir).map_err(|error| format!("cannot delete the contents of {}: {error}", dir.display()))?;
         }
         std::fs::create_dir_all(&dir).map_err(|error| format!("cannot create {}: {error}", dir.display()))?;
@@ -78,7 +79,11 @@ impl Executor {
                 };
                 let target = self.target(&wanted, own, &subject, &info.default_branch, &refs)?;
                 let write = Write { dir: &dir, source: &info.dir, target: &target, refs: &refs, depth, tags: inputs.boolean("fetch-tags", false)? };
-                write.git_dir(&config).map_err(|error| format!("cannot write {}: {error}", dir.join(".git").display()))?;
+                if warm {
+                    self.log.line("Using the files of the last checkout of this job");
+                }
+                let index = warm.then(|| self.workspace.trusted_index());
+                write.git_dir(&config, index.as_deref()).map_err(|error| format!("cannot write {}: {error}", dir.join(".git").display()))?;
                 if depth > 1 {
                     write.boundary(&open(&info.dir)?).await?;
                 }
@@ -87,6 +92,7 @@ impl Executor {
             None => self.fetch(&dir, &config, &wanted, depth, env, frame, current).await?,
         };
         let sparse = inputs.lines("sparse-checkout");
+        let sparse_free = sparse.is_empty();
         if !sparse.is_empty() {
             let mut args = vec!["sparse-checkout".to_owned(), "set".to_owned()];
             if !inputs.boolean("sparse-checkout-cone-mode", true)? {
@@ -102,6 +108,13 @@ impl Executor {
         }
         let update = if clean { &["read-tree", "-u", "--reset", "HEAD"][..] } else { &["reset", "--quiet", "--hard", "HEAD"][..] };
         self.git(&dir, strings(update), env, frame, current).await?;
+        if info.is_some() && dir == root && sparse_free {
+            // For the next job of this name.
+            let _ = std::fs::copy(dir.join(".git/index"), self.workspace.trusted_index());
+        } else {
+            let _ = std::fs::remove_file(self.workspace.trusted_index());
+        }
+        self.warm_checkout = warm;
         match inputs.get("submodules") {
             "" | "false" => {}
             kind => {
@@ -118,6 +131,19 @@ impl Executor {
         self.log.line(&format!("HEAD is now at {} {}", &target.sha[..7.min(target.sha.len())], target.name));
         Self::outputs(current, [("ref", if target.name.is_empty() { wanted } else { target.name.clone() }), ("commit", target.sha.clone())]);
         Ok(persist.then_some(PostAction::Checkout(dir)))
+    }
+
+    /// Puts the files of the last checkout of this job in place, when there are any and nothing else is there.
+    fn take_warm(&self) -> bool {
+        let (warm, workspace) = (self.workspace.warm(), &self.workspace.workspace);
+        if !warm.is_dir() || !self.workspace.trusted_index().is_file() || std::fs::remove_dir(workspace).is_err() {
+            return false;
+        }
+        if std::fs::rename(&warm, workspace).is_ok() {
+            return true;
+        }
+        let _ = std::fs::create_dir(workspace);
+        false
     }
 
     /// The header that authenticates, for the production URL and for wherever it is redirected: git looks it up by the latter.
@@ -256,13 +282,16 @@ struct Write<'a> {
 }
 
 impl Write<'_> {
-    fn git_dir(&self, config: &str) -> std::io::Result<()> {
+    fn git_dir(&self, config: &str, index: Option<&Path>) -> std::io::Result<()> {
         let git = self.dir.join(".git");
         if git.exists() {
             std::fs::remove_dir_all(&git)?;
         }
         for part in ["objects/info", "objects/pack", "refs/heads", "refs/tags", "info"] {
             std::fs::create_dir_all(git.join(part))?;
+        }
+        if let Some(index) = index {
+            std::fs::copy(index, git.join("index"))?;
         }
         let objects = self.source.join("objects").canonicalize()?;
         std::fs::write(git.join("objects/info/alternates"), format!("{}\n", objects.display()))?;

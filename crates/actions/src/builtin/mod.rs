@@ -6,6 +6,7 @@ pub mod cache;
 mod checkout;
 mod docker;
 pub mod glob;
+pub(crate) mod index;
 mod setup;
 mod tags;
 pub mod tree;

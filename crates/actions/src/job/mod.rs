@@ -72,6 +72,8 @@ pub(crate) struct Executor {
     pub matchers: announce::Matchers,
     pub mark: String,
     pub debug: bool,
+    /// Whether the checkout's files were there before the job.
+    pub warm_checkout: bool,
     /// Counts steps for files and numbers.
     pub count: usize,
 }

@@ -210,6 +210,7 @@ pub(super) async fn prepare(
         matchers: super::announce::Matchers::default(),
         mark,
         debug,
+        warm_checkout: false,
         count: 0,
     };
     let index = executor.begin("Set up job", "__setup");

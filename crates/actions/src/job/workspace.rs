@@ -1,5 +1,5 @@
 //! The directories of a job. A job of the same name gets the same path again (builds whose fingerprints hold paths then stay
-//! valid), but never what an earlier job left in it.
+//! valid), but never what an earlier job left in it; only the files of its checkout are kept aside, for the next checkout.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -58,6 +58,9 @@ impl Slots {
             trash,
             keep,
         };
+        if keep {
+            remove_all(&made.root);
+        }
         made.clear();
         for path in [&made.workspace, &made.temp, &made.home, &made.files] {
             std::fs::create_dir_all(path).map_err(|source| Error::File { what: "create", path: path.clone(), source })?;
@@ -67,31 +70,76 @@ impl Slots {
 }
 
 impl Workspace {
-    /// Moves what is there out of the way, which takes no time, and deletes it in the background of a blocking thread.
+    /// The checkout that the last job of this name left, cleared of what that job made; see [`crate::builtin::index`].
+    pub fn warm(&self) -> PathBuf {
+        self.root.join("_warm")
+    }
+
+    /// The index of the job's checkout as it was when the files were written.
+    pub fn trusted_index(&self) -> PathBuf {
+        self.root.join("_index")
+    }
+
+    /// Moves what is there out of the way, which takes no time.
     fn clear(&self) {
-        if !self.root.exists() {
-            return;
+        for entry in std::fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            if !["_warm", "_index"].iter().any(|kept| entry.file_name() == *kept) {
+                discard(&entry.path(), &self.trash);
+            }
         }
-        let _ = std::fs::create_dir_all(&self.trash);
-        let target = self.trash.join(uuid::Uuid::new_v4().to_string());
-        if std::fs::rename(&self.root, &target).is_err() {
-            remove_all(&self.root);
-            return;
+    }
+}
+
+/// Moves something into the trash.
+fn discard(path: &Path, trash: &Path) {
+    let _ = std::fs::create_dir_all(trash);
+    if std::fs::rename(path, trash.join(uuid::Uuid::new_v4().to_string())).is_err() {
+        remove_all(path);
+    }
+}
+
+/// What is to be done after a job, on a thread of its own; then the slot is free again.
+struct Leftovers {
+    root: PathBuf,
+    workspace: PathBuf,
+    trash: PathBuf,
+    slots: Slots,
+}
+
+impl Leftovers {
+    fn clear(self) {
+        let (warm, index) = (self.root.join("_warm"), self.root.join("_index"));
+        // A trash of its own, so that it can be deleted whole.
+        let trash = self.trash.join(uuid::Uuid::new_v4().to_string());
+        let kept = index.is_file()
+            && !warm.exists()
+            && crate::builtin::index::clear_unknown(&self.workspace, &index, &trash).unwrap_or(false)
+            && std::fs::rename(&self.workspace, &warm).is_ok();
+        for entry in std::fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            if !(kept && ["_warm", "_index"].iter().any(|name| entry.file_name() == *name)) {
+                discard(&entry.path(), &trash);
+            }
         }
-        match tokio::runtime::Handle::try_current() {
-            // Not awaited: what a stop leaves behind in the trash is deleted by the next start.
-            Ok(handle) => drop(handle.spawn_blocking(move || remove_all(&target))),
-            Err(_) => remove_all(&target),
+        if !kept {
+            let _ = std::fs::remove_dir(&self.root);
         }
+        self.slots.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
+        remove_all(&trash);
     }
 }
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        if !self.keep {
-            self.clear();
+        let left = Leftovers { root: self.root.clone(), workspace: self.workspace.clone(), trash: self.trash.clone(), slots: self.slots.clone() };
+        if self.keep {
+            left.slots.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
+            return;
         }
-        self.slots.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
+        match tokio::runtime::Handle::try_current() {
+            // Not awaited: what a stop leaves is moved away by the next job of this name, and deleted by the next start.
+            Ok(handle) => drop(handle.spawn_blocking(move || left.clear())),
+            Err(_) => left.clear(),
+        }
     }
 }
 
