@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use oci::client::{Client, Credentials};
 use oci::{Descriptor, Digest, EndpointMap, ImageConfig, Platform};
+use tokio_util::sync::CancellationToken;
 
 use crate::dockerfile::{ParseError, Span};
 use crate::fs::layers::LayerStore;
@@ -24,7 +25,12 @@ pub struct Config {
     pub endpoints: EndpointMap,
     /// Credentials for registries.
     pub credentials: Credentials,
+    /// Bytes that cached layers may take (see [`DEFAULT_CACHE_LIMIT`]).
+    pub cache_limit: u64,
 }
+
+/// 20 GB of cached layers.
+pub const DEFAULT_CACHE_LIMIT: u64 = 20_000_000_000;
 
 /// Builds images. Cheap to clone; several may share directories, in one process or in many.
 #[derive(Debug, Clone)]
@@ -125,6 +131,8 @@ pub struct BuildRequest {
     pub sbom: bool,
     /// Attach SLSA provenance.
     pub provenance: bool,
+    /// Ends the build early when cancelled; its containers are killed and nothing is left behind.
+    pub cancel: CancellationToken,
 }
 
 impl BuildRequest {
@@ -153,6 +161,7 @@ impl BuildRequest {
             compression: Compression::default(),
             sbom: false,
             provenance: false,
+            cancel: CancellationToken::new(),
         }
     }
 }
@@ -287,6 +296,25 @@ impl Builder {
         &self.client
     }
 
+    /// Removes what builds left behind that were killed. Builds do this too when they begin.
+    pub fn sweep(&self) {
+        crate::run::sweep(&self.config.cache.join("work"));
+    }
+
+    /// Removes the layers that were used longest ago until the cache is below `limit` bytes, and images that lost their name.
+    /// Does nothing while a build runs here.
+    ///
+    /// # Errors
+    /// When something cannot be removed.
+    pub fn trim(&self, limit: u64) -> Result<u64, Error> {
+        let mut freed = 0;
+        self.images.alone(|| {
+            freed = crate::trim::trim(&self.config.cache, limit)?;
+            Ok(())
+        })?;
+        Ok(freed + self.images.collect()?.bytes)
+    }
+
     /// Builds. Must run inside a tokio runtime; the work itself happens on threads of its own.
     ///
     /// # Errors
@@ -296,7 +324,16 @@ impl Builder {
         let handle = tokio::runtime::Handle::current();
         let joined = tokio::task::spawn_blocking(move || solve::solve(&builder, &request, &*progress, &handle)).await;
         match joined {
-            Ok(result) => result,
+            Ok(result) => {
+                let result = result?;
+                if result.1 {
+                    // Another build may run now; then that one cleans up.
+                    if let Err(wrong) = self.trim(self.config.cache_limit) {
+                        tracing::debug!(error = %wrong, "the build cache was not trimmed");
+                    }
+                }
+                Ok(result.0)
+            }
             Err(wrong) => Err(Error::Request(format!("the build ended abnormally: {wrong}"))),
         }
     }

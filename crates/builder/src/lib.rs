@@ -21,5 +21,6 @@ mod run;
 pub mod sign;
 mod solve;
 pub mod state;
+mod trim;
 
 pub use build::{BuildRequest, BuildResult, Builder, Config, Error};

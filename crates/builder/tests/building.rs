@@ -210,6 +210,10 @@ fn run_steps_in_containers() {
             && wrong.contains("before"),
         "{wrong}"
     );
+    // Steps that change nothing, and a layer that comes twice.
+    let again = "RUN true\nRUN echo a > /a\nRUN echo b > /a\nRUN true\nRUN echo a > /a\nRUN cat /a > /seen\n";
+    docker.build(&format!("{text}{again}"), &args).ok();
+    assert_eq!(std::fs::read_to_string(docker.context().join("out/seen")).unwrap(), "a\n");
     let wrong = docker.build("FROM scratch\nRUN [\"/nothing\"]\n", &[]).fails(1);
     assert!(wrong.contains("exit code: 127"), "{wrong}");
 }

@@ -235,11 +235,26 @@ fn perform(
     let name = request.dockerfile_name.clone();
     let runtime = runtime()?;
     let tags = request.tags.clone();
-    let built = runtime.block_on(builder.build(request, progress.clone()));
+    let cancel = request.cancel.clone();
+    let built = runtime.block_on(async {
+        let build = builder.build(request, progress.clone());
+        tokio::pin!(build);
+        tokio::select! {
+            built = &mut build => built,
+            () = asked_to_end() => {
+                cancel.cancel();
+                build.await
+            }
+        }
+    });
     drop(progress);
     let finish = |docker: &mut Docker| sink.give_back(docker);
     let result = match built {
         Ok(result) => result,
+        Err(crate::build::Error::Canceled) => {
+            finish(docker);
+            return Err(Failure { code: 130, ..Failure::new("ERROR: failed to solve: Canceled: context canceled") });
+        }
         Err(wrong) => {
             finish(docker);
             return Err(Failure::new(render::failure(&wrong, &name, &text)));
@@ -264,6 +279,19 @@ fn perform(
         super::archive::export(docker, builder, &result, &tags, kind, dest)?;
     }
     Ok(result)
+}
+
+/// Ends when this process is told to end by a signal.
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 /// Standard error, lent to a progress sink and taken back.

@@ -116,6 +116,30 @@ pub(super) fn prune(docker: &mut Docker, args: &[String]) -> Result<(), Failure>
     docker.say(format!("Total:\t{}", size(before.saturating_sub(super::info::disk(&builder.config.cache)))))
 }
 
+/// `docker manifest inspect`: the manifest or index as the registry has it.
+pub(super) fn manifest(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
+    const FLAGS: &[Flag] = &[switch("insecure", None), switch("verbose", Some('v'))];
+    let Some((command, rest)) = args.split_first() else {
+        return Err(Failure::new("Usage:  docker manifest COMMAND"));
+    };
+    if command != "inspect" {
+        return Err(unknown("manifest ", command, &["inspect"]));
+    }
+    let parsed = parse("manifest inspect", FLAGS, rest)?;
+    if parsed.on("verbose") {
+        return Err(Failure::usage("manifest inspect", "--verbose is not supported by this builder"));
+    }
+    let [text] = parsed.args.as_slice() else { return Err(Failure::arguments("manifest inspect", "1 argument")) };
+    let builder = docker.builder()?;
+    let name = reference(text)?;
+    let fetched = runtime()?.block_on(builder.client().manifest(&name)).map_err(|wrong| match wrong {
+        oci::client::Error::NotFound(_) => Failure::new(format!("no such manifest: {name}")),
+        wrong => failed(&name, &wrong),
+    })?;
+    let value: serde_json::Value = serde_json::from_slice(&fetched.bytes).unwrap_or_default();
+    docker.say(format!("{value:#}"))
+}
+
 fn imagetools(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     let Some((command, rest)) = args.split_first() else {
         return Err(Failure::new("Usage:  docker buildx imagetools COMMAND"));
@@ -219,6 +243,8 @@ async fn copy(
     target: &Reference,
     fetched: &oci::client::Fetched,
 ) -> Result<(), oci::client::Error> {
+    // Nothing here names what is copied: keep it from being collected meanwhile.
+    let _hold = builder.images().hold().ok();
     let layout = builder.images().layout();
     let client = builder.client();
     client.pull_all(source, layout, &()).await?;

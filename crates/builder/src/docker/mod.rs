@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use oci::EndpointMap;
 use oci::client::Credentials;
 
-use crate::build::{Builder, Config, chain};
+use crate::build::{Builder, Config, DEFAULT_CACHE_LIMIT, chain};
 use crate::dockerfile::edit_distance;
 
 pub use format::size;
@@ -34,6 +34,8 @@ pub mod variables {
     pub const STATE: &str = "BIGBEN_DOCKER_STATE";
     /// File with a private key: what is pushed is signed with it (see [`crate::sign`]).
     pub const SIGNING_KEY: &str = "BIGBEN_SIGNING_KEY";
+    /// Bytes that cached layers may take.
+    pub const CACHE_LIMIT: &str = "BIGBEN_DOCKER_CACHE_LIMIT";
     /// Endpoint map: `docker.io=http://127.0.0.1:5000,...`.
     pub const ENDPOINTS: &str = "BIGBEN_ENDPOINTS";
 }
@@ -166,6 +168,15 @@ impl Docker {
         Credentials::from_docker_config(&text).unwrap_or_default()
     }
 
+    fn cache_limit(&self) -> Result<u64, Failure> {
+        match self.env.get(variables::CACHE_LIMIT).filter(|text| !text.is_empty()) {
+            None => Ok(DEFAULT_CACHE_LIMIT),
+            Some(text) => text.parse().map_err(|_| {
+                Failure::new(format!("docker: {}: {text:?} is not a number of bytes", variables::CACHE_LIMIT))
+            }),
+        }
+    }
+
     pub fn builder(&self) -> Result<Builder, Failure> {
         let state = self.state()?;
         let config = Config {
@@ -173,6 +184,7 @@ impl Docker {
             store: state,
             endpoints: self.endpoints()?,
             credentials: self.credentials(),
+            cache_limit: self.cache_limit()?,
         };
         Builder::new(config).map_err(|wrong| Failure::new(format!("docker: {}", chain(&wrong))))
     }
@@ -280,6 +292,7 @@ fn dispatch(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
         "load" => archive::load(docker, rest),
         "login" => login::login(docker, rest),
         "logout" => login::logout(docker, rest),
+        "manifest" => buildx::manifest(docker, rest),
         "pull" => transfer::pull(docker, rest),
         "push" => transfer::push(docker, rest),
         "rmi" => images::remove(docker, rest),

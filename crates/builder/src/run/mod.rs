@@ -9,6 +9,8 @@ mod mounts;
 mod output;
 mod roots;
 
+pub(crate) use roots::sweep;
+
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -89,6 +91,7 @@ impl Solve<'_> {
             return Ok(Performed { known, cached: true, history });
         }
         let work = self.work_dir()?;
+        work.note_cgroup(&self.cgroup).map_err(io("make a working directory"))?;
         let upper = work.path().join("upper");
         let overlay_work = work.path().join("work");
         for dir in [&upper, &overlay_work] {

@@ -17,15 +17,13 @@ pub(super) struct WorkDir(PathBuf);
 impl WorkDir {
     pub fn new(parent: &Path) -> io::Result<WorkDir> {
         std::fs::create_dir_all(parent)?;
-        for entry in std::fs::read_dir(parent)?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let owner = name.split('-').next().and_then(|pid| pid.parse::<u32>().ok());
-            if owner.is_some_and(|pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists()) {
-                let _ = oci::layer::remove_tree(&entry.path());
-            }
-        }
         let dir = tempfile::Builder::new().prefix(&format!("{}-", std::process::id())).tempdir_in(parent)?;
         Ok(WorkDir(dir.keep()))
+    }
+
+    /// Writes down below which cgroup this directory's container is, for whoever finds it after a crash.
+    pub fn note_cgroup(&self, parent: &str) -> io::Result<()> {
+        std::fs::write(self.0.join("cgroup"), parent)
     }
 
     pub fn path(&self) -> &Path {
@@ -41,12 +39,34 @@ impl Drop for WorkDir {
     }
 }
 
+/// Removes what builds left that were killed: their directories and cgroups.
+pub(crate) fn sweep(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.split('-').next().and_then(|pid| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists()) {
+            if let Ok(cgroup) = std::fs::read_to_string(entry.path().join("cgroup")) {
+                if cgroup.starts_with("bigben-build-") && !cgroup.contains(['/', '.']) {
+                    runtime::cgroup::remove_tree(&cgroup);
+                }
+            }
+            let _ = oci::layer::remove_tree(&entry.path());
+        }
+    }
+}
+
 impl Solve<'_> {
     /// The state's layers as directories, topmost first. An empty one stands in for no layers.
     pub(super) fn unpack_layers(&self, state: &State, work: &Path) -> Result<Vec<PathBuf>, Cause> {
         self.import(state).map_err(Cause::Files)?;
         let mut dirs: Vec<PathBuf> = Vec::new();
-        for layer in &state.layers {
+        for (at, layer) in state.layers.iter().enumerate() {
+            // An overlay takes a directory only once. A layer that comes again further up decides there about everything that
+            // it would decide here, and an empty one decides nothing.
+            let empty = self.builder.layers.index(layer).map_err(Cause::Files)?.entries.is_empty();
+            if empty || state.layers[at + 1..].contains(layer) {
+                continue;
+            }
             // Files made by this build get the time of unpacking: tools that compare times (make, cargo) must see them as new.
             let fresh = !state.blobs.contains_key(layer);
             let dir = self.unpack_layer(layer, &dirs, fresh)?;
@@ -63,7 +83,7 @@ impl Solve<'_> {
     /// One layer as a directory.
     pub(super) fn unpack_layer(&self, layer: &Digest, below: &[PathBuf], fresh: bool) -> Result<PathBuf, Cause> {
         let roots = self.builder.config.cache.join("roots");
-        let dir = roots.join(&layer.hex()[..24]);
+        let dir = crate::trim::root(&self.builder.config.cache, layer);
         if dir.exists() {
             return Ok(dir);
         }

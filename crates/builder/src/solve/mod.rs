@@ -11,6 +11,7 @@ mod stage;
 mod users;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use oci::{Digest, Platform};
@@ -50,6 +51,7 @@ pub(crate) struct Solve<'a> {
     slots: Mutex<Vec<Slot>>,
     changed: Condvar,
     pub canceled: CancellationToken,
+    worked: AtomicBool,
     failure: Mutex<Option<Error>>,
     contexts: Mutex<BTreeMap<String, Arc<Context>>>,
     context_lock: OnceLock<()>,
@@ -68,13 +70,15 @@ pub(crate) enum Origin {
 }
 
 /// Builds. Blocks the calling thread.
+/// Also tells whether any step had to be performed.
 pub(crate) fn solve(
     builder: &Builder,
     request: &BuildRequest,
     progress: &dyn Progress,
     handle: &Handle,
-) -> Result<BuildResult, Error> {
+) -> Result<(BuildResult, bool), Error> {
     let _hold = builder.images.hold()?;
+    builder.sweep();
     let report = Reporter::new(progress);
     let step = report.begin(format!("[internal] load build definition from {}", request.dockerfile_name));
     step.note(format!("transferring dockerfile: {} done", crate::docker::size(request.dockerfile.len() as u64)));
@@ -100,7 +104,8 @@ pub(crate) fn solve(
         cgroup: crate::run::cgroup_parent(),
         slots: Mutex::new((0..count).map(|_| Slot::Waiting).collect()),
         changed: Condvar::new(),
-        canceled: CancellationToken::new(),
+        canceled: request.cancel.child_token(),
+        worked: AtomicBool::new(false),
         failure: Mutex::new(None),
         contexts: Mutex::default(),
         context_lock: OnceLock::new(),
@@ -123,7 +128,7 @@ pub(crate) fn solve(
         return Err(failure);
     }
     let state = solve.wait(target).ok_or(Error::Canceled)?;
-    solve.export(&state)
+    Ok((solve.export(&state)?, solve.worked.load(Ordering::Relaxed)))
 }
 
 /// RFC 3339 for seconds since 1970.

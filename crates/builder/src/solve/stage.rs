@@ -1,5 +1,7 @@
 //! One stage from its base to its last instruction.
 
+use std::sync::atomic::Ordering;
+
 use oci::Digest;
 
 use super::Solve;
@@ -96,6 +98,9 @@ impl Solve<'_> {
         };
         match performed {
             Ok(performed) => {
+                if !performed.cached {
+                    self.worked.store(true, Ordering::Relaxed);
+                }
                 step.end(if performed.cached { Outcome::Cached } else { Outcome::Done });
                 let empty = performed.known == Known::Nothing;
                 if let Known::Layer(layer) = performed.known {
@@ -114,10 +119,14 @@ impl Solve<'_> {
 
     /// A record that still leads to a layer that can be used.
     pub(crate) fn known(&self, key: &str) -> Option<Known> {
-        match self.cache.get(key)? {
-            Known::Layer(layer) if !self.builder.layers.has(&layer) => None,
-            known => Some(known),
+        let known = self.cache.get(key)?;
+        if let Known::Layer(layer) = &known {
+            if !self.builder.layers.has(layer) {
+                return None;
+            }
+            crate::trim::touch(&self.builder.layers.tar_path(layer));
         }
+        Some(known)
     }
 
     fn workdir(&self, state: &State, path: &str) -> Result<Performed, Cause> {
