@@ -278,14 +278,20 @@ async fn forward(api: &Arc<Api>, upstream: Upstream, mut request: Request<Body>)
     let mut out = Request::builder().method(parts.method).uri(uri).body(body).map_err(|_| Status::bad_request("the request cannot be passed on"))?;
     *out.headers_mut() = headers;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(failed)?;
-    let mut connection: Connection = Box::pin(connection.with_upgrades());
+    // The connection is driven here until it ends; one that ended is not polled again.
+    let mut connection: Option<Connection> = Some(Box::pin(connection.with_upgrades()));
     let mut sending = Box::pin(sender.send_request(out));
+    let drive = async {
+        if let Some(driven) = connection.as_mut() {
+            let ended = driven.await;
+            connection = None;
+            ended.map_err(failed)?;
+        }
+        std::future::pending::<Result<Response<Incoming>, Status>>().await
+    };
     let mut response = tokio::select! {
         response = &mut sending => response.map_err(failed)?,
-        ended = &mut connection => {
-            ended.map_err(failed)?;
-            sending.await.map_err(failed)?
-        }
+        failure = drive => failure?,
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(client) = incoming_upgrade else { return Err(Status::unavailable("the upstream changed the protocol unasked")) };
@@ -300,15 +306,20 @@ async fn forward(api: &Arc<Api>, upstream: Upstream, mut request: Request<Body>)
     }
     parts.headers.remove(header::CONNECTION);
     parts.headers.remove(header::TRANSFER_ENCODING);
-    Ok(Response::from_parts(parts, Body::new(Driven { connection: Some(connection), body })))
+    Ok(Response::from_parts(parts, Body::new(Driven { connection, body })))
 }
 
 type Connection = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// Copies between two connections that changed their protocol, until one ends or the server does.
-async fn pass_through(connection: Connection, client: hyper::upgrade::OnUpgrade, server: hyper::upgrade::OnUpgrade, shutdown: CancellationToken) {
+async fn pass_through(connection: Option<Connection>, client: hyper::upgrade::OnUpgrade, server: hyper::upgrade::OnUpgrade, shutdown: CancellationToken) {
     let copy = async {
-        let (_, server) = tokio::join!(connection, server);
+        let drive = async {
+            if let Some(connection) = connection {
+                let _ = connection.await;
+            }
+        };
+        let ((), server) = tokio::join!(drive, server);
         let (Ok(server), Ok(client)) = (server, client.await) else { return };
         let (mut server, mut client) = (TokioIo::new(server), TokioIo::new(client));
         let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
