@@ -13,6 +13,7 @@
 //! A parsed [`Chart`] is immutable, `Send + Sync`, and renders any number of times.
 
 pub mod chart;
+pub mod cli;
 pub mod engine;
 pub mod error;
 pub mod files;
