@@ -76,6 +76,9 @@ pub enum Error {
     /// A secret could not be opened with this instance's key.
     #[error("secret {0} was not sealed for this forge's key")]
     Sealed(String),
+    /// Another process has the state directory open.
+    #[error("{0} is in use by another process")]
+    Locked(PathBuf),
     /// A worker of the runtime ended before its time.
     #[error("the forge is shutting down")]
     Stopped,
@@ -95,6 +98,7 @@ impl Error {
         match self {
             Error::Git(error) => error.hint(),
             Error::RefMoved { .. } => Some("fetch and try again".to_owned()),
+            Error::Locked(_) => Some("stop the other process, or choose another state directory".to_owned()),
             Error::Sealed(_) => Some("fetch the public key again and seal the value for it".to_owned()),
             _ => None,
         }

@@ -53,6 +53,8 @@ pub struct Forge {
 }
 
 pub(crate) struct Inner {
+    /// Held for as long as the state is ours.
+    _lock: std::fs::File,
     pub config: Config,
     pub urls: Urls,
     pub store: Store,
@@ -82,10 +84,13 @@ impl Forge {
         for sub in ["repositories", "assets", "spool", "hooks"] {
             std::fs::create_dir_all(dir.join(sub)).map_err(io(dir.join(sub)))?;
         }
+        let lock = own(&dir).await?;
+        orphans_ended(&dir.join("repositories")).await;
         write_update_hook(&dir)?;
         let store = Store::open(&dir.join("forge.db"))?;
         let keys = Keys::open(&dir.join("secrets.key"))?;
         let inner = Inner {
+            _lock: lock,
             urls: Urls::new(&config.base_url),
             config,
             store,
@@ -237,6 +242,46 @@ impl Forge {
             organization: false,
             created_at: 0,
         }))
+    }
+}
+
+/// How long opening waits for a predecessor that is on its way out.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Takes the state directory for this process alone.
+async fn own(dir: &Path) -> Result<std::fs::File, Error> {
+    let path = dir.join("lock");
+    let file = std::fs::File::create(&path).map_err(io(&path))?;
+    let start = std::time::Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) if start.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(std::fs::TryLockError::WouldBlock) => return Err(Error::Locked(dir.to_owned())),
+            Err(std::fs::TryLockError::Error(source)) => return Err(Error::Io { path, source }),
+        }
+    }
+}
+
+/// Waits for git processes that a killed predecessor left at work in the repositories: what they still do to refs must be done before
+/// refs are compared with the record.
+async fn orphans_ended(repositories: &Path) {
+    let Ok(repositories) = repositories.canonicalize() else { return };
+    let at_work = || {
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        processes
+            .filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok())
+            .any(|cwd| cwd.starts_with(&repositories))
+    };
+    let start = std::time::Instant::now();
+    while at_work() {
+        if start.elapsed() > PATIENCE {
+            tracing::warn!(dir = %repositories.display(), "a process is still at work in the repositories; going on without waiting");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
