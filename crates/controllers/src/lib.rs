@@ -8,6 +8,7 @@
 //! It does not run pods, does not sign certificates, and does not elect a leader.
 
 pub mod autoscaler;
+pub mod clusterrole;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
@@ -29,6 +30,7 @@ pub mod revision;
 pub mod scheduler;
 pub mod serviceaccount;
 pub mod statefulset;
+pub mod tokens;
 pub mod ttl;
 pub mod volume;
 
@@ -83,6 +85,8 @@ pub async fn run_with(client: kube::Client, options: Options, shutdown: Cancella
     let volumes = volume::VolumeController::new(&cluster, options.local_volumes);
     let scalers = autoscaler::Controller::new(&cluster, &resources);
     let quotas = quota::Controller::new(&cluster, &resources);
+    let roles = clusterrole::Controller::new(&cluster);
+    let tokens = tokens::Controller::new(&cluster);
     let mirror = endpoints::Mirror::new(&cluster);
     let endpoints = endpoints::Controller::new(&cluster);
     let accounts = serviceaccount::Controller::new(&cluster, options.root_ca);
@@ -121,6 +125,8 @@ pub async fn run_with(client: kube::Client, options: Options, shutdown: Cancella
             tasks.spawn("persistentvolume", drive::drive(volumes, shutdown.clone()));
             tasks.spawn("horizontal-pod-autoscaler", drive::drive(scalers, shutdown.clone()));
             tasks.spawn("resourcequota", drive::drive(quotas, shutdown.clone()));
+            tasks.spawn("clusterrole-aggregation", drive::drive(roles, shutdown.clone()));
+            tasks.spawn("serviceaccount-token", drive::drive(tokens, shutdown.clone()));
             tasks.spawn("endpointslicemirroring", drive::drive(mirror, shutdown.clone()));
             tasks.spawn("endpoints", endpoints.run(shutdown.clone()));
             tasks.spawn("serviceaccount", accounts.run(shutdown.clone()));

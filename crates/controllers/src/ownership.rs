@@ -74,7 +74,11 @@ pub fn claims(owner: &Value, selector: &Selector, candidates: Vec<Arc<Value>>) -
     claims
 }
 
-/// Adopts and releases so that the result is what `owner` controls.
+/// Adopts and releases so that the result is what `owner` controls. A `finalizer`, if given, comes with adoption and goes with
+/// release.
+///
+/// # Errors
+/// When the API server refuses.
 pub async fn claim(
     cluster: &Cluster,
     kind: &Kind,
@@ -82,6 +86,7 @@ pub async fn claim(
     of: &Kind,
     store: &Store,
     selector: &Selector,
+    finalizer: Option<&str>,
 ) -> Result<Vec<Arc<Value>>> {
     let mut claims = claims(owner, selector, store.in_namespace(meta::namespace(owner)));
     for object in &claims.release {
@@ -89,25 +94,38 @@ pub async fn claim(
             .iter()
             .filter(|o| o["uid"] != owner["metadata"]["uid"])
             .collect();
-        match cluster.patch(of, object, "", json!({"metadata": {"ownerReferences": keep}}), true).await {
+        let mut patch = json!({"metadata": {"ownerReferences": keep}});
+        if let Some(finalizer) = finalizer.filter(|f| meta::has_finalizer(object, f)) {
+            let keep: Vec<&Value> =
+                meta::list(object, &["metadata", "finalizers"]).iter().filter(|f| *f != finalizer).collect();
+            patch["metadata"]["finalizers"] = json!(keep);
+        }
+        match cluster.patch(of, object, "", patch, true).await {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
         }
     }
-    if !claims.adopt.is_empty() {
-        // Adopt only in the name of an owner that really still exists.
-        let fresh = cluster.api.get(kind, meta::namespace(owner), meta::name(owner)).await?;
-        if meta::uid(&fresh) != meta::uid(owner) || meta::is_deleting(&fresh) {
-            return Ok(claims.owned);
+    if claims.adopt.is_empty() {
+        return Ok(claims.owned);
+    }
+    // Adopt only in the name of an owner that really still exists.
+    let fresh = cluster.api.get(kind, meta::namespace(owner), meta::name(owner)).await?;
+    if meta::uid(&fresh) != meta::uid(owner) || meta::is_deleting(&fresh) {
+        return Ok(claims.owned);
+    }
+    for object in std::mem::take(&mut claims.adopt) {
+        let mut references = meta::list(&object, &["metadata", "ownerReferences"]).to_vec();
+        references.push(meta::controller_reference(kind, owner));
+        let mut patch = json!({"metadata": {"ownerReferences": references}});
+        if let Some(finalizer) = finalizer.filter(|f| !meta::has_finalizer(&object, f)) {
+            let mut finalizers = meta::list(&object, &["metadata", "finalizers"]).to_vec();
+            finalizers.push(json!(finalizer));
+            patch["metadata"]["finalizers"] = json!(finalizers);
         }
-        for object in std::mem::take(&mut claims.adopt) {
-            let mut references = meta::list(&object, &["metadata", "ownerReferences"]).to_vec();
-            references.push(meta::controller_reference(kind, owner));
-            match cluster.patch(of, &object, "", json!({"metadata": {"ownerReferences": references}}), true).await {
-                Ok(adopted) => claims.owned.push(adopted),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
-            }
+        match cluster.patch(of, &object, "", patch, true).await {
+            Ok(adopted) => claims.owned.push(adopted),
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(claims.owned)

@@ -20,10 +20,13 @@ const REDISCOVER: Duration = Duration::from_secs(300);
 
 type Handler = Arc<dyn Fn(&Kind, &Change) + Send + Sync>;
 
+/// A type, and the store of its objects if it can be watched.
+type Known = (Resource, Option<Arc<Store>>);
+
 /// The resources of a cluster and a store of identities for each.
 pub struct Resources {
     cluster: Arc<Cluster>,
-    known: RwLock<BTreeMap<Kind, (Resource, Option<Arc<Store>>)>>,
+    known: RwLock<BTreeMap<Kind, Known>>,
     handlers: RwLock<Vec<Handler>>,
     queue: Arc<Queue<String>>,
 }

@@ -136,6 +136,8 @@ kinds! {
     STORAGE_CLASSES = "storage.k8s.io" "v1" "StorageClass" "storageclasses" false;
     /// Leases: node heartbeats.
     LEASES = "coordination.k8s.io" "v1" "Lease" "leases" true;
+    /// Cluster roles.
+    CLUSTER_ROLES = "rbac.authorization.k8s.io" "v1" "ClusterRole" "clusterroles" false;
     /// Custom resource definitions.
     CUSTOM_RESOURCES = "apiextensions.k8s.io" "v1" "CustomResourceDefinition" "customresourcedefinitions" false;
     /// Usage of pods, as the metrics server gives it.

@@ -81,7 +81,7 @@ impl Reconcile for Controller {
             self.events.warning(kind, &set, "SelectingAll", message);
             return Ok(None);
         }
-        let pods = ownership::claim(&self.cluster, kind, &set, &kinds::PODS, &self.pods, &selector).await?;
+        let pods = ownership::claim(&self.cluster, kind, &set, &kinds::PODS, &self.pods, &selector, None).await?;
         let history = revision::history(&self.revisions, &set);
         let (current, collisions) = match revision::ensure(&self.cluster, kind, &set, &history).await {
             Err(error) if error.is_namespace_terminating() => return Ok(None),

@@ -101,6 +101,7 @@ impl Controller {
             &kinds::REPLICA_SETS,
             &self.sets,
             &selector,
+            None,
         )
         .await?;
         let remain = !model::is_rolling(&deployment) && self.old_pods_remain(&deployment, &sets);

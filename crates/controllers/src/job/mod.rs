@@ -43,7 +43,8 @@ impl Controller {
         jobs.subscribe(move |change| q.add(Key::of(change.object())));
         let (q, j) = (queue.clone(), jobs.clone());
         pods.subscribe(move |change| {
-            ownership::enqueue_controllers(change, &kinds::JOBS, &j, |_| Selector::nothing(), &q);
+            let selector = |j: &Value| Selector::from_label_selector(&j["spec"]["selector"]);
+            ownership::enqueue_controllers(change, &kinds::JOBS, &j, selector, &q);
         });
         Arc::new(Controller {
             cluster: cluster.clone(),
@@ -136,7 +137,14 @@ impl Reconcile for Controller {
         if !matches!(meta::text(&job, &["spec", "managedBy"]), "" | "kubernetes.io/job-controller") {
             return Ok(None);
         }
-        let pods = ownership::owned(&self.pods, &job);
+        let selector = &job["spec"]["selector"];
+        let pods = if selector.is_object() {
+            let selector = Selector::from_label_selector(selector);
+            let (kind, of) = (&kinds::JOBS, &kinds::PODS);
+            ownership::claim(&self.cluster, kind, &job, of, &self.pods, &selector, Some(TRACKING)).await?
+        } else {
+            ownership::owned(&self.pods, &job)
+        };
         let plan = plan(&job, &pods, jiff::Timestamp::now());
         let live = match self.cluster.write_status(&kinds::JOBS, &job, &plan.status).await {
             Err(error) if error.is_not_found() => return Ok(None),

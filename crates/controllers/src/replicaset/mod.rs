@@ -68,7 +68,7 @@ impl Controller {
             return Ok(None);
         };
         let selector = set_selector(&set);
-        let pods = ownership::claim(&self.cluster, &self.kind, &set, &kinds::PODS, &self.pods, &selector).await?;
+        let pods = ownership::claim(&self.cluster, &self.kind, &set, &kinds::PODS, &self.pods, &selector, None).await?;
         let now = jiff::Timestamp::now();
         let related = if meta::is_deleting(&set) { Vec::new() } else { self.related(&set) };
         let plan = plan(&set, &pods, &related, BURST);

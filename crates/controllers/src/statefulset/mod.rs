@@ -150,7 +150,7 @@ impl Reconcile for Controller {
         let Some(set) = self.sets.get(key) else { return Ok(None) };
         let kind = &kinds::STATEFUL_SETS;
         let selector = revision::selector_of(&set);
-        let mut pods = ownership::claim(&self.cluster, kind, &set, &kinds::PODS, &self.pods, &selector).await?;
+        let mut pods = ownership::claim(&self.cluster, kind, &set, &kinds::PODS, &self.pods, &selector, None).await?;
         pods.retain(|p| plan::ordinal(&set, p).is_some());
         let history = revision::history(&self.revisions, &set);
         let (update, collisions) = match revision::ensure(&self.cluster, kind, &set, &history).await {
