@@ -236,6 +236,12 @@ mod tests {
             prop_assert_eq!(next(&bytes), Ok(Some((Packet::Data(data.as_slice()), bytes.len()))));
         }
 
+    }
+
+    proptest! {
+        // Several packets' worth of data each: a few cases suffice.
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn bands_come_back(data in proptest::collection::vec(any::<u8>(), 0..70_000), small: bool) {
             let bytes = band(2, &data, small);

@@ -188,6 +188,7 @@ async fn what_git_moved_before_a_kill_is_told_of_on_opening() {
     let file = [("b.txt".to_owned(), Some(b"b".to_vec()))];
     let new = repository.commit_files(Some(&old), &file, "unseen", &who).await.expect("commits");
     assert!(repository.update_ref("refs/heads/main", &new, Some(&old)).await.expect("moves"));
+    drop(hooks);
     let server = server.restart().await;
     let webhook = server.forge.webhooks().next().await.expect("a webhook");
     assert_eq!(webhook.event, "push");
