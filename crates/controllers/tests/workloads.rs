@@ -170,7 +170,7 @@ async fn stateful_and_daemon_sets() {
     let labels = json!({"app": "db"});
     world.create(&kinds::STATEFUL_SETS, json!({"metadata": {"name": "db"}, "spec": {
         "serviceName": "db", "replicas": 3, "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i:1", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}},
         "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}],
     }})).await;
     let done = |s: &Value| {
@@ -289,5 +289,21 @@ async fn important_pods_displace_others_and_budgets_count() {
     world.create(&kinds::PODS, json!({"metadata": {"name": "high"}, "spec": high})).await;
     world.until_one(&kinds::PODS, "high", "ready in its place", is_ready).await;
     world.until(&kinds::PODS, "default", "the other gone", |p| p.len() == 1).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_in_the_middle_of_a_rollout_ends_as_it_should_and_then_all_is_quiet() {
+    let mut world = World::start(&two_nodes()).await;
+    world.create(&kinds::DEPLOYMENTS, deployment("web", 4)).await;
+    world.until_one(&kinds::DEPLOYMENTS, "web", "the first rollout", |d| complete(d, 4)).await;
+    world
+        .patch(&kinds::DEPLOYMENTS, "web", json!({"spec": {"template": {"metadata": {"annotations": {"v": "2"}}}}}))
+        .await;
+    world.until(&kinds::REPLICA_SETS, "default", "a second set", |s| s.len() == 2).await;
+    world.restart_controllers().await;
+    world.until_one(&kinds::DEPLOYMENTS, "web", "the second rollout", |d| complete(d, 4)).await;
+    world.until(&kinds::PODS, "default", "no pod too many", |p| p.len() == 4).await;
+    world.until_quiet().await;
     world.stop().await;
 }

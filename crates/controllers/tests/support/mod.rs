@@ -27,6 +27,7 @@ pub struct World {
     pub api: Api,
     /// Caches for waiting on conditions without polling.
     pub cache: Arc<Cluster>,
+    controllers: Controllers,
     stop: CancellationToken,
     tasks: JoinSet<()>,
     server: Arc<ApiServer>,
@@ -76,15 +77,8 @@ impl World {
         cache.start();
         cache.synced().await;
         tasks.spawn(kubelet.run(stop.clone()));
-        let options = controllers::Options {
-            root_ca: Some("-----BEGIN CERTIFICATE-----\n".to_owned()),
-            local_volumes: Some(controllers::LocalVolumes::default()),
-        };
-        let token = stop.clone();
-        tasks.spawn(async move {
-            controllers::run_with(client, options, token).await.expect("controllers run until they are stopped");
-        });
-        World { api, cache, stop, tasks, server, dir }
+        let controllers = Controllers::start(client);
+        World { api, cache, controllers, stop, tasks, server, dir }
     }
 
     /// The cache of a kind.
@@ -172,13 +166,65 @@ impl World {
         path
     }
 
+    /// Ends the controllers wherever they are and starts new ones.
+    pub async fn restart_controllers(&mut self) {
+        let client = self.server.client(Identity::admin());
+        std::mem::replace(&mut self.controllers, Controllers::start(client)).stop().await;
+    }
+
+    /// Waits until for half a second nothing is written.
+    pub async fn until_quiet(&self) {
+        let changed = Arc::new(tokio::sync::Notify::new());
+        for kind in [
+            &kinds::PODS,
+            &kinds::DEPLOYMENTS,
+            &kinds::REPLICA_SETS,
+            &kinds::ENDPOINT_SLICES,
+            &kinds::NODES,
+            &kinds::EVENTS,
+        ] {
+            let notify = changed.clone();
+            self.store(kind).subscribe(move |_| notify.notify_one());
+        }
+        let quiet =
+            async { while tokio::time::timeout(Duration::from_millis(500), changed.notified()).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, quiet).await.expect("something is written again and again");
+    }
+
     /// Stops everything.
     pub async fn stop(mut self) {
+        self.controllers.stop().await;
         self.stop.cancel();
         while let Some(ended) = self.tasks.join_next().await {
             ended.expect("no task panicked");
         }
         self.cache.stop().await;
+    }
+}
+
+/// Running controllers.
+struct Controllers {
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Controllers {
+    fn start(client: kube::Client) -> Controllers {
+        let options = controllers::Options {
+            root_ca: Some("-----BEGIN CERTIFICATE-----\n".to_owned()),
+            local_volumes: Some(controllers::LocalVolumes::default()),
+        };
+        let stop = CancellationToken::new();
+        let token = stop.clone();
+        let task = tokio::spawn(async move {
+            controllers::run_with(client, options, token).await.expect("controllers run until they are stopped");
+        });
+        Controllers { stop, task }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.expect("the controllers did not panic");
     }
 }
 
