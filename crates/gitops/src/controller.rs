@@ -258,6 +258,16 @@ impl GitOps {
         self.cluster.stop().await;
     }
 
+    /// Every Application that there is now.
+    pub fn applications(&self) -> Vec<Arc<Value>> {
+        self.applications.all()
+    }
+
+    /// Tells of every change of an Application or of an object of one.
+    pub fn changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
     /// A push to this repository: every Application that has it as a source looks at it now.
     pub fn push(&self, url: &str) {
         let url = repository::normalized(url);

@@ -376,33 +376,3 @@ mod tests {
         assert_eq!(parse("f", b"# nothing\n").unwrap().len(), 0);
     }
 }
-
-mod helm {
-    #![allow(missing_docs)]
-    use super::*;
-    #[derive(Debug, thiserror::Error)]
-    #[error("x")]
-    pub struct Error;
-    pub struct Chart;
-    pub struct M { pub path: String, pub text: String }
-    pub struct Rendered { pub crds: Vec<M>, pub manifests: Vec<M>, pub hooks: Vec<M> }
-    impl Chart {
-        pub fn from_files(_: BTreeMap<String, Vec<u8>>) -> Result<Self, Error> { Err(Error) }
-        pub fn render(&self, _: Value, _: &RenderOptions) -> Result<Rendered, Error> { Err(Error) }
-    }
-    #[derive(Default)]
-    pub struct RenderOptions { pub release_name: String, pub namespace: String, pub kube_version: Option<String>, pub api_versions: Vec<String>, pub include_crds: bool, pub skip_schema_validation: bool, pub x: bool }
-    pub mod values {
-        use super::*;
-        #[derive(Default)]
-        pub struct Merged;
-        impl Merged {
-            pub fn file(&mut self, _: &str, _: &[u8]) -> Result<(), Error> { Ok(()) }
-            pub fn object(&mut self, _: Value) {}
-            pub fn set(&mut self, _: &str) -> Result<(), Error> { Ok(()) }
-            pub fn set_string(&mut self, _: &str) -> Result<(), Error> { Ok(()) }
-            pub fn set_file(&mut self, _: &str, _: &str) -> Result<(), Error> { Ok(()) }
-            pub fn finish(self) -> Value { Value::Null }
-        }
-    }
-}

@@ -1,0 +1,260 @@
+//! What happens in the rooms, as spans of deliveries.
+//!
+//! The rooms know nothing of deliveries. A span's commit is data that they have anyway: the head of a run's workflow_run chain,
+//! the revision that an Application was synced to, the commit that a job pushed.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actions::model::{Conclusion, Job, Run, RunEvent};
+use delivery::{Opened, Sink, SpanEvent, SpanState, Stage};
+use gitops::health::HealthStatus;
+use serde_json::Value;
+
+use super::deliveries::{Deliveries, now_ms};
+
+/// Turns what rooms tell into spans.
+pub struct Follower {
+    deliveries: Arc<Deliveries>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Application to the revision whose rollout is under way.
+    rollouts: HashMap<String, String>,
+    /// Application to the revision that is waited for at the ingress, and whether it has been asked.
+    arrivals: HashMap<String, (String, bool)>,
+    /// Applications by sync revision that changed something.
+    applications: HashMap<String, ApplicationState>,
+    /// What job does, decided once by its log of steps.
+    stages: HashMap<i64, Stage>,
+    publishing: HashSet<String>,
+}
+
+/// The last that was told of an Application.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApplicationState {
+    /// The commit that it was compared with.
+    pub revision: String,
+    /// `Synced`, `OutOfSync`, `Unknown`.
+    pub sync: String,
+    /// Its health.
+    pub health: String,
+    /// The reason for its health.
+    pub message: String,
+}
+
+impl ApplicationState {
+    /// Whether it is as its source has it, and well.
+    pub fn is_settled(&self) -> bool {
+        self.sync == "Synced" && self.health == HealthStatus::Healthy.as_str()
+    }
+}
+
+impl Follower {
+    /// A follower that has seen nothing yet.
+    pub fn new(deliveries: Arc<Deliveries>) -> Arc<Self> {
+        Arc::new(Self { deliveries, state: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn span(
+        &self,
+        commit: &str,
+        stage: Stage,
+        subject: &str,
+        state: SpanState,
+        at_ms: i64,
+        message: Option<String>,
+        attributes: BTreeMap<String, String>,
+    ) {
+        let event =
+            SpanEvent { commit: commit.to_owned(), stage, subject: subject.to_owned(), state, at_ms, message, attributes };
+        self.deliveries.emit(event);
+    }
+
+    /// A webhook of the forge: a push by a person opens a delivery, a push by a job belongs to the job's.
+    pub fn webhook(&self, event: &str, repository: &str, payload: &Value, root_of_run: Option<&str>, at_ms: i64) {
+        if event != "push" || payload["deleted"] == true {
+            return;
+        }
+        let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let commit = text("/after");
+        if commit.is_empty() || !text("/ref").starts_with("refs/heads/") {
+            return;
+        }
+        let title = text("/head_commit/message").lines().next().unwrap_or_default().to_owned();
+        match root_of_run {
+            Some(root) => {
+                // Also the commits below the tip, each of which another job of the same matrix may have made.
+                self.deliveries.linked(commit, root);
+                self.span(commit, Stage::Bump, &title, SpanState::Succeeded, at_ms, None, BTreeMap::new());
+            }
+            None => self.deliveries.opened(Opened {
+                repository: repository.to_owned(),
+                reference: text("/ref").to_owned(),
+                commit: commit.to_owned(),
+                title,
+                author: text("/pusher/name").to_owned(),
+                at_ms,
+            }),
+        }
+    }
+
+    /// An event of the workflow engine.
+    pub fn run(&self, event: &RunEvent) {
+        match event {
+            RunEvent::JobStarted { run, job } => self.job(run, job, SpanState::Running),
+            RunEvent::JobCompleted { run, job } => {
+                let state = match job.conclusion {
+                    Some(Conclusion::Success) => SpanState::Succeeded,
+                    Some(Conclusion::Skipped) | None => return,
+                    Some(_) if job.failure_allowed => SpanState::Succeeded,
+                    Some(_) => SpanState::Failed,
+                };
+                self.job(run, job, state);
+                self.lock().stages.remove(&job.id);
+            }
+            _ => {}
+        }
+    }
+
+    fn job(&self, run: &Run, job: &Job, state: SpanState) {
+        let stage = *self.lock().stages.entry(job.id).or_insert_with(|| stage_of(job));
+        let subject = format!("{} / {}", run.workflow, job.name);
+        let at = if state == SpanState::Running { job.started_ms } else { job.completed_ms };
+        let message = (state == SpanState::Failed).then(|| failure(job));
+        let attributes = BTreeMap::from([
+            ("cicd.pipeline.run.id".to_owned(), run.id.to_string()),
+            ("cicd.pipeline.task.run.id".to_owned(), job.id.to_string()),
+        ]);
+        self.span(&run.root_sha, stage, &subject, state, at.unwrap_or_else(now_ms), message, attributes);
+    }
+
+    /// An image arrived in the registry under a tag.
+    pub fn published(&self, commit: &str, image: &str, digest: &str) {
+        if self.lock().publishing.insert(format!("{image}@{digest}")) {
+            let attributes = BTreeMap::from([("oci.manifest.digest".to_owned(), digest.to_owned())]);
+            self.span(commit, Stage::Publish, image, SpanState::Succeeded, now_ms(), None, attributes);
+        }
+    }
+
+    /// An event of `gitops`.
+    pub fn application(&self, event: gitops::Event) {
+        match event {
+            gitops::Event::SyncStarted { application, revision } => {
+                self.span(&revision, Stage::Sync, &application, SpanState::Running, now_ms(), None, BTreeMap::new());
+            }
+            gitops::Event::SyncEnded { application, revision, error } => {
+                let state = if error.is_none() { SpanState::Succeeded } else { SpanState::Failed };
+                let well = error.is_none();
+                self.span(&revision, Stage::Sync, &application, state, now_ms(), error, BTreeMap::new());
+                if well {
+                    let none = BTreeMap::new();
+                    self.span(&revision, Stage::Rollout, &application, SpanState::Running, now_ms(), None, none);
+                    self.lock().rollouts.insert(application, revision);
+                }
+            }
+            gitops::Event::Status { application, revision, sync, health, message } => {
+                self.status(&application, ApplicationState {
+                    revision,
+                    sync,
+                    health: health.as_str().to_owned(),
+                    message,
+                });
+            }
+        }
+    }
+
+    fn status(&self, application: &str, new: ApplicationState) {
+        let ended = {
+            let mut state = self.lock();
+            state.applications.insert(application.to_owned(), new.clone());
+            let failed = new.health == HealthStatus::Degraded.as_str();
+            let over = new.is_settled() || failed;
+            let revision = over.then(|| state.rollouts.remove(application)).flatten();
+            if let Some(revision) = &revision
+                && !failed
+            {
+                state.arrivals.insert(application.to_owned(), (revision.clone(), false));
+            }
+            revision.map(|revision| (revision, failed))
+        };
+        let Some((revision, failed)) = ended else { return };
+        let (span, message) =
+            if failed { (SpanState::Failed, Some(new.message)) } else { (SpanState::Succeeded, None) };
+        self.span(&revision, Stage::Rollout, application, span, now_ms(), message, BTreeMap::new());
+    }
+
+    /// The Applications whose new version is to be asked for its first answer, with their revisions; each is given once.
+    pub fn begin_arrivals(&self) -> Vec<(String, String)> {
+        let mut state = self.lock();
+        let mut begun = Vec::new();
+        for (application, (revision, asked)) in &mut state.arrivals {
+            if !std::mem::replace(asked, true) {
+                begun.push((application.clone(), revision.clone()));
+            }
+        }
+        begun
+    }
+
+    /// What the first request to the new version gave; `None` where there is no host to ask.
+    pub fn arrived(&self, application: &str, revision: &str, url: Option<&str>, answer: Option<Result<(), String>>) {
+        let attributes = url.map(|url| ("url.full".to_owned(), url.to_owned())).into_iter().collect();
+        let (state, message) = match answer {
+            Some(Ok(())) => (SpanState::Succeeded, None),
+            Some(Err(error)) => (SpanState::Failed, Some(error)),
+            None => (SpanState::Succeeded, Some("no Ingress leads to it".to_owned())),
+        };
+        self.span(revision, Stage::Live, application, state, now_ms(), message, attributes);
+        let mut state = self.lock();
+        if state.arrivals.get(application).is_some_and(|(known, _)| known == revision) {
+            state.arrivals.remove(application);
+        }
+        drop(state);
+        self.deliveries.nudge();
+    }
+
+    /// Whether a rollout or first answer of this revision is still to come.
+    pub fn expects(&self, revision: &str) -> bool {
+        let state = self.lock();
+        state.rollouts.values().any(|known| known == revision)
+            || state.arrivals.values().any(|(known, _)| known == revision)
+    }
+
+    /// The last that was told of every Application.
+    pub fn applications(&self) -> HashMap<String, ApplicationState> {
+        self.lock().applications.clone()
+    }
+}
+
+/// What a job does for the delivery, from what its steps are called and do.
+fn stage_of(job: &Job) -> Stage {
+    let mentions = |words: &[&str]| {
+        job.steps.iter().any(|step| {
+            let name = step.name.to_ascii_lowercase();
+            words.iter().any(|word| name.contains(word))
+        })
+    };
+    if mentions(&["docker build", "docker push", "docker/build-push-action", "image"]) {
+        Stage::Build
+    } else if mentions(&["git push", "commit"]) {
+        Stage::Bump
+    } else {
+        Stage::Check
+    }
+}
+
+fn failure(job: &Job) -> String {
+    let failed = job.steps.iter().find(|step| {
+        matches!(step.conclusion, Some(Conclusion::Failure | Conclusion::TimedOut | Conclusion::Cancelled))
+    });
+    match failed {
+        Some(step) => format!("step \"{}\" failed", step.name),
+        None => "the job failed".to_owned(),
+    }
+}
