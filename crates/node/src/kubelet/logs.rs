@@ -1,6 +1,6 @@
 //! `containerLogs`: what `kubectl logs` shows.
 
-use super::{ContainerPath, Kubelet};
+use super::{ContainerPath, Kubelet, refuse};
 use crate::logs::{Options, Reader};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
@@ -50,7 +50,7 @@ pub(super) async fn container_logs(State(kubelet): State<Kubelet>, Path((namespa
     };
     let options = match options(&query) {
         Ok(options) => options,
-        Err(message) => return (StatusCode::BAD_REQUEST, message).into_response(),
+        Err(message) => return refuse(StatusCode::BAD_REQUEST, message),
     };
     let previous = matches!(query.get("previous").map(String::as_str), Some("true" | "1"));
     let Some((attempt, path)) = choose(&pod.logs.join(&container), previous) else {
@@ -59,12 +59,12 @@ pub(super) async fn container_logs(State(kubelet): State<Kubelet>, Path((namespa
         } else {
             format!("container \"{container}\" in pod \"{name}\" is waiting to start: ContainerCreating")
         };
-        return (StatusCode::BAD_REQUEST, message).into_response();
+        return refuse(StatusCode::BAD_REQUEST, message);
     };
     let opened = Reader::open(&path, options.clone());
     let (mut reader, first) = match opened {
         Ok(opened) => opened,
-        Err(error) => return (StatusCode::INTERNAL_SERVER_ERROR, format!("open the log of {container}: {error}")).into_response(),
+        Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("open the log of {container}: {error}")),
     };
     // Only a container that still runs can be followed.
     let live = pod.containers.get(&container).filter(|running| running.attempt == attempt && options.follow);

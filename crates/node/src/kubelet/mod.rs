@@ -74,7 +74,7 @@ impl Kubelet {
     /// The pod of a request, if it runs on this node.
     fn pod(&self, namespace: &str, name: &str) -> Result<RunningPod, Response> {
         let pod = self.shared.running.pod(namespace, name).filter(|pod| pod.node == self.node);
-        pod.ok_or_else(|| (StatusCode::NOT_FOUND, format!("pod \"{name}_{namespace}\" not found on node {}\n", self.node)).into_response())
+        pod.ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("pod \"{name}_{namespace}\" not found on node {}", self.node)))
     }
 }
 
@@ -83,7 +83,7 @@ async fn authorise(State(kubelet): State<Kubelet>, request: Request, next: Next)
     let certified = request.extensions().get::<Certified>().is_some_and(|certified| certified.0);
     let bearer = request.headers().get("authorization").and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer "));
     let token = tls.token.as_deref().zip(bearer).is_some_and(|(token, given)| constant_time_equal(token.as_bytes(), given.as_bytes()));
-    if certified || token { next.run(request).await } else { (StatusCode::UNAUTHORIZED, "Unauthorized\n").into_response() }
+    if certified || token { next.run(request).await } else { refuse(StatusCode::UNAUTHORIZED, "Unauthorized") }
 }
 
 fn constant_time_equal(a: &[u8], b: &[u8]) -> bool {
@@ -94,8 +94,20 @@ async fn pods(State(kubelet): State<Kubelet>) -> Response {
     let path = format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{}", kubelet.node);
     match kubelet.shared.api.get(&path).await {
         Ok(list) => axum::Json(list).into_response(),
-        Err(error) => (StatusCode::BAD_GATEWAY, error.line()).into_response(),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.line()),
     }
+}
+
+/// A refusal, as a `Status` object: the API server passes it on as it is.
+fn refuse(code: StatusCode, message: impl Into<String>) -> Response {
+    let reason = match code {
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::BAD_REQUEST => "BadRequest",
+        StatusCode::UNAUTHORIZED => "Unauthorized",
+        _ => "InternalError",
+    };
+    let status = serde_json::json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message.into(), "reason": reason, "code": code.as_u16() });
+    (code, axum::Json(status)).into_response()
 }
 
 /// The path of a request about one container.

@@ -1,7 +1,7 @@
 //! `portForward`: TCP connections into a pod, over SPDY (by itself or inside a WebSocket, as kubectl does it) or over WebSocket
 //! channels (`v4.channel.k8s.io`: two channels for each port).
 
-use super::Kubelet;
+use super::{Kubelet, refuse};
 use super::spdy::{self, Opened};
 use crate::shared::RunningPod;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -61,7 +61,7 @@ pub(super) async fn port_forward(State(kubelet): State<Kubelet>, Path((namespace
     let ports: Result<Vec<u16>, _> = query.iter().filter(|(key, _)| key == "ports" || key == "port").flat_map(|(_, value)| value.split(',')).map(str::parse).collect();
     match ports {
         Ok(ports) if !ports.is_empty() && ports.len() < 120 => upgrade.protocols(["v4.channel.k8s.io"]).on_upgrade(move |socket| channels(socket, pod, ports)),
-        _ => (StatusCode::BAD_REQUEST, "the query names no port\n").into_response(),
+        _ => refuse(StatusCode::BAD_REQUEST, "the query names no port"),
     }
 }
 
@@ -218,6 +218,6 @@ async fn channels(socket: WebSocket, pod: RunningPod, ports: Vec<u16>) {
             },
         }
     }
-    let _ = write.send(Message::Close(None)).await;
+    let _ = write.send(super::streams::normal_close()).await;
     tasks.shutdown().await;
 }

@@ -279,7 +279,7 @@ pub(super) async fn tunnel(socket: WebSocket, opened: mpsc::Sender<Opened>) {
                 return;
             }
         }
-        let _ = write.send(Message::Close(None)).await;
+        let _ = write.send(super::streams::normal_close()).await;
     };
     tokio::select! {
         () = reading => {}

@@ -3,13 +3,13 @@
 //! A message's first byte is its channel: 0 standard input, 1 standard output, 2 standard error, 3 the final status, 4 the
 //! terminal's size, 255 (version 5) the end of a channel.
 
-use super::{ContainerPath, Kubelet};
+use super::{ContainerPath, Kubelet, refuse};
 use crate::shared::RunningContainer;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use runtime::container::{ExecSpec, ExitStatus, Pty, Stdio};
@@ -79,7 +79,7 @@ fn outcome(status: ExitStatus) -> Value {
 fn find(kubelet: &Kubelet, namespace: &str, pod: &str, container: &str) -> Result<RunningContainer, Response> {
     let running = kubelet.pod(namespace, pod)?;
     let found = running.containers.get(container).filter(|one| one.container.status().is_none()).cloned();
-    found.ok_or_else(|| (StatusCode::NOT_FOUND, format!("container \"{container}\" of pod \"{pod}\" does not run\n")).into_response())
+    found.ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("container \"{container}\" of pod \"{pod}\" does not run")))
 }
 
 /// `exec`.
@@ -91,7 +91,7 @@ pub(super) async fn exec(State(kubelet): State<Kubelet>, Path((namespace, pod, c
     let wanted = Wanted::parse(&query);
     let Ok(upgrade) = upgrade else { return needs_websocket() };
     if wanted.command.is_empty() {
-        return (StatusCode::BAD_REQUEST, "you must specify at least 1 command for the container\n").into_response();
+        return refuse(StatusCode::BAD_REQUEST, "you must specify at least 1 command for the container");
     }
     upgrade.protocols(PROTOCOLS).on_upgrade(move |socket| async move {
         let (sink, source) = channels(socket);
@@ -101,7 +101,7 @@ pub(super) async fn exec(State(kubelet): State<Kubelet>, Path((namespace, pod, c
 }
 
 pub(super) fn needs_websocket() -> Response {
-    (StatusCode::BAD_REQUEST, "this endpoint is served over WebSocket (v5.channel.k8s.io or v4.channel.k8s.io); SPDY is not supported for it\n").into_response()
+    refuse(StatusCode::BAD_REQUEST, "this endpoint is served over WebSocket (v5.channel.k8s.io or v4.channel.k8s.io); SPDY is not supported for it")
 }
 
 /// `attach`.
@@ -117,6 +117,11 @@ pub(super) async fn attach(State(kubelet): State<Kubelet>, Path((namespace, pod,
         let status = run_attach(&running, &wanted, source, &sink.sender).await;
         sink.finish(status).await;
     })
+}
+
+/// The end of a connection as clients expect it: any other code is an error to them.
+pub(super) fn normal_close() -> Message {
+    Message::Close(Some(CloseFrame { code: 1000, reason: "".into() }))
 }
 
 /// A message to the client: channel and content.
@@ -153,7 +158,7 @@ fn channels(socket: WebSocket) -> (Sink, mpsc::Receiver<(u8, Bytes)>) {
                 return;
             }
         }
-        let _ = write.send(Message::Close(None)).await;
+        let _ = write.send(normal_close()).await;
     });
     tasks.spawn(async move {
         while let Some(Ok(message)) = read.next().await {

@@ -226,10 +226,11 @@ impl Worker {
         }
         if objects::meta::deletion_timestamp(&self.pod).is_some() {
             let grace = self.pod["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(30);
-            let since = objects::meta::deletion_timestamp(&self.pod).map(objects::time::since);
-            // The timestamp is the end of the grace period, so its distance is what is left of it.
-            let left = since.and_then(|since| Duration::try_from(-since).ok()).unwrap_or_default();
-            self.begin_end(Duration::from_secs(grace).min(left + Duration::from_secs(1)).min(Duration::from_secs(grace)));
+            // The timestamp is the end of the grace period; what is left of it may be less than all of it.
+            let end = objects::meta::deletion_timestamp(&self.pod).and_then(objects::time::parse);
+            let left = end.and_then(|end| Duration::try_from(end.duration_since(jiff::Timestamp::now())).ok()).unwrap_or_default();
+            // Timestamps have whole seconds, which may have cost up to one.
+            self.begin_end(Duration::from_secs(grace).min(left + Duration::from_secs(1)));
             return;
         }
         if matches!(self.published["phase"].as_str(), Some("Succeeded" | "Failed")) && self.is_still() {
