@@ -124,7 +124,10 @@ impl Forge {
     /// # Errors
     /// When it exists or its name is not one.
     pub async fn create_repository(&self, owner: &str, name: &str, new: NewRepository) -> Result<Repo, Error> {
-        if !valid_name(owner) || !valid_name(name) {
+        // What paths of the API and the pages begin with.
+        let reserved = crate::router::REST.contains(&owner.to_lowercase().as_str())
+            || matches!(owner.to_lowercase().as_str(), "api" | "graphql" | "login" | "assets");
+        if !valid_name(owner) || !valid_name(name) || reserved {
             return Err(Error::invalid("name", format!("{owner}/{name} is not a name for a repository")));
         }
         if let Some(existing) = self.repository(&format!("{owner}/{name}")).await? {

@@ -211,8 +211,7 @@ impl Forge {
             return Ok(());
         }
         let source = self.dir_of(from.id);
-        let allow = ("GIT_CONFIG_PARAMETERS".to_owned(), "'uploadpack.allowAnySHA1InWant=true'".to_owned());
-        Ok(self.git_of(repo)?.fetch(&source.to_string_lossy(), &[sha], &[allow]).await?)
+        Ok(self.git_of(repo)?.fetch(&source.to_string_lossy(), &[sha], &[]).await?)
     }
 
     /// Points `refs/pull/N/head` and `refs/pull/N/merge` at what they should name.

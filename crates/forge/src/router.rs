@@ -19,7 +19,7 @@ use crate::smart;
 const MOST: usize = 100 << 20;
 
 /// First segments of paths that belong to REST when they stand at the root; no owner may have such a name.
-const REST: [&str; 11] =
+pub(crate) const REST: [&str; 11] =
     ["repos", "user", "users", "orgs", "rate_limit", "meta", "zen", "versions", "repositories", "search", "app"];
 
 impl Forge {

@@ -126,5 +126,12 @@ async fn fetch_brings_refs() {
     let url = repository.dir().to_string_lossy().into_owned();
     copy.fetch(&url, &["+refs/heads/*:refs/heads/*"], &[]).await.expect("fetches");
     assert_eq!(copy.rev_parse("refs/heads/main").await.expect("answers"), Some(id));
+    // Somebody else's repository is read as well; only root can make one for the test.
+    let theirs = dir.path().join("theirs.git");
+    Repository::init_bare(&theirs, "main").await.expect("a repository");
+    if std::os::unix::fs::chown(&theirs, Some(12_345), Some(12_345)).is_ok() {
+        let from = theirs.to_string_lossy().into_owned();
+        copy.fetch(&from, &["+refs/heads/*:refs/theirs/*"], &[]).await.expect("fetches from another's repository");
+    }
     assert!(copy.fetch("/nowhere/at/all", &["main"], &[]).await.is_err());
 }

@@ -32,7 +32,7 @@ pub(crate) fn login_page(title: &str, to: &str, wrong: Option<&str>) -> Markup {
                 label { span { "User" } input name="user" value="admin" autocomplete="username" autocapitalize="none" required; }
                 label { span { "Password" } input name="password" type="password" autocomplete="current-password" required autofocus; }
                 button.primary.wide type="submit" { "Sign in" }
-                p.muted.small { "The password is what " code { "bigben up" } " printed; " code { "bigben status" } " shows it again." }
+                p.muted.small { "The password is what " code { "bigben up" } " printed." }
             }
         },
     )
