@@ -1,5 +1,6 @@
 //! The whole ingress, from objects to answers.
 
+#[allow(dead_code, reason = "each test file uses its part")]
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

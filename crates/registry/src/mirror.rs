@@ -254,7 +254,7 @@ impl Mirror {
             Ok(store.append(&mut state, &records, true))
         });
         let pending = writing.await.map_err(|e| Failure::Storage(e.to_string()))?;
-        let pending = pending.map_err(|e| Failure::Storage(e.source_text.unwrap_or(e.message)))?;
+        let pending = pending.map_err(|e| Failure::Storage(e.cause().unwrap_or(&e.message).to_owned()))?;
         pending.durable().await.map_err(|e| Failure::Storage(e.to_string()))?;
         Ok(descriptor)
     }

@@ -75,7 +75,7 @@ pub(super) async fn forward(
     let pattern = route.pattern.as_ref().filter(|_| location.is_some());
     let head = match prepare(head, client, host, path, id, policy, pattern) {
         Ok(head) => head,
-        Err(early) => return (early, None),
+        Err(why) => return (reply::text(StatusCode::BAD_REQUEST, why), None),
     };
     let mut attempt = Attempt { proxy, route, head, payload, cookie, tls: client.tls, client_upgrade };
     let mut key = route.backend.clone();
@@ -275,8 +275,7 @@ fn prepare(
     id: &str,
     policy: &Policy,
     pattern: Option<&regex::Regex>,
-) -> Result<request::Parts, Reply> {
-    let bad = |what: &str| reply::text(StatusCode::BAD_REQUEST, what);
+) -> Result<request::Parts, &'static str> {
     let authority = head.uri.authority().map(ToString::to_string);
     let given = head.headers.get(header::HOST).cloned();
     let original = head.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
@@ -288,7 +287,7 @@ fn prepare(
         Some(vhost) => HeaderValue::from_str(vhost).ok(),
         None => authority.and_then(|a| HeaderValue::from_str(&a).ok()).or(given),
     };
-    head.headers.insert(header::HOST, wanted.ok_or_else(|| bad("the request names no host"))?);
+    head.headers.insert(header::HOST, wanted.ok_or("the request names no host")?);
     if let Some(upgrade) = upgrade {
         head.headers.insert(header::UPGRADE, upgrade);
         head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -306,7 +305,7 @@ fn prepare(
         (None, _) => original,
     };
     let target = if target.starts_with('/') { target } else { format!("/{target}") };
-    head.uri = target.parse::<Uri>().map_err(|_| bad("the request's path is not valid"))?;
+    head.uri = target.parse::<Uri>().map_err(|_| "the request's path is not valid")?;
     Ok(head)
 }
 

@@ -161,8 +161,8 @@ impl Pool {
         if matches!(self.key.1, Protocol::Grpc | Protocol::Grpcs) {
             return self.lease_h2(timeout, fresh).await;
         }
-        while !fresh {
-            let Some((mut sender, since)) = self.idle().pop() else { break };
+        let next = || if fresh { None } else { self.idle().pop() };
+        while let Some((mut sender, since)) = next() {
             // Ready fails when the other side closed the connection.
             if since.elapsed() < IDLE && !sender.is_closed() && sender.ready().await.is_ok() {
                 return Ok(Lease { sender: Sender::H1(sender), pool, reused: true });

@@ -289,7 +289,7 @@ impl Auth {
     }
 
     /// Value of `WWW-Authenticate`.
-    pub(crate) fn challenge(&self, base_url: &str, service: &str, wanted: Option<(&str, &[Action])>, refused: bool) -> String {
+    pub(crate) fn challenge(&self, base_url: &str, service: &str, wanted: Option<(&str, &[Action])>) -> String {
         if self.challenge == Challenge::Basic {
             return "Basic realm=\"registry\", charset=\"UTF-8\"".into();
         }
@@ -297,9 +297,6 @@ impl Auth {
         if let Some((repository, actions)) = wanted {
             let actions: Vec<&str> = actions.iter().map(|a| a.name()).collect();
             text.push_str(&format!(",scope=\"repository:{repository}:{}\"", actions.join(",")));
-        }
-        if refused {
-            text.push_str(",error=\"insufficient_scope\"");
         }
         text
     }

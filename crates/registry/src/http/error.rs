@@ -90,34 +90,42 @@ pub(crate) struct ApiError {
     pub(crate) code: Code,
     /// For the client.
     pub(crate) message: String,
-    pub(crate) detail: Value,
+    more: Box<More>,
+}
+
+#[derive(Debug, Default)]
+struct More {
+    detail: Value,
     /// For the log only.
-    pub(crate) source_text: Option<String>,
-    pub(crate) headers: Vec<(&'static str, String)>,
+    cause: Option<String>,
+    headers: Vec<(&'static str, String)>,
     /// Repository and actions that authorisation is asked for.
     wanted: Option<(String, Vec<Action>)>,
-    refused: bool,
 }
 
 impl ApiError {
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { code, message, detail: Value::Null, source_text: None, headers: Vec::new(), wanted: None, refused: false }
+        Self { code, message: message.into(), more: Box::default() }
+    }
+
+    /// What went wrong, for the log.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.more.cause.as_deref()
     }
 
     pub(crate) fn detail(mut self, detail: Value) -> Self {
-        self.detail = detail;
+        self.more.detail = detail;
         self
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.more.headers.push((name, value.into()));
         self
     }
 
     /// Keeps what went wrong for the log.
     pub(crate) fn because(mut self, source: impl Into<String>) -> Self {
-        self.source_text = Some(source.into());
+        self.more.cause = Some(source.into());
         self
     }
 
@@ -130,7 +138,7 @@ impl ApiError {
             text.push_str(&cause.to_string());
             next = cause.source();
         }
-        Self { source_text: Some(text), ..Self::new(Code::Internal, "the registry failed; its log says why") }
+        Self::new(Code::Internal, "the registry failed; its log says why").because(text)
     }
 
     pub(crate) fn method() -> Self {
@@ -138,20 +146,22 @@ impl ApiError {
     }
 
     pub(crate) fn refused(refusal: Refusal, wanted: Option<(String, Vec<Action>)>) -> Self {
-        let error = match refusal {
+        let mut error = match refusal {
             Refusal::Credentials => Self::new(Code::Unauthorized, "user name, password or token is wrong"),
             Refusal::Slow(wait) => Self::new(Code::TooManyRequests, "too many failed logins; try again later")
                 .header("retry-after", seconds(wait)),
             Refusal::Unauthorized => Self::new(Code::Unauthorized, "authentication required"),
             Refusal::Denied => Self::new(Code::Denied, "this user may not do that to this repository"),
         };
-        Self { refused: wanted.is_some(), wanted, ..error }
+        error.more.wanted = wanted;
+        error
     }
 
     pub(crate) fn into_response(self, auth: &Auth, base_url: &str, head: bool) -> Response {
         let mut error = json!({"code": self.code.name(), "message": self.message});
-        if !self.detail.is_null() {
-            error["detail"] = self.detail;
+        let More { detail, headers: added, wanted, .. } = *self.more;
+        if !detail.is_null() {
+            error["detail"] = detail;
         }
         let bytes = json!({"errors": [error]}).to_string();
         let length = bytes.len();
@@ -160,15 +170,15 @@ impl ApiError {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CONTENT_LENGTH, length.into());
-        for (name, value) in self.headers {
+        for (name, value) in added {
             if let Ok(value) = HeaderValue::from_str(&value) {
                 headers.insert(name, value);
             }
         }
         if self.code == Code::Unauthorized {
             let service = base_url.split_once("://").map_or(base_url, |(_, host)| host);
-            let wanted = self.wanted.as_ref().map(|(name, actions)| (name.as_str(), actions.as_slice()));
-            let challenge = auth.challenge(base_url, service, wanted, self.refused);
+            let wanted = wanted.as_ref().map(|(name, actions)| (name.as_str(), actions.as_slice()));
+            let challenge = auth.challenge(base_url, service, wanted);
             if let Ok(value) = HeaderValue::from_str(&challenge) {
                 headers.insert(header::WWW_AUTHENTICATE, value);
             }

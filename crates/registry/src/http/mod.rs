@@ -54,7 +54,7 @@ async fn handle(State(registry): State<Registry>, request: Request) -> Response 
         Ok(response) => response,
         Err(error) => {
             if error.code.status().is_server_error() {
-                tracing::error!(path, code = error.code.name(), detail = ?error.source_text, "request failed");
+                tracing::error!(path, code = error.code.name(), cause = error.cause(), "request failed");
             } else {
                 tracing::debug!(path, code = error.code.name(), message = error.message, "request refused");
             }
