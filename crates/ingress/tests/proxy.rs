@@ -162,7 +162,7 @@ async fn failures_are_told_apart() {
     api.put(slice("mixed", "gone", gone, ready()));
     api.put(slice("empty", "a", gone, json!({"ready": false, "serving": false})));
     api.put(slice("dead", "a", gone, ready()));
-    let slow = Server::start(Router::new().route("/", get(|| std::future::pending::<()>()))).await;
+    let slow = Server::start(Router::new().route("/", get(std::future::pending::<()>))).await;
     api.put(slice("slow", "a", slow.address, ready()));
     let running = Ingress::start(&api, |_| {}).await;
     let client = running.client(&["mixed.test", "empty.test", "dead.test", "slow.test", "missing.test"]);

@@ -1,6 +1,6 @@
 //! Compares the ingress with nginx as a proxy to the same endpoint, in one run, and prints the ratio.
 //!
-//! `cargo run --release -p ingress --example bench -- [PATH OF nginx]`
+//! `cargo run --release -p ingress --example ingress-bench -- [PATH OF nginx]`
 
 #[path = "../tests/common/mod.rs"]
 #[allow(dead_code)]

@@ -1,6 +1,6 @@
 //! Compares the registry with another one in one run, and prints ratios.
 //!
-//! `cargo run --release -p registry --example bench -- [PATH OF docker-registry]`. Each registry runs as a process of its own
+//! `cargo run --release -p registry --example registry-bench -- [PATH OF docker-registry]`. Each registry runs as a process of its own
 //! on loopback with an empty directory; the same client asks both.
 
 use std::net::SocketAddr;
