@@ -173,6 +173,22 @@ fn named_contexts_and_other_sources() {
 }
 
 #[test]
+fn several_platforms_share_a_name() {
+    let docker = two_stages();
+    let text = "FROM scratch\nARG TARGETARCH\nLABEL arch=$TARGETARCH\nCOPY app /app\n";
+    docker.build(text, &["-t", "x", "--platform", "linux/amd64,linux/arm64"]).ok();
+    docker.docker(&["save", "-o", "x.tar", "x"]).ok();
+    let shown = docker.docker(&["inspect", "-f", "{{.Descriptor.mediaType}} {{.Config.Labels.arch}}", "x"]).ok();
+    assert!(shown.starts_with("application/vnd.oci.image.index.v1+json "), "{shown}");
+    docker.build(text, &["-t", "y", "--platform", "linux/arm64"]).ok();
+    assert_eq!(
+        docker.docker(&["inspect", "-f", "{{.Architecture}} {{.Config.Labels.arch}}", "y"]).ok(),
+        "arm64 arm64\n"
+    );
+    assert_eq!(docker.docker(&["images", "-q"]).ok().lines().count(), 2);
+}
+
+#[test]
 fn run_steps_in_containers() {
     let Some(busybox) = busybox() else { return };
     let docker = Docker::new();

@@ -1,18 +1,17 @@
 //! `docker build` and `docker buildx build`.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 use oci::Platform;
 
 use super::flags::{Flag, parse, switch, value};
-use super::{Docker, Failure, render, runtime};
-use crate::build::{BuildRequest, BuildResult, Builder, Compression, Secret, Source};
+use super::perform::{Outcome, Run};
+use super::{Docker, Failure};
+use crate::build::{BuildRequest, Compression, Secret, Source};
 use crate::dockerfile::ast::Network;
 use crate::images::reference;
-use crate::progress::{Plain, Progress};
 
 const FLAGS: &[Flag] = &[
     value("add-host", None),
@@ -142,18 +141,16 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
         }
         request.ssh.insert(if id.is_empty() { "default".to_owned() } else { id.to_owned() }, PathBuf::from(path));
     }
+    let mut platforms = Vec::new();
     if let Some(text) = parsed
         .last("platform")
         .or(docker.env.get("DOCKER_DEFAULT_PLATFORM").map(String::as_str))
         .filter(|text| !text.is_empty())
     {
-        if text.contains(',') {
-            return Err(Failure::new(
-                "failed to build: several platforms in one build are not supported; build one --platform at a time and join them with 'docker buildx imagetools create'",
-            ));
+        for one in text.split(',') {
+            platforms
+                .push(Platform::parse(one).ok_or_else(|| Failure::new(format!("failed to parse platform: {one:?}")))?);
         }
-        request.platform =
-            Platform::parse(text).ok_or_else(|| Failure::new(format!("failed to parse platform: {text:?}")))?;
     }
     request.tags = tags;
     let mut outcome = Outcome { push: parsed.on("push"), dest: None };
@@ -173,7 +170,8 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
             ));
         }
     }
-    let result = perform(docker, &builder, request, quiet, parsed.last("progress"), &outcome)?;
+    let result = Run { builder: &builder, quiet, style: parsed.last("progress"), outcome: &outcome }
+        .perform(docker, request, &platforms)?;
     if let Some(path) = parsed.last("iidfile") {
         std::fs::write(docker.cwd.join(path), result.id.to_string())?;
     }
@@ -192,12 +190,6 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
     Ok(())
 }
 
-/// What happens to the image besides being kept.
-struct Outcome {
-    push: bool,
-    dest: Option<(String, PathBuf)>,
-}
-
 fn wants(parsed: &super::flags::Parsed, kind: &str) -> bool {
     let direct = parsed.last(kind).is_some_and(|value| value != "false");
     direct
@@ -205,127 +197,6 @@ fn wants(parsed: &super::flags::Parsed, kind: &str) -> bool {
             .all("attest")
             .iter()
             .any(|text| text.split(',').any(|part| part == format!("type={kind}")) && !text.contains("disabled=true"))
-}
-
-fn perform(
-    docker: &mut Docker,
-    builder: &Builder,
-    request: BuildRequest,
-    quiet: bool,
-    style: Option<&str>,
-    outcome: &Outcome,
-) -> Result<BuildResult, Failure> {
-    let sink = Shared::default();
-    let progress: Arc<dyn Progress> =
-        match (quiet, style.or(docker.env.get("BUILDKIT_PROGRESS").map(String::as_str)).unwrap_or("auto")) {
-            (true, _) | (_, "quiet") => Arc::new(()),
-            (_, "tty") => Arc::new(render::Terminal::new(sink.take(docker))),
-            (_, "auto") if docker.stdio.terminal && !docker.env.contains_key("NO_COLOR") => {
-                Arc::new(render::Terminal::new(sink.take(docker)))
-            }
-            (_, "auto" | "plain") => Arc::new(Plain::new(sink.take(docker))),
-            (_, "rawjson") => Arc::new(render::RawJson::new(sink.take(docker))),
-            (_, other) => {
-                return Err(Failure::new(format!(
-                    "invalid progress mode {other:?}; use auto, plain, tty, rawjson or quiet"
-                )));
-            }
-        };
-    let text = request.dockerfile.clone();
-    let name = request.dockerfile_name.clone();
-    let runtime = runtime()?;
-    let tags = request.tags.clone();
-    let cancel = request.cancel.clone();
-    let built = runtime.block_on(async {
-        let build = builder.build(request, progress.clone());
-        tokio::pin!(build);
-        tokio::select! {
-            built = &mut build => built,
-            () = asked_to_end() => {
-                cancel.cancel();
-                build.await
-            }
-        }
-    });
-    drop(progress);
-    let finish = |docker: &mut Docker| sink.give_back(docker);
-    let result = match built {
-        Ok(result) => result,
-        Err(crate::build::Error::Canceled) => {
-            finish(docker);
-            return Err(Failure { code: 130, ..Failure::new("ERROR: failed to solve: Canceled: context canceled") });
-        }
-        Err(wrong) => {
-            finish(docker);
-            return Err(Failure::new(render::failure(&wrong, &name, &text)));
-        }
-    };
-    finish(docker);
-    if !quiet {
-        for (span, warning) in &result.warnings {
-            docker.talk(format!("WARN: {warning} ({name}:{})", span.start));
-        }
-    }
-    if outcome.push {
-        for tag in &tags {
-            let pushed = super::transfer::publish(docker, builder, &runtime, &result.descriptor, tag, &());
-            let digest = pushed.map_err(|wrong| Failure::new(format!("ERROR: failed to push {}", wrong.message)))?;
-            if !quiet {
-                docker.talk(format!("pushing manifest for {tag}@{digest} done"));
-            }
-        }
-    }
-    if let Some((kind, dest)) = &outcome.dest {
-        super::archive::export(docker, builder, &result, &tags, kind, dest)?;
-    }
-    Ok(result)
-}
-
-/// Ends when this process is told to end by a signal.
-async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-/// Standard error, lent to a progress sink and taken back.
-#[derive(Clone, Default)]
-pub(super) struct Shared(Arc<Mutex<Option<Box<dyn Write + Send>>>>);
-
-impl Shared {
-    fn take(&self, docker: &mut Docker) -> Shared {
-        let real = std::mem::replace(&mut docker.stdio.err, Box::new(std::io::sink()));
-        *self.0.lock().expect("output lock is never poisoned") = Some(real);
-        self.clone()
-    }
-
-    fn give_back(&self, docker: &mut Docker) {
-        if let Some(real) = self.0.lock().expect("output lock is never poisoned").take() {
-            docker.stdio.err = real;
-        }
-    }
-}
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match &mut *self.0.lock().expect("output lock is never poisoned") {
-            Some(real) => real.write(bytes),
-            None => Ok(bytes.len()),
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        match &mut *self.0.lock().expect("output lock is never poisoned") {
-            Some(real) => real.flush(),
-            None => Ok(()),
-        }
-    }
 }
 
 fn epoch(docker: &Docker, parsed: &super::flags::Parsed) -> Result<i64, Failure> {

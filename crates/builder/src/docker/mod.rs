@@ -12,6 +12,7 @@ mod format;
 mod images;
 mod info;
 mod login;
+mod perform;
 mod render;
 mod transfer;
 

@@ -122,7 +122,13 @@ impl Solve<'_> {
             privileged: *insecure,
             ..Spec::default()
         };
-        self.contain(&spec, args, step, output)?;
+        let platform = oci::Platform {
+            architecture: state.image.architecture.clone(),
+            os: state.image.os.clone(),
+            variant: state.image.variant.clone(),
+            ..Default::default()
+        };
+        self.contain(&spec, args, &platform, step, output)?;
         let view = self.view(state).map_err(Cause::Files)?;
         let owner = match rustix::process::geteuid().is_root() {
             true => None,
@@ -135,7 +141,14 @@ impl Solve<'_> {
         Ok(Performed { known, cached: false, history })
     }
 
-    fn contain(&self, spec: &Spec, args: &[String], step: &Step<'_>, output: &mut Vec<String>) -> Result<(), Cause> {
+    fn contain(
+        &self,
+        spec: &Spec,
+        args: &[String],
+        platform: &oci::Platform,
+        step: &Step<'_>,
+        output: &mut Vec<String>,
+    ) -> Result<(), Cause> {
         let (reader, writer) = std::io::pipe().map_err(io("make a pipe"))?;
         let stdout: OwnedFd = writer.into();
         let stderr = stdout.try_clone().map_err(io("make a pipe"))?;
@@ -157,6 +170,11 @@ impl Solve<'_> {
             Some(Ok(status)) => status,
             Some(Err(wrong @ runtime::Error::Exec { .. })) => {
                 output.push(crate::build::chain(&wrong));
+                if wrong.exit_code() == 126 && *platform != oci::Platform::host() {
+                    output.push(format!(
+                        "programs of {platform} need an emulator registered with binfmt_misc on this machine"
+                    ));
+                }
                 return Err(Cause::Exit { command, code: wrong.exit_code() });
             }
             Some(Err(wrong)) => return Err(runtime_failure(format!("failed to run {command:?}"))(wrong)),

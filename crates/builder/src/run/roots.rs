@@ -45,10 +45,11 @@ pub(crate) fn sweep(parent: &Path) {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner = name.split('-').next().and_then(|pid| pid.parse::<u32>().ok());
         if owner.is_some_and(|pid| pid != std::process::id() && !Path::new(&format!("/proc/{pid}")).exists()) {
-            if let Ok(cgroup) = std::fs::read_to_string(entry.path().join("cgroup")) {
-                if cgroup.starts_with("bigben-build-") && !cgroup.contains(['/', '.']) {
-                    runtime::cgroup::remove_tree(&cgroup);
-                }
+            if let Ok(cgroup) = std::fs::read_to_string(entry.path().join("cgroup"))
+                && cgroup.starts_with("bigben-build-")
+                && !cgroup.contains(['/', '.'])
+            {
+                runtime::cgroup::remove_tree(&cgroup);
             }
             let _ = oci::layer::remove_tree(&entry.path());
         }

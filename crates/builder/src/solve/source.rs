@@ -57,7 +57,8 @@ impl Solve<'_> {
         let pulled = self.handle.block_on(self.builder.client.pull(reference, platform, layout, &()));
         let image =
             pulled.map_err(|source| Cause::Pull { reference: reference.to_string(), source: Box::new(source) })?;
-        if reference.digest().is_none() {
+        // A name stands for this machine's image; another platform's is kept without one.
+        if reference.digest().is_none() && platform.matches(&Platform::host()) {
             self.builder.images.tag(reference, &image.descriptor).map_err(|wrong| message(&wrong))?;
         } else {
             self.builder.images.keep(&image.descriptor).map_err(|wrong| message(&wrong))?;

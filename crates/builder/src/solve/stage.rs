@@ -33,6 +33,8 @@ impl Solve<'_> {
             (_, Some(name)) => format!("{name} "),
             (_, None) => format!("stage-{at} "),
         };
+        let platform = self.platform(at)?;
+        let label = if platform == oci::Platform::host() { label } else { format!("{platform} {label}") };
         let name = format!("[{label}1/{total}] FROM {}", stage.base);
         let step = self.report.begin(&name);
         let (mut state, triggers) = match self.begin(at, &step) {
