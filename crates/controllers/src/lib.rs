@@ -39,6 +39,7 @@ use informer::{api, cluster, error, events, kinds, meta, queue, selector, store,
 pub use volume::LocalVolumes;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -103,38 +104,39 @@ pub async fn run_with(client: kube::Client, options: Options, shutdown: Cancella
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         cluster.synced().await;
-    };
-    tokio::select! {
-        () = shutdown.cancelled() => {}
-        () = ready => {
-            tracing::info!("caches are filled, controllers start");
-            tasks.spawn("deployment", deployments.run(shutdown.clone()));
-            tasks.spawn("replicaset", replica_sets.run(shutdown.clone()));
-            tasks.spawn("replicationcontroller", replication.run(shutdown.clone()));
-            tasks.spawn("statefulset", drive::drive(stateful_sets, shutdown.clone()));
-            tasks.spawn("daemonset", drive::drive(daemon_sets, shutdown.clone()));
-            tasks.spawn("job", drive::drive(jobs, shutdown.clone()));
-            tasks.spawn("cronjob", drive::drive(cron_jobs, shutdown.clone()));
-            tasks.spawn("disruption", drive::drive(budgets, shutdown.clone()));
-            tasks.spawn("ttl-after-finished", drive::drive(expired, shutdown.clone()));
-            tasks.spawn("node-lifecycle", drive::drive(nodes, shutdown.clone()));
-            if let Err(error) = claims.ensure_class().await {
-                tracing::warn!(error = %error::chain(&error), "the local storage class was not created");
-            }
-            tasks.spawn("persistentvolumeclaim", drive::drive(claims, shutdown.clone()));
-            tasks.spawn("persistentvolume", drive::drive(volumes, shutdown.clone()));
-            tasks.spawn("horizontal-pod-autoscaler", drive::drive(scalers, shutdown.clone()));
-            tasks.spawn("resourcequota", drive::drive(quotas, shutdown.clone()));
-            tasks.spawn("clusterrole-aggregation", drive::drive(roles, shutdown.clone()));
-            tasks.spawn("serviceaccount-token", drive::drive(tokens, shutdown.clone()));
-            tasks.spawn("endpointslicemirroring", drive::drive(mirror, shutdown.clone()));
-            tasks.spawn("endpoints", endpoints.run(shutdown.clone()));
-            tasks.spawn("serviceaccount", accounts.run(shutdown.clone()));
-            tasks.spawn("namespace", namespaces.run(shutdown.clone()));
-            tasks.spawn("garbage-collector", garbage.run(shutdown.clone()));
-            tasks.spawn("discovery", resources.run(shutdown.clone()));
-            tasks.spawn("scheduler", scheduler.run(shutdown.clone()));
+        if let Err(error) = claims.ensure_class().await {
+            tracing::warn!(error = %error::chain(&error), "the local storage class was not created");
         }
+    };
+    let ready = tokio::select! {
+        () = shutdown.cancelled() => false,
+        () = ready => true,
+    };
+    if ready {
+        tracing::info!("caches are filled, controllers start");
+        tasks.drive(deployments);
+        tasks.drive(replica_sets);
+        tasks.drive(replication);
+        tasks.drive(stateful_sets);
+        tasks.drive(daemon_sets);
+        tasks.drive(jobs);
+        tasks.drive(cron_jobs);
+        tasks.drive(budgets);
+        tasks.drive(expired);
+        tasks.drive(nodes);
+        tasks.drive(claims);
+        tasks.drive(volumes);
+        tasks.drive(scalers);
+        tasks.drive(quotas);
+        tasks.drive(roles);
+        tasks.drive(tokens);
+        tasks.drive(mirror);
+        tasks.spawn("endpoints", endpoints.run(shutdown.clone()));
+        tasks.drive(accounts);
+        tasks.drive(namespaces);
+        tasks.spawn("garbage-collector", garbage.run(shutdown.clone()));
+        tasks.spawn("discovery", resources.run(shutdown.clone()));
+        tasks.spawn("scheduler", scheduler.run(shutdown.clone()));
     }
     let outcome = tasks.watch().await;
     cluster.stop().await;
@@ -153,6 +155,11 @@ impl Tasks {
             task.await;
             name
         });
+    }
+
+    fn drive<R: drive::Reconcile>(&mut self, controller: Arc<R>) {
+        let shutdown = self.shutdown.clone();
+        self.spawn(R::NAME, drive::drive(controller, shutdown));
     }
 
     async fn watch(mut self) -> Result<()> {

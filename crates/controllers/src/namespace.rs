@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use crate::drive::Reconcile;
 use crate::error::{Error, Result};
 use crate::kinds;
 use crate::meta::{self, Key};
@@ -18,7 +18,6 @@ use crate::time;
 use informer::Resource;
 use informer::reflector::View;
 
-const PARALLEL: usize = 4;
 const FINALIZER: &str = "kubernetes";
 
 /// The controller of terminating namespaces.
@@ -67,55 +66,6 @@ impl Controller {
         Arc::new(Controller { cluster: cluster.clone(), resources: resources.clone(), namespaces, queue })
     }
 
-    /// Runs until `shutdown`.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let queue = self.queue.clone();
-        queue
-            .run("namespace", PARALLEL, shutdown, move |key| {
-                let this = self.clone();
-                async move { this.reconcile(&key).await }
-            })
-            .await;
-    }
-
-    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>> {
-        let Some(namespace) = self.namespaces.get(key).filter(|n| is_terminating(n)) else {
-            return Ok(None);
-        };
-        let deletable = |r: &Resource| r.kind.namespaced && r.can("delete");
-        let (pods, others): (Vec<_>, Vec<_>) =
-            self.resources.all().into_iter().filter(deletable).partition(|r| r.kind == kinds::PODS);
-        for resources in [pods, others] {
-            let outcomes = join_all(resources.iter().map(|r| self.clear(r, &key.name))).await;
-            let mut remains = Vec::new();
-            let mut failure = None;
-            for (resource, outcome) in resources.iter().zip(outcomes) {
-                match outcome {
-                    Ok(None) => {}
-                    Ok(Some(left)) => remains.push(left),
-                    Err(error) => failure = Some((resource.kind.to_string(), error)),
-                }
-            }
-            if !remains.is_empty() || failure.is_some() {
-                let failed = failure.as_ref().map(|(kind, error)| (kind.as_str(), error.message()));
-                let conditions = conditions(&namespace, &remains, failed, Timestamp::now());
-                let mut status = namespace["status"].clone();
-                status["conditions"] = json!(conditions);
-                match self.cluster.write_status(&kinds::NAMESPACES, &namespace, &status).await {
-                    Err(error) if !error.is_conflict() && !error.is_not_found() => {
-                        return Err(error);
-                    }
-                    _ => {}
-                }
-                return match failure {
-                    Some((_, error)) => Err(error),
-                    None => Err(Error::NotYet { object: format!("namespace {}", key.name), reason: summary(&remains) }),
-                };
-            }
-        }
-        self.finalize(&namespace).await
-    }
-
     /// Deletes what there is of one type and says what is left.
     async fn clear(&self, resource: &Resource, namespace: &str) -> Result<Option<Remains>> {
         let kind = &resource.kind;
@@ -160,6 +110,53 @@ impl Controller {
             Err(error) if error.is_not_found() => Ok(None),
             outcome => outcome.map(|_| None),
         }
+    }
+}
+
+impl Reconcile for Controller {
+    const NAME: &'static str = "namespace";
+    const PARALLEL: usize = 4;
+
+    fn queue(&self) -> &Arc<Queue<Key>> {
+        &self.queue
+    }
+
+    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>> {
+        let Some(namespace) = self.namespaces.get(key).filter(|n| is_terminating(n)) else {
+            return Ok(None);
+        };
+        let deletable = |r: &Resource| r.kind.namespaced && r.can("delete");
+        let (pods, others): (Vec<_>, Vec<_>) =
+            self.resources.all().into_iter().filter(deletable).partition(|r| r.kind == kinds::PODS);
+        for resources in [pods, others] {
+            let outcomes = join_all(resources.iter().map(|r| self.clear(r, &key.name))).await;
+            let mut remains = Vec::new();
+            let mut failure = None;
+            for (resource, outcome) in resources.iter().zip(outcomes) {
+                match outcome {
+                    Ok(None) => {}
+                    Ok(Some(left)) => remains.push(left),
+                    Err(error) => failure = Some((resource.kind.to_string(), error)),
+                }
+            }
+            if !remains.is_empty() || failure.is_some() {
+                let failed = failure.as_ref().map(|(kind, error)| (kind.as_str(), error.message()));
+                let conditions = conditions(&namespace, &remains, failed, Timestamp::now());
+                let mut status = namespace["status"].clone();
+                status["conditions"] = json!(conditions);
+                match self.cluster.write_status(&kinds::NAMESPACES, &namespace, &status).await {
+                    Err(error) if !error.is_conflict() && !error.is_not_found() => {
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+                return match failure {
+                    Some((_, error)) => Err(error),
+                    None => Err(Error::NotYet { object: format!("namespace {}", key.name), reason: summary(&remains) }),
+                };
+            }
+        }
+        self.finalize(&namespace).await
     }
 }
 

@@ -3,16 +3,15 @@
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
+use crate::drive::Reconcile;
 use crate::error::Result;
 use crate::kinds;
 use crate::meta::{self, Key};
 use crate::queue::Queue;
 use crate::store::{Store, keep_identity, keep_object};
 
-const PARALLEL: usize = 4;
 /// The config map with the root certificate, in every namespace.
 pub const ROOT_CA: &str = "kube-root-ca.crt";
 const DEFAULT: &str = "default";
@@ -62,23 +61,30 @@ impl Controller {
         Arc::new(Controller { cluster: cluster.clone(), namespaces, accounts, config_maps, root_ca, queue })
     }
 
-    /// Runs until `shutdown`.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let queue = self.queue.clone();
-        queue
-            .run("serviceaccount", PARALLEL, shutdown, move |key| {
-                let this = self.clone();
-                async move { this.reconcile(&key).await }
-            })
-            .await;
-    }
-
     fn certificate(&self) -> Option<String> {
         let copy = || {
             let source = SOURCES.iter().find_map(|n| self.config_maps.find(n, ROOT_CA))?;
             source["data"]["ca.crt"].as_str().map(str::to_owned)
         };
         self.root_ca.clone().or_else(copy)
+    }
+
+    async fn ensure(&self, kind: &kinds::Kind, object: &Value) -> Result<()> {
+        match self.cluster.create(kind, object).await {
+            Err(error) if error.is_already_exists() || error.is_namespace_terminating() || error.is_not_found() => {
+                Ok(())
+            }
+            outcome => outcome.map(|_| ()),
+        }
+    }
+}
+
+impl Reconcile for Controller {
+    const NAME: &'static str = "serviceaccount";
+    const PARALLEL: usize = 4;
+
+    fn queue(&self) -> &Arc<Queue<Key>> {
+        &self.queue
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Option<Duration>> {
@@ -122,14 +128,5 @@ impl Controller {
             }
         }
         Ok(None)
-    }
-
-    async fn ensure(&self, kind: &kinds::Kind, object: &Value) -> Result<()> {
-        match self.cluster.create(kind, object).await {
-            Err(error) if error.is_already_exists() || error.is_namespace_terminating() || error.is_not_found() => {
-                Ok(())
-            }
-            outcome => outcome.map(|_| ()),
-        }
     }
 }

@@ -3,11 +3,16 @@
 use futures::Stream;
 use http::{Method, Request};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::kinds::Kind;
 use crate::reflector::{Event, View};
 
+/// No single request but a watch may take longer.
+const DEADLINE: Duration = Duration::from_secs(60);
+/// After this many seconds the server ends a watch, and we begin a new one: a connection that died unnoticed is found so.
+pub const WATCH_SECONDS: u64 = 300;
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
@@ -93,7 +98,10 @@ impl Api {
             None => Vec::new(),
         };
         let request = request.body(bytes).map_err(|e| Error::Request { object: path.to_owned(), source: e.into() })?;
-        self.client.request::<Value>(request).await.map_err(|source| self.failed(operation, path.to_owned(), source))
+        match tokio::time::timeout(DEADLINE, self.client.request::<Value>(request)).await {
+            Ok(answer) => answer.map_err(|source| self.failed(operation, path.to_owned(), source)),
+            Err(_) => Err(Error::Deadline { operation, object: path.to_owned(), seconds: DEADLINE.as_secs() }),
+        }
     }
 
     /// One page of a collection; all namespaces when `namespace` is empty. Items carry `apiVersion` and `kind`.
@@ -119,6 +127,7 @@ impl Api {
             ("watch".to_owned(), "true".to_owned()),
             ("allowWatchBookmarks".to_owned(), "true".to_owned()),
             ("resourceVersion".to_owned(), from.to_string()),
+            ("timeoutSeconds".to_owned(), WATCH_SECONDS.to_string()),
         ];
         let path = with_query(&kind.collection(""), &query);
         let accept = if view == View::Metadata { METADATA } else { "application/json" };

@@ -16,6 +16,16 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The API server did not answer in time; whether it did what was asked is not known.
+    #[error("{operation} {object}: no answer within {seconds} s")]
+    Deadline {
+        /// What was attempted.
+        operation: &'static str,
+        /// The path of the object or collection.
+        object: String,
+        /// How long was waited.
+        seconds: u64,
+    },
     /// A request could not be built.
     #[error("build request for {object}")]
     Request {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::Api;
+use crate::api::{Api, WATCH_SECONDS};
 use crate::error::{Result, chain};
 use crate::meta;
 use crate::store::Store;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const SHORTEST_WATCH: Duration = Duration::from_secs(1);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 /// A kind that the server does not serve is asked for again this often.
 const ABSENT_BACKOFF: Duration = Duration::from_secs(30);
@@ -32,18 +33,27 @@ pub async fn run(api: Api, store: Arc<Store>, view: View, shutdown: Cancellation
     let mut backoff = FIRST_BACKOFF;
     let mut resume: Option<u64> = None;
     loop {
+        let begun = tokio::time::Instant::now();
         let turn = async {
             let from = match resume {
                 Some(revision) => revision,
                 None => list(&api, &store, view).await?,
             };
-            watch(&api, &store, view, from, &mut resume).await
+            // A little longer than the server is asked to watch: then the connection is dead.
+            let limit = Duration::from_secs(WATCH_SECONDS + 30);
+            let watched = tokio::time::timeout(limit, watch(&api, &store, view, from, &mut resume)).await;
+            watched.unwrap_or(Ok(()))
         };
         let outcome = tokio::select! {
             () = shutdown.cancelled() => return,
             outcome = turn => outcome,
         };
         let pause = match outcome {
+            // A server that ends watches as soon as they begin must not be asked in a tight loop.
+            Ok(()) if begun.elapsed() < SHORTEST_WATCH => {
+                backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                backoff
+            }
             Ok(()) => {
                 backoff = FIRST_BACKOFF;
                 continue;

@@ -14,10 +14,10 @@ pub use plan::{Plan, plan};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::DeleteOptions;
 use crate::cluster::Cluster;
+use crate::drive::Reconcile;
 use crate::error::{Error, Result};
 use crate::events::Recorder;
 use crate::kinds;
@@ -27,8 +27,6 @@ use crate::pod;
 use crate::queue::Queue;
 use crate::selector::Selector;
 use crate::store::Store;
-
-const PARALLEL: usize = 8;
 
 /// The controller of Deployments.
 pub struct Controller {
@@ -71,45 +69,6 @@ impl Controller {
         });
         let events = cluster.events.named("deployment-controller");
         Arc::new(Controller { cluster: cluster.clone(), deployments, sets, pods, queue, events })
-    }
-
-    /// Runs until `shutdown`.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let queue = self.queue.clone();
-        queue
-            .run("deployment", PARALLEL, shutdown, move |key| {
-                let this = self.clone();
-                async move { this.reconcile(&key).await }
-            })
-            .await;
-    }
-
-    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>> {
-        let Some(deployment) = self.deployments.get(key) else {
-            return Ok(None);
-        };
-        let selector = selector_of(&deployment);
-        if selector.is_empty() {
-            let message = "This deployment is selecting all pods. A non-empty selector is required.";
-            self.events.warning(&kinds::DEPLOYMENTS, &deployment, "SelectingAll", message);
-            return Ok(None);
-        }
-        let sets = ownership::claim(
-            &self.cluster,
-            &kinds::DEPLOYMENTS,
-            &deployment,
-            &kinds::REPLICA_SETS,
-            &self.sets,
-            &selector,
-            None,
-        )
-        .await?;
-        let remain = !model::is_rolling(&deployment) && self.old_pods_remain(&deployment, &sets);
-        let plan = plan(&deployment, &sets, remain, jiff::Timestamp::now());
-        match self.act(&deployment, &sets, plan).await {
-            Err(error) if error.is_namespace_terminating() => Ok(None),
-            outcome => outcome,
-        }
     }
 
     fn old_pods_remain(&self, deployment: &Value, sets: &[Arc<Value>]) -> bool {
@@ -189,5 +148,41 @@ impl Controller {
             }
         }
         Err(error)
+    }
+}
+
+impl Reconcile for Controller {
+    const NAME: &'static str = "deployment";
+
+    fn queue(&self) -> &Arc<Queue<Key>> {
+        &self.queue
+    }
+
+    async fn reconcile(&self, key: &Key) -> Result<Option<Duration>> {
+        let Some(deployment) = self.deployments.get(key) else {
+            return Ok(None);
+        };
+        let selector = selector_of(&deployment);
+        if selector.is_empty() {
+            let message = "This deployment is selecting all pods. A non-empty selector is required.";
+            self.events.warning(&kinds::DEPLOYMENTS, &deployment, "SelectingAll", message);
+            return Ok(None);
+        }
+        let sets = ownership::claim(
+            &self.cluster,
+            &kinds::DEPLOYMENTS,
+            &deployment,
+            &kinds::REPLICA_SETS,
+            &self.sets,
+            &selector,
+            None,
+        )
+        .await?;
+        let remain = !model::is_rolling(&deployment) && self.old_pods_remain(&deployment, &sets);
+        let plan = plan(&deployment, &sets, remain, jiff::Timestamp::now());
+        match self.act(&deployment, &sets, plan).await {
+            Err(error) if error.is_namespace_terminating() => Ok(None),
+            outcome => outcome,
+        }
     }
 }

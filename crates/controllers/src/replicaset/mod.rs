@@ -8,10 +8,10 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 use crate::api::DeleteOptions;
 use crate::cluster::Cluster;
+use crate::drive::Reconcile;
 use crate::error::{Error, Result};
 use crate::events::Recorder;
 use crate::kinds::{self, Kind};
@@ -22,7 +22,6 @@ use crate::queue::Queue;
 use crate::selector::Selector;
 use crate::store::Store;
 
-const PARALLEL: usize = 16;
 /// No more pods than this are created or deleted in one go.
 const BURST: usize = 500;
 /// The first batch of creations; each following one is twice as large, and none follows a failure.
@@ -52,15 +51,33 @@ impl Controller {
         Arc::new(Controller { cluster: cluster.clone(), kind, sets, pods, queue, events })
     }
 
-    /// Runs until `shutdown`.
-    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
-        let queue = self.queue.clone();
-        queue
-            .run("replicaset", PARALLEL, shutdown, move |key| {
-                let this = self.clone();
-                async move { this.reconcile(&key).await }
-            })
-            .await;
+    /// All pods of the sets that share this set's owner, for spreading deletions over nodes.
+    fn related(&self, set: &Value) -> Vec<Arc<Value>> {
+        match meta::controller_of(set) {
+            Some(owner) => self
+                .sets
+                .owned_by(meta::text(owner, &["uid"]))
+                .iter()
+                .flat_map(|sibling| self.pods.owned_by(meta::uid(sibling)))
+                .collect(),
+            None => self.pods.owned_by(meta::uid(set)),
+        }
+    }
+
+    async fn act(&self, set: &Arc<Value>, plan: &Plan) -> Result<()> {
+        let mut pod = pod::from_template(&set["spec"]["template"], &self.kind, set);
+        pod["metadata"]["generateName"] = json!(pod::name_prefix(meta::name(set)));
+        create_in_batches(&self.cluster, &self.events, &self.kind, set, plan.create, |_| pod.clone()).await?;
+        delete_all(&self.cluster, &self.events, &self.kind, set, &plan.delete).await
+    }
+}
+
+impl Reconcile for Controller {
+    const NAME: &'static str = "replicaset";
+    const PARALLEL: usize = 16;
+
+    fn queue(&self) -> &Arc<Queue<Key>> {
+        &self.queue
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Option<Duration>> {
@@ -88,26 +105,6 @@ impl Controller {
             Err(error) => Err(error),
             Ok(_) => Ok(again),
         }
-    }
-
-    /// All pods of the sets that share this set's owner, for spreading deletions over nodes.
-    fn related(&self, set: &Value) -> Vec<Arc<Value>> {
-        match meta::controller_of(set) {
-            Some(owner) => self
-                .sets
-                .owned_by(meta::text(owner, &["uid"]))
-                .iter()
-                .flat_map(|sibling| self.pods.owned_by(meta::uid(sibling)))
-                .collect(),
-            None => self.pods.owned_by(meta::uid(set)),
-        }
-    }
-
-    async fn act(&self, set: &Arc<Value>, plan: &Plan) -> Result<()> {
-        let mut pod = pod::from_template(&set["spec"]["template"], &self.kind, set);
-        pod["metadata"]["generateName"] = json!(pod::name_prefix(meta::name(set)));
-        create_in_batches(&self.cluster, &self.events, &self.kind, set, plan.create, |_| pod.clone()).await?;
-        delete_all(&self.cluster, &self.events, &self.kind, set, &plan.delete).await
     }
 }
 
