@@ -2,6 +2,10 @@
 //!
 //! A denied call fails with `EPERM` (`ENOSYS` for `clone3`, so that programs fall back to `clone`, whose flags can be
 //! inspected). A capability in the container's set allows the calls that it guards.
+//!
+//! Where only one user is mapped (an ordinary user without subordinate ids), a program that is root in its container could
+//! neither change owners nor give up its user, and most images' entry points and package managers do. There these calls report
+//! success and change nothing: everything belongs to the one user anyway.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +46,16 @@ const GUARDED: &[(u32, &[libc::c_long])] = &[
     (25, &[libc::SYS_settimeofday, libc::SYS_clock_settime]),
 ];
 
+/// Calls that change users and owners.
+const IDENTITY: &[libc::c_long] = &[
+    libc::SYS_setuid, libc::SYS_setgid, libc::SYS_setreuid, libc::SYS_setregid, libc::SYS_setresuid, libc::SYS_setresgid, libc::SYS_setgroups,
+    libc::SYS_fchown, libc::SYS_fchownat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+];
+
 /// The namespace flags of `clone(2)`, denied without `CAP_SYS_ADMIN`.
 const NAMESPACES: u32 = 0x7e02_0000;
 
@@ -53,8 +67,10 @@ const ALLOW: u32 = 0x7fff_0000;
 const FAIL: u32 = 0x0005_0000;
 const KILL: u32 = 0x8000_0000;
 
-/// The default profile as a filter program, for a container with these capabilities (bit N for capability N).
-pub fn program(capabilities: u64) -> Vec<libc::sock_filter> {
+/// A filter program for a container with these capabilities (bit N for capability N).
+///
+/// `restricted` is the default profile; `one_user` lets calls that change users and owners succeed without effect.
+pub fn program(capabilities: u64, restricted: bool, one_user: bool) -> Vec<libc::sock_filter> {
     let op = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
     let answer = |value| op(RETURN, 0, 0, value);
     let admin = capabilities & (1 << 21) != 0;
@@ -65,6 +81,14 @@ pub fn program(capabilities: u64) -> Vec<libc::sock_filter> {
         // Numbers with this bit are the x32 interface, another way to the same calls.
         program.push(op((libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16, 0, 1, 0x4000_0000));
         program.push(answer(FAIL | libc::ENOSYS as u32));
+    }
+    for call in IDENTITY.iter().filter(|_| one_user) {
+        program.push(op(EQUALS, 0, 1, *call as u32));
+        program.push(answer(FAIL));
+    }
+    if !restricted {
+        program.push(answer(ALLOW));
+        return program;
     }
     let guarded = GUARDED.iter().filter(|(bit, _)| capabilities & (1 << bit) == 0).flat_map(|(_, calls)| calls.iter());
     for call in DENIED.iter().chain(guarded) {
@@ -105,8 +129,9 @@ mod tests {
 
     #[test]
     fn verdicts() {
-        let default = program(0);
-        let admin = program(1 << 21);
+        let default = program(0, true, false);
+        let admin = program(1 << 21, true, false);
+        let one = program(0, false, true);
         let denied = FAIL | libc::EPERM as u32;
         for (filter, call, argument, expected) in [
             (&default, libc::SYS_read, 0, ALLOW),
@@ -118,6 +143,9 @@ mod tests {
             (&admin, libc::SYS_clone, libc::CLONE_NEWUSER as u32, ALLOW),
             (&default, libc::SYS_clone3, 0, FAIL | libc::ENOSYS as u32),
             (&default, libc::SYS_reboot, 0, denied),
+            (&default, libc::SYS_setuid, 0, ALLOW),
+            (&one, libc::SYS_setuid, 0, FAIL),
+            (&one, libc::SYS_mount, 0, ALLOW),
         ] {
             assert_eq!(run(filter, call as u32, ARCHITECTURE, argument), expected, "call {call} argument {argument:#x}");
         }

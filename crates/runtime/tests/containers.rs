@@ -133,6 +133,13 @@ async fn exec_kill_and_terminal() -> Outcome {
     Ok(())
 }
 
+async fn root_may_change_owners() -> Outcome {
+    let place = Place::new();
+    let (code, text) = output(&place.spec("owners", "touch /f && chown 33:33 /f && chmod 4755 /f && setpriv --reuid=33 --regid=33 --clear-groups echo dropped")).await?;
+    assert_eq!((code, text.trim()), (0, "dropped"));
+    Ok(())
+}
+
 async fn init_reaps() -> Outcome {
     let place = Place::new();
     let mut spec = place.spec("init", "(sleep 0.05 &) ; echo $$; exit 5");
@@ -281,7 +288,7 @@ fn main() {
             }
         )*};
     }
-    run!(basics users_and_restrictions failures_name_themselves exec_kill_and_terminal init_reaps limits host_network_and_tmpfs a_machine_ends_with_its_parent nothing_survives_a_kill);
+    run!(basics users_and_restrictions failures_name_themselves exec_kill_and_terminal root_may_change_owners init_reaps limits host_network_and_tmpfs a_machine_ends_with_its_parent nothing_survives_a_kill);
     if nix::unistd::geteuid().is_root() && only.is_empty() {
         again_as_user().expect("as an ordinary user");
     }

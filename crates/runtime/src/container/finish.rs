@@ -99,7 +99,8 @@ fn restrict(spec: &Spec, owner: &user::User, all_ids: bool, first: bool) -> io::
     let everything = u64::MAX >> (64 - capability::ALL.len());
     let wanted = if spec.privileged { everything } else { capability::mask(&spec.capabilities) };
     let last: u32 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(40);
-    let filter = (spec.seccomp == Seccomp::Default && !spec.privileged).then(|| crate::seccomp::program(wanted));
+    let (restricted, one_user) = (spec.seccomp == Seccomp::Default && !spec.privileged, !all_ids && owner.uid == 0);
+    let filter = (restricted || one_user).then(|| crate::seccomp::program(wanted, restricted, one_user));
     // Without no_new_privs a filter takes CAP_SYS_ADMIN, so it is installed while that is still here.
     if let (Some(filter), false) = (&filter, spec.no_new_privs) {
         sys::set_seccomp_filter(filter)?;
