@@ -95,6 +95,8 @@ pub(crate) struct Api {
     pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
     /// Held while addresses and node ports are chosen and the Service is stored.
     pub(crate) allocation: tokio::sync::Mutex<()>,
+    /// Held while use is counted against a quota and the object is stored.
+    pub(crate) quota: tokio::sync::Mutex<()>,
     pub(crate) flow: handlers::flow::Flow,
     pub(crate) shutdown: CancellationToken,
     /// Passed-through connections.

@@ -33,16 +33,6 @@ pub enum Form {
     Metadata,
 }
 
-impl Format {
-    /// The content type.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Format::Json => "application/json",
-            Format::Yaml => "application/yaml",
-        }
-    }
-}
-
 /// Reads `Accept`.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::Api;
 use crate::handlers::{answer, render};
-use crate::kinds::{Kind, Kinds, Verbs, Version, api_version};
+use crate::kinds::{Kind, Kinds, Verbs, Version};
 use crate::negotiate::Format;
 
 /// A short hash for cache keys.
@@ -246,6 +246,5 @@ mod tests {
             let name = reference.split('"').next().unwrap();
             assert!(document.schemas.contains_key(name), "{name}");
         }
-        assert!(api_version("apps", "v1") == "apps/v1");
     }
 }

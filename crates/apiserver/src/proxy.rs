@@ -185,6 +185,48 @@ fn endpoint(api: &Api, namespace: &str, service: &str, port_name: &str) -> Optio
     if found.is_empty() { None } else { Some(found.swap_remove(rand::random_range(0..found.len()))) }
 }
 
+/// A ready endpoint behind a port of a service.
+pub(crate) fn service_endpoint(api: &Api, namespace: &str, name: &str, port: u64) -> Option<(String, u16)> {
+    let service = api.store.get("services", &key(namespace, name))?.value();
+    let ports = service["spec"]["ports"].as_array()?;
+    let port_name = ports.iter().find(|p| p["port"] == port)?["name"].as_str().unwrap_or("");
+    endpoint(api, namespace, name, port_name)
+}
+
+/// Posts JSON over TLS to a server whose certificate the bundle (PEM) vouches for, and reads JSON.
+pub(crate) async fn post_json(api: &Api, host: &str, port: u16, server_name: &str, bundle: &[u8], path: &str, body: &Value) -> Result<Value, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in rustls_pemfile::certs(&mut &*bundle).flatten() {
+        roots.add(certificate).map_err(|e| e.to_string())?;
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let name = rustls::pki_types::ServerName::try_from(server_name.to_owned()).map_err(|e| e.to_string())?;
+    let tcp = api.config.dialer.connect(host, port).await.map_err(|e| format!("dial {host}:{port}: {e}"))?;
+    let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|e| format!("tls {server_name}: {e}"))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(|e| e.to_string())?;
+    let request = Request::post(path).header(header::HOST, server_name).header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+    let request = request.map_err(|e| e.to_string())?;
+    let exchange = async {
+        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
+        let status = response.status();
+        let body = http_body_util::Limited::new(response.into_body(), 4 << 20).collect().await.map_err(|e| e.to_string())?.to_bytes();
+        if !status.is_success() {
+            return Err(format!("the server answered {status}"));
+        }
+        serde_json::from_slice(&body).map_err(|e| e.to_string())
+    };
+    let drive = async {
+        let _ = connection.await;
+        std::future::pending::<Result<Value, String>>().await
+    };
+    tokio::select! {
+        outcome = exchange => outcome,
+        never = drive => never,
+    }
+}
+
 /// Groups that aggregated servers bring: group and versions.
 pub(crate) fn aggregated_groups(api: &Api) -> Vec<(String, Vec<String>)> {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();

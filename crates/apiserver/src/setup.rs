@@ -43,6 +43,7 @@ pub(crate) async fn open(config: Config) -> Result<Arc<Api>, Error> {
         authority,
         kubelet_tls,
         allocation: tokio::sync::Mutex::new(()),
+        quota: tokio::sync::Mutex::new(()),
         flow,
         shutdown: CancellationToken::new(),
         tasks: TaskTracker::new(),

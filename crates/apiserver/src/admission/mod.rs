@@ -1,7 +1,11 @@
 //! Admission: what is filled in from other objects, and what is refused because of them.
 
 pub(crate) mod cel;
+mod limits;
 mod pods;
+mod quota;
+mod security;
+mod webhook;
 
 use objects::status::{Cause, Details};
 use objects::{GroupResource, Status, meta};
@@ -32,12 +36,15 @@ const LASTING: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 impl Api {
     /// Fills in what other objects decide.
-    pub(crate) async fn admit(&self, attempt: &Attempt<'_>, object: &mut Value, _old: Option<&Value>) -> Result<(), Status> {
+    pub(crate) async fn admit(&self, attempt: &Attempt<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
         let kind = &attempt.call.kind;
         if attempt.operation == Operation::Create {
             self.namespace_open(attempt, object)?;
             match &*kind.table {
-                "pods" => self.admit_pod(object)?,
+                "pods" => {
+                    self.admit_pod(object)?;
+                    self.limit_defaults(object);
+                }
                 "persistentvolumeclaims" => self.default_class(object),
                 "apiextensions.k8s.io/customresourcedefinitions" => {
                     meta::add_finalizer(object, crate::setup::CRD_FINALIZER);
@@ -45,24 +52,26 @@ impl Api {
                 _ => {}
             }
         }
-        Ok(())
+        self.mutate(attempt, object, old).await
     }
 
     /// Refuses what other objects forbid.
-    pub(crate) async fn permit(&self, attempt: &Attempt<'_>, _object: &Value, old: Option<&Value>) -> Result<(), Status> {
+    pub(crate) async fn permit(&self, attempt: &Attempt<'_>, object: &Value, old: Option<&Value>) -> Result<(), Status> {
         let call = attempt.call;
+        let writes_pod = attempt.operation == Operation::Create || matches!(attempt.subresource, "ephemeralcontainers" | "resize");
+        if &*call.kind.table == "pods" && writes_pod {
+            self.pod_security(object)?;
+        }
+        if attempt.operation == Operation::Create && matches!(&*call.kind.table, "pods" | "persistentvolumeclaims") {
+            self.limit_bounds(&call.kind.group_resource(), object)?;
+        }
         if attempt.operation == Operation::Delete && &*call.kind.table == "namespaces" {
             let name = old.map(meta::name).unwrap_or_default();
             if LASTING.contains(&name) {
                 return Err(Status::forbidden(&call.kind.group_resource(), name, "this namespace may not be deleted"));
             }
         }
-        Ok(())
-    }
-
-    /// Holds what a quota grants until the object is stored.
-    pub(crate) async fn hold_quota(&self, _attempt: &Attempt<'_>, _object: &Value, _old: Option<&Value>) -> Result<(), Status> {
-        Ok(())
+        self.ask(attempt, object, old).await
     }
 
     /// Nothing is created in a namespace that does not exist or is being deleted.

@@ -44,6 +44,9 @@ pub enum Error {
     /// Making or reading a certificate.
     #[error("certificate cannot be made")]
     Certificate(#[from] rcgen::Error),
+    /// More groups than a certificate can name here.
+    #[error("client certificate of {0}: at most two groups fit")]
+    Groups(String),
     /// TLS does not accept it.
     #[error("certificate is not usable for TLS")]
     Tls(#[from] rustls::Error),
@@ -73,10 +76,12 @@ fn valid_for(params: &mut CertificateParams, days: i64) {
     params.not_after = at(days * DAY);
 }
 
+/// A distinguished name has one entry of a type here; the second organisation goes under its bare object identifier.
 fn subject(name: &str, groups: &[String]) -> DistinguishedName {
     let mut subject = DistinguishedName::new();
-    for group in groups {
-        subject.push(DnType::OrganizationName, group.as_str());
+    let types = [DnType::OrganizationName, DnType::CustomDnType(vec![2, 5, 4, 10])];
+    for (group, kind) in groups.iter().zip(types) {
+        subject.push(kind, group.as_str());
     }
     subject.push(DnType::CommonName, name);
     subject
@@ -125,6 +130,9 @@ impl Authority {
     /// The name cannot stand in a certificate.
     pub fn client(&self, who: &Identity) -> Result<Pair, Error> {
         let groups: Vec<String> = who.groups.iter().filter(|g| *g != "system:authenticated").cloned().collect();
+        if groups.len() > 2 {
+            return Err(Error::Groups(who.name.clone()));
+        }
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name = subject(&who.name, &groups);
         self.issue(params, ExtendedKeyUsagePurpose::ClientAuth)

@@ -309,8 +309,7 @@ fn pod(o: &Value) -> Vec<Value> {
     }
     let inits = list(o, "/status/initContainerStatuses");
     let count = list(o, "/spec/initContainers").len();
-    let mut last_restart = None::<&str>;
-    let mut restarted = |s: &'_ Value| -> Option<String> { s.pointer("/lastState/terminated/finishedAt").and_then(Value::as_str).map(str::to_owned) };
+    let restarted = |s: &'_ Value| -> Option<String> { s.pointer("/lastState/terminated/finishedAt").and_then(Value::as_str).map(str::to_owned) };
     let mut initialising = false;
     total += list(o, "/spec/initContainers").iter().filter(|c| c["restartPolicy"] == "Always").count();
     for (i, status) in inits.iter().enumerate() {
@@ -365,7 +364,7 @@ fn pod(o: &Value) -> Vec<Value> {
     if meta::deletion_timestamp(o).is_some() {
         reason = if text(o, "/status/reason") == "NodeLost" { "Unknown".into() } else { "Terminating".into() };
     }
-    let restarts = match (restarts, last.as_deref().or(last_restart.take())) {
+    let restarts = match (restarts, last.as_deref()) {
         (n @ 1.., Some(at)) => format!("{n} ({} ago)", since(at)),
         (n, _) => n.to_string(),
     };

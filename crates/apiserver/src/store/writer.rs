@@ -55,8 +55,9 @@ struct Accepted {
 fn run(mut database: Database, shared: &Shared, mut changes: mpsc::Receiver<(Change, Reply)>) {
     let mut group = Vec::with_capacity(GROUP);
     while changes.blocking_recv_many(&mut group, GROUP) > 0 {
-        let (accepted, revision) = check(shared, group.drain(..));
+        let Checked { accepted, refused, revision } = check(shared, group.drain(..));
         if accepted.is_empty() {
+            refuse(refused);
             continue;
         }
         let rows: Vec<Row<'_>> = accepted.iter().map(row).collect();
@@ -65,12 +66,27 @@ fn run(mut database: Database, shared: &Shared, mut changes: mpsc::Receiver<(Cha
             for a in accepted {
                 let _ = a.reply.send(Err(Refused::Unavailable("the database could not be written".into())));
             }
+            refuse(refused);
             continue;
         }
         let replies = show(shared, revision, accepted);
+        // Only now does a reader see what a refused change lost against.
+        refuse(refused);
         for (reply, stored) in replies {
             let _ = reply.send(Ok(stored));
         }
+    }
+}
+
+struct Checked {
+    accepted: Vec<Accepted>,
+    refused: Vec<(Reply, Refused)>,
+    revision: u64,
+}
+
+fn refuse(refused: Vec<(Reply, Refused)>) {
+    for (reply, refused) in refused {
+        let _ = reply.send(Err(refused));
     }
 }
 
@@ -80,11 +96,11 @@ fn row(accepted: &Accepted) -> Row<'_> {
 }
 
 /// Checks changes in order, each against the state that those before it leave.
-fn check(shared: &Shared, group: impl Iterator<Item = (Change, Reply)>) -> (Vec<Accepted>, u64) {
+fn check(shared: &Shared, group: impl Iterator<Item = (Change, Reply)>) -> Checked {
     let state = shared.read();
     let mut revision = state.revision;
     let mut pending: HashMap<(Arc<str>, String), Option<u64>> = HashMap::new();
-    let mut accepted = Vec::new();
+    let (mut accepted, mut lost) = (Vec::new(), Vec::new());
     for (change, reply) in group {
         let id = (Arc::clone(&change.resource), change.key);
         let current = match pending.get(&id) {
@@ -98,7 +114,7 @@ fn check(shared: &Shared, group: impl Iterator<Item = (Change, Reply)>) -> (Vec<
             (Expect::Revision(want), Some(have)) => (want != have).then_some(Refused::Changed),
         };
         if let Some(refused) = refused {
-            let _ = reply.send(Err(refused));
+            lost.push((reply, refused));
             continue;
         }
         revision += 1;
@@ -111,7 +127,7 @@ fn check(shared: &Shared, group: impl Iterator<Item = (Change, Reply)>) -> (Vec<
         accepted.push(Accepted { resource: change.resource, stored, kind, reply });
         pending.insert(id, (!change.delete).then_some(revision));
     }
-    (accepted, revision)
+    Checked { accepted, refused: lost, revision }
 }
 
 /// Makes committed changes visible.

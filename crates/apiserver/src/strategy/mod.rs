@@ -13,7 +13,7 @@ use objects::names;
 use objects::status::Cause;
 use serde_json::{Map, Value, json};
 
-pub use pod::{requests_of, resource_sum};
+pub use pod::{quality, requests_of, resource_sum};
 
 /// What a kind does beyond the generic.
 #[derive(Debug)]
