@@ -42,7 +42,13 @@ async fn compare(nginx: &str) -> Result<(), Failure> {
         dir.path().display()
     );
     std::fs::write(dir.path().join("nginx.conf"), config)?;
-    let started = Command::new(nginx).arg("-p").arg(dir.path()).arg("-c").arg(dir.path().join("nginx.conf")).stderr(Stdio::null()).spawn();
+    let started = Command::new(nginx)
+        .arg("-p")
+        .arg(dir.path())
+        .arg("-c")
+        .arg(dir.path().join("nginx.conf"))
+        .stderr(Stdio::null())
+        .spawn();
     let mut child = match started {
         Ok(child) => Some(child),
         Err(error) => {

@@ -44,7 +44,11 @@ fn users(secret: &Value, map: bool) -> HashMap<String, String> {
     let data = secret["data"].as_object();
     let decode = |v: &Value| v.as_str().and_then(|t| STANDARD.decode(t).ok()).and_then(|b| String::from_utf8(b).ok());
     if map {
-        return data.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), decode(v)?.trim().to_owned()))).collect();
+        return data
+            .into_iter()
+            .flatten()
+            .filter_map(|(k, v)| Some((k.clone(), decode(v)?.trim().to_owned())))
+            .collect();
     }
     let file = data.and_then(|d| d.get("auth")).and_then(decode).unwrap_or_default();
     let lines = file.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
@@ -102,14 +106,22 @@ mod apr1 {
         let mut digest = context.finalize();
         for round in 0..1000 {
             let mut context = Md5::new();
-            if round & 1 == 1 { context.update(key) } else { context.update(digest) }
+            if round & 1 == 1 {
+                context.update(key)
+            } else {
+                context.update(digest)
+            }
             if round % 3 != 0 {
                 context.update(salt);
             }
             if round % 7 != 0 {
                 context.update(key);
             }
-            if round & 1 == 1 { context.update(digest) } else { context.update(key) }
+            if round & 1 == 1 {
+                context.update(digest)
+            } else {
+                context.update(key)
+            }
             digest = context.finalize();
         }
         let mut out = format!("$apr1${}$", String::from_utf8_lossy(salt));

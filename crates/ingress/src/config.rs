@@ -61,7 +61,11 @@ impl Config {
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("class", &self.class).field("http", &self.http).field("https", &self.https).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("class", &self.class)
+            .field("http", &self.http)
+            .field("https", &self.https)
+            .finish_non_exhaustive()
     }
 }
 

@@ -69,7 +69,8 @@ impl ResolvesServerCert for Certificates {
 /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
 pub(crate) fn server_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(Error::Tls)?;
+    let config =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(Error::Tls)?;
     let mut config = config.with_no_client_auth().with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
@@ -81,7 +82,8 @@ fn parse(secret: &Value) -> Result<Arc<CertifiedKey>, String> {
         STANDARD.decode(text).map_err(|_| format!("{key} is not base64"))
     };
     let (chain, key) = (data("tls.crt")?, data("tls.key")?);
-    let chain: Vec<_> = rustls_pemfile::certs(&mut &chain[..]).collect::<Result<_, _>>().map_err(|e| format!("tls.crt: {e}"))?;
+    let chain: Vec<_> =
+        rustls_pemfile::certs(&mut &chain[..]).collect::<Result<_, _>>().map_err(|e| format!("tls.crt: {e}"))?;
     if chain.is_empty() {
         return Err("tls.crt holds no certificate".into());
     }
@@ -104,12 +106,18 @@ mod tests {
     fn finds_by_name_and_wildcard_and_says_what_is_wrong() {
         let made = rcgen::generate_simple_self_signed(vec!["a.test".to_owned()]).expect("certificate");
         let data = |text: String| STANDARD.encode(text);
-        let secret = Arc::new(json!({"data": {"tls.crt": data(made.cert.pem()), "tls.key": data(made.signing_key.serialize_pem())}}));
+        let secret = Arc::new(
+            json!({"data": {"tls.crt": data(made.cert.pem()), "tls.key": data(made.signing_key.serialize_pem())}}),
+        );
         let other = rcgen::generate_simple_self_signed(vec!["b.test".to_owned()]).expect("certificate");
-        let mixed = Arc::new(json!({"data": {"tls.crt": data(made.cert.pem()), "tls.key": data(other.signing_key.serialize_pem())}}));
-        let wanted = |host: &str, name: &str| Certificate { hosts: vec![host.into()], secret: ("n".into(), name.into()) };
+        let mixed = Arc::new(
+            json!({"data": {"tls.crt": data(made.cert.pem()), "tls.key": data(other.signing_key.serialize_pem())}}),
+        );
+        let wanted =
+            |host: &str, name: &str| Certificate { hosts: vec![host.into()], secret: ("n".into(), name.into()) };
         let certificates = Certificates::new().expect("certificates");
-        let list = [wanted("a.test", "good"), wanted("*.w.test", "good"), wanted("c.test", "mixed"), wanted("d.test", "none")];
+        let list =
+            [wanted("a.test", "good"), wanted("*.w.test", "good"), wanted("c.test", "mixed"), wanted("d.test", "none")];
         let failed = certificates.replace(&list, |(_, name)| match name.as_str() {
             "good" => Some(Arc::clone(&secret)),
             "mixed" => Some(Arc::clone(&mixed)),

@@ -81,7 +81,9 @@ impl Watcher {
         };
         let dirty = Arc::new(Notify::new());
         let statuses = Arc::new(Queue::<Key>::new());
-        for store in [&stores.ingresses, &stores.classes, &stores.services, &stores.slices, &stores.endpoints, &stores.secrets] {
+        for store in
+            [&stores.ingresses, &stores.classes, &stores.services, &stores.slices, &stores.endpoints, &stores.secrets]
+        {
             let dirty = Arc::clone(&dirty);
             store.subscribe(move |_: &Change| dirty.notify_one());
         }
@@ -107,7 +109,8 @@ impl Watcher {
         let mut tasks = JoinSet::new();
         tasks.spawn(writer.run(api.clone(), stop.clone()));
         tasks.spawn({
-            let (builder, ready, stop, cluster) = (Arc::clone(&builder), ready.clone(), stop.clone(), Arc::clone(&cluster));
+            let (builder, ready, stop, cluster) =
+                (Arc::clone(&builder), ready.clone(), stop.clone(), Arc::clone(&cluster));
             async move {
                 tokio::select! {
                     () = cluster.synced() => {}
@@ -180,7 +183,11 @@ impl Builder {
         }
         for (secret, problem) in missing {
             for ingress in &input.ingresses {
-                let uses = ingress["spec"]["tls"].as_array().into_iter().flatten().any(|t| t["secretName"] == secret.1.as_str());
+                let uses = ingress["spec"]["tls"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .any(|t| t["secretName"] == secret.1.as_str());
                 if uses && meta::namespace(ingress) == secret.0 {
                     self.tell(ingress, format!("secret {}: {problem}; a self-signed certificate is used", secret.1));
                 }
@@ -203,7 +210,13 @@ impl Builder {
             }
         }
         Input {
-            ingresses: self.stores.ingresses.all().into_iter().filter(|i| self.is_ours(i) && !meta::is_deleting(i)).collect(),
+            ingresses: self
+                .stores
+                .ingresses
+                .all()
+                .into_iter()
+                .filter(|i| self.is_ours(i) && !meta::is_deleting(i))
+                .collect(),
             services: named(&self.stores.services),
             endpoints: named(&self.stores.endpoints),
             slices,

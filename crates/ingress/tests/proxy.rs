@@ -59,7 +59,12 @@ async fn routes_adds_headers_and_writes_status() {
     .await;
     let client = running.client(&["dev.app.local", "dev.app.localhost", "other.test"]);
     for host in ["dev.app.local", "dev.app.localhost"] {
-        let answer = client.get(running.url(host, "/a%20b?x=1")).header("x-forwarded-for", "6.6.6.6").send().await.expect("answer");
+        let answer = client
+            .get(running.url(host, "/a%20b?x=1"))
+            .header("x-forwarded-for", "6.6.6.6")
+            .send()
+            .await
+            .expect("answer");
         assert_eq!(answer.status(), StatusCode::OK);
         let seen = json_of(answer).await;
         assert_eq!((&seen["name"], &seen["path"]), (&json!("one"), &json!("/a%20b?x=1")));
@@ -71,7 +76,10 @@ async fn routes_adds_headers_and_writes_status() {
         assert_eq!(headers["x-forwarded-port"], running.http.port().to_string());
         assert_eq!(headers["x-request-id"].as_str().expect("id").len(), 32);
     }
-    assert_eq!(client.get(running.url("other.test", "/")).send().await.expect("answer").status(), StatusCode::NOT_FOUND);
+    assert_eq!(
+        client.get(running.url("other.test", "/")).send().await.expect("answer").status(),
+        StatusCode::NOT_FOUND
+    );
     let told = first.lock().expect("lock").clone();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((told[0].service.as_str(), told[0].pod.as_deref()), ("one", Some("one-pod-a")));
@@ -83,7 +91,11 @@ async fn routes_adds_headers_and_writes_status() {
     });
     assert_eq!(status.await, json!([{"hostname": "localhost"}]));
     assert!(api.get("/apis/networking.k8s.io/v1/ingressclasses", "", "nginx").is_some());
-    let event = api.until(|api| api.all("/api/v1/events").into_iter().find(|e| e["message"].as_str().is_some_and(|m| m.contains("server-snippet"))));
+    let event = api.until(|api| {
+        api.all("/api/v1/events")
+            .into_iter()
+            .find(|e| e["message"].as_str().is_some_and(|m| m.contains("server-snippet")))
+    });
     assert_eq!(event.await["involvedObject"]["name"], "main");
     running.stop().await;
     server.stop().await;
@@ -155,7 +167,13 @@ async fn failures_are_told_apart() {
     let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind").local_addr().expect("address");
     for name in ["mixed", "empty", "dead", "slow"] {
         api.put(service(name));
-        api.put(ingress(name, json!({"proxy-read-timeout": "1", "proxy-body-size": "1k"}), &format!("{name}.test"), "/", name));
+        api.put(ingress(
+            name,
+            json!({"proxy-read-timeout": "1", "proxy-body-size": "1k"}),
+            &format!("{name}.test"),
+            "/",
+            name,
+        ));
     }
     api.put(ingress("missing", json!({}), "missing.test", "/", "missing"));
     api.put(slice("mixed", "good", good.address, ready()));
@@ -174,8 +192,10 @@ async fn failures_are_told_apart() {
         assert_eq!(json_of(answer).await["body"], 900);
     }
     for (host, status, words) in [
-        ("empty.test", 503, "no endpoint that is ready"), ("missing.test", 503, "does not exist"),
-        ("dead.test", 502, "could be reached"), ("slow.test", 504, "Gateway Timeout"),
+        ("empty.test", 503, "no endpoint that is ready"),
+        ("missing.test", 503, "does not exist"),
+        ("dead.test", 502, "could be reached"),
+        ("slow.test", 504, "Gateway Timeout"),
     ] {
         let answer = client.get(running.url(host, "/")).send().await.expect("answer");
         assert_eq!(answer.status().as_u16(), status, "{host}");
@@ -185,7 +205,12 @@ async fn failures_are_told_apart() {
     let large = client.post(running.url("mixed.test", "/")).body("x".repeat(2000)).send().await.expect("answer");
     assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let chunks = futures::stream::iter((0..20).map(|_| Ok::<_, std::io::Error>(vec![b'x'; 100])));
-    let large = client.post(running.url("mixed.test", "/")).body(reqwest::Body::wrap_stream(chunks)).send().await.expect("answer");
+    let large = client
+        .post(running.url("mixed.test", "/"))
+        .body(reqwest::Body::wrap_stream(chunks))
+        .send()
+        .await
+        .expect("answer");
     assert_eq!(large.status(), StatusCode::PAYLOAD_TOO_LARGE);
 }
 
@@ -278,19 +303,48 @@ async fn annotations_do_what_they_say() {
     api.put(slice("main", "b", other.address, ready()));
     api.put(slice("other", "a", other.address, ready()));
     let encoded = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    api.put(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "n", "name": "users"}, "type": "Opaque",
-                   "data": {"auth": encoded("ann:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")}}));
+    api.put(
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "n", "name": "users"}, "type": "Opaque",
+                   "data": {"auth": encoded("ann:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")}}),
+    );
     api.put(ingress("rewrite", json!({"rewrite-target": "/$2"}), "rewrite.test", "/api(/|$)(.*)", "main"));
-    api.put(ingress("auth", json!({"auth-type": "basic", "auth-secret": "users", "auth-realm": "Here"}), "auth.test", "/", "main"));
-    api.put(ingress("cors", json!({"enable-cors": "true", "cors-allow-origin": "https://*.a.test"}), "cors.test", "/", "main"));
-    api.put(ingress("sticky", json!({"affinity": "cookie", "session-cookie-name": "route"}), "sticky.test", "/", "main"));
+    api.put(ingress(
+        "auth",
+        json!({"auth-type": "basic", "auth-secret": "users", "auth-realm": "Here"}),
+        "auth.test",
+        "/",
+        "main",
+    ));
+    api.put(ingress(
+        "cors",
+        json!({"enable-cors": "true", "cors-allow-origin": "https://*.a.test"}),
+        "cors.test",
+        "/",
+        "main",
+    ));
+    api.put(ingress(
+        "sticky",
+        json!({"affinity": "cookie", "session-cookie-name": "route"}),
+        "sticky.test",
+        "/",
+        "main",
+    ));
     api.put(ingress("stable", json!({}), "canary.test", "/", "main"));
     api.put(ingress("canary", json!({"canary": "true", "canary-by-header": "x-canary"}), "canary.test", "/", "other"));
     api.put(ingress("private", json!({"whitelist-source-range": "10.0.0.0/8"}), "private.test", "/", "main"));
     api.put(ingress("moved", json!({"permanent-redirect": "https://new.test/x"}), "moved.test", "/", "main"));
     api.put(ingress("denied", json!({"auth-url": "http://auth"}), "denied.test", "/", "main"));
     let running = Ingress::start(&api, |_| {}).await;
-    let hosts = ["rewrite.test", "auth.test", "cors.test", "sticky.test", "canary.test", "private.test", "moved.test", "denied.test"];
+    let hosts = [
+        "rewrite.test",
+        "auth.test",
+        "cors.test",
+        "sticky.test",
+        "canary.test",
+        "private.test",
+        "moved.test",
+        "denied.test",
+    ];
     let client = running.client(&hosts);
     until(&client, &running.url("sticky.test", "/"), found).await;
     let get = |host: &str, path: &str| client.get(running.url(host, path));
@@ -299,11 +353,21 @@ async fn annotations_do_what_they_say() {
     assert_eq!(seen["path"], "/v1/x?q=1");
 
     let refused = get("auth.test", "/").send().await.expect("answer");
-    assert_eq!((refused.status().as_u16(), refused.headers()["www-authenticate"].to_str().expect("text")), (401, "Basic realm=\"Here\""));
-    assert_eq!(get("auth.test", "/").basic_auth("ann", Some("wrong")).send().await.expect("answer").status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(get("auth.test", "/").basic_auth("ann", Some("password")).send().await.expect("answer").status(), StatusCode::OK);
+    assert_eq!(
+        (refused.status().as_u16(), refused.headers()["www-authenticate"].to_str().expect("text")),
+        (401, "Basic realm=\"Here\"")
+    );
+    assert_eq!(
+        get("auth.test", "/").basic_auth("ann", Some("wrong")).send().await.expect("answer").status(),
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        get("auth.test", "/").basic_auth("ann", Some("password")).send().await.expect("answer").status(),
+        StatusCode::OK
+    );
 
-    let preflight = client.request(reqwest::Method::OPTIONS, running.url("cors.test", "/")).header("origin", "https://x.a.test");
+    let preflight =
+        client.request(reqwest::Method::OPTIONS, running.url("cors.test", "/")).header("origin", "https://x.a.test");
     let preflight = preflight.send().await.expect("answer");
     assert_eq!(preflight.status(), StatusCode::NO_CONTENT);
     assert_eq!(preflight.headers()["access-control-allow-origin"], "https://x.a.test");
@@ -323,7 +387,10 @@ async fn annotations_do_what_they_say() {
     assert_eq!(json_of(canary).await["name"], "other");
     assert_eq!(get("private.test", "/").send().await.expect("answer").status(), StatusCode::FORBIDDEN);
     let moved = get("moved.test", "/").send().await.expect("answer");
-    assert_eq!((moved.status().as_u16(), &moved.headers()["location"]), (301, &http::HeaderValue::from_static("https://new.test/x")));
+    assert_eq!(
+        (moved.status().as_u16(), &moved.headers()["location"]),
+        (301, &http::HeaderValue::from_static("https://new.test/x"))
+    );
     assert_eq!(get("denied.test", "/").send().await.expect("answer").status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
@@ -347,15 +414,27 @@ async fn tls_by_name_with_redirect_and_h2() {
     until(&client, &running.url("plain.test", "/"), found).await;
 
     let redirected = client.get(running.url("tls.test", "/x?y=1")).send().await.expect("answer");
-    assert_eq!((redirected.status().as_u16(), &redirected.headers()["location"]), (308, &http::HeaderValue::from_static("https://tls.test:8443/x?y=1")));
+    assert_eq!(
+        (redirected.status().as_u16(), &redirected.headers()["location"]),
+        (308, &http::HeaderValue::from_static("https://tls.test:8443/x?y=1"))
+    );
 
     // Only the right certificate is trusted here, so the name chose it.
     let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).expect("certificate");
-    let strict = reqwest::Client::builder().add_root_certificate(root).resolve("tls.test", running.https).resolve("plain.test", running.https);
+    let strict = reqwest::Client::builder()
+        .add_root_certificate(root)
+        .resolve("tls.test", running.https)
+        .resolve("plain.test", running.https);
     let strict = strict.build().expect("client");
     let answer = strict.get(format!("https://tls.test:{}/", running.https.port())).send().await.expect("trusted");
     assert_eq!(answer.version(), http::Version::HTTP_2);
     let seen = json_of(answer).await;
-    assert_eq!((&seen["headers"]["x-forwarded-proto"], &seen["headers"]["host"]), (&json!("https"), &json!(format!("tls.test:{}", running.https.port()))));
-    assert!(strict.get(format!("https://plain.test:{}/", running.https.port())).send().await.is_err(), "the fallback is not trusted");
+    assert_eq!(
+        (&seen["headers"]["x-forwarded-proto"], &seen["headers"]["host"]),
+        (&json!("https"), &json!(format!("tls.test:{}", running.https.port())))
+    );
+    assert!(
+        strict.get(format!("https://plain.test:{}/", running.https.port())).send().await.is_err(),
+        "the fallback is not trusted"
+    );
 }

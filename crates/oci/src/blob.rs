@@ -137,11 +137,7 @@ impl BlobStore {
     pub fn writer_for(&self, algorithm: Algorithm) -> Result<BlobWriter, Error> {
         let name = format!("{}-{}", std::process::id(), SEQUENCE.fetch_add(1, Ordering::Relaxed));
         let path = self.root.join("ingest").join(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
-            .map_err(io_error("create", &path))?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(io_error("create", &path))?;
         Ok(BlobWriter { store: self.clone(), file, path, hasher: Hasher::new(algorithm), size: 0, done: false })
     }
 
@@ -171,8 +167,7 @@ impl BlobStore {
             for entry in fs::read_dir(&dir).map_err(io_error("list", &dir))? {
                 let entry = entry.map_err(io_error("list", &dir))?;
                 let name = entry.file_name();
-                let Some(Ok(digest)) =
-                    name.to_str().map(|hex| format!("{}:{hex}", algorithm.name()).parse::<Digest>())
+                let Some(Ok(digest)) = name.to_str().map(|hex| format!("{}:{hex}", algorithm.name()).parse::<Digest>())
                 else {
                     continue;
                 };

@@ -127,8 +127,9 @@ mod tests {
 
     #[test]
     fn resolves_names() {
-        let map = EndpointMap::parse("registry-1.docker.io=http://127.0.0.1:5000, ghcr.io=http://127.0.0.1:5000/ghcr.io/")
-            .expect("map");
+        let map =
+            EndpointMap::parse("registry-1.docker.io=http://127.0.0.1:5000, ghcr.io=http://127.0.0.1:5000/ghcr.io/")
+                .expect("map");
         let table = [
             ("docker.io", "http://127.0.0.1:5000", ""),
             ("index.docker.io", "http://127.0.0.1:5000", ""),

@@ -202,8 +202,11 @@ impl Layout {
     /// Reads a manifest or index.
     pub fn document(&self, descriptor: &Descriptor) -> Result<(Vec<u8>, Document), Error> {
         let bytes = self.blobs.read(&descriptor.digest, MAX_MANIFEST as u64).map_err(|e| self.blob(e))?;
-        let document = Document::parse(&bytes, Some(&descriptor.media_type))
-            .map_err(|source| Error::Manifest { root: self.root.clone(), digest: descriptor.digest.clone(), source })?;
+        let document = Document::parse(&bytes, Some(&descriptor.media_type)).map_err(|source| Error::Manifest {
+            root: self.root.clone(),
+            digest: descriptor.digest.clone(),
+            source,
+        })?;
         Ok((bytes, document))
     }
 
@@ -217,8 +220,12 @@ impl Layout {
                 Document::Index(index) => match index.select(platform) {
                     Some(found) => descriptor = found.clone(),
                     None => {
-                        let available: Vec<String> =
-                            index.manifests.iter().filter_map(|d| d.platform.as_ref()).map(Platform::to_string).collect();
+                        let available: Vec<String> = index
+                            .manifests
+                            .iter()
+                            .filter_map(|d| d.platform.as_ref())
+                            .map(Platform::to_string)
+                            .collect();
                         return Err(Error::Platform {
                             digest: descriptor.digest,
                             platform: platform.to_string(),

@@ -354,7 +354,9 @@ impl Document {
     /// The artifact type as the referrers API gives it: `artifactType`, else the configuration's media type.
     pub fn artifact_type(&self) -> Option<&str> {
         match self {
-            Self::Manifest(m) => Some(m.artifact_type.as_deref().filter(|t| !t.is_empty()).unwrap_or(&m.config.media_type)),
+            Self::Manifest(m) => {
+                Some(m.artifact_type.as_deref().filter(|t| !t.is_empty()).unwrap_or(&m.config.media_type))
+            }
             Self::Index(i) => i.artifact_type.as_deref(),
         }
     }
@@ -419,7 +421,8 @@ mod tests {
         for media_type in [media::OCI_MANIFEST, media::OCI_INDEX] {
             assert!(matches!(Document::parse(both.to_string().as_bytes(), Some(media_type)), Err(Error::Ambiguous)));
         }
-        let inside = serde_json::json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": []}).to_string();
+        let inside =
+            serde_json::json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": []}).to_string();
         assert!(matches!(Document::parse(inside.as_bytes(), Some(media::OCI_MANIFEST)), Err(Error::Mismatch { .. })));
         assert!(matches!(Document::parse(b"{}", Some("text/plain")), Err(Error::MediaType(_))));
         assert!(matches!(Document::parse(b"{}", None), Err(Error::SchemaVersion(0))));
@@ -442,7 +445,11 @@ mod tests {
             ("windows/amd64", None),
         ] {
             let platform = Platform::parse(wanted).expect("platform");
-            assert_eq!(index.select(&platform).map(|d| &d.digest), found.map(|f| Digest::of(f.as_bytes())).as_ref(), "{wanted}");
+            assert_eq!(
+                index.select(&platform).map(|d| &d.digest),
+                found.map(|f| Digest::of(f.as_bytes())).as_ref(),
+                "{wanted}"
+            );
         }
     }
 

@@ -251,9 +251,7 @@ fn valid_component(component: &str) -> bool {
 pub fn valid_tag(tag: &str) -> bool {
     let bytes = tag.as_bytes();
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    (1..=128).contains(&bytes.len())
-        && word(bytes[0])
-        && bytes.iter().all(|b| word(*b) || *b == b'.' || *b == b'-')
+    (1..=128).contains(&bytes.len()) && word(bytes[0]) && bytes.iter().all(|b| word(*b) || *b == b'.' || *b == b'-')
 }
 
 #[cfg(test)]
@@ -294,8 +292,26 @@ mod tests {
     #[test]
     fn refuses_bad_names() {
         for bad in [
-            "", "A", "a b", "a//b", "/a", "a/", "-a", "a_", "a___b", "a..b", "a:", "a:-x", "a@", "a@sha256:1", "../x",
-            "x:5000x/y", "ex ample.com/y", "a.b:99999/y", &"a".repeat(256), &format!("a:{}", "t".repeat(129)),
+            "",
+            "A",
+            "a b",
+            "a//b",
+            "/a",
+            "a/",
+            "-a",
+            "a_",
+            "a___b",
+            "a..b",
+            "a:",
+            "a:-x",
+            "a@",
+            "a@sha256:1",
+            "../x",
+            "x:5000x/y",
+            "ex ample.com/y",
+            "a.b:99999/y",
+            &"a".repeat(256),
+            &format!("a:{}", "t".repeat(129)),
         ] {
             assert!(Reference::parse(bad).is_err(), "{bad:?}");
         }

@@ -6,7 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use oci::layer::{Compression, Error, Limits, OverlayXattr, Times, TreeOptions, UnpackOptions, Whiteouts, Writer, unpack};
+use oci::layer::{
+    Compression, Error, Limits, OverlayXattr, Times, TreeOptions, UnpackOptions, Whiteouts, Writer, unpack,
+};
 use oci::tar::{Entry, Kind};
 
 fn layer(entries: &[(Entry, &[u8])]) -> Vec<u8> {
@@ -206,8 +208,13 @@ fn whiteouts_apply_to_layers_below_only() {
     unpack(&above[..], &place.dest(), &apply()).expect("above");
     let exists = |name: &str| place.dest().join(name).exists();
     for (name, expected) in [
-        ("gone", false), ("dir/old", false), ("dir/kept", true), ("dir/new", true), ("hidden/a", false),
-        ("hidden/fresh", true), ("never", false),
+        ("gone", false),
+        ("dir/old", false),
+        ("dir/kept", true),
+        ("dir/new", true),
+        ("hidden/a", false),
+        ("hidden/fresh", true),
+        ("never", false),
     ] {
         assert_eq!(exists(name), expected, "{name}");
     }
@@ -246,7 +253,8 @@ fn whiteouts_become_overlay_whiteouts_and_come_back() {
 #[test]
 fn implied_directories_and_links_look_at_the_layers_below() {
     let below = Place::new();
-    let bytes = layer(&[(Entry { mode: 0o1777, ..Entry::directory("tmp") }, b""), (Entry::file("tmp/target", 0), b"content")]);
+    let bytes =
+        layer(&[(Entry { mode: 0o1777, ..Entry::directory("tmp") }, b""), (Entry::file("tmp/target", 0), b"content")]);
     unpack(&bytes[..], &below.dest(), &apply()).expect("below");
     let place = Place::new();
     let options = UnpackOptions { parents: vec![below.dest()], ..overlay() };

@@ -49,7 +49,9 @@ impl Running {
     /// Resident memory that is not backed by files, in kilobytes.
     fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
-        let field = |name: &str| status.lines().find_map(|l| l.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok());
+        let field = |name: &str| {
+            status.lines().find_map(|l| l.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse().ok())
+        };
         field("RssAnon:").unwrap_or(0)
     }
 }
@@ -127,11 +129,14 @@ async fn measure(who: &str, address: &SocketAddr) -> Result<Measured, Failure> {
     let config = push(address, b"{}").await?;
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"{}","config":{{"mediaType":"{}","digest":"{config}","size":2}},"layers":[{{"mediaType":"{}","digest":"{small}","size":4000}}]}}"#,
-        oci::media::OCI_MANIFEST, oci::media::OCI_CONFIG, oci::media::OCI_LAYER
+        oci::media::OCI_MANIFEST,
+        oci::media::OCI_CONFIG,
+        oci::media::OCI_LAYER
     );
     let put = format!(
         "PUT /v2/bench/app/manifests/1 HTTP/1.1\r\nhost: x\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n{manifest}",
-        oci::media::OCI_MANIFEST, manifest.len()
+        oci::media::OCI_MANIFEST,
+        manifest.len()
     );
     let mut connection = Connection::open(address).await?;
     let (status, _) = connection.ask(put.as_bytes()).await?;
@@ -166,7 +171,10 @@ async fn measure(who: &str, address: &SocketAddr) -> Result<Measured, Failure> {
             done??;
         }
         let bytes = (clients * each * size) as f64;
-        figures.push((format!("push MB/s, {clients} clients of {} kB", size / 1000), bytes / 1e6 / begun.elapsed().as_secs_f64()));
+        figures.push((
+            format!("push MB/s, {clients} clients of {} kB", size / 1000),
+            bytes / 1e6 / begun.elapsed().as_secs_f64(),
+        ));
     }
     for (name, value) in &figures {
         println!("{who:<8}{name:<36}{value:>12.0}");
@@ -226,8 +234,11 @@ async fn crowd(running: &Running, address: SocketAddr, large: &str) -> Result<u6
 async fn push(address: SocketAddr, data: &[u8]) -> Result<String, Failure> {
     let digest = oci::Digest::of(data);
     let mut connection = Connection::open(address).await?;
-    let (_, location) = connection.location(b"POST /v2/bench/app/blobs/uploads/ HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n").await?;
-    let path = location.split_once("//").map_or(location.as_str(), |(_, rest)| rest.find('/').map_or("/", |n| &rest[n..]));
+    let (_, location) = connection
+        .location(b"POST /v2/bench/app/blobs/uploads/ HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n")
+        .await?;
+    let path =
+        location.split_once("//").map_or(location.as_str(), |(_, rest)| rest.find('/').map_or("/", |n| &rest[n..]));
     let joint = if path.contains('?') { '&' } else { '?' };
     let head = format!(
         "PUT {path}{joint}digest={digest} HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\ncontent-length: {}\r\n\r\n",

@@ -44,7 +44,11 @@ pub fn gc(report: &GcReport, dry_run: bool) -> String {
     let verb = if dry_run { "would remove" } else { "removed" };
     format!(
         "{verb} {} manifests, {} blobs from repositories, {} files ({}); {} files stay\n",
-        report.manifests, report.links, report.blobs, human(report.bytes), report.kept
+        report.manifests,
+        report.links,
+        report.blobs,
+        human(report.bytes),
+        report.kept
     )
 }
 

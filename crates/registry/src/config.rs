@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use oci::client::Client;
 use oci::Digest;
+use oci::client::Client;
 
 use crate::auth::Access;
 

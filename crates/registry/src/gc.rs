@@ -109,7 +109,8 @@ fn sweep_links(store: &Store, name: &str, options: &GcOptions, report: &mut GcRe
         let mut state = store.write();
         let before = now().saturating_sub(options.grace.as_secs());
         let Some(repository) = state.repositories.get(name) else { return Ok(()) };
-        let named: HashSet<&Digest> = repository.manifests.values().flat_map(|m| &m.children).map(|c| &c.digest).collect();
+        let named: HashSet<&Digest> =
+            repository.manifests.values().flat_map(|m| &m.children).map(|c| &c.digest).collect();
         let idle = |(digest, used): &(&Digest, &std::sync::atomic::AtomicU64)| {
             !named.contains(digest) && used.load(Ordering::Relaxed) <= before
         };

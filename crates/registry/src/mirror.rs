@@ -128,7 +128,10 @@ impl Mirror {
                 Failure::Slow(..) => "limits requests",
                 Failure::Storage(_) => "could not be mirrored",
             };
-            return Ok(Some((local.descriptor, Some(format!("upstream {registry} {why}; this is the copy kept here")))));
+            return Ok(Some((
+                local.descriptor,
+                Some(format!("upstream {registry} {why}; this is the copy kept here")),
+            )));
         }
         Err(refuse(&failure, &format!("{reference} of repository {name}"), registry, Code::ManifestUnknown))
     }
@@ -409,13 +412,20 @@ fn refuse(failure: &Failure, what: &str, registry: &str, code: Code) -> ApiError
             ApiError::new(code, message)
         }
         Failure::Slow(why, after) => {
-            let error = ApiError::new(Code::TooManyRequests, format!("{what} is not here, and upstream {registry} limits requests: {why}"));
+            let error = ApiError::new(
+                Code::TooManyRequests,
+                format!("{what} is not here, and upstream {registry} limits requests: {why}"),
+            );
             match after {
                 Some(after) => error.header("retry-after", crate::http::seconds(*after)),
                 None => error,
             }
         }
-        Failure::Storage(why) => ApiError::new(Code::Internal, format!("{what} could not be mirrored from {registry}; the registry's log says why")).because(why.clone()),
+        Failure::Storage(why) => ApiError::new(
+            Code::Internal,
+            format!("{what} could not be mirrored from {registry}; the registry's log says why"),
+        )
+        .because(why.clone()),
     }
 }
 

@@ -81,7 +81,8 @@ async fn pushes_and_collections_at_once_lose_nothing() {
             let mut freed = 0;
             while stop.run_until_cancelled(tick.tick()).await.is_some() {
                 let registry = registry.clone();
-                freed += tokio::task::spawn_blocking(move || registry.gc(&all).expect("gc").blobs).await.expect("joined");
+                freed +=
+                    tokio::task::spawn_blocking(move || registry.gc(&all).expect("gc").blobs).await.expect("joined");
             }
             freed
         })
@@ -129,7 +130,13 @@ async fn pushes_and_collections_at_once_lose_nothing() {
             assert_eq!(got.text().await.expect("body"), manifest.to_string());
             check(&served, name, manifest).await;
             named.insert(common::digest_of(manifest));
-            named.extend(manifest["layers"].as_array().into_iter().flatten().map(|l| l["digest"].as_str().expect("digest").to_owned()));
+            named.extend(
+                manifest["layers"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|l| l["digest"].as_str().expect("digest").to_owned()),
+            );
             named.insert(oci::Digest::of(b"{}").to_string());
         }
     }
@@ -156,7 +163,8 @@ async fn what_refers_to_a_manifest_stays_with_it() {
     let served = Served::start(Config { access: Access::open(), ..Config::new(dir.path()) }).await;
     let image = push(&served, "a", "t", 1).await;
     let empty = served.push("a", b"{}").await;
-    let subject = json!({"mediaType": media::OCI_MANIFEST, "digest": common::digest_of(&image), "size": image.to_string().len()});
+    let subject =
+        json!({"mediaType": media::OCI_MANIFEST, "digest": common::digest_of(&image), "size": image.to_string().len()});
     let sbom = json!({
         "schemaVersion": 2, "mediaType": media::OCI_MANIFEST, "artifactType": "application/spdx+json", "subject": subject,
         "config": {"mediaType": media::EMPTY_JSON, "digest": empty, "size": 2}, "layers": [],

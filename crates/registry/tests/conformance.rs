@@ -38,7 +38,10 @@ async fn every_way_to_push_a_blob() {
     served.refuse(served.request("GET", &blob), 404, "BLOB_UNKNOWN").await;
     let check = async || {
         let got = served.expect("GET", &blob, 200).await;
-        assert_eq!((header(&got, "docker-content-digest"), header(&got, "content-length")), (digest.clone(), "3000".into()));
+        assert_eq!(
+            (header(&got, "docker-content-digest"), header(&got, "content-length")),
+            (digest.clone(), "3000".into())
+        );
         assert_eq!(got.bytes().await.expect("body"), data);
         let head = served.expect("HEAD", &blob, 200).await;
         assert_eq!(header(&head, "content-length"), "3000");
@@ -67,7 +70,8 @@ async fn every_way_to_push_a_blob() {
         let mut location = served.begin("conformance/one").await;
         for (n, chunk) in data.chunks(1000).enumerate() {
             let (first, last) = (n * 1000, n * 1000 + chunk.len() - 1);
-            let wrong = served.request("PATCH", &location).header("content-range", format!("{}-{}", first + 500, last + 500));
+            let wrong =
+                served.request("PATCH", &location).header("content-range", format!("{}-{}", first + 500, last + 500));
             expect(wrong.body(chunk.to_vec()), 416).await;
             let at = expect(served.request("GET", &location), 204).await;
             assert_eq!(header(&at, "range"), format!("0-{}", first.saturating_sub(1)));
@@ -104,7 +108,15 @@ async fn every_way_to_push_a_blob() {
     // Well-known content, and the other algorithm.
     for data in [&b""[..], b"{}"] {
         let digest = served.push("conformance/one", data).await;
-        assert_eq!(served.expect("GET", &format!("/v2/conformance/one/blobs/{digest}"), 200).await.bytes().await.expect("body"), data);
+        assert_eq!(
+            served
+                .expect("GET", &format!("/v2/conformance/one/blobs/{digest}"), 200)
+                .await
+                .bytes()
+                .await
+                .expect("body"),
+            data
+        );
     }
     let mut hasher = oci::Hasher::new(oci::Algorithm::Sha512);
     hasher.update(&data);
@@ -180,7 +192,8 @@ async fn manifests_of_all_kinds() {
     let served = open(dir.path()).await;
     let name = "conformance/one";
     let plain = image(&served, name, "plain", json!({})).await;
-    let large: serde_json::Map<String, Value> = (0..390).map(|n| (format!("large-{n}"), "A".repeat(10_000).into())).collect();
+    let large: serde_json::Map<String, Value> =
+        (0..390).map(|n| (format!("large-{n}"), "A".repeat(10_000).into())).collect();
     let large = image(&served, name, "large", json!({"annotations": large})).await;
     let mut no_layers = image(&served, name, "no-layers", json!({})).await;
     no_layers["layers"] = json!([]);
@@ -195,13 +208,19 @@ async fn manifests_of_all_kinds() {
     for manifest in &all {
         let digest = digest_of(manifest);
         let put = expect(served.put_manifest(name, &digest, manifest), 201).await;
-        assert_eq!((header(&put, "docker-content-digest"), header(&put, "location")), (digest.clone(), format!("/v2/{name}/manifests/{digest}")));
+        assert_eq!(
+            (header(&put, "docker-content-digest"), header(&put, "location")),
+            (digest.clone(), format!("/v2/{name}/manifests/{digest}"))
+        );
     }
-    let described = |manifest: &Value| json!({
-        "mediaType": manifest["mediaType"], "digest": digest_of(manifest), "size": manifest.to_string().len(),
-        "platform": {"os": "linux", "architecture": "amd64"},
-    });
-    let index = json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [described(&plain)], "x-own": 1});
+    let described = |manifest: &Value| {
+        json!({
+            "mediaType": manifest["mediaType"], "digest": digest_of(manifest), "size": manifest.to_string().len(),
+            "platform": {"os": "linux", "architecture": "amd64"},
+        })
+    };
+    let index =
+        json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [described(&plain)], "x-own": 1});
     let list = json!({"schemaVersion": 2, "mediaType": media::DOCKER_LIST, "manifests": [described(&docker)]});
     let nested = json!({"schemaVersion": 2, "mediaType": media::OCI_INDEX, "manifests": [
         {"mediaType": media::OCI_INDEX, "digest": digest_of(&index), "size": index.to_string().len()}]});
@@ -230,7 +249,10 @@ async fn manifests_of_all_kinds() {
     let put = expect(put, 201).await;
     let told: Vec<_> = put.headers().get_all("oci-tag").iter().map(|v| v.to_str().expect("text")).collect();
     assert_eq!(told, ["long-a", "long-b"]);
-    assert_eq!(header(&served.expect("HEAD", &format!("/v2/{name}/manifests/long-b"), 200).await, "docker-content-digest"), long);
+    assert_eq!(
+        header(&served.expect("HEAD", &format!("/v2/{name}/manifests/long-b"), 200).await, "docker-content-digest"),
+        long
+    );
 
     // A tag goes alone; a manifest takes its tags along.
     served.expect("DELETE", &format!("/v2/{name}/manifests/t0"), 202).await;
@@ -294,7 +316,8 @@ async fn tags_and_repositories_in_pages() {
         let link = header(&answer, "link");
         let value: Value = answer.json().await.expect("json");
         assert_eq!(value["name"], "a/b");
-        let found: Vec<String> = value["tags"].as_array().expect("tags").iter().map(|t| t.as_str().expect("tag").to_owned()).collect();
+        let found: Vec<String> =
+            value["tags"].as_array().expect("tags").iter().map(|t| t.as_str().expect("tag").to_owned()).collect();
         (found, link)
     };
     assert_eq!(list("").await, (tags.clone(), String::new()));
@@ -326,7 +349,11 @@ async fn referrers_with_and_without_a_subject_that_is_here() {
     let there = digest_of(&subject);
     let missing = oci::Digest::of(b"missing").to_string();
     let mut expected = Vec::new();
-    for (text, kind, to) in [("one", "application/x.one", &there), ("two", "application/x.two", &there), ("three", "application/x.one", &missing)] {
+    for (text, kind, to) in [
+        ("one", "application/x.one", &there),
+        ("two", "application/x.two", &there),
+        ("three", "application/x.one", &missing),
+    ] {
         let extra = json!({"artifactType": kind, "subject": pointed(to), "annotations": {"org.example": text}});
         let manifest = image(&served, "a", text, extra).await;
         let put = expect(served.put_manifest("a", &digest_of(&manifest), &manifest), 201).await;
@@ -349,7 +376,10 @@ async fn referrers_with_and_without_a_subject_that_is_here() {
     assert_eq!(all.len(), 3);
     for (digest, kind, text, size) in &expected[..2] {
         let found = all.iter().find(|m| m["digest"] == *digest).expect("listed");
-        assert_eq!((&found["artifactType"], &found["annotations"]["org.example"], &found["size"]), (&json!(kind), &json!(text), &json!(size)));
+        assert_eq!(
+            (&found["artifactType"], &found["annotations"]["org.example"], &found["size"]),
+            (&json!(kind), &json!(text), &json!(size))
+        );
     }
     assert!(all.iter().any(|m| m["artifactType"] == media::OCI_CONFIG));
     assert_eq!(referrers(&there, "?artifactType=application/x.one").await.len(), 1);
@@ -420,6 +450,12 @@ async fn a_torn_journal_loses_only_what_was_not_acknowledged() {
     served.stop().await;
     let served = open(dir.path()).await;
     served.expect("GET", "/v2/a/manifests/next", 200).await;
-    assert_eq!(std::fs::read_dir(dir.path().join("ingest")).expect("ingest").filter(|e| e.as_ref().is_ok_and(|e| e.file_name() != ".lock")).count(), 0);
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("ingest"))
+            .expect("ingest")
+            .filter(|e| e.as_ref().is_ok_and(|e| e.file_name() != ".lock"))
+            .count(),
+        0
+    );
     served.stop().await;
 }

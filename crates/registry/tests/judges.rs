@@ -13,7 +13,12 @@ use registry::{Access, Config, Grant, Password};
 
 /// Runs skopeo; its output, or what it said.
 async fn skopeo(arguments: &[&str]) -> Result<String, String> {
-    let output = tokio::process::Command::new("skopeo").args(arguments).stdin(Stdio::null()).output().await.expect("skopeo starts");
+    let output = tokio::process::Command::new("skopeo")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("skopeo starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
@@ -29,7 +34,8 @@ fn is_installed() -> bool {
 }
 
 fn image(layout: &Layout, architecture: &str) -> Descriptor {
-    let mut writer = oci::layer::Writer::new(Vec::new(), oci::layer::Compression::Gzip(6), oci::layer::Times::Fixed(0)).expect("writer");
+    let mut writer = oci::layer::Writer::new(Vec::new(), oci::layer::Compression::Gzip(6), oci::layer::Times::Fixed(0))
+        .expect("writer");
     let text = format!("for {architecture}");
     writer.append(&oci::tar::Entry::file("etc/arch", text.len() as u64), text.as_bytes()).expect("append");
     let (bytes, layer) = writer.finish().expect("finish");
@@ -37,7 +43,8 @@ fn image(layout: &Layout, architecture: &str) -> Descriptor {
     let mut config = ImageConfig { architecture: architecture.into(), os: "linux".into(), ..ImageConfig::default() };
     config.rootfs.diff_ids.push(layer.diff_id.clone());
     let config = layout.put_json(media::OCI_CONFIG, &config).expect("config");
-    let mut descriptor = layout.put_json(media::OCI_MANIFEST, &Manifest::new(config, vec![layer.descriptor()])).expect("manifest");
+    let mut descriptor =
+        layout.put_json(media::OCI_MANIFEST, &Manifest::new(config, vec![layer.descriptor()])).expect("manifest");
     descriptor.platform = Platform::parse(architecture);
     descriptor
 }
@@ -59,7 +66,8 @@ async fn skopeo_copies_inspects_lists_and_deletes() {
     let served = Served::start(Config { access, ..Config::new(dir.path().join("storage")) }).await;
     let remote = |tag: &str| format!("docker://{}/ann/app:{tag}", served.address);
     let copy = |from: String, to: String, creds: Option<&'static str>| async move {
-        let mut arguments = vec!["copy", "--all", "--insecure-policy", "--src-tls-verify=false", "--dest-tls-verify=false"];
+        let mut arguments =
+            vec!["copy", "--all", "--insecure-policy", "--src-tls-verify=false", "--dest-tls-verify=false"];
         arguments.extend(creds.map(|c| ["--dest-creds", c]).into_iter().flatten());
         skopeo(&[&arguments[..], &[from.as_str(), to.as_str()]].concat()).await
     };
@@ -76,12 +84,17 @@ async fn skopeo_copies_inspects_lists_and_deletes() {
     assert_eq!(back.resolve("many").expect("index").expect("there").digest, index.digest);
 
     // As Docker's own format, too.
-    let docker = ["copy", "--insecure-policy", "--format", "v2s2", "--dest-tls-verify=false", "--dest-creds", "ann:secret"];
-    skopeo(&[&docker[..], &[from("one").as_str(), remote("docker").as_str()]].concat()).await.expect("pushed as docker");
+    let docker =
+        ["copy", "--insecure-policy", "--format", "v2s2", "--dest-tls-verify=false", "--dest-creds", "ann:secret"];
+    skopeo(&[&docker[..], &[from("one").as_str(), remote("docker").as_str()]].concat())
+        .await
+        .expect("pushed as docker");
     let inspected = skopeo(&["inspect", "--tls-verify=false", "--raw", &remote("docker")]).await.expect("inspected");
     assert!(inspected.contains(media::DOCKER_MANIFEST), "{inspected}");
 
-    let listed = skopeo(&["list-tags", "--tls-verify=false", remote("x").rsplit_once(':').expect("name").0]).await.expect("listed");
+    let listed = skopeo(&["list-tags", "--tls-verify=false", remote("x").rsplit_once(':').expect("name").0])
+        .await
+        .expect("listed");
     let listed: serde_json::Value = serde_json::from_str(&listed).expect("json");
     assert_eq!(listed["Tags"], serde_json::json!(["docker", "many", "one"]));
     skopeo(&["delete", "--tls-verify=false", "--creds", "ann:secret", &remote("docker")]).await.expect("deleted");

@@ -113,11 +113,7 @@ async fn mirrors_and_says_when_it_cannot() {
     upstream.client("docker.io").push(&local, &descriptor, &name, &()).await.expect("push upstream");
 
     let hub = Upstream { prefix: String::new(), registry: "docker.io".into(), client: upstream.client("docker.io") };
-    let config = Config {
-        upstreams: vec![hub],
-        mirror_ttl: Duration::ZERO,
-        ..Config::new(dir.path().join("mirror"))
-    };
+    let config = Config { upstreams: vec![hub], mirror_ttl: Duration::ZERO, ..Config::new(dir.path().join("mirror")) };
     let mirror = serve(config).await;
     let client = mirror.client("docker.io");
     let pulled = open(&dir.path().join("pulled"));

@@ -210,21 +210,60 @@ impl Default for Policy {
 
 /// Without effect here, and without harm: buffers, logs and tuning of nginx.
 const NO_EFFECT: &[&str] = &[
-    "proxy-buffering", "proxy-buffer-size", "proxy-buffers-number", "proxy-busy-buffers-size", "proxy-max-temp-file-size",
-    "proxy-request-buffering", "proxy-http-version", "proxy-send-timeout", "proxy-next-upstream",
-    "proxy-next-upstream-timeout", "client-body-buffer-size", "enable-access-log", "enable-rewrite-log", "load-balance",
-    "connection-proxy-header", "affinity-mode", "affinity-canary-behavior", "session-cookie-change-on-failure",
-    "session-cookie-hash", "session-cookie-conditional-samesite-none", "session-cookie-expires", "service-upstream",
-    "ssl-ciphers", "ssl-prefer-server-ciphers", "http2-push-preload", "proxy-ssl-verify", "proxy-ssl-verify-depth",
-    "proxy-ssl-server-name", "proxy-ssl-name", "proxy-ssl-protocols", "proxy-ssl-ciphers", "disable-proxy-intercept-errors",
-    "preserve-trailing-slash", "enable-opentracing", "enable-opentelemetry", "opentelemetry-trust-incoming-span", "limit-burst-multiplier",
-    "auth-cache-key", "auth-cache-duration",
+    "proxy-buffering",
+    "proxy-buffer-size",
+    "proxy-buffers-number",
+    "proxy-busy-buffers-size",
+    "proxy-max-temp-file-size",
+    "proxy-request-buffering",
+    "proxy-http-version",
+    "proxy-send-timeout",
+    "proxy-next-upstream",
+    "proxy-next-upstream-timeout",
+    "client-body-buffer-size",
+    "enable-access-log",
+    "enable-rewrite-log",
+    "load-balance",
+    "connection-proxy-header",
+    "affinity-mode",
+    "affinity-canary-behavior",
+    "session-cookie-change-on-failure",
+    "session-cookie-hash",
+    "session-cookie-conditional-samesite-none",
+    "session-cookie-expires",
+    "service-upstream",
+    "ssl-ciphers",
+    "ssl-prefer-server-ciphers",
+    "http2-push-preload",
+    "proxy-ssl-verify",
+    "proxy-ssl-verify-depth",
+    "proxy-ssl-server-name",
+    "proxy-ssl-name",
+    "proxy-ssl-protocols",
+    "proxy-ssl-ciphers",
+    "disable-proxy-intercept-errors",
+    "preserve-trailing-slash",
+    "enable-opentracing",
+    "enable-opentelemetry",
+    "opentelemetry-trust-incoming-span",
+    "limit-burst-multiplier",
+    "auth-cache-key",
+    "auth-cache-duration",
 ];
 
 /// Protects: to serve without it would be worse than not to serve.
 const PROTECTS: &[&str] = &[
-    "auth-url", "auth-signin", "auth-tls-secret", "auth-tls-verify-client", "auth-tls-match-cn", "enable-modsecurity",
-    "modsecurity-snippet", "enable-global-auth", "satisfy", "limit-connections", "limit-rpm",
+    "auth-url",
+    "auth-signin",
+    "auth-tls-secret",
+    "auth-tls-verify-client",
+    "auth-tls-match-cn",
+    "enable-modsecurity",
+    "modsecurity-snippet",
+    "enable-global-auth",
+    "satisfy",
+    "limit-connections",
+    "limit-rpm",
 ];
 
 /// Reads an Ingress's annotations. `problems` gets one line for each that is not understood.
@@ -248,7 +287,8 @@ pub(super) fn parse(ingress: &Value, problems: &mut Vec<String>) -> Policy {
         same_site: None,
         secure: None,
     };
-    let (mut auth_type, mut auth_secret, mut realm, mut auth_map) = (None, None, "Authentication Required".to_owned(), false);
+    let (mut auth_type, mut auth_secret, mut realm, mut auth_map) =
+        (None, None, "Authentication Required".to_owned(), false);
     let mut redirect_code = 301;
     let empty = serde_json::Map::new();
     let annotations = ingress["metadata"]["annotations"].as_object().unwrap_or(&empty);
@@ -270,17 +310,23 @@ pub(super) fn parse(ingress: &Value, problems: &mut Vec<String>) -> Policy {
             "backend-protocol" => set!(policy.protocol, protocol(text), "HTTP, HTTPS, GRPC or GRPCS"),
             "rewrite-target" => policy.rewrite_target = Some(text.to_owned()).filter(|t| !t.is_empty()),
             "use-regex" => set!(policy.use_regex, flag(text), "true or false"),
-            "app-root" => set!(policy.app_root, Some(Some(text.to_owned())).filter(|_| text.starts_with('/')), "a path"),
+            "app-root" => {
+                set!(policy.app_root, Some(Some(text.to_owned())).filter(|_| text.starts_with('/')), "a path")
+            }
             "permanent-redirect" => policy.redirect = Some(Redirect { to: text.to_owned(), code: 0 }),
             "temporal-redirect" => policy.redirect = Some(Redirect { to: text.to_owned(), code: 302 }),
-            "permanent-redirect-code" => set!(redirect_code, text.parse().ok().filter(|c| (300..=308).contains(c)), "a redirect status"),
+            "permanent-redirect-code" => {
+                set!(redirect_code, text.parse().ok().filter(|c| (300..=308).contains(c)), "a redirect status")
+            }
             "proxy-body-size" => set!(policy.body_size, size(text), "a size such as 8m"),
             "proxy-connect-timeout" => set!(policy.connect_timeout, seconds(text), "a number of seconds"),
             "proxy-read-timeout" => {
                 set!(policy.read_timeout, seconds(text), "a number of seconds");
                 policy.read_timeout_set = true;
             }
-            "proxy-next-upstream-tries" => set!(policy.tries, text.parse().ok().map(|n: u32| if n == 0 { 10 } else { n.min(10) }), "a number"),
+            "proxy-next-upstream-tries" => {
+                set!(policy.tries, text.parse().ok().map(|n: u32| if n == 0 { 10 } else { n.min(10) }), "a number")
+            }
             "affinity" => set!(affinity_on, Some(text == "cookie").filter(|c| *c), "cookie"),
             "session-cookie-name" => affinity.cookie = text.to_owned(),
             "session-cookie-path" => affinity.path = Some(text.to_owned()),
@@ -323,11 +369,14 @@ pub(super) fn parse(ingress: &Value, problems: &mut Vec<String>) -> Policy {
             "canary-weight-total" => set!(canary.total, text.parse().ok().filter(|n| *n > 0), "a number"),
             "canary-by-header" => canary.header = Some(text.to_owned()),
             "canary-by-header-value" => canary.header_value = Some(text.to_owned()),
-            "canary-by-header-pattern" => set!(canary.header_pattern, Regex::new(text).ok().map(Some), "a regular expression"),
+            "canary-by-header-pattern" => {
+                set!(canary.header_pattern, Regex::new(text).ok().map(Some), "a regular expression")
+            }
             "canary-by-cookie" => canary.cookie = Some(text.to_owned()),
             _ if NO_EFFECT.contains(&name) => {}
             _ if PROTECTS.contains(&name) => {
-                problems.push(format!("annotation {key} is not supported; its paths answer 503 rather than unprotected"));
+                problems
+                    .push(format!("annotation {key} is not supported; its paths answer 503 rather than unprotected"));
                 policy.denied = Some(format!("annotation {name} is not supported"));
             }
             _ => problems.push(format!("annotation {key} is not supported and has no effect")),
@@ -354,7 +403,8 @@ fn auth(
 ) -> Option<Auth> {
     let kind = kind?;
     if kind != "basic" {
-        problems.push(format!("annotation {PREFIX}auth-type: {kind:?} is not supported, only basic; its paths answer 503"));
+        problems
+            .push(format!("annotation {PREFIX}auth-type: {kind:?} is not supported, only basic; its paths answer 503"));
         *denied = Some("this kind of authentication is not supported".into());
         return None;
     }
@@ -366,7 +416,9 @@ fn auth(
     let own = ingress["metadata"]["namespace"].as_str().unwrap_or_default();
     let (namespace, name) = secret.split_once('/').unwrap_or((own, &secret));
     if namespace != own {
-        problems.push(format!("annotation {PREFIX}auth-secret: secrets of other namespaces are not read; its paths answer 503"));
+        problems.push(format!(
+            "annotation {PREFIX}auth-secret: secrets of other namespaces are not read; its paths answer 503"
+        ));
         *denied = Some("the secret is in another namespace".into());
         return None;
     }
@@ -433,10 +485,19 @@ mod tests {
     #[test]
     fn reads_what_it_knows() {
         let (read, problems) = policy(&[
-            ("rewrite-target", "/$2"), ("proxy-body-size", "8m"), ("proxy-read-timeout", "30"), ("affinity", "cookie"),
-            ("session-cookie-name", "route"), ("backend-protocol", "grpc"), ("permanent-redirect", "https://x"),
-            ("permanent-redirect-code", "308"), ("whitelist-source-range", "10.0.0.0/8, ::1"), ("canary", "true"),
-            ("canary-weight", "20"), ("auth-type", "basic"), ("auth-secret", "users"),
+            ("rewrite-target", "/$2"),
+            ("proxy-body-size", "8m"),
+            ("proxy-read-timeout", "30"),
+            ("affinity", "cookie"),
+            ("session-cookie-name", "route"),
+            ("backend-protocol", "grpc"),
+            ("permanent-redirect", "https://x"),
+            ("permanent-redirect-code", "308"),
+            ("whitelist-source-range", "10.0.0.0/8, ::1"),
+            ("canary", "true"),
+            ("canary-weight", "20"),
+            ("auth-type", "basic"),
+            ("auth-secret", "users"),
         ]);
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(read.rewrite_target.as_deref(), Some("/$2"));
@@ -464,9 +525,14 @@ mod tests {
     #[test]
     fn ranges_of_addresses() {
         for (range, ip, expected) in [
-            ("10.0.0.0/8", "10.9.9.9", true), ("10.0.0.0/8", "11.0.0.1", false), ("0.0.0.0/0", "1.2.3.4", true),
-            ("127.0.0.1", "127.0.0.1", true), ("127.0.0.1", "::ffff:127.0.0.1", true), ("fd00::/8", "fd12::1", true),
-            ("fd00::/8", "10.0.0.1", false), ("::/0", "::1", true),
+            ("10.0.0.0/8", "10.9.9.9", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("0.0.0.0/0", "1.2.3.4", true),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "::ffff:127.0.0.1", true),
+            ("fd00::/8", "fd12::1", true),
+            ("fd00::/8", "10.0.0.1", false),
+            ("::/0", "::1", true),
         ] {
             assert_eq!(Cidr::parse(range).expect("range").contains(ip.parse().expect("ip")), expected, "{range} {ip}");
         }

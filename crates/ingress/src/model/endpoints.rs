@@ -34,7 +34,12 @@ pub struct EndpointSpec {
 
 /// The endpoints of a Service's port that take requests now. `port` is a name or number from the Ingress. Those that are
 /// ready; when there is none, those that still serve while they end.
-pub fn resolve(service: &Value, port: &Value, slices: &[Arc<Value>], endpoints: Option<&Value>) -> Result<Vec<EndpointSpec>, String> {
+pub fn resolve(
+    service: &Value,
+    port: &Value,
+    slices: &[Arc<Value>],
+    endpoints: Option<&Value>,
+) -> Result<Vec<EndpointSpec>, String> {
     let ports = service["spec"]["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
     let wanted = ports.iter().find(|p| match port {
         Value::String(name) => p["name"].as_str() == Some(name),
@@ -43,7 +48,8 @@ pub fn resolve(service: &Value, port: &Value, slices: &[Arc<Value>], endpoints: 
     if service["spec"]["type"].as_str() == Some("ExternalName") {
         let name = service["spec"]["externalName"].as_str().unwrap_or_default().trim_end_matches('.');
         let number = wanted.and_then(|p| p["port"].as_u64()).or_else(|| port.as_u64());
-        let number = number.and_then(|n| u16::try_from(n).ok()).ok_or("the port of an ExternalName service must be a number")?;
+        let number =
+            number.and_then(|n| u16::try_from(n).ok()).ok_or("the port of an ExternalName service must be a number")?;
         let address = match name.parse::<IpAddr>() {
             Ok(ip) => Address::Socket(SocketAddr::new(ip, number)),
             Err(_) => Address::Name(name.to_owned(), number),
@@ -66,10 +72,8 @@ pub fn resolve(service: &Value, port: &Value, slices: &[Arc<Value>], endpoints: 
             let pod = endpoint["targetRef"]["name"].as_str().filter(|_| endpoint["targetRef"]["kind"] == "Pod");
             for address in endpoint["addresses"].as_array().into_iter().flatten() {
                 let Some(ip) = address.as_str().and_then(|a| a.parse::<IpAddr>().ok()) else { continue };
-                let spec = EndpointSpec {
-                    address: Address::Socket(SocketAddr::new(ip, number)),
-                    pod: pod.map(str::to_owned),
-                };
+                let spec =
+                    EndpointSpec { address: Address::Socket(SocketAddr::new(ip, number)), pod: pod.map(str::to_owned) };
                 match (is_ready && !terminating, serving) {
                     (true, _) => ready.push(spec),
                     (false, true) => ending.push(spec),
@@ -155,7 +159,8 @@ mod tests {
         let found = resolve(&external, &json!(443), &[], None).expect("resolved");
         assert_eq!(found[0].address, Address::Name("example.com".into(), 443));
         assert!(resolve(&external, &json!("https"), &[], None).is_err());
-        let endpoints = json!({"subsets": [{"addresses": [{"ip": "10.1.1.1"}], "ports": [{"name": "http", "port": 9}]}]});
+        let endpoints =
+            json!({"subsets": [{"addresses": [{"ip": "10.1.1.1"}], "ports": [{"name": "http", "port": 9}]}]});
         let found = resolve(&service(), &json!(80), &[], Some(&endpoints)).expect("resolved");
         assert_eq!(found[0].address.to_string(), "10.1.1.1:9");
     }

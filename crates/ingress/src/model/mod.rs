@@ -6,7 +6,7 @@ mod path;
 mod rules;
 mod table;
 
-pub use annotations::{Affinity, Auth, Canary, Cors, Cidr, Policy, Protocol, Redirect};
+pub use annotations::{Affinity, Auth, Canary, Cidr, Cors, Policy, Protocol, Redirect};
 pub use endpoints::{Address, EndpointSpec, resolve};
 pub use path::{Matcher, normalise};
 pub use rules::{Built, Input, Problem, build};

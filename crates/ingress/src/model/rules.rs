@@ -128,8 +128,13 @@ fn gather(ingress: &Arc<Value>, gathered: &mut Gathered, built: &mut Built) {
         })
     };
     for tls in ingress["spec"]["tls"].as_array().into_iter().flatten() {
-        let hosts: Vec<String> =
-            tls["hosts"].as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_ascii_lowercase).collect();
+        let hosts: Vec<String> = tls["hosts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_ascii_lowercase)
+            .collect();
         gathered.tls.extend(hosts.iter().cloned());
         if let Some(secret) = tls["secretName"].as_str().filter(|s| !s.is_empty()) {
             built.certificates.push(Certificate { hosts, secret: (namespace.to_owned(), secret.to_owned()) });
@@ -138,7 +143,8 @@ fn gather(ingress: &Arc<Value>, gathered: &mut Gathered, built: &mut Built) {
     let spec_default = &ingress["spec"]["defaultBackend"];
     for rule in ingress["spec"]["rules"].as_array().into_iter().flatten() {
         let host = rule["host"].as_str().unwrap_or_default().to_ascii_lowercase();
-        let hosts: Vec<String> = std::iter::once(host).chain(policy.aliases.iter().map(|a| a.to_ascii_lowercase())).collect();
+        let hosts: Vec<String> =
+            std::iter::once(host).chain(policy.aliases.iter().map(|a| a.to_ascii_lowercase())).collect();
         let paths = rule["http"]["paths"].as_array();
         let only_default = paths.is_none() && spec_default.is_object();
         let whole = serde_json::json!({"path": "/", "pathType": "Prefix", "backend": spec_default});
@@ -152,7 +158,8 @@ fn gather(ingress: &Arc<Value>, gathered: &mut Gathered, built: &mut Built) {
             let Some(route) = make(text, &path["backend"], &mut problems) else { continue };
             let route = Arc::new(route);
             for host in &hosts {
-                let rule = Rule { path: text.to_owned(), kind, route: Arc::clone(&route), ingress: Arc::clone(ingress) };
+                let rule =
+                    Rule { path: text.to_owned(), kind, route: Arc::clone(&route), ingress: Arc::clone(ingress) };
                 gathered.rules.entry(host.clone()).or_default().push(rule);
             }
         }
@@ -166,7 +173,8 @@ fn gather(ingress: &Arc<Value>, gathered: &mut Gathered, built: &mut Built) {
 /// Orders a host's rules as nginx would try them, and attaches canaries to what they stand beside.
 fn locations(rules: Vec<Rule>, problems: &mut Vec<Problem>) -> Vec<Location> {
     let regex = rules.iter().any(|r| r.route.policy.use_regex || rewrites_with_groups(&r.route.policy));
-    let (canaries, mut rules): (Vec<Rule>, Vec<Rule>) = rules.into_iter().partition(|r| r.route.policy.canary.is_some());
+    let (canaries, mut rules): (Vec<Rule>, Vec<Rule>) =
+        rules.into_iter().partition(|r| r.route.policy.canary.is_some());
     // A stable sort: the older Ingress stays first among equals.
     rules.sort_by_key(|r| (if regex { Kind::Start } else { exact_first(r.kind) }, std::cmp::Reverse(r.path.len())));
     let mut found: Vec<Location> = Vec::new();
@@ -195,7 +203,8 @@ fn locations(rules: Vec<Rule>, problems: &mut Vec<Problem>) -> Vec<Location> {
     }
     for canary in canaries {
         if !seen.keys().any(|(_, path)| *path == canary.path) {
-            let message = format!("canary for path {:?}: no other ingress serves that path, so it gets no request", canary.path);
+            let message =
+                format!("canary for path {:?}: no other ingress serves that path, so it gets no request", canary.path);
             problems.push(Problem { ingress: canary.ingress, message });
         }
     }
@@ -318,7 +327,8 @@ mod tests {
     #[test]
     fn the_older_ingress_wins_and_the_younger_is_told() {
         let rules = |service: &str| json!([{"host": "a", "http": {"paths": [path("/", "Prefix", service)]}}]);
-        let built = built(vec![ingress("young", 9, json!({}), rules("young")), ingress("old", 1, json!({}), rules("old"))]);
+        let built =
+            built(vec![ingress("young", 9, json!({}), rules("young")), ingress("old", 1, json!({}), rules("old"))]);
         assert_eq!(goes(&built, "a", "/").as_deref(), Some("old"));
         assert_eq!(built.problems.len(), 1);
         assert!(built.problems[0].message.contains("n/old"));
@@ -336,7 +346,8 @@ mod tests {
     #[test]
     fn canaries_stand_beside() {
         let rules = |service: &str| json!([{"host": "a", "http": {"paths": [path("/", "Prefix", service)]}}]);
-        let canary = json!({"nginx.ingress.kubernetes.io/canary": "true", "nginx.ingress.kubernetes.io/canary-weight": "10"});
+        let canary =
+            json!({"nginx.ingress.kubernetes.io/canary": "true", "nginx.ingress.kubernetes.io/canary-weight": "10"});
         let built = built(vec![ingress("main", 0, json!({}), rules("main")), ingress("new", 1, canary, rules("new"))]);
         let location = built.table.host("a").location("/").expect("location");
         assert_eq!(location.route.backend.service, "main");

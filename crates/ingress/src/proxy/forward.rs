@@ -66,7 +66,8 @@ pub(super) async fn forward(
 ) -> (Reply, Option<String>) {
     let policy = &route.policy;
     let client_upgrade = Some(hyper::upgrade::on(&mut request));
-    let cookie = policy.affinity.as_ref().and_then(|a| headers::cookie(request.headers(), &a.cookie)).map(str::to_owned);
+    let cookie =
+        policy.affinity.as_ref().and_then(|a| headers::cookie(request.headers(), &a.cookie)).map(str::to_owned);
     let (head, body) = request.into_parts();
     let payload = match keep(body, &head.method, policy).await {
         Ok(payload) => payload,
@@ -110,7 +111,13 @@ impl Attempt<'_> {
                 match self.once(&pool, key).await {
                     Outcome::Answer(reply) => return (*reply, Some(to)),
                     Outcome::Failed(status, why) => {
-                        tracing::warn!(service = key.service, namespace = key.namespace, endpoint = to, why, "request failed");
+                        tracing::warn!(
+                            service = key.service,
+                            namespace = key.namespace,
+                            endpoint = to,
+                            why,
+                            "request failed"
+                        );
                         return (reply::text(status, status.canonical_reason().unwrap_or("failed")), Some(to));
                     }
                     Outcome::Again(why) => {
@@ -168,10 +175,15 @@ impl Attempt<'_> {
             let Failed { error, unsent } = match sent {
                 Ok(Ok(response)) => return Outcome::Answer(Box::new(self.answer(response, lease, key))),
                 Ok(Err(failed)) => failed,
-                Err(_) => return Outcome::Failed(StatusCode::GATEWAY_TIMEOUT, "the endpoint did not answer in time".into()),
+                Err(_) => {
+                    return Outcome::Failed(StatusCode::GATEWAY_TIMEOUT, "the endpoint did not answer in time".into());
+                }
             };
             if caused_by_size(&error) {
-                return Outcome::Failed(StatusCode::PAYLOAD_TOO_LARGE, "the request's body is larger than allowed".into());
+                return Outcome::Failed(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "the request's body is larger than allowed".into(),
+                );
             }
             let resendable = match unsent {
                 Some(request) => {
@@ -181,7 +193,10 @@ impl Attempt<'_> {
                 None => matches!(self.payload, Payload::Kept(_)) && idempotent(&self.head.method),
             };
             if !resendable {
-                return Outcome::Failed(StatusCode::BAD_GATEWAY, format!("the endpoint closed the connection: {error}"));
+                return Outcome::Failed(
+                    StatusCode::BAD_GATEWAY,
+                    format!("the endpoint closed the connection: {error}"),
+                );
             }
             if !lease.reused {
                 return Outcome::Again(format!("closed before it answered: {error}"));
@@ -212,7 +227,8 @@ impl Attempt<'_> {
     }
 
     fn restore(&mut self, request: Request<RequestBody>) {
-        if let (Payload::Stream(place, _), RequestBody::Stream(incoming, _)) = (&mut self.payload, request.into_body()) {
+        if let (Payload::Stream(place, _), RequestBody::Stream(incoming, _)) = (&mut self.payload, request.into_body())
+        {
             *place = Some(incoming);
         }
     }
@@ -231,7 +247,8 @@ impl Attempt<'_> {
             });
         }
         let mut response = response;
-        let upgraded = (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(&mut response));
+        let upgraded =
+            (response.status() == StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(&mut response));
         let (mut head, incoming) = response.into_parts();
         head.version = Version::HTTP_11;
         head.extensions.clear();
@@ -247,7 +264,8 @@ impl Attempt<'_> {
             return Response::from_parts(head, ReplyBody::Own(None));
         }
         headers::strip(&mut head.headers);
-        let events = head.headers.get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/event-stream"));
+        let events =
+            head.headers.get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/event-stream"));
         let timeout = (policy.read_timeout_set && !events).then_some(policy.read_timeout);
         Response::from_parts(head, ReplyBody::upstream(incoming, lease, timeout))
     }
@@ -259,7 +277,8 @@ async fn keep(body: Incoming, method: &Method, policy: &Policy) -> Result<Payloa
         return Ok(Payload::Kept(Bytes::new()));
     }
     match body.size_hint().exact() {
-        Some(length) if length <= KEPT && idempotent(method) => match Limited::new(body, KEPT as usize).collect().await {
+        Some(length) if length <= KEPT && idempotent(method) => match Limited::new(body, KEPT as usize).collect().await
+        {
             Ok(whole) => Ok(Payload::Kept(whole.to_bytes())),
             Err(_) => Err(reply::text(StatusCode::BAD_REQUEST, "the request's body ended too early")),
         },
@@ -321,8 +340,27 @@ fn rewrite(pattern: &regex::Regex, path: &str, target: &str) -> String {
                 let text = groups.get(n as usize).map_or("", |g| g.as_str());
                 for byte in text.bytes() {
                     match byte {
-                        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' | b'!' | b'$' | b'&' | b'\''
-                        | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' => out.push(byte.into()),
+                        b'A'..=b'Z'
+                        | b'a'..=b'z'
+                        | b'0'..=b'9'
+                        | b'-'
+                        | b'.'
+                        | b'_'
+                        | b'~'
+                        | b'/'
+                        | b'!'
+                        | b'$'
+                        | b'&'
+                        | b'\''
+                        | b'('
+                        | b')'
+                        | b'*'
+                        | b'+'
+                        | b','
+                        | b';'
+                        | b'='
+                        | b':'
+                        | b'@' => out.push(byte.into()),
                         other => out.push_str(&format!("%{other:02X}")),
                     }
                 }

@@ -162,8 +162,12 @@ mod tests {
     fn connection_headers_end_here() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("connection", "keep-alive, x-own, Upgrade"), ("keep-alive", "5"), ("x-own", "1"), ("upgrade", "websocket"),
-            ("host", "h"), ("te", "trailers"),
+            ("connection", "keep-alive, x-own, Upgrade"),
+            ("keep-alive", "5"),
+            ("x-own", "1"),
+            ("upgrade", "websocket"),
+            ("host", "h"),
+            ("te", "trailers"),
         ] {
             headers.append(name.parse::<HeaderName>().expect("name"), value.parse().expect("value"));
         }

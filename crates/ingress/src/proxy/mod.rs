@@ -172,9 +172,9 @@ impl model::Table {
     /// What is protected by passwords.
     pub(crate) fn backends_and_auth(&self) -> impl Iterator<Item = &model::Auth> {
         let hosts = self.hosts.values().chain(self.wildcards.values()).chain([&self.any]);
-        let routes = hosts.flat_map(|h| &h.locations).flat_map(|l: &Location| {
-            std::iter::once(&l.route).chain(l.canaries.iter().map(|(_, route)| route))
-        });
+        let routes = hosts
+            .flat_map(|h| &h.locations)
+            .flat_map(|l: &Location| std::iter::once(&l.route).chain(l.canaries.iter().map(|(_, route)| route)));
         routes.chain(&self.default_backend).filter_map(|route| route.policy.auth.as_ref())
     }
 }

@@ -189,12 +189,14 @@ impl Pool {
             let stop = self.shared.stop.clone();
             let sender = match self.connect().await? {
                 Stream::Plain(stream) => {
-                    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+                    let (sender, connection) =
+                        builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
                     self.shared.connections.spawn(async move { drop(stop.run_until_cancelled(connection).await) });
                     sender
                 }
                 Stream::Tls(stream) => {
-                    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+                    let (sender, connection) =
+                        builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
                     self.shared.connections.spawn(async move { drop(stop.run_until_cancelled(connection).await) });
                     sender
                 }

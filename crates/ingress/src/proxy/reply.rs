@@ -19,7 +19,10 @@ pub(super) fn not_found() -> Reply {
 
 pub(super) fn no_endpoints(service: &str, problem: Option<&str>) -> Reply {
     let why = problem.map(|p| format!(": {p}")).unwrap_or_default();
-    text(StatusCode::SERVICE_UNAVAILABLE, &format!("503 Service Unavailable: service {service} has no endpoint that is ready{why}"))
+    text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        &format!("503 Service Unavailable: service {service} has no endpoint that is ready{why}"),
+    )
 }
 
 pub(super) fn redirect(code: u16, to: &str) -> Reply {

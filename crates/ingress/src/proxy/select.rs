@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn canaries_by_header_cookie_and_weight() {
-        let canary = Canary { header: Some("x-canary".into()), cookie: Some("canary".into()), total: 100, ..Canary::default() };
+        let canary =
+            Canary { header: Some("x-canary".into()), cookie: Some("canary".into()), total: 100, ..Canary::default() };
         let request = |name: &str, value: &str| Request::builder().header(name, value).body(()).expect("request");
         assert!(chosen(&canary, &request("x-canary", "always")));
         assert!(!chosen(&canary, &request("x-canary", "never")));

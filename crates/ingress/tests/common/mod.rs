@@ -99,7 +99,11 @@ fn merge(into: &mut Value, patch: &Value) {
     match (into, patch) {
         (Value::Object(into), Value::Object(patch)) => {
             for (key, value) in patch {
-                if value.is_null() { drop(into.remove(key)) } else { merge(into.entry(key).or_insert(Value::Null), value) }
+                if value.is_null() {
+                    drop(into.remove(key))
+                } else {
+                    merge(into.entry(key).or_insert(Value::Null), value)
+                }
             }
         }
         (into, patch) => *into = patch.clone(),
@@ -160,19 +164,23 @@ async fn serve(State(api): State<Api>, request: Request) -> Response {
 
 fn watch(api: Api, collection: String, from: u64) -> Response {
     let changes = api.0.revision.subscribe();
-    let stream = futures::stream::unfold((api, collection, from, changes), |(api, collection, from, mut changes)| async move {
-        loop {
-            changes.borrow_and_update();
-            let next = {
-                let inner = api.0.inner.lock().expect("lock");
-                inner.log.iter().find(|(revision, c, _)| *revision > from && *c == collection).cloned()
-            };
-            if let Some((revision, _, event)) = next {
-                return Some((Ok::<_, Infallible>(Bytes::from(format!("{event}\n"))), (api, collection, revision, changes)));
+    let stream =
+        futures::stream::unfold((api, collection, from, changes), |(api, collection, from, mut changes)| async move {
+            loop {
+                changes.borrow_and_update();
+                let next = {
+                    let inner = api.0.inner.lock().expect("lock");
+                    inner.log.iter().find(|(revision, c, _)| *revision > from && *c == collection).cloned()
+                };
+                if let Some((revision, _, event)) = next {
+                    return Some((
+                        Ok::<_, Infallible>(Bytes::from(format!("{event}\n"))),
+                        (api, collection, revision, changes),
+                    ));
+                }
+                changes.changed().await.ok()?;
             }
-            changes.changed().await.ok()?;
-        }
-    });
+        });
     Response::new(Body::from_stream(stream.boxed()))
 }
 
@@ -281,7 +289,8 @@ impl Ingress {
     /// A client that resolves every name to the ingress.
     pub fn client(&self, hosts: &[&str]) -> reqwest::Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder().danger_accept_invalid_certs(true).redirect(reqwest::redirect::Policy::none());
+        let mut builder =
+            reqwest::Client::builder().danger_accept_invalid_certs(true).redirect(reqwest::redirect::Policy::none());
         for host in hosts {
             builder = builder.resolve(host, self.http);
         }

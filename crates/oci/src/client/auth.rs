@@ -45,7 +45,11 @@ impl Credentials {
         for (host, entry) in value["auths"].as_object().into_iter().flatten() {
             let decoded = entry["auth"].as_str().and_then(|a| STANDARD.decode(a.trim_end_matches('\0')).ok());
             let pair = decoded.and_then(|d| String::from_utf8(d).ok());
-            match (pair.as_deref().and_then(|p| p.split_once(':')), entry["username"].as_str(), entry["password"].as_str()) {
+            match (
+                pair.as_deref().and_then(|p| p.split_once(':')),
+                entry["username"].as_str(),
+                entry["password"].as_str(),
+            ) {
                 (Some((user, password)), _, _) | (None, Some(user), Some(password)) => {
                     credentials.insert(host, user, password);
                 }
@@ -104,7 +108,12 @@ enum Challenge {
 
 impl Client {
     /// Gets what the challenge asks for; false when there is nothing to answer it with.
-    pub(super) async fn answer_challenge(&self, place: &Place, actions: &str, headers: &HeaderMap) -> Result<bool, Error> {
+    pub(super) async fn answer_challenge(
+        &self,
+        place: &Place,
+        actions: &str,
+        headers: &HeaderMap,
+    ) -> Result<bool, Error> {
         let challenges: Vec<Challenge> = headers
             .get_all(header::WWW_AUTHENTICATE)
             .iter()

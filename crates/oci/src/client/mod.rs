@@ -400,7 +400,8 @@ impl Client {
         let retry_after = answer.headers().get(header::RETRY_AFTER).and_then(|v| v.to_str().ok());
         let retry_after = retry_after.and_then(|v| v.parse().ok()).map(Duration::from_secs);
         let bytes = read_body(url, answer, 64 * 1024).await.unwrap_or_default();
-        let message = message_of(&bytes).unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").into());
+        let message =
+            message_of(&bytes).unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").into());
         match status {
             StatusCode::NOT_FOUND => Error::NotFound(what.into()),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -491,7 +492,10 @@ mod tests {
         let body = br#"{"errors":[{"code":"DENIED","message":"no\u0007pe"}]}"#;
         assert_eq!(message_of(body).as_deref(), Some("nope (DENIED)"));
         assert_eq!(message_of(b"<html>"), None);
-        assert_eq!(next_link("</v2/a/tags/list?n=1&last=x>; rel=\"next\"").as_deref(), Some("/v2/a/tags/list?n=1&last=x"));
+        assert_eq!(
+            next_link("</v2/a/tags/list?n=1&last=x>; rel=\"next\"").as_deref(),
+            Some("/v2/a/tags/list?n=1&last=x")
+        );
         assert_eq!(next_link("nonsense"), None);
     }
 }

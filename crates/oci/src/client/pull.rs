@@ -94,7 +94,12 @@ impl Client {
     }
 
     /// Pulls everything a reference leads to, all platforms of an index included.
-    pub async fn pull_all(&self, reference: &Reference, layout: &Layout, progress: &dyn Progress) -> Result<Descriptor, Error> {
+    pub async fn pull_all(
+        &self,
+        reference: &Reference,
+        layout: &Layout,
+        progress: &dyn Progress,
+    ) -> Result<Descriptor, Error> {
         let top = self.pull_manifest(reference, layout).await?;
         let mut todo = vec![top.clone()];
         while let Some(next) = todo.pop() {
@@ -121,15 +126,18 @@ impl Client {
         let store = layout.clone();
         let bytes = fetched.bytes.clone();
         let digest = fetched.descriptor.digest.clone();
-        blocking(move || {
-            let mut writer = store.blobs().writer_for(digest.algorithm())?;
-            writer.write_all(&bytes).map_err(|source| crate::blob::Error::Io {
-                action: "write manifest to",
-                path: store.root().to_owned(),
-                source,
-            })?;
-            writer.finish(Some(&digest)).map(drop)
-        }, layout)
+        blocking(
+            move || {
+                let mut writer = store.blobs().writer_for(digest.algorithm())?;
+                writer.write_all(&bytes).map_err(|source| crate::blob::Error::Io {
+                    action: "write manifest to",
+                    path: store.root().to_owned(),
+                    source,
+                })?;
+                writer.finish(Some(&digest)).map(drop)
+            },
+            layout,
+        )
         .await?;
         Ok(fetched.descriptor)
     }
@@ -204,7 +212,8 @@ impl Download {
     async fn open(&mut self) -> Result<(), Error> {
         let mut headers = HeaderMap::new();
         if self.received > 0 {
-            let range = HeaderValue::from_str(&format!("bytes={}-", self.received)).expect("digits are valid in a header");
+            let range =
+                HeaderValue::from_str(&format!("bytes={}-", self.received)).expect("digits are valid in a header");
             headers.insert(header::RANGE, range);
         }
         let answer = self.client.send(&self.place, "pull", Method::GET, &self.url, headers, Body::empty).await?;

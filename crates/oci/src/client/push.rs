@@ -47,7 +47,12 @@ impl Client {
         self.push_manifest(layout, descriptor, reference).await
     }
 
-    async fn push_manifest(&self, layout: &Layout, descriptor: &Descriptor, reference: &Reference) -> Result<Digest, Error> {
+    async fn push_manifest(
+        &self,
+        layout: &Layout,
+        descriptor: &Descriptor,
+        reference: &Reference,
+    ) -> Result<Digest, Error> {
         let (bytes, _) = layout.document(descriptor)?;
         self.put_manifest(reference, &descriptor.media_type, bytes.into()).await
     }
@@ -122,7 +127,8 @@ impl Client {
             return Err(self.failure(place, Method::POST, &url, &what, answer).await);
         }
         let location = answer.headers().get(header::LOCATION).and_then(|v| v.to_str().ok());
-        let location = location.ok_or_else(|| Error::Malformed { url: url.clone(), reason: "upload without location".into() })?;
+        let location =
+            location.ok_or_else(|| Error::Malformed { url: url.clone(), reason: "upload without location".into() })?;
         let mut target = url::Url::parse(&place.join(&url, location)?)
             .map_err(|e| Error::Malformed { url: url.clone(), reason: e.to_string() })?;
         target.query_pairs_mut().append_pair("digest", descriptor.digest.as_str());

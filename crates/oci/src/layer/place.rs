@@ -75,11 +75,7 @@ impl Root {
         Ok(found)
     }
 
-    fn walk(
-        &self,
-        components: &[&[u8]],
-        mut make: Option<&mut Make<'_>>,
-    ) -> Result<Directory, WalkError> {
+    fn walk(&self, components: &[&[u8]], mut make: Option<&mut Make<'_>>) -> Result<Directory, WalkError> {
         let root = Directory { fd: Rc::clone(&self.fd), path: Vec::new() };
         let mut stack: Vec<Directory> = Vec::new();
         let mut todo: VecDeque<Vec<u8>> = components.iter().map(|c| c.to_vec()).collect();

@@ -119,7 +119,9 @@ impl<W: Write> Walk<'_, W> {
         if kind.is_file() {
             entry.size = metadata.len();
             let file = match File::open(path) {
-                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => with_owner_access(path, 0o400, || File::open(path)),
+                Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+                    with_owner_access(path, 0o400, || File::open(path))
+                }
                 other => other,
             };
             return self.writer.append(&entry, file.map_err(tree_error("open", path))?);
@@ -158,7 +160,8 @@ fn is_whiteout(path: &Path, metadata: &Metadata) -> bool {
 fn is_opaque(path: &Path) -> Result<bool, Error> {
     for space in ["trusted", "user"] {
         if xattr(path, &format!("{space}.overlay.redirect")).is_some() {
-            let source = io::Error::other("the overlay was mounted with redirect_dir=on; mount it with redirect_dir=off");
+            let source =
+                io::Error::other("the overlay was mounted with redirect_dir=on; mount it with redirect_dir=off");
             return Err(tree_error("put into a layer", path)(source));
         }
     }
@@ -179,7 +182,8 @@ fn xattrs(path: &Path) -> Result<std::collections::BTreeMap<Vec<u8>, Vec<u8>>, E
     let mut names = vec![0; 64 * 1024];
     let Ok(n) = rustix::fs::llistxattr(path, names.as_mut_slice()) else { return Ok(found) };
     for name in names[..n].split(|b| *b == 0) {
-        let wanted = name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
+        let wanted =
+            name == b"security.capability" || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."));
         if let (true, Ok(text)) = (wanted, std::str::from_utf8(name))
             && let Some(value) = xattr(path, text)
         {

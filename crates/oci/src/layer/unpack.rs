@@ -183,7 +183,10 @@ impl Unpacker<'_> {
                 return Err(refused(entry, "the root must be a directory"));
             }
             let mode = entry.mode;
-            self.set_owner(entry, self.root.fd().as_fd().try_clone_to_owned().map_err(|e| self.failed(entry, "open root", e))?)?;
+            self.set_owner(
+                entry,
+                self.root.fd().as_fd().try_clone_to_owned().map_err(|e| self.failed(entry, "open root", e))?,
+            )?;
             self.directories.insert(Vec::new(), (mode, times(entry)));
             return Ok(());
         };
@@ -243,7 +246,14 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    fn directory(&mut self, entry: &Entry, parent: &Directory, name: &[u8], real: &[u8], opaque: bool) -> Result<(), Error> {
+    fn directory(
+        &mut self,
+        entry: &Entry,
+        parent: &Directory,
+        name: &[u8],
+        real: &[u8],
+        opaque: bool,
+    ) -> Result<(), Error> {
         match rustix::fs::mkdirat(&*parent.fd, name, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(e) => return Err(self.failed(entry, "make directory", e.into())),
@@ -284,7 +294,8 @@ impl Unpacker<'_> {
         let fd = OwnedFd::from(file);
         let again = fd.try_clone().map_err(|e| self.failed(entry, "duplicate descriptor", e))?;
         self.set_owner(entry, again)?;
-        rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode)).map_err(|e| self.failed(entry, "set mode", e.into()))?;
+        rustix::fs::fchmod(&fd, Mode::from_raw_mode(entry.mode))
+            .map_err(|e| self.failed(entry, "set mode", e.into()))?;
         self.set_xattrs(entry, &fd)?;
         rustix::fs::futimens(&fd, &times(entry)).map_err(|e| self.failed(entry, "set time", e.into()))
     }
@@ -310,7 +321,13 @@ impl Unpacker<'_> {
     }
 
     /// A hard link to a file of a layer below: overlayfs cannot link across, so it becomes a copy.
-    fn copy_from_parents(&mut self, entry: &Entry, target: &[&[u8]], parent: &Directory, name: &[u8]) -> Result<(), Error> {
+    fn copy_from_parents(
+        &mut self,
+        entry: &Entry,
+        target: &[&[u8]],
+        parent: &Directory,
+        name: &[u8],
+    ) -> Result<(), Error> {
         for below in &self.options.parents {
             let Some((last, parents)) = target.split_last() else { continue };
             let Ok(mut root) = Root::open(below) else { continue };
@@ -368,7 +385,9 @@ impl Unpacker<'_> {
                 match self.kind_at(entry, &parent, hidden)? {
                     // What the layer itself brings stays, and hides what is below it.
                     Some(FileType::Directory) => {
-                        let dir = self.open_directory(&parent, hidden).map_err(|e| self.failed(entry, "open directory", e))?;
+                        let dir = self
+                            .open_directory(&parent, hidden)
+                            .map_err(|e| self.failed(entry, "open directory", e))?;
                         self.mark_opaque(entry, &dir)
                     }
                     Some(_) => Ok(()),
@@ -580,7 +599,8 @@ impl Unpacker<'_> {
             let mut here = self.root.fd().try_clone().map_err(|source| self.finish_failed(&path, source))?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             for name in path.split(|b| *b == b'/').filter(|c| !c.is_empty()) {
-                here = rustix::fs::openat(&here, name, flags, Mode::empty()).map_err(|e| self.finish_failed(&path, e.into()))?;
+                here = rustix::fs::openat(&here, name, flags, Mode::empty())
+                    .map_err(|e| self.finish_failed(&path, e.into()))?;
             }
             rustix::fs::fchmod(&here, Mode::from_raw_mode(mode)).map_err(|e| self.finish_failed(&path, e.into()))?;
             rustix::fs::futimens(&here, &times).map_err(|e| self.finish_failed(&path, e.into()))?;

@@ -132,11 +132,20 @@ mod tests {
         let name = proptest::collection::vec(1..=255u8, 1..300)
             .prop_filter("directories are told by the type", |n| n.last() != Some(&b'/'));
         let owner = prop_oneof![0..2000u64, Just(2_097_151), Just(2_097_152), Just(u32::MAX as u64)];
-        let one = (name, proptest::collection::vec(any::<u8>(), 0..600), 0..0o7777u32, owner, 0..2_000_000_000i64, any::<bool>())
+        let one = (
+            name,
+            proptest::collection::vec(any::<u8>(), 0..600),
+            0..0o7777u32,
+            owner,
+            0..2_000_000_000i64,
+            any::<bool>(),
+        )
             .prop_map(|(path, data, mode, uid, time, attribute)| {
                 let mut entry = Entry { mode, uid, mtime: (time, 0), ..Entry::file(path, data.len() as u64) };
                 if attribute {
-                    entry.xattrs.insert(b"user.a=b".to_vec().into_iter().filter(|b| *b != b'=').collect(), data.clone());
+                    entry
+                        .xattrs
+                        .insert(b"user.a=b".to_vec().into_iter().filter(|b| *b != b'=').collect(), data.clone());
                 }
                 (entry, data)
             });

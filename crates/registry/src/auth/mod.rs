@@ -143,7 +143,10 @@ pub(crate) enum Identity {
     Anonymous,
     User(Arc<User>),
     /// A token's holder, limited to what the token says.
-    Token { user: Option<Arc<User>>, scopes: Arc<Vec<Scope>> },
+    Token {
+        user: Option<Arc<User>>,
+        scopes: Arc<Vec<Scope>>,
+    },
 }
 
 /// Actions on a repository, as a token names them.
@@ -266,7 +269,9 @@ impl Auth {
         };
         let granted = self.granted(user.map(Arc::as_ref), repository, action);
         let scoped = match identity {
-            Identity::Token { scopes, .. } => scopes.iter().any(|s| s.name == repository && s.actions.contains(&action)),
+            Identity::Token { scopes, .. } => {
+                scopes.iter().any(|s| s.name == repository && s.actions.contains(&action))
+            }
             _ => true,
         };
         match (granted, scoped, user) {
@@ -330,8 +335,14 @@ mod tests {
     #[test]
     fn grants_match_by_part() {
         for (pattern, name, expected) in [
-            ("**", "a/b/c", true), ("a/*", "a/b", true), ("a/*", "a/b/c", false), ("a/**", "a/b/c", true),
-            ("a/**", "b/a", false), ("a", "a", true), ("*/b", "a/b", true), ("**/b", "a/x/b", true),
+            ("**", "a/b/c", true),
+            ("a/*", "a/b", true),
+            ("a/*", "a/b/c", false),
+            ("a/**", "a/b/c", true),
+            ("a/**", "b/a", false),
+            ("a", "a", true),
+            ("*/b", "a/b", true),
+            ("**/b", "a/x/b", true),
         ] {
             assert_eq!(Grant::all(pattern).allows(name, Action::Push), expected, "{pattern} {name}");
         }
@@ -342,7 +353,10 @@ mod tests {
     fn tokens_are_as_narrow_as_asked_and_granted() {
         let auth = auth();
         let Ok(Identity::User(ann)) = auth.identify(&basic("ann", "secret"), None) else { panic!("logged in") };
-        let wanted = [Scope::parse("repository:ann/x:pull,push").expect("scope"), Scope::parse("repository:bob/y:pull,push").expect("scope")];
+        let wanted = [
+            Scope::parse("repository:ann/x:pull,push").expect("scope"),
+            Scope::parse("repository:bob/y:pull,push").expect("scope"),
+        ];
         let (token, _) = auth.token(Some(&ann), &wanted);
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().expect("header"));
@@ -355,7 +369,10 @@ mod tests {
 
         let mut forged = token.clone().into_bytes();
         forged[3] ^= 1;
-        headers.insert(header::AUTHORIZATION, format!("Bearer {}", String::from_utf8_lossy(&forged)).parse().expect("header"));
+        headers.insert(
+            header::AUTHORIZATION,
+            format!("Bearer {}", String::from_utf8_lossy(&forged)).parse().expect("header"),
+        );
         assert!(matches!(auth.identify(&headers, None), Err(Refusal::Credentials)));
     }
 

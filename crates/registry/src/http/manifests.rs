@@ -251,11 +251,15 @@ pub(super) async fn referrers(context: &Context<'_>, name: &str, digest: &Digest
             digests.filter_map(|digest| Some((digest, repository.manifests.get(digest)?)))
         });
         let described = found.filter(|(_, meta)| filter.is_none_or(|f| meta.artifact_type.as_deref() == Some(f)));
-        Index::new(described.map(|(digest, meta)| Descriptor {
-            artifact_type: meta.artifact_type.clone(),
-            annotations: meta.annotations.clone(),
-            ..meta.descriptor(digest)
-        }).collect())
+        Index::new(
+            described
+                .map(|(digest, meta)| Descriptor {
+                    artifact_type: meta.artifact_type.clone(),
+                    annotations: meta.annotations.clone(),
+                    ..meta.descriptor(digest)
+                })
+                .collect(),
+        )
     };
     let value = serde_json::to_value(&index).map_err(ApiError::internal)?;
     let mut response = json_response(StatusCode::OK, media::OCI_INDEX, &value);
@@ -271,7 +275,9 @@ async fn read(body: Body) -> Result<Bytes, ApiError> {
         Err(e) if e.is::<LengthLimitError>() => {
             Err(ApiError::new(Code::ManifestTooLarge, format!("a manifest may have at most {MAX_MANIFEST} bytes")))
         }
-        Err(e) => Err(ApiError::new(Code::ManifestInvalid, "the request's body ended too early").because(e.to_string())),
+        Err(e) => {
+            Err(ApiError::new(Code::ManifestInvalid, "the request's body ended too early").because(e.to_string()))
+        }
     }
 }
 

@@ -144,7 +144,9 @@ impl Context<'_> {
     fn has_already(&self, etag: &str) -> bool {
         let listed = |value: &HeaderValue| {
             value.to_str().is_ok_and(|text| {
-                text.split(',').map(|t| t.trim().trim_start_matches("W/").trim_matches('"')).any(|t| t == "*" || t == etag)
+                text.split(',')
+                    .map(|t| t.trim().trim_start_matches("W/").trim_matches('"'))
+                    .any(|t| t == "*" || t == etag)
             })
         };
         self.headers.get_all(header::IF_NONE_MATCH).iter().any(listed)

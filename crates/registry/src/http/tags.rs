@@ -19,7 +19,8 @@ pub(super) async fn list(context: &Context<'_>, name: &str) -> Result<Response, 
         let state = context.registry.0.store.read();
         let names = candidates(name);
         let repository = names.iter().find_map(|name| state.repositories.get(name));
-        let unknown = || ApiError::new(Code::NameUnknown, format!("repository {name} is not here")).detail(json!({"name": name}));
+        let unknown =
+            || ApiError::new(Code::NameUnknown, format!("repository {name} is not here")).detail(json!({"name": name}));
         page(context, repository.ok_or_else(unknown)?.tags.keys())?
     };
     let next = format!("/v2/{name}/tags/list");

@@ -29,7 +29,9 @@ pub(super) async fn answer(
             let user = match identify(registry, headers, peer).await? {
                 Identity::User(user) => Some(user),
                 Identity::Anonymous => None,
-                Identity::Token { .. } => return Err(ApiError::new(Code::Unauthorized, "a token does not give tokens")),
+                Identity::Token { .. } => {
+                    return Err(ApiError::new(Code::Unauthorized, "a token does not give tokens"));
+                }
             };
             Ok(issue(registry, user, query))
         }

@@ -122,7 +122,9 @@ fn check_range(context: &Context<'_>, upload: &Upload) -> Result<(), ApiError> {
     };
     let (first, last) = range::content_range(text).ok_or_else(|| invalid("Content-Range must be FIRST-LAST".into()))?;
     if first != size {
-        return Err(invalid(format!("the upload has {size} bytes, so the next chunk begins at {size}, not at {first}")));
+        return Err(invalid(format!(
+            "the upload has {size} bytes, so the next chunk begins at {size}, not at {first}"
+        )));
     }
     let length = context.header(header::CONTENT_LENGTH).and_then(|n| n.parse::<u64>().ok());
     if length.is_some_and(|length| length != last - first + 1) {
@@ -153,7 +155,8 @@ async fn receive(upload: &Arc<Upload>, mut body: BodyDataStream) -> Result<(), A
             Ok(None) => break Ok(()),
             // What came before the cut stays: the client may continue.
             Err(error) => {
-                break Err(ApiError::new(Code::BlobUploadInvalid, "the request's body ended too early").because(error.to_string()));
+                break Err(ApiError::new(Code::BlobUploadInvalid, "the request's body ended too early")
+                    .because(error.to_string()));
             }
         }
     };

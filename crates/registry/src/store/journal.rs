@@ -53,10 +53,19 @@ pub(crate) enum Record {
 type Ack = oneshot::Sender<Result<(), Arc<io::Error>>>;
 
 enum Message {
-    Write { lines: Vec<u8>, new_blob: bool, ack: Ack },
+    Write {
+        lines: Vec<u8>,
+        new_blob: bool,
+        ack: Ack,
+    },
     /// Starts over with these lines.
-    Replace { lines: Vec<u8>, ack: Ack },
-    Flush { ack: Ack },
+    Replace {
+        lines: Vec<u8>,
+        ack: Ack,
+    },
+    Flush {
+        ack: Ack,
+    },
 }
 
 /// Does the work that follows a change but is not waited for.
@@ -110,7 +119,8 @@ impl Journal {
         let (sender, receiver) = channel();
         let mut writer = Writer { path, file, blob_dirs, failed: None, bytes: Arc::clone(&bytes) };
         writer.file.seek(SeekFrom::End(0))?;
-        let thread = std::thread::Builder::new().name("registry-journal".into()).spawn(move || writer.run(&receiver, export))?;
+        let thread =
+            std::thread::Builder::new().name("registry-journal".into()).spawn(move || writer.run(&receiver, export))?;
         Ok(Self { sender: Some(sender), thread: Some(thread), bytes })
     }
 
@@ -309,7 +319,9 @@ pub(crate) fn read(path: &Path, mut apply: impl FnMut(Record)) -> io::Result<u64
                 good = at;
                 count += 1;
             }
-            _ => tracing::warn!(path = %path.display(), offset = at - n as u64, "unreadable line in the registry's journal"),
+            _ => {
+                tracing::warn!(path = %path.display(), offset = at - n as u64, "unreadable line in the registry's journal")
+            }
         }
     }
     if good < at {

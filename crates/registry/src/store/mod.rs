@@ -270,7 +270,11 @@ impl Store {
             blobs: r.blobs.len() as u64,
             bytes: r.blobs.keys().map(size).sum::<u64>() + r.manifests.values().map(|m| m.size).sum::<u64>(),
         });
-        Usage { blobs: state.blobs.len() as u64, bytes: state.blobs.values().sum(), repositories: repositories.collect() }
+        Usage {
+            blobs: state.blobs.len() as u64,
+            bytes: state.blobs.values().sum(),
+            repositories: repositories.collect(),
+        }
     }
 }
 
