@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod builtin;
+pub mod check;
 pub mod commands;
 pub mod cron;
 pub mod engine;
@@ -16,9 +17,11 @@ pub mod filter;
 pub mod graph;
 pub mod host;
 pub mod job;
+pub mod local;
 pub mod mask;
 pub mod matrix;
 pub mod model;
+pub mod rest;
 pub mod store;
 pub mod workflow;
 pub mod yaml;

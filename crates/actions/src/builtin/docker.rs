@@ -98,8 +98,6 @@ impl Executor {
             ("build-contexts", "--build-context"),
             ("labels", "--label"),
             ("annotations", "--annotation"),
-            ("secrets", "--secret"),
-            ("secret-files", "--secret"),
             ("add-hosts", "--add-host"),
             ("cache-from", "--cache-from"),
             ("cache-to", "--cache-to"),
@@ -109,7 +107,7 @@ impl Executor {
             ("attests", "--attest"),
         ];
         const ONES: &[(&str, &str)] = &[("target", "--target"), ("network", "--network"), ("shm-size", "--shm-size"), ("builder", "--builder")];
-        let mut known = vec!["context", "file", "tags", "platforms", "push", "load", "pull", "no-cache", "provenance", "sbom", "github-token", "no-cache-filters", "call", "allow", "cgroup-parent", "secret-envs"];
+        let mut known = vec!["context", "file", "tags", "platforms", "push", "load", "pull", "no-cache", "provenance", "sbom", "github-token", "no-cache-filters", "call", "allow", "cgroup-parent", "secret-envs", "secrets", "secret-files"];
         known.extend(LISTS.iter().map(|(name, _)| name));
         known.extend(ONES.iter().map(|(name, _)| name));
         inputs.check(&known, &[], self)?;
@@ -121,6 +119,20 @@ impl Executor {
             for line in inputs.lines(input) {
                 args.extend([(*flag).to_owned(), line]);
             }
+        }
+        for line in inputs.lines("secrets") {
+            let Some((id, value)) = line.split_once('=') else {
+                return Err("a line of the input 'secrets' is not of the form ID=VALUE".to_owned());
+            };
+            let file = self.workspace.temp.join(format!("secret-{}", uuid::Uuid::new_v4()));
+            std::fs::write(&file, value).map_err(|error| format!("cannot hand a secret to the build: {error}"))?;
+            args.extend(["--secret".to_owned(), format!("id={id},src={}", file.display())]);
+        }
+        for line in inputs.lines("secret-files") {
+            let Some((id, path)) = line.split_once('=') else {
+                return Err("a line of the input 'secret-files' is not of the form ID=FILE".to_owned());
+            };
+            args.extend(["--secret".to_owned(), format!("id={id},src={path}")]);
         }
         for line in inputs.lines("secret-envs") {
             let (id, variable) = line.split_once('=').unwrap_or((&line, &line));

@@ -207,7 +207,7 @@ impl Dispatcher {
             }
             change.runs.push(active.run.clone());
             let head = super::source_head(&self.inner, &active.run).await;
-            change.new_events.push(payload::workflow_run(&active.run, &active.input, "completed", &head, &self.inner.services.host.server_url()));
+            change.new_events.push(payload::workflow_run(&active.run, &active.input, "completed", &head, &self.inner.services.host.server_url(), &self.inner.services.host.api_url()));
         }
         let (run, over) = (active.run.clone(), effects.over);
         let jobs: Vec<Job> = effects.created.iter().chain(&effects.completed).filter_map(|job| active.jobs.get(job)).map(|state| state.job.clone()).collect();

@@ -161,6 +161,11 @@ impl Engine {
         ids.first().copied().ok_or(Error::Stopped)
     }
 
+    /// The REST paths of GitHub Actions below `/repos/OWNER/REPO/actions`; authentication is the caller's business.
+    pub fn router(&self) -> axum::Router {
+        crate::rest::router(self.clone())
+    }
+
     /// Runs, newest first, of a repository or of all.
     pub async fn runs(&self, repository: Option<&str>, limit: usize) -> Result<Vec<Run>, Error> {
         let mut runs = self.inner.store.runs(repository.map(str::to_owned), limit).await?;

@@ -6,9 +6,9 @@ use crate::event::Event;
 use crate::model::{Input, Job, Run, iso};
 
 /// A run as `workflow_run` in events and in the REST API.
-pub fn run(run: &Run, repository: &Json, head_commit: &Json, server: &str) -> Json {
+pub fn run(run: &Run, repository: &Json, head_commit: &Json, server: &str, api: &str) -> Json {
     let base = format!("{server}/{}", run.repository);
-    let api = repository.get("url").and_then(Json::as_str).map_or_else(|| format!("https://api.github.com/repos/{}", run.repository), str::to_owned);
+    let api = format!("{}/repos/{}", api.trim_end_matches('/'), run.repository);
     let own = format!("{api}/actions/runs/{}", run.id);
     let updated = run.completed_ms.or(run.started_ms).unwrap_or(run.created_ms);
     json!({
@@ -53,10 +53,10 @@ pub fn workflow(repository: &str, path: &str, name: &str, server: &str) -> Json 
 }
 
 /// The `workflow_run` event of a run.
-pub fn workflow_run(record: &Run, input: &Input, action: &str, head_commit: &Json, server: &str) -> Event {
+pub fn workflow_run(record: &Run, input: &Input, action: &str, head_commit: &Json, server: &str, api: &str) -> Event {
     let payload = json!({
         "action": action,
-        "workflow_run": run(record, &input.repository, head_commit, server),
+        "workflow_run": run(record, &input.repository, head_commit, server, api),
         "workflow": workflow(&record.repository, &record.path, &record.workflow, server),
         "repository": input.repository,
         "sender": user(&record.actor),

@@ -98,7 +98,8 @@ impl Template {
         self.expressions().any(|expression| expression.uses(context))
     }
 
-    fn expressions(&self) -> impl Iterator<Item = &Expression> {
+    /// The expressions in it, in order.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.parts.iter().filter_map(|part| match part {
             Part::Expression(expression) => Some(expression),
             Part::Text(_) => None,

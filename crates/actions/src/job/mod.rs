@@ -152,7 +152,9 @@ pub async fn run(
 impl Drop for Executor {
     /// Whatever way the job ends, nothing that it started outlives it.
     fn drop(&mut self) {
-        process::end_stragglers(&self.mark);
+        if !self.mark.is_empty() {
+            process::end_stragglers(&self.mark);
+        }
     }
 }
 
@@ -188,7 +190,7 @@ impl Executor {
             self.error(&format!("The job has exceeded the maximum execution time of {minutes} minutes."));
         }
         let number = self.begin("Complete job", "__complete");
-        let stragglers = process::end_stragglers(&self.mark);
+        let stragglers = process::end_stragglers(&std::mem::take(&mut self.mark));
         if !stragglers.is_empty() {
             self.log.line(&format!("Cleaning up orphan processes: {}", stragglers.join(", ")));
         }

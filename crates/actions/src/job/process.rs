@@ -230,6 +230,7 @@ fn marked(needle: &str) -> Vec<(Pid, String)> {
         }
         let parent = fields.next().and_then(|field| field.parse().ok()).unwrap_or(0);
         parents.push((pid, parent, head.split_once('(').map_or("", |(_, name)| name).to_owned()));
+        // Another user's processes cannot be read, nor could they be ours.
         let marked = std::fs::read(entry.path().join("environ"))
             .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|pair| pair == needle.as_bytes()));
         if marked {

@@ -1,0 +1,404 @@
+//! The REST paths of GitHub Actions (`/repos/OWNER/REPO/actions/…`), as `gh run`, `gh workflow` and `gh cache` use them.
+//!
+//! Who may call is decided by whoever mounts [`router`]; here only what exists is answered.
+
+use std::collections::HashMap;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value as Json, json};
+
+use crate::builtin::artifact::Meta;
+use crate::engine::{Engine, payload};
+use crate::error::Error;
+use crate::event::Event;
+use crate::model::{Run, Status, iso};
+
+/// All paths; state is the engine.
+pub fn router(engine: Engine) -> Router {
+    let runs = Router::new()
+        .route("/runs", get(list_runs))
+        .route("/runs/{id}", get(get_run).delete(delete_run))
+        .route("/runs/{id}/jobs", get(list_jobs))
+        .route("/runs/{id}/attempts/{n}", get(get_attempt))
+        .route("/runs/{id}/attempts/{n}/jobs", get(list_attempt_jobs))
+        .route("/runs/{id}/attempts/{n}/logs", get(attempt_logs))
+        .route("/runs/{id}/logs", get(run_logs))
+        .route("/runs/{id}/cancel", post(|s, p| cancel(s, p, false)))
+        .route("/runs/{id}/force-cancel", post(|s, p| cancel(s, p, true)))
+        .route("/runs/{id}/rerun", post(|s, p| rerun(s, p, false)))
+        .route("/runs/{id}/rerun-failed-jobs", post(|s, p| rerun(s, p, true)))
+        .route("/runs/{id}/artifacts", get(run_artifacts))
+        .route("/runs/{id}/pending_deployments", get(pending).post(review))
+        .route("/runs/{id}/timing", get(timing))
+        .route("/jobs/{id}", get(get_job))
+        .route("/jobs/{id}/logs", get(job_logs))
+        .route("/artifacts", get(all_artifacts))
+        .route("/artifacts/{id}", get(get_artifact).delete(delete_artifact))
+        .route("/artifacts/{id}/zip", get(artifact_zip))
+        .route("/workflows", get(list_workflows))
+        .route("/workflows/{id}", get(get_workflow))
+        .route("/workflows/{id}/runs", get(workflow_runs))
+        .route("/workflows/{id}/dispatches", post(dispatch))
+        .route("/caches", get(list_caches).delete(delete_caches));
+    Router::new().nest("/repos/{owner}/{repo}/actions", runs).with_state(engine)
+}
+
+/// An answer that is not what was asked for, in GitHub's shape.
+struct Problem(StatusCode, String);
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let status = match &error {
+            Error::NoRun(_) | Error::NoJob(_) | Error::NoRepository(_) | Error::NoWorkflow { .. } | Error::NoCommit { .. } => StatusCode::NOT_FOUND,
+            Error::NotRunning(_) => StatusCode::CONFLICT,
+            Error::StillRunning(_) => StatusCode::FORBIDDEN,
+            Error::Inputs(_) | Error::InvalidWorkflow { .. } | Error::NotTriggered { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Stopped => StatusCode::SERVICE_UNAVAILABLE,
+            Error::Store { .. } | Error::File { .. } | Error::Host(_) | Error::Git { .. } => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a request failed");
+                return Self(StatusCode::INTERNAL_SERVER_ERROR, "Server Error".to_owned());
+            }
+        };
+        Self(status, if status == StatusCode::NOT_FOUND { "Not Found".to_owned() } else { error.to_string() })
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = json!({"message": self.1, "documentation_url": "https://docs.github.com/rest/actions", "status": self.0.as_u16().to_string()});
+        (self.0, axum::Json(body)).into_response()
+    }
+}
+
+type Answer = Result<axum::Json<Json>, Problem>;
+type Params = Path<HashMap<String, String>>;
+type Queries = Query<HashMap<String, String>>;
+
+fn missing() -> Problem {
+    Problem(StatusCode::NOT_FOUND, "Not Found".to_owned())
+}
+
+fn repository(params: &HashMap<String, String>) -> String {
+    let part = |name: &str| params.get(name).map(String::as_str).unwrap_or_default();
+    format!("{}/{}", part("owner"), part("repo"))
+}
+
+fn number(params: &HashMap<String, String>, name: &str) -> Result<i64, Problem> {
+    params.get(name).and_then(|text| text.parse().ok()).ok_or_else(missing)
+}
+
+/// The run of a path, which must belong to the path's repository.
+async fn run_of(engine: &Engine, params: &HashMap<String, String>) -> Result<Run, Problem> {
+    let run = engine.run(number(params, "id")?).await?;
+    if run.repository.eq_ignore_ascii_case(&repository(params)) { Ok(run) } else { Err(missing()) }
+}
+
+fn page(all: Vec<Json>, query: &HashMap<String, String>, key: &str) -> axum::Json<Json> {
+    let size = |name: &str, default: usize| query.get(name).and_then(|text| text.parse().ok()).filter(|n| *n > 0).unwrap_or(default);
+    let (per_page, page) = (size("per_page", 30).min(100), size("page", 1));
+    let total = all.len();
+    let items: Vec<Json> = all.into_iter().skip((page - 1) * per_page).take(per_page).collect();
+    axum::Json(json!({"total_count": total, key: items}))
+}
+
+struct Urls {
+    api: String,
+    server: String,
+}
+
+fn urls(engine: &Engine) -> Urls {
+    let host = &engine.inner().services.host;
+    Urls { api: host.api_url().trim_end_matches('/').to_owned(), server: host.server_url() }
+}
+
+async fn run_json(engine: &Engine, run: &Run) -> Result<Json, Problem> {
+    let urls = urls(engine);
+    let info = engine.inner().services.host.repository(&run.repository).await.map_err(Error::from)?;
+    let payload = info.map(|info| info.payload).unwrap_or_default();
+    Ok(payload::run(run, &payload, &json!({"id": run.head_sha, "message": run.title}), &urls.server, &urls.api))
+}
+
+async fn runs_json(engine: &Engine, repository: &str, query: &HashMap<String, String>, test: impl Fn(&Run) -> bool) -> Answer {
+    let runs = engine.runs(Some(repository), 10_000).await?;
+    let given = |name: &str| query.get(name).map(String::as_str).filter(|value| !value.is_empty());
+    let status = |run: &Run| given("status").is_none_or(|wanted| run.status.word() == wanted || run.conclusion.is_some_and(|c| c.word() == wanted));
+    let chosen: Vec<&Run> = runs
+        .iter()
+        .filter(|run| test(run) && status(run))
+        .filter(|run| given("branch").is_none_or(|branch| run.head_branch == branch))
+        .filter(|run| given("event").is_none_or(|event| run.event == event))
+        .filter(|run| given("actor").is_none_or(|actor| run.actor == actor))
+        .filter(|run| given("head_sha").is_none_or(|sha| run.head_sha == sha))
+        .collect();
+    let urls = urls(engine);
+    let info = engine.inner().services.host.repository(repository).await.map_err(Error::from)?.ok_or_else(missing)?;
+    let all = chosen.iter().map(|run| payload::run(run, &info.payload, &json!({"id": run.head_sha, "message": run.title}), &urls.server, &urls.api)).collect();
+    Ok(page(all, query, "workflow_runs"))
+}
+
+async fn list_runs(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
+    runs_json(&engine, &repository(&params), &query, |_| true).await
+}
+
+async fn get_run(State(engine): State<Engine>, Path(params): Params) -> Answer {
+    let run = run_of(&engine, &params).await?;
+    Ok(axum::Json(run_json(&engine, &run).await?))
+}
+
+async fn get_attempt(State(engine): State<Engine>, Path(params): Params) -> Answer {
+    let run = run_of(&engine, &params).await?;
+    if !(1..=run.attempt).contains(&number(&params, "n")?) {
+        return Err(missing());
+    }
+    Ok(axum::Json(run_json(&engine, &run).await?))
+}
+
+async fn delete_run(State(engine): State<Engine>, Path(params): Params) -> Result<StatusCode, Problem> {
+    let run = run_of(&engine, &params).await?;
+    engine.delete(run.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn jobs_json(engine: &Engine, run: &Run, attempt: i64, query: &HashMap<String, String>) -> Answer {
+    let urls = urls(engine);
+    let jobs = engine.jobs_of_attempt(run.id, attempt).await?;
+    Ok(page(jobs.iter().map(|job| payload::job(job, run, &urls.api, &urls.server)).collect(), query, "jobs"))
+}
+
+async fn list_jobs(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
+    let run = run_of(&engine, &params).await?;
+    jobs_json(&engine, &run, run.attempt, &query).await
+}
+
+async fn list_attempt_jobs(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
+    let run = run_of(&engine, &params).await?;
+    jobs_json(&engine, &run, number(&params, "n")?, &query).await
+}
+
+async fn get_job(State(engine): State<Engine>, Path(params): Params) -> Answer {
+    let (job, run) = job_of(&engine, &params).await?;
+    let urls = urls(&engine);
+    Ok(axum::Json(payload::job(&job, &run, &urls.api, &urls.server)))
+}
+
+async fn job_of(engine: &Engine, params: &HashMap<String, String>) -> Result<(crate::model::Job, Run), Problem> {
+    let job = engine.job(number(params, "id")?).await?;
+    let run = engine.run(job.run).await?;
+    if run.repository.eq_ignore_ascii_case(&repository(params)) { Ok((job, run)) } else { Err(missing()) }
+}
+
+async fn job_logs(State(engine): State<Engine>, Path(params): Params) -> Result<Response, Problem> {
+    let (job, _) = job_of(&engine, &params).await?;
+    // A log that is still growing is followed to its end, which is what makes watching it work.
+    let follower = engine.follow(job.id).await?;
+    let stream = futures::stream::unfold(follower, |mut follower| async move { follower.next().await.map(|piece| (Ok::<_, std::convert::Infallible>(piece), follower)) });
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], Body::from_stream(stream)).into_response())
+}
+
+async fn zipped(engine: &Engine, run: &Run, attempt: i64) -> Result<Response, Problem> {
+    let jobs = engine.jobs_of_attempt(run.id, attempt).await?;
+    let files: Vec<_> = jobs.iter().map(|job| (job.clone(), engine.log_path(job))).collect();
+    let bytes = tokio::task::spawn_blocking(move || -> std::io::Result<Vec<u8>> {
+        let mut writer = crate::zip::Writer::new(Vec::new());
+        for (i, (job, path)) in files.iter().enumerate() {
+            let text = std::fs::read(path).unwrap_or_default();
+            let name: String = job.name.chars().filter(|c| !"/\\:*?\"<>|".contains(*c)).collect();
+            writer.file(&format!("{i}_{name}.txt"), 0o644, &text)?;
+            for step in &job.steps {
+                let (from, to) = (usize::try_from(step.log.0).unwrap_or(0), usize::try_from(step.log.1).unwrap_or(0));
+                let title: String = step.name.chars().filter(|c| !"/\\:*?\"<>|".contains(*c)).collect();
+                writer.file(&format!("{name}/{}_{title}.txt", step.number), 0o644, text.get(from..to.min(text.len())).unwrap_or_default())?;
+            }
+        }
+        writer.finish()
+    })
+    .await
+    .map_err(|_| Problem::from(Error::Stopped))?
+    .map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"))], bytes).into_response())
+}
+
+async fn run_logs(State(engine): State<Engine>, Path(params): Params) -> Result<Response, Problem> {
+    let run = run_of(&engine, &params).await?;
+    zipped(&engine, &run, run.attempt).await
+}
+
+async fn attempt_logs(State(engine): State<Engine>, Path(params): Params) -> Result<Response, Problem> {
+    let run = run_of(&engine, &params).await?;
+    zipped(&engine, &run, number(&params, "n")?).await
+}
+
+async fn cancel(State(engine): State<Engine>, Path(params): Params, force: bool) -> Result<(StatusCode, axum::Json<Json>), Problem> {
+    let run = run_of(&engine, &params).await?;
+    engine.cancel(run.id, force).await?;
+    Ok((StatusCode::ACCEPTED, axum::Json(json!({}))))
+}
+
+async fn rerun(State(engine): State<Engine>, Path(params): Params, failed: bool) -> Result<(StatusCode, axum::Json<Json>), Problem> {
+    let run = run_of(&engine, &params).await?;
+    engine.rerun(run.id, failed).await?;
+    Ok((StatusCode::CREATED, axum::Json(json!({}))))
+}
+
+async fn timing(State(engine): State<Engine>, Path(params): Params) -> Answer {
+    let run = run_of(&engine, &params).await?;
+    let duration = run.completed_ms.zip(run.started_ms).map(|(end, start)| end - start);
+    Ok(axum::Json(json!({"billable": {}, "run_duration_ms": duration})))
+}
+
+async fn pending(State(engine): State<Engine>, Path(params): Params) -> Answer {
+    let run = run_of(&engine, &params).await?;
+    let mut names: Vec<String> = engine.jobs(run.id).await?.into_iter().filter(|job| job.status == Status::Waiting).filter_map(|job| job.environment).collect();
+    names.sort();
+    names.dedup();
+    let list: Vec<Json> = names.iter().map(|name| json!({"environment": {"id": payload::workflow_id(&run.repository, name), "name": name}, "current_user_can_approve": true, "reviewers": []})).collect();
+    Ok(axum::Json(Json::Array(list)))
+}
+
+async fn review(State(engine): State<Engine>, Path(params): Params, axum::Json(body): axum::Json<Json>) -> Answer {
+    let run = run_of(&engine, &params).await?;
+    let ids: Vec<i64> = body.get("environment_ids").and_then(Json::as_array).map(|ids| ids.iter().filter_map(Json::as_i64).collect()).unwrap_or_default();
+    let approved = match body.get("state").and_then(Json::as_str) {
+        Some("approved") => true,
+        Some("rejected") => false,
+        _ => return Err(Problem(StatusCode::UNPROCESSABLE_ENTITY, "state must be approved or rejected".to_owned())),
+    };
+    for job in engine.jobs(run.id).await? {
+        if let Some(name) = job.environment.filter(|name| ids.contains(&payload::workflow_id(&run.repository, name))) {
+            engine.review(run.id, &name, "api", approved).await?;
+        }
+    }
+    Ok(axum::Json(json!([])))
+}
+
+fn artifact_json(meta: &Meta, run: Option<&Run>, urls: &Urls, repository: &str) -> Json {
+    let url = format!("{}/repos/{repository}/actions/artifacts/{}", urls.api, meta.id);
+    let expires = meta.created_ms + i64::from(meta.retention_days) * 86_400_000;
+    json!({"id": meta.id, "node_id": format!("A_{}", meta.id), "name": meta.name, "size_in_bytes": meta.size, "url": url, "archive_download_url": format!("{url}/zip"),
+        "expired": false, "digest": meta.digest, "created_at": iso(meta.created_ms), "updated_at": iso(meta.created_ms), "expires_at": iso(expires),
+        "workflow_run": run.map(|run| json!({"id": run.id, "head_branch": run.head_branch, "head_sha": run.head_sha}))})
+}
+
+async fn run_artifacts(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
+    let run = run_of(&engine, &params).await?;
+    let urls = urls(&engine);
+    let list = engine.artifacts().list(run.id).iter().filter(|(_, meta)| query.get("name").is_none_or(|name| *name == meta.name)).map(|(_, meta)| artifact_json(meta, Some(&run), &urls, &run.repository)).collect();
+    Ok(page(list, &query, "artifacts"))
+}
+
+async fn all_artifacts(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
+    let (name, urls) = (repository(&params), urls(&engine));
+    let mut list = Vec::new();
+    for run in engine.runs(Some(&name), 1000).await? {
+        list.extend(engine.artifacts().list(run.id).iter().filter(|(_, meta)| query.get("name").is_none_or(|name| *name == meta.name)).map(|(_, meta)| artifact_json(meta, Some(&run), &urls, &name)));
+    }
+    Ok(page(list, &query, "artifacts"))
+}
+
+async fn artifact_of(engine: &Engine, params: &HashMap<String, String>) -> Result<(std::path::PathBuf, Meta, Run), Problem> {
+    let (files, meta) = engine.artifacts().by_id(number(params, "id")?).ok_or_else(missing)?;
+    let run = engine.run(meta.run).await?;
+    if run.repository.eq_ignore_ascii_case(&repository(params)) { Ok((files, meta, run)) } else { Err(missing()) }
+}
+
+async fn get_artifact(State(engine): State<Engine>, Path(params): Params) -> Answer {
+    let (_, meta, run) = artifact_of(&engine, &params).await?;
+    Ok(axum::Json(artifact_json(&meta, Some(&run), &urls(&engine), &run.repository)))
+}
+
+async fn delete_artifact(State(engine): State<Engine>, Path(params): Params) -> Result<StatusCode, Problem> {
+    let (_, meta, _) = artifact_of(&engine, &params).await?;
+    engine.artifacts().delete(meta.id);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn artifact_zip(State(engine): State<Engine>, Path(params): Params) -> Result<Response, Problem> {
+    let (files, meta, _) = artifact_of(&engine, &params).await?;
+    let bytes = tokio::task::spawn_blocking(move || if meta.archive { std::fs::read(files.join("artifact.zip")) } else { crate::zip::pack(&files) })
+        .await
+        .map_err(|_| Problem::from(Error::Stopped))?
+        .map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"))], bytes).into_response())
+}
+
+async fn workflow_list(engine: &Engine, repository: &str) -> Result<Vec<(String, String)>, Problem> {
+    let (_, _, files) = engine.inner().workflow_files(repository, None).await?;
+    Ok(files.iter().map(|file| (file.path.clone(), file.workflow.as_ref().map_or_else(|| file.path.clone(), |workflow| workflow.name.clone()))).collect())
+}
+
+/// A workflow by number or by file name.
+async fn workflow_of(engine: &Engine, params: &HashMap<String, String>) -> Result<(String, String), Problem> {
+    let repository = repository(params);
+    let wanted = params.get("id").map(String::as_str).unwrap_or_default();
+    workflow_list(engine, &repository)
+        .await?
+        .into_iter()
+        .find(|(path, _)| payload::workflow_id(&repository, path).to_string() == wanted || path.rsplit('/').next() == Some(wanted) || path == wanted)
+        .ok_or_else(missing)
+}
+
+async fn list_workflows(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
+    let (repository, urls) = (repository(&params), urls(&engine));
+    let list = workflow_list(&engine, &repository).await?;
+    Ok(page(list.iter().map(|(path, name)| payload::workflow(&repository, path, name, &urls.server)).collect(), &query, "workflows"))
+}
+
+async fn get_workflow(State(engine): State<Engine>, Path(params): Params) -> Answer {
+    let (path, name) = workflow_of(&engine, &params).await?;
+    Ok(axum::Json(payload::workflow(&repository(&params), &path, &name, &urls(&engine).server)))
+}
+
+async fn workflow_runs(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
+    let (path, _) = workflow_of(&engine, &params).await?;
+    runs_json(&engine, &repository(&params), &query, |run| run.path == path).await
+}
+
+async fn dispatch(State(engine): State<Engine>, Path(params): Params, axum::Json(body): axum::Json<Json>) -> Result<StatusCode, Problem> {
+    let (path, name) = workflow_of(&engine, &params).await?;
+    let repository = repository(&params);
+    let git_ref = body.get("ref").and_then(Json::as_str).unwrap_or_default().to_owned();
+    if git_ref.is_empty() {
+        return Err(Problem(StatusCode::UNPROCESSABLE_ENTITY, "Invalid request.\n\n\"ref\" wasn't supplied.".to_owned()));
+    }
+    let full = if git_ref.starts_with("refs/") { git_ref.clone() } else { format!("refs/heads/{git_ref}") };
+    let (_, _, files) = match engine.inner().workflow_files(&repository, Some(&full)).await {
+        Ok(found) => found,
+        Err(_) => return Err(Problem(StatusCode::UNPROCESSABLE_ENTITY, format!("No ref found for: {git_ref}"))),
+    };
+    let has = files.iter().find(|file| file.path == path).and_then(|file| file.workflow.clone()).is_some_and(|workflow| workflow.trigger("workflow_dispatch").is_some());
+    if !has {
+        return Err(Problem(StatusCode::UNPROCESSABLE_ENTITY, format!("Workflow does not have 'workflow_dispatch' trigger: {name}")));
+    }
+    let inputs = body.get("inputs").cloned().unwrap_or_else(|| json!({}));
+    let event = Event::new(repository.clone(), "workflow_dispatch", json!({"ref": full, "workflow": path, "inputs": inputs, "repository": {"full_name": repository}}));
+    engine.run_workflow(event, &path, inputs).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn list_caches(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
+    let list = engine.caches().list(&repository(&params));
+    let key = query.get("key").map(String::as_str).unwrap_or_default();
+    let items = list
+        .iter()
+        .filter(|(_, meta)| meta.key.starts_with(key))
+        .map(|(_, meta)| {
+            json!({"id": payload::workflow_id(&meta.scope, &format!("{}{}", meta.key, meta.version)), "ref": meta.scope, "key": meta.key, "version": meta.version,
+                "last_accessed_at": iso(meta.created_ms), "created_at": iso(meta.created_ms), "size_in_bytes": meta.size})
+        })
+        .collect();
+    Ok(page(items, &query, "actions_caches"))
+}
+
+async fn delete_caches(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
+    let key = query.get("key").ok_or_else(|| Problem(StatusCode::UNPROCESSABLE_ENTITY, "key wasn't supplied".to_owned()))?;
+    let count = engine.caches().delete(&repository(&params), Some(key));
+    if count == 0 {
+        return Err(missing());
+    }
+    Ok(axum::Json(json!({"total_count": count, "actions_caches": []})))
+}
