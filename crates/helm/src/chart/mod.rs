@@ -1,7 +1,8 @@
 //! A chart: its files parsed, ready to be rendered any number of times.
 
 pub mod metadata;
-pub(crate) mod schema;
+pub(crate) mod formats;
+pub mod schema;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -10,6 +10,7 @@ pub mod defaults;
 pub mod dicts;
 pub mod encoding;
 pub mod helm;
+pub(crate) mod keys;
 pub mod lists;
 pub mod math;
 pub mod methods;
@@ -45,6 +46,8 @@ pub enum Ty {
     Int,
     /// `int64`
     Int64,
+    /// `uint32`
+    Uint32,
     /// `float64`
     Float,
     /// `bool`
@@ -70,6 +73,7 @@ impl Ty {
             Ty::Str => "string",
             Ty::Int => "int",
             Ty::Int64 => "int64",
+            Ty::Uint32 => "uint32",
             Ty::Float => "float64",
             Ty::Bool => "bool",
             Ty::Map => "map[string]interface {}",

@@ -253,6 +253,16 @@ fn translate(pattern: &str) -> Result<String, String> {
                     'Z' | 'G' | 'h' | 'H' | 'R' | 'X' | 'K' | 'e' | 'c' | 'N' | 'u' | 'U' | '<' | '>' | '1'..='9' => {
                         return Err(format!("error parsing regexp: invalid escape sequence: `\\{e}`"));
                     }
+                    'p' | 'P' | 'x' if chars.peek() == Some(&'{') => {
+                        out.push('\\');
+                        out.push(e);
+                        for c in chars.by_ref() {
+                            out.push(c);
+                            if c == '}' {
+                                break;
+                            }
+                        }
+                    }
                     e => {
                         out.push('\\');
                         out.push(e);

@@ -843,6 +843,7 @@ impl<'r> Exec<'r> {
                 Ty::Int if n.int.is_some() => Ok(Value::int(n.int.unwrap_or(0))),
                 Ty::Int64 if n.int.is_some() => Ok(Value::int64(n.int.unwrap_or(0))),
                 Ty::Duration if n.int.is_some() => Ok(Value::Duration(n.int.unwrap_or(0))),
+                Ty::Uint32 if n.uint.is_some() => Ok(Value::int(n.uint.unwrap_or(0) as i64)),
                 Ty::Float if n.float.is_some() => Ok(Value::Float(n.float.unwrap_or(0.0))),
                 _ => self.wrong_constant(frame, ty, node),
             },
@@ -854,6 +855,7 @@ impl<'r> Exec<'r> {
             Ty::Bool => "bool",
             Ty::Str => "string",
             Ty::Int | Ty::Int64 | Ty::Duration => "integer",
+            Ty::Uint32 => "unsigned integer",
             Ty::Float => "float",
             other => return self.fail(frame, format!("can't handle {node} for arg of type {}", other.name())),
         };

@@ -1,0 +1,194 @@
+//! Rendering by this crate and by the real Helm in one run: `cargo bench -p helm`.
+//!
+//! Two charts: the repository's own (`backstage/charts/*` or wherever a `Chart.yaml` lies, given in `BENCH_CHART`), and a
+//! generated one of 10,000 lines with three levels of subcharts and heavy `tpl` and `include`. Both outputs are compared
+//! before they are timed.
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use helm::value::Data;
+use helm::{Chart, RenderOptions};
+
+const HELPERS: &str = r#"{{- define "big.name" -}}{{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}{{- end -}}
+{{- define "big.fullname" -}}
+{{- if contains (include "big.name" .) .Release.Name }}{{ .Release.Name }}{{ else }}{{ printf "%s-%s" .Release.Name (include "big.name" .) | trunc 63 }}{{ end -}}
+{{- end -}}
+{{- define "big.labels" -}}
+app.kubernetes.io/name: {{ include "big.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+"#;
+
+const DEPLOYMENT: &str = r#"{{- range $i, $w := .Values.workloads }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ include "big.fullname" $ }}-{{ $w.name }}
+  labels:
+    {{- include "big.labels" $ | nindent 4 }}
+  annotations:
+    checksum/config: {{ toYaml $w.config | sha256sum }}
+    note: {{ tpl $w.note $ | quote }}
+spec:
+  replicas: {{ $w.replicas | default 1 }}
+  selector:
+    matchLabels: {{- include "big.labels" $ | nindent 6 }}
+  template:
+    metadata:
+      labels: {{- include "big.labels" $ | nindent 8 }}
+    spec:
+      containers:
+        - name: {{ $w.name }}
+          image: "{{ $w.image.repository }}:{{ $w.image.tag | default $.Chart.AppVersion }}"
+          {{- with $w.env }}
+          env:
+            {{- range $k, $v := . }}
+            - name: {{ $k | upper | replace "-" "_" }}
+              value: {{ tpl (toString $v) $ | quote }}
+            {{- end }}
+          {{- end }}
+          resources: {{- toYaml $w.resources | nindent 12 }}
+          {{- if and $w.probe (ne $w.probe.type "none") }}
+          livenessProbe:
+            {{- if eq $w.probe.type "http" }}
+            httpGet: {path: {{ $w.probe.path }}, port: {{ $w.probe.port }}}
+            {{- else }}
+            tcpSocket: {port: {{ $w.probe.port }}}
+            {{- end }}
+          {{- end }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ include "big.fullname" $ }}-{{ $w.name }}
+data:
+  config.yaml: |
+    {{- toYaml $w.config | nindent 4 }}
+{{- end }}
+"#;
+
+fn chart_yaml(name: &str, dependencies: &[&str]) -> String {
+    let mut out = format!("apiVersion: v2\nname: {name}\nversion: 1.2.3\nappVersion: \"4.5.6\"\n");
+    if !dependencies.is_empty() {
+        out.push_str("dependencies:\n");
+        for d in dependencies {
+            out.push_str(&format!("- {{name: {d}, version: 1.2.3, repository: \"\", condition: {d}.enabled}}\n"));
+        }
+    }
+    out
+}
+
+fn values(count: usize, below: &[&str]) -> String {
+    let mut out = String::from("nameOverride: \"\"\nglobal: {region: eu}\nworkloads:\n");
+    for i in 0..count {
+        out.push_str(&format!(
+            "- name: w{i}\n  replicas: {r}\n  note: \"{{{{ .Release.Name }}}} in {{{{ .Values.global.region }}}} {i}\"\n  image: {{repository: registry.example.com/team/w{i}, tag: \"\"}}\n  env: {{log-level: info, url: \"http://{{{{ include \\\"big.fullname\\\" . }}}}:8080\", size: {i}}}\n  resources: {{limits: {{cpu: 500m, memory: 128Mi}}, requests: {{cpu: 10m, memory: 64Mi}}}}\n  probe: {{type: {p}, path: /healthz, port: 8080}}\n  config: {{server: {{port: 8080, hosts: [a, b, c]}}, features: {{x: true, y: \"no\", z: 1.5}}, text: \"line one\\nline two\\n\"}}\n",
+            r = i % 3,
+            p = ["http", "tcp", "none"][i % 3],
+        ));
+    }
+    for name in below {
+        out.push_str(&format!("{name}: {{enabled: true}}\n"));
+    }
+    out
+}
+
+fn large() -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut put = |path: String, text: String| {
+        files.insert(path, text.into_bytes());
+    };
+    let mut add = |prefix: &str, name: &str, below: &[&str]| {
+        put(format!("{prefix}Chart.yaml"), chart_yaml(name, below));
+        put(format!("{prefix}values.yaml"), values(23, below));
+        put(format!("{prefix}templates/_helpers.tpl"), HELPERS.to_owned());
+        put(format!("{prefix}templates/deployment.yaml"), DEPLOYMENT.to_owned());
+    };
+    add("", "root", &["one", "two"]);
+    for child in ["one", "two"] {
+        add(&format!("charts/{child}/"), child, &["leaf", "twig"]);
+        for leaf in ["leaf", "twig"] {
+            add(&format!("charts/{child}/charts/{leaf}/"), leaf, &[]);
+        }
+    }
+    files
+}
+
+fn write(dir: &Path, files: &BTreeMap<String, Vec<u8>>) {
+    for (path, data) in files {
+        let target = dir.join(path);
+        std::fs::create_dir_all(target.parent().expect("below the directory")).expect("a directory is made");
+        std::fs::write(target, data).expect("a file is written");
+    }
+}
+
+fn best(times: usize, mut run: impl FnMut()) -> f64 {
+    (0..times)
+        .map(|_| {
+            let start = Instant::now();
+            run();
+            start.elapsed().as_secs_f64()
+        })
+        .fold(f64::MAX, f64::min)
+}
+
+/// Most memory the process ever held, in KiB.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap_or("0");
+    line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
+}
+
+fn main() {
+    let Some(python) = support::python() else { return };
+    let _ = support::judge;
+    let dir = tempfile::tempdir().expect("a directory");
+    let big = dir.path().join("root");
+    write(&big, &large());
+    let mut charts: Vec<PathBuf> = Vec::new();
+    if let Some(own) = std::env::var_os("BENCH_CHART") {
+        charts.push(own.into());
+    }
+    charts.push(big);
+    let options =
+        RenderOptions { release_name: "r".to_owned(), namespace: "ns".to_owned(), ..RenderOptions::default() };
+    for path in charts {
+        let output = Command::new(&python)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/render.py"))
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .output()
+            .expect("the judge runs");
+        let theirs: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the judge writes JSON");
+        let before = peak();
+        let chart = helm::load::from_path(&path).expect("the chart loads");
+        let render = |chart: &Chart| chart.render_files(&Data::empty(), &options).expect("the chart renders");
+        let text = render(&chart);
+        let memory = peak() - before;
+        assert_eq!(serde_json::to_value(&text).expect("text is JSON"), theirs["output"], "the outputs are the same");
+        let loaded = best(5, || {
+            render(&helm::load::from_path(&path).expect("the chart loads"));
+        });
+        let rendered = best(15, || {
+            render(&chart);
+        });
+        let number = |key: &str| theirs[key].as_f64().unwrap_or(0.0);
+        println!("{} ({} lines)", path.display(), theirs["lines"]);
+        let line = |what: &str, helm: f64, ours: f64| {
+            println!("  {what:<16} Helm {:>9.2} ms  ours {:>8.2} ms  ratio {:>6.1}", helm * 1e3, ours * 1e3, helm / ours);
+        };
+        line("load and render", number("load"), loaded);
+        line("render", number("render"), rendered);
+        println!("  memory           Helm {:>9} KiB ours {memory:>8} KiB", theirs["memory"]);
+    }
+}

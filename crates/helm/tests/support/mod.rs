@@ -1,0 +1,63 @@
+//! The real Helm, installed into an environment of its own.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// The version of the SDK that is the judge: it holds Helm 4.2.3.
+const JUDGE: &str = "helm-python-sdk==0.2.2";
+
+/// Python with the judge installed; `None`, with a printed note, when it cannot be had outside of CI.
+pub fn python() -> Option<PathBuf> {
+    static PYTHON: std::sync::OnceLock<Option<PathBuf>> = std::sync::OnceLock::new();
+    PYTHON.get_or_init(install).clone()
+}
+
+fn install() -> Option<PathBuf> {
+    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../judges/helm-4.2.3");
+    let python = home.join("bin/python");
+    let ready = home.join(".ready");
+    if ready.exists() {
+        return Some(python);
+    }
+    let made = Command::new("python3").args(["-m", "venv"]).arg(&home).status().is_ok_and(|s| s.success())
+        && Command::new(&python)
+            .args(["-m", "pip", "install", "-q", "--disable-pip-version-check", JUDGE])
+            .status()
+            .is_ok_and(|s| s.success())
+        && std::fs::write(&ready, "").is_ok();
+    if made {
+        return Some(python);
+    }
+    assert!(std::env::var_os("CI").is_none(), "the judge {JUDGE} cannot be installed");
+    eprintln!("note: skipped, the judge {JUDGE} cannot be installed here");
+    None
+}
+
+/// What the real Helm makes of each case.
+pub fn judge(python: &PathBuf, cases: &[Value]) -> Vec<Value> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/judge.py");
+    let mut child = Command::new(python)
+        .arg(script)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the judge starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let lines: Vec<String> = cases.iter().map(Value::to_string).collect();
+    let writer = std::thread::spawn(move || {
+        for line in lines {
+            writeln!(stdin, "{line}").expect("the judge reads");
+        }
+    });
+    let output = child.wait_with_output().expect("the judge ends");
+    writer.join().expect("the writer ends");
+    String::from_utf8(output.stdout)
+        .expect("the judge writes UTF-8")
+        .lines()
+        .map(|l| serde_json::from_str(l).expect("the judge writes JSON"))
+        .collect()
+}
