@@ -26,7 +26,7 @@ pub struct Backend {
 impl Backend {
     /// A backend over the daemon's rooms.
     pub fn new(daemon: Arc<Daemon>, sessions: Arc<gitops::api::Sessions>, argo: Router) -> Self {
-        let actions = axum::Router::new();
+        let actions = daemon.engine.router();
         Self { daemon, sessions, argo, actions }
     }
 

@@ -1,6 +1,7 @@
 //! Which images the Applications name, which of them are missing, and which workflows would build those.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use gitops::generate::{self, Target};
@@ -9,6 +10,7 @@ use oci::Reference;
 use serde_json::Value;
 
 use super::Daemon;
+use crate::repository::Delivered;
 use crate::workflow_facts::{self, Facts};
 
 /// An image that an Application names.
@@ -20,46 +22,60 @@ pub struct Image {
     pub application: String,
 }
 
+/// Every image that the Applications of a repository name, rendered from what `git_dir` has now. Copies go below `cache`.
+pub async fn named(git_dir: &Path, delivered: &Delivered, cache: PathBuf) -> Result<BTreeSet<Image>> {
+    let mut images = BTreeSet::new();
+    let local = git_dir.to_string_lossy().into_owned();
+    let repositories = Repositories::new(
+        cache,
+        std::sync::Arc::new(move |_| gitops::repository::Remote { url: local.clone(), environment: Vec::new() }),
+    );
+    for (path, application) in &delivered.applications {
+        let name = objects::meta::name(application).to_owned();
+        let spec = gitops::application::Spec::of(application).with_context(|| path.clone())?;
+        let mut checkouts = Vec::new();
+        let mut references = BTreeMap::new();
+        for source in spec.all_sources() {
+            let checkout = repositories.checkout(&source.repo_url, source.revision()).await?;
+            if !source.reference.is_empty() {
+                references.insert(source.reference.clone(), checkout.clone());
+            }
+            checkouts.push((source, checkout));
+        }
+        let target = Target {
+            application: name.clone(),
+            namespace: spec.destination.namespace.clone(),
+            kube_version: apiserver::VERSION.to_owned(),
+            api_versions: Vec::new(),
+        };
+        for (source, checkout) in checkouts {
+            let (_, objects) = generate::manifests(source, &checkout, &references, &target)
+                .await
+                .with_context(|| format!("cannot render Application {name}"))?;
+            for object in &objects {
+                collect(object, &mut |reference| {
+                    images.insert(Image { reference, application: name.clone() });
+                });
+            }
+        }
+    }
+    Ok(images)
+}
+
+/// Who owns images of Docker Hub: the part of their names before the first slash.
+pub fn owners(images: &BTreeSet<Image>) -> BTreeSet<String> {
+    let references = images.iter().filter_map(|image| Reference::parse(&image.reference).ok());
+    references
+        .filter(|reference| super::DOCKER_HUB.contains(&reference.registry()))
+        .filter_map(|reference| Some(reference.repository().split_once('/')?.0.to_owned()))
+        .collect()
+}
+
 impl Daemon {
     /// Every image that the Applications on the forge's `main` name.
     pub async fn named_images(&self) -> Result<BTreeSet<Image>> {
-        let mut images = BTreeSet::new();
         let repository = self.forge.git(&self.delivered.full_name).await?;
-        let local = repository.dir().to_string_lossy().into_owned();
-        let repositories = Repositories::new(
-            self.options.state.join("gitops-preview"),
-            std::sync::Arc::new(move |_| gitops::repository::Remote { url: local.clone(), environment: Vec::new() }),
-        );
-        for (path, application) in &self.delivered.applications {
-            let name = objects::meta::name(application).to_owned();
-            let spec = gitops::application::Spec::of(application).with_context(|| path.clone())?;
-            let mut checkouts = Vec::new();
-            let mut references = BTreeMap::new();
-            for source in spec.all_sources() {
-                let checkout = repositories.checkout(&source.repo_url, source.revision()).await?;
-                if !source.reference.is_empty() {
-                    references.insert(source.reference.clone(), checkout.clone());
-                }
-                checkouts.push((source, checkout));
-            }
-            let target = Target {
-                application: name.clone(),
-                namespace: spec.destination.namespace.clone(),
-                kube_version: apiserver::VERSION.to_owned(),
-                api_versions: Vec::new(),
-            };
-            for (source, checkout) in checkouts {
-                let (_, objects) = generate::manifests(source, &checkout, &references, &target)
-                    .await
-                    .with_context(|| format!("cannot render Application {name}"))?;
-                for object in &objects {
-                    collect(object, &mut |reference| {
-                        images.insert(Image { reference, application: name.clone() });
-                    });
-                }
-            }
-        }
-        Ok(images)
+        named(repository.dir(), &self.delivered, self.options.state.join("gitops-preview")).await
     }
 
     /// Those of the images that belong here (by the endpoint map) and that the registry does not have.

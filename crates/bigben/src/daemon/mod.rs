@@ -13,7 +13,7 @@ mod push;
 mod up;
 mod work;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
 use std::os::fd::OwnedFd;
@@ -167,8 +167,10 @@ async fn serve(options: Options) -> Result<()> {
 
     let registry_url = format!("http://127.0.0.1:{}", instance.ports.registry);
     let endpoints = DOCKER_HUB.map(|host| format!("{host}={registry_url}")).join(",");
-    let registry = open_registry(&state, &instance)?;
-    let engine = open_engine(&options, &instance, &forge, &forge_url, &delivered, &endpoints).await?;
+    let source = source_of(&options, &forge).await?;
+    let named = images::named(&source, &delivered, state.join("gitops-preview")).await?;
+    let registry = open_registry(&state, &instance, &images::owners(&named))?;
+    let engine = open_engine(&options, &forge, &forge_url, &delivered, &endpoints).await?;
 
     let machine_dialer = state.join("run/machine.sock");
     let config = apiserver::Config {
@@ -223,7 +225,7 @@ async fn serve(options: Options) -> Result<()> {
     });
     daemon.forge.set_push_listener(Arc::new(push::Listener { daemon: Arc::downgrade(&daemon) }));
     work::spawn(&mut tasks, &daemon);
-    let forge_paths = daemon.forge.router();
+    let forge_paths = daemon.engine.router().fallback_service(daemon.forge.router());
     serve_http(&mut tasks, listeners.forge, forge_paths, &shutdown)?;
     serve_http(&mut tasks, listeners.registry, daemon.registry.router(), &shutdown)?;
     serve_console(&mut tasks, &daemon).await?;
@@ -317,16 +319,22 @@ fn bind_ingress(candidates: &[u16], port: &mut u16) -> std::io::Result<Vec<StdLi
     Err(last)
 }
 
-/// What the forge's `main` says; before the first `up`, what the working copy's does.
+/// What the files of the delivered repository say.
 async fn read_files(options: &Options, forge: &Forge) -> Result<Delivered> {
+    let source = source_of(options, forge).await?;
+    let commit = repository::head(&source)?;
+    repository::read(&source, &commit)
+}
+
+/// The repository that is delivered: the forge's, or before the first `up` the working copy.
+async fn source_of(options: &Options, forge: &Forge) -> Result<PathBuf> {
     for repository in forge.repositories().await? {
         let git = forge.git(&repository.full_name()).await?;
-        if let Some(commit) = git.rev_parse("refs/heads/main^{commit}").await? {
-            return repository::read(git.dir(), &commit);
+        if git.rev_parse("refs/heads/main^{commit}").await?.is_some() {
+            return Ok(git.dir().to_owned());
         }
     }
-    let commit = repository::head(&options.repo)?;
-    repository::read(&options.repo, &commit)
+    Ok(options.repo.clone())
 }
 
 async fn prepare_forge(forge: &Forge, delivered: &Delivered, instance: &Instance) -> Result<()> {
@@ -339,15 +347,16 @@ async fn prepare_forge(forge: &Forge, delivered: &Delivered, instance: &Instance
     Ok(())
 }
 
-fn open_registry(state: &StateDir, instance: &Instance) -> Result<Registry> {
+/// The owners of the images may push, each with the instance's password: on Docker Hub they are who the workflows log in as.
+fn open_registry(state: &StateDir, instance: &Instance, owners: &BTreeSet<String>) -> Result<Registry> {
     let mut config = registry::Config::new(state.join("registry"));
-    config.users = BTreeMap::from([(USER.to_owned(), instance.registry_password.clone())]);
+    let users = owners.iter().cloned().chain([USER.to_owned()]);
+    config.users = users.map(|user| (user, instance.registry_password.clone())).collect();
     Ok(Registry::open(config)?)
 }
 
 async fn open_engine(
     options: &Options,
-    instance: &Instance,
     forge: &Forge,
     forge_url: &str,
     delivered: &Delivered,
@@ -363,8 +372,13 @@ async fn open_engine(
         shims,
         docker_state: options.state.join("docker"),
     };
-    let _ = instance;
-    Ok(actions::Engine::open(actions::Config::new(options.state.join("actions")), Arc::new(host)).await?)
+    let mut config = actions::Config::new(options.state.join("actions"));
+    config.environment = std::env::vars().collect();
+    if let Some(home) = std::env::var_os("HOME") {
+        config.home = home.into();
+    }
+    config.max_parallel = std::thread::available_parallelism().map_or(2, usize::from);
+    Ok(actions::Engine::open(config, Arc::new(host)).await?)
 }
 
 /// The `docker` that jobs find on their PATH: this very program under that name.

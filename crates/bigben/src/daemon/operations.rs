@@ -21,7 +21,7 @@ impl Daemon {
         });
     }
 
-    /// The runs that an event started, once the engine has taken it: `push REF COMMIT`, `release TAG`, `pull_request NUMBER COMMIT`.
+    /// The runs that an event started, once the engine has taken it: `push REF COMMIT`, `release ACTION TAG`, `pull_request ACTION NUMBER COMMIT`.
     ///
     /// # Errors
     /// When the daemon ends first.
@@ -63,7 +63,7 @@ impl Daemon {
             ..forge::NewRelease::default()
         };
         self.forge.create_release(&self.delivered.full_name, USER, new).await?;
-        self.started_by(&format!("release {tag}")).await
+        self.started_by(&format!("release published {tag}")).await
     }
 
     /// Opens a pull request and gives it with the runs that check it.
@@ -88,7 +88,7 @@ impl Daemon {
         };
         let new = forge::NewPull { title, body, head, base, draft: false };
         let pull = self.forge.create_pull(name, USER, new).await?;
-        let runs = self.started_by(&format!("pull_request {} {}", pull.number, pull.head_sha)).await?;
+        let runs = self.started_by(&format!("pull_request opened {} {}", pull.number, pull.head_sha)).await?;
         Ok(json!({"number": pull.number, "title": pull.title, "head": pull.head_sha, "runs": runs}))
     }
 

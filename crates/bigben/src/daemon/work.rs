@@ -92,8 +92,8 @@ fn name(event: &str, payload: &serde_json::Value) -> String {
     let text = |pointer: &str| payload.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
     match event {
         "push" => format!("push {} {}", text("/ref"), text("/after")),
-        "release" => format!("release {}", text("/release/tag_name")),
-        "pull_request" => format!("pull_request {} {}", payload["number"], text("/pull_request/head/sha")),
+        "release" => format!("release {} {}", text("/action"), text("/release/tag_name")),
+        "pull_request" => format!("pull_request {} {} {}", text("/action"), payload["number"], text("/pull_request/head/sha")),
         other => other.to_owned(),
     }
 }
