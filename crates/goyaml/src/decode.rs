@@ -100,9 +100,8 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
                 4_000_000.. => 0.10,
                 n => 0.99 - 0.89 * ((n - 400_000) as f64 / 3_600_000.0),
             };
-            let excessive = self.aliased > 100
-                && self.decoded > 1000
-                && (self.aliased as f64 / self.decoded as f64) > allowed;
+            let excessive =
+                self.aliased > 100 && self.decoded > 1000 && (self.aliased as f64 / self.decoded as f64) > allowed;
             if excessive || self.aliased > MAX_ALIASED {
                 return Err(Error::at("document contains excessive aliasing", 0, 0, 0));
             }
@@ -146,7 +145,13 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
                 Scalar::Is(Resolved::Uint(u)) => Ok(self.build.uint(u)),
                 Scalar::Is(Resolved::Float(f)) if f.is_finite() => Ok(self.build.float(f)),
                 Scalar::Is(Resolved::Float(f)) => {
-                    let name = if f.is_nan() { "NaN" } else if f > 0.0 { "+Inf" } else { "-Inf" };
+                    let name = if f.is_nan() {
+                        "NaN"
+                    } else if f > 0.0 {
+                        "+Inf"
+                    } else {
+                        "-Inf"
+                    };
                     let (line, column) = (node.start.line + 1, node.start.column + 1);
                     Err(Error::json(format!("json: unsupported value: {name}"), line, column))
                 }

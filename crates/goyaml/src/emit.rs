@@ -245,9 +245,8 @@ impl Emitter {
     /// Writes a text, quoted where reading it back would give something else.
     pub fn string(&mut self, text: &str) {
         if !text.is_ascii() || text.contains('\x7f') {
-            self.refused |= text.chars().any(|c| {
-                matches!(c, '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')
-            });
+            self.refused |=
+                text.chars().any(|c| matches!(c, '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'));
             if text.contains('\u{85}') {
                 // It passes through JSON unescaped and is folded there as a line break.
                 let json = serde_json::Value::from(text).to_string();

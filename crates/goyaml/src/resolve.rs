@@ -31,7 +31,11 @@ pub(crate) fn resolve(text: &str) -> Resolved {
     let Some(&first) = text.as_bytes().first() else { return Resolved::Null };
     match first {
         b'~' | b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' => {
-            if text.len() > 5 { Resolved::Str } else { word(text) }
+            if text.len() > 5 {
+                Resolved::Str
+            } else {
+                word(text)
+            }
         }
         b'.' => match special_float(text) {
             Some(f) => Resolved::Float(f),

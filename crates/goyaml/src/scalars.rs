@@ -179,8 +179,22 @@ impl<'a> Scanner<'a> {
             let uri = is_word(c)
                 || matches!(
                     c,
-                    b';' | b'/' | b'?' | b':' | b'@' | b'&' | b'=' | b'+' | b'$' | b'.' | b'%' | b'!' | b'~' | b'*'
-                        | b'\'' | b'(' | b')'
+                    b';' | b'/'
+                        | b'?'
+                        | b':'
+                        | b'@'
+                        | b'&'
+                        | b'='
+                        | b'+'
+                        | b'$'
+                        | b'.'
+                        | b'%'
+                        | b'!'
+                        | b'~'
+                        | b'*'
+                        | b'\''
+                        | b'('
+                        | b')'
                 )
                 || (matches!(c, b',' | b'[' | b']') && self.flow_level == 0);
             if !uri {
@@ -236,8 +250,7 @@ impl<'a> Scanner<'a> {
             }
         }
         self.finish_line(start)?;
-        let mut indent =
-            if increment == 0 { 0 } else { increment + usize::try_from(self.indent).unwrap_or(0) };
+        let mut indent = if increment == 0 { 0 } else { increment + usize::try_from(self.indent).unwrap_or(0) };
         let mut out = String::new();
         let mut leading_break = "";
         let mut trailing = String::new();

@@ -277,8 +277,24 @@ impl<'a> Scanner<'a> {
                 let indicator = self.is_blankz(0)
                     || matches!(
                         c,
-                        b'-' | b'?' | b':' | b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|'
-                            | b'>' | b'\'' | b'"' | b'%' | b'@' | b'`'
+                        b'-' | b'?'
+                            | b':'
+                            | b','
+                            | b'['
+                            | b']'
+                            | b'{'
+                            | b'}'
+                            | b'#'
+                            | b'&'
+                            | b'*'
+                            | b'!'
+                            | b'|'
+                            | b'>'
+                            | b'\''
+                            | b'"'
+                            | b'%'
+                            | b'@'
+                            | b'`'
                     );
                 if !indicator
                     || (c == b'-' && !self.is_blank(1))
@@ -306,9 +322,7 @@ impl<'a> Scanner<'a> {
             if self.mark.column == 0 && self.rest().starts_with("\u{feff}".as_bytes()) {
                 self.skip();
             }
-            while self.peek(0) == b' '
-                || ((self.flow_level > 0 || !self.simple_key_allowed) && self.peek(0) == b'\t')
-            {
+            while self.peek(0) == b' ' || ((self.flow_level > 0 || !self.simple_key_allowed) && self.peek(0) == b'\t') {
                 self.skip();
             }
             if self.peek(0) == b'#' {

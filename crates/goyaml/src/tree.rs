@@ -186,9 +186,9 @@ fn convert(document: &Document<'_>, id: Id, budget: &mut usize, open: &mut Vec<I
             style: *style,
             tag: node.tag.as_deref().map(str::to_owned),
         }),
-        Content::Sequence { items } => Kind::Sequence(
-            items.iter().map(|&item| convert(document, item, budget, open)).collect::<Result<_, _>>()?,
-        ),
+        Content::Sequence { items } => {
+            Kind::Sequence(items.iter().map(|&item| convert(document, item, budget, open)).collect::<Result<_, _>>()?)
+        }
         Content::Mapping { pairs } => Kind::Mapping(
             pairs
                 .iter()

@@ -54,10 +54,7 @@ fn long_lines_are_folded_after_column_80() {
 #[test]
 fn keys_are_in_natural_order() {
     let value = json!({"z10": 1, "z2": 2, "z-1": 3, "Z": 4, "1": 5, "10": 6, "2": 7});
-    assert_eq!(
-        goyaml::to_string(&value),
-        "\"1\": 5\n\"2\": 7\n\"10\": 6\nZ: 4\nz-1: 3\nz2: 2\nz10: 1\n"
-    );
+    assert_eq!(goyaml::to_string(&value), "\"1\": 5\n\"2\": 7\n\"10\": 6\nZ: 4\nz-1: 3\nz2: 2\nz10: 1\n");
 }
 
 #[test]

@@ -185,7 +185,12 @@ fn main() {
         let number = |key: &str| theirs[key].as_f64().unwrap_or(0.0);
         println!("{} ({} lines)", path.display(), theirs["lines"]);
         let line = |what: &str, helm: f64, ours: f64| {
-            println!("  {what:<16} Helm {:>9.2} ms  ours {:>8.2} ms  ratio {:>6.1}", helm * 1e3, ours * 1e3, helm / ours);
+            println!(
+                "  {what:<16} Helm {:>9.2} ms  ours {:>8.2} ms  ratio {:>6.1}",
+                helm * 1e3,
+                ours * 1e3,
+                helm / ours
+            );
         };
         line("load and render", number("load"), loaded);
         line("render", number("render"), rendered);

@@ -7,15 +7,6 @@ use helm::value::Data;
 use helm::{Chart, RenderOptions};
 use serde_json::{Value, json};
 
-fn floats(value: Data) -> Data {
-    match value {
-        Data::Int(n) => Data::Float(n as f64),
-        Data::List(items) => Data::List(items.into_iter().map(floats).collect()),
-        Data::Map(map) => Data::Map(map.into_iter().map(|(k, v)| (k, floats(v))).collect()),
-        other => other,
-    }
-}
-
 fn run(case: &Value) -> Result<BTreeMap<String, String>, String> {
     let files: BTreeMap<String, Vec<u8>> = case["files"]
         .as_object()
@@ -30,7 +21,7 @@ fn run(case: &Value) -> Result<BTreeMap<String, String>, String> {
         seed: Some(1),
         ..RenderOptions::default()
     };
-    let values = floats(Data::from_json(case.get("values").unwrap_or(&Value::Null)));
+    let values = Data::from_json(case.get("values").unwrap_or(&Value::Null)).floats();
     chart.render_files(&values, &options).map_err(|e| e.to_string())
 }
 

@@ -9,6 +9,7 @@ use crate::chart::Chart;
 use crate::error::Error;
 use crate::funcs::random::Random;
 use crate::output::{Hook, Manifest, sort};
+use crate::template::ast::Tree;
 use crate::template::error::explain;
 use crate::template::exec::{Exec, Host, Limits, NO_VALUE, Set};
 use crate::value::{Data, Entries, Field, ListTy, MapTy, Object, Struct, Value};
@@ -217,16 +218,32 @@ impl Chart {
     /// # Errors
     /// As [`Chart::render`].
     pub fn render_files(&self, values: &Data, options: &RenderOptions) -> Result<BTreeMap<String, String>, Error> {
-        let chart = Arc::new(self.clone());
+        let chart = self;
         std::thread::scope(|scope| {
             std::thread::Builder::new()
                 .name("helm-render".to_owned())
                 .stack_size(STACK)
-                .spawn_scoped(scope, || render_here(&chart, values, options))
+                .spawn_scoped(scope, || render_here(chart, values, options))
                 .map_err(|e| Error::Render(format!("rendering thread not started: {e}")))?
                 .join()
                 .unwrap_or_else(|_| Err(Error::Render("rendering template failed: internal error".to_owned())))
         })
+    }
+
+    /// The trees of a template, parsed the first time it is asked for under this path.
+    fn parsed(&self, path: &str, text: &str) -> Result<Arc<Vec<Arc<Tree>>>, Error> {
+        if let Ok(known) = self.parsed.read()
+            && let Some(trees) = known.get(path)
+        {
+            return Ok(trees.clone());
+        }
+        let trees = crate::template::parse::parse(path, text, &crate::funcs::lookup)
+            .map_err(|e| Error::Render(parse_error(path, &e)))?;
+        let trees = Arc::new(trees.into_iter().map(Arc::new).collect::<Vec<_>>());
+        if let Ok(mut known) = self.parsed.write() {
+            known.insert(path.to_owned(), trees.clone());
+        }
+        Ok(trees)
     }
 
     /// The values that the chart would be rendered with.
@@ -234,11 +251,8 @@ impl Chart {
     /// # Errors
     /// Values of the wrong shape.
     pub fn merged_values(&self, values: &Data) -> Result<serde_json::Value, Error> {
-        let chart = Arc::new(self.clone());
-        let values = values.to_value();
-        let node = process(&chart, &values).map_err(Error::Values)?;
-        let merged = coalesce_values(&node, &values).map_err(Error::Values)?;
-        Ok(crate::value::json::to_serde(&merged))
+        let node = process(self, values).map_err(Error::Values)?;
+        Ok(coalesce_values(&node, values).map_err(Error::Values)?.to_json())
     }
 }
 
@@ -249,19 +263,18 @@ struct File<'c> {
     base: String,
 }
 
-fn render_here(chart: &Arc<Chart>, values: &Data, options: &RenderOptions) -> Result<BTreeMap<String, String>, Error> {
-    let values = values.to_value();
-    let node = process(chart, &values).map_err(Error::Values)?;
-    let merged = coalesce_values(&node, &values).map_err(Error::Values)?;
+fn render_here(chart: &Chart, values: &Data, options: &RenderOptions) -> Result<BTreeMap<String, String>, Error> {
+    let node = process(chart, values).map_err(Error::Values)?;
+    let merged = coalesce_values(&node, values).map_err(Error::Values)?;
     if !options.skip_schema_validation {
         crate::chart::schema::validate(&node, &merged)?;
     }
-    let merged = as_values(&merged);
+    let merged = as_values(&merged.to_value());
     let mut files = Vec::new();
     let mut scopes = Vec::new();
     let shared = Shared { release: release(options), capabilities: capabilities(options) };
     collect(&node, &node.name, true, merged, &shared, &mut files, &mut scopes);
-    render_all(files, scopes, options)
+    render_all(chart, files, scopes, options)
 }
 
 struct Shared {
@@ -301,10 +314,8 @@ fn capabilities(options: &RenderOptions) -> Value {
     let version = options.kube_version().trim_start_matches('v');
     let parsed = crate::funcs::semver::Version::parse(version).ok();
     let shown = format!("v{version}");
-    let (major, minor) = parsed.map_or_else(
-        || (String::new(), String::new()),
-        |v| (v.major.to_string(), v.minor.to_string()),
-    );
+    let (major, minor) =
+        parsed.map_or_else(|| (String::new(), String::new()), |v| (v.major.to_string(), v.minor.to_string()));
     let kube = structure(
         "common.KubeVersion",
         Some(&shown),
@@ -340,7 +351,7 @@ fn capabilities(options: &RenderOptions) -> Value {
 }
 
 fn collect<'c>(
-    node: &'c Node,
+    node: &Node<'c>,
     path: &str,
     root: bool,
     values: Value,
@@ -387,6 +398,7 @@ fn collect<'c>(
 }
 
 fn render_all(
+    chart: &Chart,
     mut files: Vec<File<'_>>,
     scopes: Vec<Value>,
     options: &RenderOptions,
@@ -398,10 +410,8 @@ fn render_all(
     });
     let mut set = Set { parent: None, trees: HashMap::new() };
     for file in &files {
-        let trees = crate::template::parse::parse(&file.path, file.text, &crate::funcs::lookup)
-            .map_err(|e| Error::Render(parse_error(&file.path, &e)))?;
-        for tree in trees {
-            set.add(Arc::new(tree));
+        for tree in chart.parsed(&file.path, file.text)?.iter() {
+            set.add(tree.clone());
         }
     }
     let resolve = resolve_host;
@@ -453,9 +463,7 @@ fn render_all(
 }
 
 fn clock() -> i128 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.as_nanos() as i128)
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i128)
 }
 
 fn resolve_host(name: &str) -> String {

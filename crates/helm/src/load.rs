@@ -153,7 +153,10 @@ pub fn archive_files(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, Error> {
         let name = crate::funcs::paths::clean(&name);
         if name == "." || name.starts_with("../") || name == ".." {
             return Err(load(if name == "." {
-                format!("chart illegally contains content outside the base directory: {}", crate::value::quote::quote(&raw))
+                format!(
+                    "chart illegally contains content outside the base directory: {}",
+                    crate::value::quote::quote(&raw)
+                )
             } else {
                 "chart illegally references parent directory".to_owned()
             }));

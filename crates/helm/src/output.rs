@@ -151,8 +151,7 @@ pub fn sort(files: &BTreeMap<String, String>) -> Result<(Vec<Hook>, Vec<Manifest
                 tracing::info!(path, "skipping unknown hook");
                 continue;
             }
-            let events =
-                events.into_iter().map(|e| if e == "test-success" { "test".to_owned() } else { e }).collect();
+            let events = events.into_iter().map(|e| if e == "test-success" { "test".to_owned() } else { e }).collect();
             hooks.push(Hook {
                 path: path.clone(),
                 text: text.to_owned(),
@@ -197,10 +196,9 @@ impl Head {
         let scalar = |v: &Value| match v {
             Value::String(s) => Some(s.clone()),
             Value::Bool(b) => Some(b.to_string()),
-            Value::Number(n) => Some(n.as_i64().map_or_else(
-                || goyaml::format_float(n.as_f64().unwrap_or(0.0)),
-                |i| i.to_string(),
-            )),
+            Value::Number(n) => {
+                Some(n.as_i64().map_or_else(|| goyaml::format_float(n.as_f64().unwrap_or(0.0)), |i| i.to_string()))
+            }
             Value::Null => Some(String::new()),
             _ => None,
         };
@@ -211,23 +209,21 @@ impl Head {
             v => return Err(wrong(v, "value of type releaseutil.SimpleHead")),
         };
         if let Some(kind) = map.get("kind") {
-            head.kind = scalar(kind)
-                .ok_or_else(|| wrong(kind, "struct field SimpleHead.kind of type string"))?;
+            head.kind = scalar(kind).ok_or_else(|| wrong(kind, "struct field SimpleHead.kind of type string"))?;
         }
         match map.get("metadata") {
             None | Some(Value::Null) => {}
             Some(Value::Object(metadata)) => {
                 if let Some(name) = metadata.get("name") {
-                    head.name = scalar(name)
-                        .ok_or_else(|| wrong(name, "struct field .metadata.name of type string"))?;
+                    head.name =
+                        scalar(name).ok_or_else(|| wrong(name, "struct field .metadata.name of type string"))?;
                 }
                 match metadata.get("annotations") {
                     None | Some(Value::Null) => {}
                     Some(Value::Object(annotations)) => {
                         for (k, v) in annotations {
-                            let v = scalar(v).ok_or_else(|| {
-                                wrong(v, "struct field .metadata.annotations of type string")
-                            })?;
+                            let v = scalar(v)
+                                .ok_or_else(|| wrong(v, "struct field .metadata.annotations of type string"))?;
                             head.annotations.push((k.clone(), v));
                         }
                     }

@@ -72,7 +72,11 @@ pub(crate) fn refuse(format: &str, text: &str) -> Option<String> {
         }
         "regex" => crate::funcs::regexes::compile(text).err(),
         "uuid" => {
-            if uuid::Uuid::parse_str(text).is_ok() && text.len() == 36 { None } else { reason("must be 36 characters long") }
+            if uuid::Uuid::parse_str(text).is_ok() && text.len() == 36 {
+                None
+            } else {
+                reason("must be 36 characters long")
+            }
         }
         _ => None,
     }

@@ -89,13 +89,7 @@ fn kind(v: &Json) -> &'static str {
 /// White space becomes a space, what is not printed is dropped.
 fn clean(text: &str) -> String {
     text.chars()
-        .filter_map(|c| {
-            if c.is_whitespace() {
-                Some(' ')
-            } else {
-                crate::value::quote::is_print(c).then_some(c)
-            }
-        })
+        .filter_map(|c| if c.is_whitespace() { Some(' ') } else { crate::value::quote::is_print(c).then_some(c) })
         .collect()
 }
 
@@ -201,12 +195,7 @@ impl Metadata {
             None | Some(Json::Null) => None,
             Some(Json::Object(inner)) => {
                 let inner_reader = Reader { map: inner, of: "Metadata.annotations" };
-                Some(
-                    inner
-                        .keys()
-                        .map(|k| Ok((k.clone(), inner_reader.text(k)?)))
-                        .collect::<Result<_, String>>()?,
-                )
+                Some(inner.keys().map(|k| Ok((k.clone(), inner_reader.text(k)?))).collect::<Result<_, String>>()?)
             }
             Some(v) => return Err(r.wrong("annotations", v, "map[string]string")),
         };
@@ -266,8 +255,7 @@ impl Metadata {
         if !matches!(self.chart_type.as_str(), "" | "application" | "library") {
             return Err("chart.metadata.type must be application or library".to_owned());
         }
-        let alias_ok =
-            |a: &str| a.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+        let alias_ok = |a: &str| a.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
         let mut seen = std::collections::BTreeSet::new();
         for d in &self.dependencies {
             if !alias_ok(&d.alias) {

@@ -1,15 +1,16 @@
 //! A chart: its files parsed, ready to be rendered any number of times.
 
-pub mod metadata;
 pub(crate) mod formats;
+pub mod metadata;
 pub mod schema;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, RwLock};
 
 pub use metadata::{Dependency, Metadata};
 
 use crate::error::Error;
+use crate::template::ast::Tree;
 use crate::value::{Data, Str};
 
 /// A chart with its subcharts. Immutable and shared.
@@ -33,7 +34,12 @@ pub struct Chart {
     pub dependencies: Vec<Arc<Chart>>,
     /// Every file as it was given.
     pub raw: Arc<BTreeMap<String, Vec<u8>>>,
+    /// Templates of this chart and those below, parsed under their paths from here.
+    pub(crate) parsed: Arc<RwLock<ParsedFiles>>,
 }
+
+/// Parsed templates by path.
+pub(crate) type ParsedFiles = HashMap<String, Arc<Vec<Arc<Tree>>>>;
 
 /// A file below `templates/`.
 #[derive(Debug, Clone)]
@@ -108,8 +114,7 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
     let Some(chart_yaml) = files.get("Chart.yaml") else {
         return Err(load("Chart.yaml file is missing".to_owned()));
     };
-    let mut metadata =
-        Metadata::parse(&text(chart_yaml)).map_err(|e| load(format!("cannot load Chart.yaml: {e}")))?;
+    let mut metadata = Metadata::parse(&text(chart_yaml)).map_err(|e| load(format!("cannot load Chart.yaml: {e}")))?;
     let mut chart = Chart {
         metadata: Metadata::default(),
         lock: None,
@@ -120,6 +125,7 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
         files: Vec::new(),
         dependencies: Vec::new(),
         raw: Arc::default(),
+        parsed: Arc::default(),
     };
     let mut subcharts: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
     for (name, data) in &files {

@@ -8,8 +8,7 @@ use serde_json::Value as Json;
 
 use super::formats;
 use crate::error::Error;
-use crate::value::Value;
-use crate::value::json::to_serde;
+use crate::value::Data;
 use crate::values::process::Node;
 
 /// Deepest nesting of schemas.
@@ -21,12 +20,12 @@ const MAX_STEPS: usize = 2_000_000;
 ///
 /// # Errors
 /// Helm's list of what does not fit.
-pub(crate) fn validate(node: &Node, values: &Value) -> Result<(), Error> {
+pub(crate) fn validate(node: &Node<'_>, values: &Data) -> Result<(), Error> {
     if !has_schema(node) {
         return Ok(());
     }
     let mut report = String::new();
-    collect(node, &to_serde(values), &mut report);
+    collect(node, &values.to_json(), &mut report);
     if report.is_empty() {
         return Ok(());
     }
@@ -35,11 +34,11 @@ pub(crate) fn validate(node: &Node, values: &Value) -> Result<(), Error> {
     )))
 }
 
-fn has_schema(node: &Node) -> bool {
+fn has_schema(node: &Node<'_>) -> bool {
     node.chart.schema.is_some() || node.dependencies.iter().any(has_schema)
 }
 
-fn collect(node: &Node, values: &Json, report: &mut String) {
+fn collect(node: &Node<'_>, values: &Json, report: &mut String) {
     if let Some(schema) = &node.chart.schema
         && let Err(text) = check(schema, values)
     {
@@ -256,11 +255,14 @@ impl<'s> Checker<'s> {
             && !options.iter().any(|o| equal(o, value))
         {
             let texts: Option<Vec<String>> = options.iter().map(shown).collect();
-            add(out, match texts {
-                None => "'enum' failed".to_owned(),
-                Some(t) if t.len() == 1 => format!("value must be {}", t[0]),
-                Some(t) => format!("value must be one of {}", t.join(", ")),
-            });
+            add(
+                out,
+                match texts {
+                    None => "'enum' failed".to_owned(),
+                    Some(t) if t.len() == 1 => format!("value must be {}", t[0]),
+                    Some(t) => format!("value must be one of {}", t.join(", ")),
+                },
+            );
         }
         if self.assert_format
             && let (Some(Json::String(format)), Json::String(text)) = (get("format"), value)
@@ -416,7 +418,9 @@ impl<'s> Checker<'s> {
             match matched.len() {
                 0 => out.push(problem("'oneOf' failed, none matched".to_owned(), causes)),
                 1 => {}
-                _ => out.push(problem(format!("'oneOf' failed, subschemas {} matched", matched.join(", ")), Vec::new())),
+                _ => {
+                    out.push(problem(format!("'oneOf' failed, subschemas {} matched", matched.join(", ")), Vec::new()))
+                }
             }
         }
         if let Some(not) = map.get("not")
@@ -511,9 +515,7 @@ impl<'s> Checker<'s> {
             }
         }
         let patterns: Vec<(Option<regex::Regex>, &'s Json)> = match map.get("patternProperties") {
-            Some(Json::Object(all)) => {
-                all.iter().map(|(p, s)| (crate::funcs::regexes::compile(p).ok(), s)).collect()
-            }
+            Some(Json::Object(all)) => all.iter().map(|(p, s)| (crate::funcs::regexes::compile(p).ok(), s)).collect(),
             _ => Vec::new(),
         };
         let mut additional: Vec<&str> = Vec::new();
@@ -574,15 +576,15 @@ impl<'s> Checker<'s> {
             add(out, format!("maxItems: got {}, want {most}", items.len()));
         }
         if map.get("uniqueItems") == Some(&Json::Bool(true)) && items.len() < 2000 {
-            let pair = (1..items.len())
-                .flat_map(|j| (0..j).map(move |i| (i, j)))
-                .find(|&(i, j)| equal(&items[i], &items[j]));
+            let pair =
+                (1..items.len()).flat_map(|j| (0..j).map(move |i| (i, j))).find(|&(i, j)| equal(&items[i], &items[j]));
             if let Some((i, j)) = pair {
                 add(out, format!("items at {i} and {j} are equal"));
             }
         }
         // A list of schemas by position, and one for the rest.
-        let (first, rest, old): (&'s [Json], Option<&'s Json>, bool) = match (map.get("prefixItems"), map.get("items")) {
+        let (first, rest, old): (&'s [Json], Option<&'s Json>, bool) = match (map.get("prefixItems"), map.get("items"))
+        {
             (Some(Json::Array(first)), rest) => (first, rest, false),
             (_, Some(Json::Array(first))) => (first, map.get("additionalItems"), true),
             (_, rest) => (&[], rest, false),

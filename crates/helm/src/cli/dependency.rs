@@ -104,8 +104,7 @@ pub fn list(path: &Path) -> Result<String, Error> {
     for d in declared {
         rows.push([d.name.clone(), d.version.clone(), d.repository.clone(), status(path, d)]);
     }
-    let widths: Vec<usize> =
-        (0..4).map(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..4).map(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0)).collect();
     let mut out = String::new();
     for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(c, w)| format!("{c:<w$}")).collect();
@@ -244,8 +243,9 @@ fn obtain(
         } else {
             let tags = fetch.oci_tags(&repository).map_err(&refuse)?;
             let tags: Vec<String> = tags.into_iter().map(|t| t.replace('_', "+")).collect();
-            best(tags.iter().map(String::as_str), wanted)
-                .ok_or_else(|| refuse(format!("could not locate a version matching provided version string {wanted}")))?
+            best(tags.iter().map(String::as_str), wanted).ok_or_else(|| {
+                refuse(format!("could not locate a version matching provided version string {wanted}"))
+            })?
         };
         let reference = format!("{repository}:{}", version.replace('+', "_"));
         return Ok((version, fetch.oci_chart(&reference).map_err(refuse)?));
@@ -261,7 +261,10 @@ fn obtain(
     if !indexes.contains_key(base) {
         let url = format!("{base}/index.yaml");
         let bytes = fetch.get(&url).map_err(|e| {
-            refuse(format!("looks like {} is not a valid chart repository or cannot be reached: {e}", crate::value::quote::quote(base)))
+            refuse(format!(
+                "looks like {} is not a valid chart repository or cannot be reached: {e}",
+                crate::value::quote::quote(base)
+            ))
         })?;
         let index = goyaml::from_str(&String::from_utf8_lossy(&bytes))
             .map_err(|e| refuse(format!("error reading {url}: {e}")))?;
@@ -315,9 +318,7 @@ pub fn pack(chart: &Chart) -> Result<Vec<u8>, Error> {
         header.set_size(data.len() as u64);
         header.set_mode(0o644);
         header.set_mtime(0);
-        archive
-            .append_data(&mut header, format!("{}/{name}", chart.name()), data.as_slice())
-            .map_err(fail)?;
+        archive.append_data(&mut header, format!("{}/{name}", chart.name()), data.as_slice()).map_err(fail)?;
     }
     archive.into_inner().map_err(fail)?.finish().map_err(fail)
 }

@@ -91,7 +91,11 @@ pub fn lint(args: &LintArgs) -> Result<LintReport, Error> {
             if let Some(text) = files.get("Chart.yaml") {
                 check_chart_yaml(&String::from_utf8_lossy(text), &mut say);
             } else {
-                say(Severity::Error, "Chart.yaml", "unable to parse YAML\n\topen Chart.yaml: no such file or directory".to_owned());
+                say(
+                    Severity::Error,
+                    "Chart.yaml",
+                    "unable to parse YAML\n\topen Chart.yaml: no such file or directory".to_owned(),
+                );
             }
             if !files.contains_key("values.yaml") {
                 say(Severity::Info, "values.yaml", "file does not exist".to_owned());
@@ -153,11 +157,9 @@ fn check_chart_yaml(text: &str, say: &mut impl FnMut(Severity, &str, String)) {
                 say(Severity::Error, file, format!("version '{v}' is not a valid SemVer"));
             }
         }
-        other => say(
-            Severity::Error,
-            file,
-            format!("version should be of type string but it's of type {}", go_type(&other)),
-        ),
+        other => {
+            say(Severity::Error, file, format!("version should be of type string but it's of type {}", go_type(&other)))
+        }
     }
     match get("appVersion") {
         serde_json::Value::Null | serde_json::Value::String(_) => {}
@@ -182,11 +184,9 @@ fn check_chart_yaml(text: &str, say: &mut impl FnMut(Severity, &str, String)) {
     }
     match get("type").as_str() {
         None | Some("" | "application" | "library") => {}
-        Some(_) => say(
-            Severity::Error,
-            file,
-            "chart type is not valid. Valid types are 'application' or 'library'".to_owned(),
-        ),
+        Some(_) => {
+            say(Severity::Error, file, "chart type is not valid. Valid types are 'application' or 'library'".to_owned())
+        }
     }
 }
 

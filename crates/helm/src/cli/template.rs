@@ -181,7 +181,9 @@ fn write_files(dir: &std::path::Path, pieces: &[(String, String)]) -> Result<Tem
 fn post_render(program: &std::path::Path, args: &[String], text: &str) -> Result<String, Error> {
     let shown = program.display().to_string();
     let fail = |reason: String| {
-        Error::Output(format!("error while running post render on manifests: error while running command {shown}. {reason}"))
+        Error::Output(format!(
+            "error while running post render on manifests: error while running command {shown}. {reason}"
+        ))
     };
     let mut child = Command::new(program)
         .args(args)

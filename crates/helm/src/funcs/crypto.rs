@@ -135,14 +135,21 @@ impl Request<'_> {
                     shown(&name)
                 )));
             };
-            let name = t.as_ref().try_into().map_err(|_| Fault::Text(format!("error creating certificate: x509: {} cannot be encoded as an IA5String", crate::value::quote::quote(t))))?;
+            let name = t.as_ref().try_into().map_err(|_| {
+                Fault::Text(format!(
+                    "error creating certificate: x509: {} cannot be encoded as an IA5String",
+                    crate::value::quote::quote(t)
+                ))
+            })?;
             out.push(rcgen::SanType::DnsName(name));
         }
         Ok(out)
     }
 
     fn issue(&self, e: &mut Exec<'_>, key: &str, ca: Option<&Value>) -> Answer {
-        use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
+        use rcgen::{
+            BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+        };
         let fail = |e: &dyn std::fmt::Display| Fault::Text(format!("error creating certificate: {e}"));
         let load = |pem: &str| -> Result<KeyPair, Fault> {
             let der = to_pkcs8(pem).map_err(|m| Fault::Text(format!("error parsing key: {m}")))?;
@@ -155,9 +162,7 @@ impl Request<'_> {
         let now = time::OffsetDateTime::from_unix_timestamp((e.host.now / 1_000_000_000) as i64)
             .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
         params.not_before = now;
-        params.not_after = now
-            .checked_add(time::Duration::days(self.days.clamp(-3_000_000, 3_000_000)))
-            .unwrap_or(now);
+        params.not_after = now.checked_add(time::Duration::days(self.days.clamp(-3_000_000, 3_000_000))).unwrap_or(now);
         let mut serial = [0; 16];
         e.host.random.fill(&mut serial);
         serial[0] &= 0x7f;
@@ -234,10 +239,27 @@ fn decrypt(_: &mut Exec<'_>, a: &[Value]) -> Answer {
 }
 
 const LONG: &[&str] = &[
-    "CvcvnoCvcvCvcv", "CvcvCvcvnoCvcv", "CvcvCvcvCvcvno", "CvccnoCvcvCvcv", "CvccCvcvnoCvcv", "CvccCvcvCvcvno",
-    "CvcvnoCvccCvcv", "CvcvCvccnoCvcv", "CvcvCvccCvcvno", "CvcvnoCvcvCvcc", "CvcvCvcvnoCvcc", "CvcvCvcvCvccno",
-    "CvccnoCvccCvcv", "CvccCvccnoCvcv", "CvccCvccCvcvno", "CvcvnoCvccCvcc", "CvcvCvccnoCvcc", "CvcvCvccCvccno",
-    "CvccnoCvcvCvcc", "CvccCvcvnoCvcc", "CvccCvcvCvccno",
+    "CvcvnoCvcvCvcv",
+    "CvcvCvcvnoCvcv",
+    "CvcvCvcvCvcvno",
+    "CvccnoCvcvCvcv",
+    "CvccCvcvnoCvcv",
+    "CvccCvcvCvcvno",
+    "CvcvnoCvccCvcv",
+    "CvcvCvccnoCvcv",
+    "CvcvCvccCvcvno",
+    "CvcvnoCvcvCvcc",
+    "CvcvCvcvnoCvcc",
+    "CvcvCvcvCvccno",
+    "CvccnoCvccCvcv",
+    "CvccCvccnoCvcv",
+    "CvccCvccCvcvno",
+    "CvcvnoCvccCvcc",
+    "CvcvCvccnoCvcc",
+    "CvcvCvccCvccno",
+    "CvccnoCvcvCvcc",
+    "CvccCvcvnoCvcc",
+    "CvccCvcvCvccno",
 ];
 
 /// Master Password's algorithm.
@@ -259,8 +281,7 @@ fn derive_password(_: &mut Exec<'_>, a: &[Value]) -> Answer {
     let mut key = [0; 64];
     scrypt::scrypt(&text::to_bytes(password), &salt, &params, &mut key).map_err(|e| Fault::Text(e.to_string()))?;
     let message = [NAME, &length(site), &text::to_bytes(site), &(counter as u32).to_be_bytes()].concat();
-    let mut mac =
-        hmac::Hmac::<sha2::Sha256>::new_from_slice(&key).map_err(|e| Fault::Text(e.to_string()))?;
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(&key).map_err(|e| Fault::Text(e.to_string()))?;
     mac.update(&message);
     let seed = mac.finalize().into_bytes();
     let template = templates[usize::from(seed[0]) % templates.len()];

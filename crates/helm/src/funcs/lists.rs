@@ -146,10 +146,7 @@ fn slice(_: &mut Exec<'_>, a: &[Value]) -> Answer {
         if a[0].is_nil() {
             return Err(Fault::text("runtime error: invalid memory address or nil pointer dereference"));
         }
-        return Err(Fault::Text(format!(
-            "list should be type of slice or array but {}",
-            a[0].kind_name()
-        )));
+        return Err(Fault::Text(format!("list should be type of slice or array but {}", a[0].kind_name())));
     };
     let len = l.items.len();
     if len == 0 {

@@ -64,9 +64,7 @@ const FILES: &[Func] = &[
 ];
 
 const VALUES: &[Func] = &[
-    f("AsMap", NONE, |_, a| {
-        Ok(map(a)?.seen_as(MapTy::Any))
-    }),
+    f("AsMap", NONE, |_, a| Ok(map(a)?.seen_as(MapTy::Any))),
     f("YAML", NONE, |_, a| crate::value::yaml::encode(&a[0], false).map(Value::str).map_err(Fault::Text)),
     f("Table", S, |_, a| path(a, true)),
     f("PathValue", S, |_, a| path(a, false)),
@@ -142,11 +140,24 @@ const SEMVER: &[Func] = &[
     f("LessThanEqual", V, |_, a| Ok(Value::Bool(semver(a, 0)?.compare(&semver(a, 1)?).is_le()))),
     f("IncMajor", NONE, |_, a| {
         let v = semver(a, 0)?;
-        version(super::semver::Version { major: v.major + 1, minor: 0, patch: 0, pre: String::new(), metadata: String::new(), ..v })
+        version(super::semver::Version {
+            major: v.major + 1,
+            minor: 0,
+            patch: 0,
+            pre: String::new(),
+            metadata: String::new(),
+            ..v
+        })
     }),
     f("IncMinor", NONE, |_, a| {
         let v = semver(a, 0)?;
-        version(super::semver::Version { minor: v.minor + 1, patch: 0, pre: String::new(), metadata: String::new(), ..v })
+        version(super::semver::Version {
+            minor: v.minor + 1,
+            patch: 0,
+            pre: String::new(),
+            metadata: String::new(),
+            ..v
+        })
     }),
     f("IncPatch", NONE, |_, a| {
         let v = semver(a, 0)?;
@@ -217,7 +228,8 @@ const TIME: &[Func] = &[
     f("AddDate", &[Ty::Int, Ty::Int, Ty::Int], |_, a| {
         let t = time(a, 0)?;
         let c = t.civil();
-        let months = c.year * 12 + c.month - 1 + n(a, 1).clamp(-100_000, 100_000) * 12 + n(a, 2).clamp(-1_000_000, 1_000_000);
+        let months =
+            c.year * 12 + c.month - 1 + n(a, 1).clamp(-100_000, 100_000) * 12 + n(a, 2).clamp(-1_000_000, 1_000_000);
         let days = crate::value::time::days_from_civil(months.div_euclid(12), months.rem_euclid(12) + 1, 1) + c.day - 1
             + n(a, 3).clamp(-40_000_000, 40_000_000);
         let of_day = c.hour * 3600 + c.minute * 60 + c.second - i64::from(c.offset);

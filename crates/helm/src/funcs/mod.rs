@@ -4,8 +4,8 @@
 //! them), and a Rust function. `and` and `or` are evaluated by the executor, since they do not evaluate all arguments.
 
 pub mod crypto;
-pub mod decimal;
 pub mod dates;
+pub mod decimal;
 pub mod defaults;
 pub mod dicts;
 pub mod encoding;

@@ -71,11 +71,7 @@ fn matches<'t>(regex: &'t regex::Regex, text: &'t str) -> impl Iterator<Item = r
 fn replace(e: &mut Exec<'_>, a: &[Value], must: bool, literal: bool) -> Answer {
     let regex = get(e, a, must)?;
     let (text, with) = (s(a, 1), s(a, 2));
-    let out = if literal {
-        regex.replace_all(text, regex::NoExpand(with))
-    } else {
-        regex.replace_all(text, with)
-    };
+    let out = if literal { regex.replace_all(text, regex::NoExpand(with)) } else { regex.replace_all(text, with) };
     e.charge(out.len())?;
     Ok(Value::str(out))
 }
@@ -188,7 +184,8 @@ fn translate(pattern: &str) -> Result<String, String> {
                     }
                 }
             }
-            if c == '?' && !before.is_empty() && !before.ends_with("??") && !(before.len() > 1 && before.ends_with('?')) {
+            if c == '?' && !before.is_empty() && !before.ends_with("??") && !(before.len() > 1 && before.ends_with('?'))
+            {
                 // Lazy.
                 quantifier = format!("{before}?");
                 out.push('?');
@@ -342,7 +339,11 @@ fn explain(pattern: &str, error: &regex::Error) -> String {
     }
     if text.contains("look-around") {
         let at = ["(?=", "(?!", "(?<"].iter().filter_map(|p| pattern.find(p)).min().unwrap_or(0);
-        let piece = if pattern[at..].starts_with("(?<") { &pattern[at..(at + 3).min(pattern.len())] } else { &pattern[at..at + 3] };
+        let piece = if pattern[at..].starts_with("(?<") {
+            &pattern[at..(at + 3).min(pattern.len())]
+        } else {
+            &pattern[at..at + 3]
+        };
         return message("invalid or unsupported Perl syntax", piece);
     }
     if text.contains("repetition operator missing expression") {

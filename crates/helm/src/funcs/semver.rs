@@ -74,7 +74,9 @@ impl Version {
         }
         let number = |i: usize| -> Result<u64, String> {
             parts.get(i).map_or(Ok(0), |p| {
-                p.parse().map_err(|_| format!("error parsing version segment: strconv.ParseUint: parsing \"{p}\": value out of range"))
+                p.parse().map_err(|_| {
+                    format!("error parsing version segment: strconv.ParseUint: parsing \"{p}\": value out of range")
+                })
             })
         };
         if pre.split('.').any(|p| p.len() > 1 && p.starts_with('0') && p.bytes().all(|b| b.is_ascii_digit())) {
@@ -233,10 +235,8 @@ fn parse_one(piece: &str) -> Option<Constraint> {
         ("^", Op::Caret),
         ("=", Op::Equal),
     ];
-    let (op, rest) = ops
-        .iter()
-        .find_map(|(t, op)| piece.strip_prefix(t).map(|rest| (*op, rest)))
-        .unwrap_or((Op::Equal, piece));
+    let (op, rest) =
+        ops.iter().find_map(|(t, op)| piece.strip_prefix(t).map(|rest| (*op, rest))).unwrap_or((Op::Equal, piece));
     let rest = rest.trim();
     let body = rest.strip_prefix('v').unwrap_or(rest);
     let (numbers, suffix) = match body.find(['-', '+']) {

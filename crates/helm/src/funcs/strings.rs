@@ -208,9 +208,7 @@ fn substr(start: i64, end: i64, t: &str) -> Answer {
     let len = text::len(t) as i64;
     let slice = |from: i64, to: i64| {
         if to > len {
-            return Err(Fault::Text(format!(
-                "runtime error: slice bounds out of range [:{to}] with length {len}"
-            )));
+            return Err(Fault::Text(format!("runtime error: slice bounds out of range [:{to}] with length {len}")));
         }
         if from > to {
             return Err(Fault::Text(format!("runtime error: slice bounds out of range [{from}:{to}]")));
@@ -301,8 +299,7 @@ pub(crate) fn go_split<'t>(t: &'t str, separator: &str, count: i64) -> Vec<&'t s
 }
 
 fn numbered(parts: Vec<&str>) -> Value {
-    let entries: Entries =
-        parts.iter().enumerate().map(|(i, p)| (format!("_{i}").into(), Value::str(p))).collect();
+    let entries: Entries = parts.iter().enumerate().map(|(i, p)| (format!("_{i}").into(), Value::str(p))).collect();
     Value::map_of(MapTy::Str, entries)
 }
 
@@ -321,7 +318,10 @@ fn is_connector(c: char) -> bool {
 
 fn is_punct(c: char) -> bool {
     c.is_ascii_punctuation() && !matches!(c, '$' | '+' | '<' | '=' | '>' | '^' | '`' | '|' | '~')
-        || matches!(c, '\u{a1}' | '\u{a7}' | '\u{ab}' | '\u{b6}' | '\u{b7}' | '\u{bb}' | '\u{bf}' | '\u{2010}'..='\u{2027}')
+        || matches!(
+            c,
+            '\u{a1}' | '\u{a7}' | '\u{ab}' | '\u{b6}' | '\u{b7}' | '\u{bb}' | '\u{bf}' | '\u{2010}'..='\u{2027}'
+        )
 }
 
 /// xstrings' `ToCamelCase`: `some_words` to `SomeWords`; capitals after the first of a word are lowered.

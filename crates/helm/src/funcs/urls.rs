@@ -6,7 +6,8 @@ use crate::value::convert::to_text;
 use crate::value::{Entries, Value, quote};
 
 /// The functions.
-pub const FUNCS: &[Func] = &[f("urlParse", &[Ty::Str], |_, a| parse(s(a, 0))), f("urlJoin", &[Ty::Map], |_, a| join(&a[0]))];
+pub const FUNCS: &[Func] =
+    &[f("urlParse", &[Ty::Str], |_, a| parse(s(a, 0))), f("urlJoin", &[Ty::Map], |_, a| join(&a[0]))];
 
 fn hex(b: u8) -> bool {
     b.is_ascii_hexdigit()
@@ -38,7 +39,11 @@ fn unescape(t: &str, host: bool) -> Result<String, String> {
             out.push(u8::from_str_radix(&t[i + 1..i + 3], 16).unwrap_or(0));
             i += 3;
         } else {
-            if host && bytes[i] < 0x80 && (bytes[i] == b' ' || matches!(bytes[i], b'<' | b'>' | b'"' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')) {
+            if host
+                && bytes[i] < 0x80
+                && (bytes[i] == b' '
+                    || matches!(bytes[i], b'<' | b'>' | b'"' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}'))
+            {
                 return Err(format!("invalid character {} in host name", quote::quote(&t[i..=i])));
             }
             out.push(bytes[i]);

@@ -180,9 +180,7 @@ pub(crate) fn index(args: &[Value]) -> Result {
 fn object_type(v: &Value) -> &'static str {
     let name = v.type_name();
     match v {
-        Value::Object(o) if matches!(o.as_ref(), Object::Struct(_) | Object::Semver(_)) => {
-            name.trim_start_matches('*')
-        }
+        Value::Object(o) if matches!(o.as_ref(), Object::Struct(_) | Object::Semver(_)) => name.trim_start_matches('*'),
         _ => name,
     }
 }

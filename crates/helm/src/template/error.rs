@@ -71,7 +71,14 @@ impl Display for Fault {
         match self {
             Fault::Text(text) | Fault::Limit(text) => f.write_str(text),
             Fault::Exec(e) => {
-                write!(f, "template: {}: executing {} at <{}>: {}", e.location, quote(&e.template), e.context, e.message)?;
+                write!(
+                    f,
+                    "template: {}: executing {} at <{}>: {}",
+                    e.location,
+                    quote(&e.template),
+                    e.context,
+                    e.message
+                )?;
                 match &e.cause {
                     Some(cause) => write!(f, "{cause}"),
                     None => Ok(()),

@@ -385,19 +385,13 @@ impl<'r> Exec<'r> {
         Ok(Flow::Next)
     }
 
-    fn range<'t>(
-        &mut self,
-        frame: &mut Frame<'t>,
-        dot: &Dot,
-        branch: &'t super::ast::Branch,
-    ) -> Result<Flow> {
+    fn range<'t>(&mut self, frame: &mut Frame<'t>, dot: &Dot, branch: &'t super::ast::Branch) -> Result<Flow> {
         let value = self.pipeline(frame, dot, &branch.pipe)?;
         let mut run = false;
         match &value {
             Value::Int(ty, n) => {
                 if branch.pipe.decl.len() > 1 {
-                    return self
-                        .fail(frame, format!("can't use {n} to iterate over more than one variable"));
+                    return self.fail(frame, format!("can't use {n} to iterate over more than one variable"));
                 }
                 for i in 0..*n {
                     run = true;
@@ -626,9 +620,7 @@ impl<'r> Exec<'r> {
                 return self.field_chain(frame, dot, value, &names[1..], None, None);
             }
             ExprKind::Pipe(pipe) => self.pipeline(frame, dot, pipe)?,
-            ExprKind::Func(name, id) => {
-                self.function(frame, dot, Node::Expr(node), name, *id, &[], None)?
-            }
+            ExprKind::Func(name, id) => self.function(frame, dot, Node::Expr(node), name, *id, &[], None)?,
             ExprKind::Chain(inner, names) => self.chain(frame, dot, node, inner, names, None, None)?,
             ExprKind::Bool(b) => Value::Bool(*b),
             ExprKind::Number(n) => self.ideal(frame, n)?,
@@ -692,9 +684,7 @@ impl<'r> Exec<'r> {
                 let any = map.holds_any();
                 match map.entries.borrow().get(name.as_ref()) {
                     Some(value) => Ok(Dot { value: value.clone(), any }),
-                    None if self.host.strict => {
-                        self.fail(frame, format!("map has no entry for key {}", quoted(name)))
-                    }
+                    None if self.host.strict => self.fail(frame, format!("map has no entry for key {}", quoted(name))),
                     None => Ok(Dot { value: map.zero(), any }),
                 }
             }

@@ -387,7 +387,11 @@ impl Parser<'_> {
                     for (i, cmd) in pipe.cmds.iter().enumerate().skip(1) {
                         if matches!(
                             cmd.args[0].kind,
-                            ExprKind::Bool(_) | ExprKind::Dot | ExprKind::Nil | ExprKind::Number(_) | ExprKind::String(..)
+                            ExprKind::Bool(_)
+                                | ExprKind::Dot
+                                | ExprKind::Nil
+                                | ExprKind::Number(_)
+                                | ExprKind::String(..)
                         ) {
                             return self.error(format!("non executable command in pipeline stage {}", i + 1));
                         }
@@ -618,11 +622,7 @@ pub(crate) fn parse_int(text: &str) -> Option<i64> {
         _ => (false, text),
     };
     let value = parse_uint(rest)?;
-    if negative {
-        (value <= 1 << 63).then(|| (value as i64).wrapping_neg())
-    } else {
-        i64::try_from(value).ok()
-    }
+    if negative { (value <= 1 << 63).then(|| (value as i64).wrapping_neg()) } else { i64::try_from(value).ok() }
 }
 
 /// `strconv.ParseFloat(s, 64)` of what the lexer can give, and of texts in casts.

@@ -19,16 +19,52 @@ pub enum Data {
     Float(f64),
     /// A text.
     Str(Str),
-    /// A list.
-    List(Vec<Data>),
-    /// A mapping.
-    Map(BTreeMap<Str, Data>),
+    /// A list, shared until it is changed.
+    List(Arc<Vec<Data>>),
+    /// A mapping, shared until it is changed.
+    Map(Arc<Map>),
 }
+
+/// The entries of a mapping.
+pub type Map = BTreeMap<Str, Data>;
 
 impl Data {
     /// An empty mapping.
     pub fn empty() -> Data {
-        Data::Map(BTreeMap::new())
+        Data::map(Map::new())
+    }
+
+    /// A mapping.
+    pub fn map(map: Map) -> Data {
+        Data::Map(Arc::new(map))
+    }
+
+    /// A list.
+    pub fn list(items: Vec<Data>) -> Data {
+        Data::List(Arc::new(items))
+    }
+
+    /// The mapping, if it is one.
+    pub fn as_map(&self) -> Option<&Map> {
+        match self {
+            Data::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// Whether it is `null`.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Data::Null)
+    }
+
+    /// The same with every number a float, as a file gives them.
+    pub fn floats(&self) -> Data {
+        match self {
+            Data::Int(n) => Data::Float(*n as f64),
+            Data::List(items) => Data::list(items.iter().map(Data::floats).collect()),
+            Data::Map(map) => Data::map(map.iter().map(|(k, v)| (k.clone(), v.floats())).collect()),
+            other => other.clone(),
+        }
     }
 
     /// A value for one rendering.
@@ -40,9 +76,7 @@ impl Data {
             Data::Float(f) => Value::Float(*f),
             Data::Str(s) => Value::Str(s.clone()),
             Data::List(items) => Value::list(items.iter().map(Data::to_value).collect()),
-            Data::Map(map) => {
-                Value::map(map.iter().map(|(k, v)| (k.clone(), v.to_value())).collect::<Entries>())
-            }
+            Data::Map(map) => Value::map(map.iter().map(|(k, v)| (k.clone(), v.to_value())).collect::<Entries>()),
         }
     }
 
@@ -56,9 +90,9 @@ impl Data {
                 None => Data::Float(n.as_f64().unwrap_or(0.0)),
             },
             serde_json::Value::String(s) => Data::Str(Arc::from(s.as_str())),
-            serde_json::Value::Array(items) => Data::List(items.iter().map(Data::from_json).collect()),
+            serde_json::Value::Array(items) => Data::list(items.iter().map(Data::from_json).collect()),
             serde_json::Value::Object(map) => {
-                Data::Map(map.iter().map(|(k, v)| (Arc::from(k.as_str()), Data::from_json(v))).collect())
+                Data::map(map.iter().map(|(k, v)| (Arc::from(k.as_str()), Data::from_json(v))).collect())
             }
         }
     }
@@ -103,10 +137,10 @@ impl goyaml::Build for BuildData {
         Data::Str(Arc::from(value.as_ref()))
     }
     fn sequence(&mut self, items: Vec<Data>) -> Data {
-        Data::List(items)
+        Data::list(items)
     }
     fn mapping(&mut self, pairs: Vec<(String, Data)>) -> Data {
-        Data::Map(pairs.into_iter().map(|(k, v)| (Arc::from(k), v)).collect())
+        Data::map(pairs.into_iter().map(|(k, v)| (Arc::from(k), v)).collect())
     }
 }
 

@@ -425,13 +425,14 @@ fn string(out: &mut String, flags: &Flags, verb: char, s: &str, value: &Value) {
     match verb {
         'v' | 's' => pad(out, flags, s),
         'q' => {
-            let text = if flags.sharp && !s.contains(['`', '\u{feff}']) && s.chars().all(|c| c == '\t' || !c.is_control()) {
-                format!("`{s}`")
-            } else if flags.plus {
-                quote_ascii(s)
-            } else {
-                quote(s)
-            };
+            let text =
+                if flags.sharp && !s.contains(['`', '\u{feff}']) && s.chars().all(|c| c == '\t' || !c.is_control()) {
+                    format!("`{s}`")
+                } else if flags.plus {
+                    quote_ascii(s)
+                } else {
+                    quote(s)
+                };
             pad(out, flags, &text);
         }
         'x' | 'X' => {
@@ -627,8 +628,7 @@ fn go_syntax(value: &Value, depth: usize) -> String {
             if f.abs() < 1e21 && text.contains("e+") { format!("{f}") } else { text }
         }
         Value::List(list) if list.ty == ListTy::Bytes => {
-            let bytes: Vec<String> =
-                list.bytes().unwrap_or_default().iter().map(|b| format!("0x{b:x}")).collect();
+            let bytes: Vec<String> = list.bytes().unwrap_or_default().iter().map(|b| format!("0x{b:x}")).collect();
             format!("[]byte{{{}}}", bytes.join(", "))
         }
         Value::List(list) => {

@@ -96,11 +96,8 @@ fn write(out: &mut String, value: &Value, style: Style, depth: usize) -> Result<
             Object::Semver(v) => write_string(out, &v.to_string(), style.html),
             Object::Error(_) => out.push_str("{}"),
             Object::Struct(s) => {
-                let fields: Vec<_> = s
-                    .fields
-                    .iter()
-                    .filter(|f| f.json.is_some() && !(f.omit_empty && !f.value.truth()))
-                    .collect();
+                let fields: Vec<_> =
+                    s.fields.iter().filter(|f| f.json.is_some() && !(f.omit_empty && !f.value.truth())).collect();
                 out.push('{');
                 for (i, field) in fields.iter().enumerate() {
                     if i > 0 {
@@ -412,9 +409,9 @@ pub fn to_serde(value: &Value) -> serde_json::Value {
         }
         Value::List(list) => list.items.iter().map(to_serde).collect(),
         Value::Map(map) if map.ty == super::MapTy::NilStr => serde_json::Value::Null,
-        Value::Map(map) => serde_json::Value::Object(
-            map.entries.borrow().iter().map(|(k, v)| (k.to_string(), to_serde(v))).collect(),
-        ),
+        Value::Map(map) => {
+            serde_json::Value::Object(map.entries.borrow().iter().map(|(k, v)| (k.to_string(), to_serde(v))).collect())
+        }
         Value::Time(t) => t.rfc3339_nano().into(),
         Value::Object(o) => match o.as_ref() {
             Object::Semver(v) => v.to_string().into(),

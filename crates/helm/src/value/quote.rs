@@ -7,12 +7,14 @@ pub fn is_print(c: char) -> bool {
     match c {
         ' '..='~' => true,
         '\0'..='\u{a0}' | '\u{ad}' => false,
-        c => !(c.is_control()
-            || c.is_whitespace()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        c => {
+            !(c.is_control()
+                || c.is_whitespace()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
                 | '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
                 | '\u{180e}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
-                | '\u{e0001}'..='\u{e007f}' | '\u{f0000}'..='\u{10ffff}')),
+                | '\u{e0001}'..='\u{e007f}' | '\u{f0000}'..='\u{10ffff}'))
+        }
     }
 }
 

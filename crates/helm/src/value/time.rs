@@ -105,7 +105,17 @@ fn civil_from_days(z: i64) -> (i64, i64, i64) {
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -346,7 +356,8 @@ pub fn parse(layout: &str, value: &str, zone: &Zone) -> Result<Time, String> {
     let bad = |element: &str, rest: &str, extra: &str| {
         format!("parsing time {} as {}: cannot parse {} as {}{extra}", q(value), q(layout), q(rest), q(element))
     };
-    let (mut year, mut month, mut day, mut hour, mut minute, mut second, mut nano) = (1i64, 1i64, 1i64, 0i64, 0i64, 0i64, 0i64);
+    let (mut year, mut month, mut day, mut hour, mut minute, mut second, mut nano) =
+        (1i64, 1i64, 1i64, 0i64, 0i64, 0i64, 0i64);
     let mut pm: Option<bool> = None;
     let mut year_day: Option<i64> = None;
     let mut offset: Option<i32> = None;
@@ -663,9 +674,5 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
             return Err(invalid());
         }
     }
-    if negative {
-        Ok((total as i128).wrapping_neg() as i64)
-    } else {
-        i64::try_from(total).map_err(|_| invalid())
-    }
+    if negative { Ok((total as i128).wrapping_neg() as i64) } else { i64::try_from(total).map_err(|_| invalid()) }
 }

@@ -176,8 +176,6 @@ fn from_toml(value: &toml::Value) -> Value {
                 .map_or_else(|| Value::str(&text), |t| Value::Time(std::rc::Rc::new(t)))
         }
         toml::Value::Array(items) => Value::list(items.iter().map(from_toml).collect()),
-        toml::Value::Table(table) => {
-            Value::map(table.iter().map(|(k, v)| (k.as_str().into(), from_toml(v))).collect())
-        }
+        toml::Value::Table(table) => Value::map(table.iter().map(|(k, v)| (k.as_str().into(), from_toml(v))).collect()),
     }
 }

@@ -1,175 +1,156 @@
 //! Defaults under values, as Helm coalesces them.
 //!
-//! All of it works on shared maps, as Helm's does: what a chart's values are coalesced into is changed in place.
+//! Values are shared until they are changed, so that only what differs is copied.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::funcs::dicts::deep_copy;
-use crate::value::{Entries, Map, Str, Value};
-
 use super::process::Node;
+use crate::value::Data;
+use crate::value::data::Map;
 
 /// The key of what all charts share.
 const GLOBAL: &str = "global";
-
-fn table(v: &Value) -> Option<Rc<Map>> {
-    v.as_map().cloned()
-}
-
-fn copied(v: &Value) -> Value {
-    deep_copy(v, 0).unwrap_or(Value::Nil)
-}
-
-fn snapshot(map: &Map) -> Vec<(Str, Value)> {
-    map.entries.borrow().iter().map(|(k, v)| (k.clone(), v.clone())).collect()
-}
-
-fn put(map: &Map, key: &str, value: Value) {
-    map.entries.borrow_mut().insert(Arc::from(key), value);
-}
 
 /// The values of a chart and all below it: user values over defaults.
 ///
 /// # Errors
 /// A value where the table of a subchart should be.
-pub(crate) fn coalesce_values(node: &Node, values: &Value) -> Result<Value, String> {
-    let dest = copied(values);
-    let map = match &dest {
-        Value::Map(m) => m.clone(),
-        _ => {
-            let Value::Map(m) = Value::map(Entries::new()) else { return Ok(dest) };
-            m
-        }
-    };
-    coalesce(node, &map, false)?;
-    Ok(Value::Map(map))
+pub(crate) fn coalesce_values(node: &Node<'_>, values: &Data) -> Result<Data, String> {
+    over_defaults(node, values, false)
 }
 
 /// The same, keeping `null`s: for `import-values`.
-pub(crate) fn merge_values(node: &Node, values: &Value) -> Result<Value, String> {
-    let dest = copied(values);
-    let Value::Map(map) = (if dest.is_nil() { Value::map(Entries::new()) } else { dest }) else {
-        return Ok(Value::Nil);
-    };
-    coalesce(node, &map, true)?;
-    Ok(Value::Map(map))
+pub(crate) fn merge_values(node: &Node<'_>, values: &Data) -> Result<Data, String> {
+    over_defaults(node, values, true)
 }
 
-fn coalesce(node: &Node, dest: &Rc<Map>, merge: bool) -> Result<(), String> {
+fn over_defaults(node: &Node<'_>, values: &Data, merge: bool) -> Result<Data, String> {
+    let mut map = match values {
+        Data::Map(map) => map.clone(),
+        _ => Arc::default(),
+    };
+    coalesce(node, &mut map, merge)?;
+    Ok(Data::Map(map))
+}
+
+fn coalesce(node: &Node<'_>, dest: &mut Arc<Map>, merge: bool) -> Result<(), String> {
     coalesce_own(node, dest, merge);
     for sub in &node.dependencies {
-        let own = match dest.get(&sub.name) {
-            None => {
-                let value = Value::map(Entries::new());
-                put(dest, &sub.name, value.clone());
-                table(&value)
+        let mut own = match dest.get(sub.name.as_str()) {
+            None => Arc::default(),
+            Some(Data::Map(own)) => own.clone(),
+            Some(other) => {
+                let shown = crate::value::fmt::sprintf("%t", &[other.to_value()]);
+                return Err(format!("type mismatch on {}: {shown}", sub.name));
             }
-            Some(v) => match table(&v) {
-                Some(map) => Some(map),
-                None => {
-                    let shown = crate::value::fmt::sprintf("%t", &[v]);
-                    return Err(format!("type mismatch on {}: {shown}", sub.name));
-                }
-            },
         };
-        let Some(own) = own else { continue };
-        coalesce_globals(&own, dest);
-        coalesce(sub, &own, merge)?;
+        // Taken out meanwhile, so that it is changed in place where nobody else has it.
+        let dest = Arc::make_mut(dest);
+        dest.insert(Arc::from(sub.name.as_str()), Data::Null);
+        coalesce_globals(&mut own, dest);
+        coalesce(sub, &mut own, merge)?;
+        dest.insert(Arc::from(sub.name.as_str()), Data::Map(own));
     }
     Ok(())
 }
 
-fn coalesce_globals(dest: &Rc<Map>, src: &Rc<Map>) {
-    let read = |map: &Rc<Map>| match map.get(GLOBAL) {
-        None => Some(None),
-        Some(v) => table(&v).map(Some),
+fn coalesce_globals(dest: &mut Arc<Map>, src: &Map) {
+    let read = |map: &Map| match map.get(GLOBAL) {
+        None => Some(Arc::default()),
+        Some(Data::Map(map)) => Some(map.clone()),
+        Some(_) => None,
     };
-    let (Some(dest_globals), Some(src_globals)) = (read(dest), read(src)) else { return };
-    let into = match dest_globals {
-        Some(map) => map,
-        None => match Value::map(Entries::new()) {
-            Value::Map(map) => map,
-            _ => return,
-        },
+    let (Some(mut into), Some(theirs)): (Option<Arc<Map>>, Option<Arc<Map>>) = (read(dest), read(src)) else {
+        return;
     };
-    for (key, value) in src_globals.iter().flat_map(|m| snapshot(m)) {
-        match (&value, into.get(&key)) {
-            (Value::Map(theirs), ours) => {
-                // A copy of the upper level.
-                let fresh = Value::map(theirs.entries.borrow().clone());
-                match ours {
-                    None => put(&into, &key, fresh),
-                    Some(Value::Map(ours)) => {
-                        if let Value::Map(fresh_map) = &fresh {
-                            coalesce_tables(fresh_map, &ours, true);
-                        }
-                        put(&into, &key, fresh);
-                    }
-                    Some(_) => {}
-                }
+    for (key, value) in theirs.iter() {
+        match (value, into.get(key)) {
+            (Data::Map(fresh), Some(Data::Map(ours))) => {
+                // What comes from above wins.
+                let mut fresh = fresh.clone();
+                coalesce_tables(&mut fresh, ours, true);
+                Arc::make_mut(&mut into).insert(key.clone(), Data::Map(fresh));
             }
-            (_, Some(Value::Map(_))) => {}
-            _ => put(&into, &key, value),
+            (Data::Map(_), Some(_)) | (_, Some(Data::Map(_))) => {}
+            _ => {
+                Arc::make_mut(&mut into).insert(key.clone(), value.clone());
+            }
         }
     }
-    put(dest, GLOBAL, Value::Map(into));
+    Arc::make_mut(dest).insert(Arc::from(GLOBAL), Data::Map(into));
 }
 
-fn coalesce_own(node: &Node, values: &Rc<Map>, merge: bool) {
-    let Value::Map(defaults) = copied(&node.values) else { return };
-    for (key, default) in snapshot(&defaults) {
-        match values.get(&key) {
-            Some(v) if v.is_nil() && !merge => {
-                values.entries.borrow_mut().remove(&key);
+fn coalesce_own(node: &Node<'_>, values: &mut Arc<Map>, merge: bool) {
+    let Data::Map(defaults) = &node.values else { return };
+    for (key, default) in defaults.iter() {
+        match values.get(key) {
+            Some(Data::Null) if !merge => {
+                Arc::make_mut(values).remove(key);
             }
-            Some(Value::Map(dest)) => {
-                if let Value::Map(src) = &default {
-                    let child = node.dependencies.iter().any(|d| d.name == *key);
-                    coalesce_tables(&dest, src, merge || child);
+            Some(Data::Map(_)) => {
+                if let Data::Map(src) = default
+                    && let Some(Data::Map(dest)) = Arc::make_mut(values).get_mut(key)
+                {
+                    let child = node.dependencies.iter().any(|d| d.name == **key);
+                    coalesce_tables(dest, src, merge || child);
                 }
             }
             Some(_) => {}
-            None if merge => put(values, &key, default),
-            None if default.is_nil() => {}
+            None if merge => {
+                Arc::make_mut(values).insert(key.clone(), default.clone());
+            }
+            None if default.is_null() => {}
             None => {
-                without_nils(&default);
-                put(values, &key, default);
+                Arc::make_mut(values).insert(key.clone(), without_nulls(default));
             }
         }
     }
 }
 
-/// Takes the `null`s out of a default that nobody overrides.
-fn without_nils(value: &Value) {
-    if let Value::Map(map) = value {
-        map.entries.borrow_mut().retain(|_, v| !v.is_nil());
-        map.entries.borrow().values().for_each(without_nils);
+fn has_null(value: &Data) -> bool {
+    match value {
+        Data::Map(map) => map.values().any(|v| v.is_null() || has_null(v)),
+        _ => false,
+    }
+}
+
+/// A default that nobody overrides, without the `null`s in its tables.
+fn without_nulls(value: &Data) -> Data {
+    match value {
+        Data::Map(map) if has_null(value) => {
+            let kept = map.iter().filter(|(_, v)| !v.is_null());
+            Data::map(kept.map(|(k, v)| (k.clone(), without_nulls(v))).collect())
+        }
+        other => other.clone(),
     }
 }
 
 /// Fills one table from another; what it has stays. Without `merge` a `null` deletes what would come, and `null`s do
 /// not come.
-pub(crate) fn coalesce_tables(dest: &Rc<Map>, src: &Rc<Map>, merge: bool) {
-    if dest.same(src) {
+pub(crate) fn coalesce_tables(dest: &mut Arc<Map>, src: &Arc<Map>, merge: bool) {
+    if Arc::ptr_eq(dest, src) && merge {
         return;
     }
-    for (key, value) in snapshot(src) {
-        match dest.get(&key) {
-            Some(v) if v.is_nil() && !merge => {
-                if !value.is_nil() {
-                    dest.entries.borrow_mut().remove(&key);
+    for (key, value) in src.iter() {
+        match dest.get(key) {
+            Some(Data::Null) if !merge => {
+                if !value.is_null() {
+                    Arc::make_mut(dest).remove(key);
                 }
             }
-            None if merge => put(dest, &key, value),
-            None if value.is_nil() => {}
-            None => {
-                without_nils(&value);
-                put(dest, &key, value);
+            None if merge => {
+                Arc::make_mut(dest).insert(key.clone(), value.clone());
             }
-            Some(Value::Map(ours)) => {
-                if let Value::Map(theirs) = &value {
-                    coalesce_tables(&ours, theirs, merge);
+            None if value.is_null() => {}
+            None => {
+                Arc::make_mut(dest).insert(key.clone(), without_nulls(value));
+            }
+            Some(Data::Map(ours)) => {
+                if let Data::Map(theirs) = value
+                    && !Arc::ptr_eq(ours, theirs)
+                    && let Some(Data::Map(ours)) = Arc::make_mut(dest).get_mut(key)
+                {
+                    coalesce_tables(ours, theirs, merge);
                 }
             }
             Some(_) => {}

@@ -59,7 +59,8 @@ fn split_documents(text: &str) -> Vec<&str> {
 pub fn merge(base: &mut Data, over: Data) {
     match (base, over) {
         (Data::Map(base), Data::Map(over)) => {
-            for (key, value) in over {
+            let base = std::sync::Arc::make_mut(base);
+            for (key, value) in std::sync::Arc::unwrap_or_clone(over) {
                 match base.get_mut(&key) {
                     Some(old @ Data::Map(_)) if matches!(value, Data::Map(_)) => merge(old, value),
                     _ => {

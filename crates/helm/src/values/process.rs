@@ -1,25 +1,24 @@
 //! Which subcharts take part, under which names and with which defaults: conditions, tags, aliases, `import-values`.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::coalesce::{coalesce_tables, coalesce_values, merge_values};
 use crate::chart::{Chart, Dependency};
-use crate::funcs::dicts::deep_copy;
 use crate::funcs::semver::{Constraints, Version};
-use crate::value::{Entries, Map, Value};
+use crate::value::Data;
+use crate::value::data::Map;
 
 /// A chart as it takes part in one rendering.
 #[derive(Debug, Clone)]
-pub struct Node {
+pub struct Node<'c> {
     /// The chart.
-    pub chart: Arc<Chart>,
+    pub chart: &'c Chart,
     /// Its name, or the alias that its parent gave it.
     pub name: String,
     /// Its defaults; imported values come in here.
-    pub values: Value,
+    pub values: Data,
     /// The subcharts that take part.
-    pub dependencies: Vec<Node>,
+    pub dependencies: Vec<Node<'c>>,
     /// The dependencies that `Chart.yaml` names, without disabled ones.
     pub declared: Vec<Dependency>,
 }
@@ -32,12 +31,12 @@ pub fn is_compatible(constraint: &str, version: &str) -> bool {
     }
 }
 
-fn tree(chart: &Arc<Chart>) -> Node {
+fn tree(chart: &Chart) -> Node<'_> {
     Node {
-        chart: chart.clone(),
+        chart,
         name: chart.metadata.name.clone(),
-        values: chart.values.to_value(),
-        dependencies: chart.dependencies.iter().map(tree).collect(),
+        values: chart.values.clone(),
+        dependencies: chart.dependencies.iter().map(|c| tree(c)).collect(),
         declared: chart.metadata.dependencies.clone(),
     }
 }
@@ -46,19 +45,19 @@ fn tree(chart: &Arc<Chart>) -> Node {
 ///
 /// # Errors
 /// Values of the wrong shape.
-pub fn process(chart: &Arc<Chart>, values: &Value) -> Result<Node, String> {
+pub fn process<'c>(chart: &'c Chart, values: &Data) -> Result<Node<'c>, String> {
     let mut root = tree(chart);
     enable(&mut root, values, "")?;
     import(&mut root)?;
     Ok(root)
 }
 
-fn enable(node: &mut Node, values: &Value, path: &str) -> Result<(), String> {
+fn enable(node: &mut Node<'_>, values: &Data, path: &str) -> Result<(), String> {
     if node.chart.metadata.dependencies.is_empty() {
         return Ok(());
     }
     let mut declared = node.declared.clone();
-    let mut charts: Vec<Node> = Vec::new();
+    let mut charts: Vec<Node<'_>> = Vec::new();
     for existing in &node.dependencies {
         let named = declared
             .iter()
@@ -74,7 +73,6 @@ fn enable(node: &mut Node, values: &Value, path: &str) -> Result<(), String> {
             .find(|c| c.name == req.name && is_compatible(&req.version, &c.chart.metadata.version));
         if let Some(found) = found {
             let mut copy = found.clone();
-            copy.values = deep_copy(&found.values, 0).unwrap_or(Value::Nil);
             if !req.alias.is_empty() {
                 copy.name = req.alias.clone();
             }
@@ -88,13 +86,8 @@ fn enable(node: &mut Node, values: &Value, path: &str) -> Result<(), String> {
     node.declared = declared;
     let coalesced = coalesce_values(node, values)?;
     let enabled: Vec<bool> = node.declared.iter().map(|req| is_enabled(req, &coalesced, path)).collect();
-    let removed: Vec<String> = node
-        .declared
-        .iter()
-        .zip(&enabled)
-        .filter(|(_, enabled)| !**enabled)
-        .map(|(req, _)| req.name.clone())
-        .collect();
+    let removed: Vec<String> =
+        node.declared.iter().zip(&enabled).filter(|(_, enabled)| !**enabled).map(|(req, _)| req.name.clone()).collect();
     node.dependencies.retain(|d| !removed.contains(&d.name));
     node.declared.retain(|d| !removed.contains(&d.name));
     for sub in &mut node.dependencies {
@@ -104,54 +97,48 @@ fn enable(node: &mut Node, values: &Value, path: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn is_enabled(req: &Dependency, values: &Value, path: &str) -> bool {
+fn is_enabled(req: &Dependency, values: &Data, path: &str) -> bool {
     let mut enabled = true;
-    if let Some(Value::Map(tags)) = values.as_map().and_then(|m| m.get("tags")) {
+    if let Some(Data::Map(tags)) = values.as_map().and_then(|m| m.get("tags")) {
         let (mut has_true, mut has_false) = (false, false);
         for tag in &req.tags {
-            match tags.get(tag) {
-                Some(Value::Bool(true)) => has_true = true,
-                Some(Value::Bool(false)) => has_false = true,
+            match tags.get(tag.as_str()) {
+                Some(Data::Bool(true)) => has_true = true,
+                Some(Data::Bool(false)) => has_false = true,
                 _ => {}
             }
         }
         enabled = has_true || !has_false;
     }
     for condition in req.condition.trim().split(',').filter(|c| !c.is_empty()) {
-        if let Some(Value::Bool(b)) = path_value(values, &format!("{path}{condition}")) {
-            return b;
+        if let Some(Data::Bool(b)) = walk(values, &format!("{path}{condition}")) {
+            return *b;
         }
     }
     enabled
 }
 
-/// A value that is no table, by its path with points.
-fn path_value(values: &Value, path: &str) -> Option<Value> {
-    let found = walk(values, path)?;
-    if let Value::Map(_) = found { None } else { Some(found) }
+/// A value by its path with points.
+fn walk<'v>(values: &'v Data, path: &str) -> Option<&'v Data> {
+    path.split('.').try_fold(values, |current, part| current.as_map()?.get(part))
 }
 
-fn walk(values: &Value, path: &str) -> Option<Value> {
-    let mut current = values.clone();
-    for part in path.split('.') {
-        current = current.as_map()?.get(part)?;
+fn table(values: &Data, path: &str) -> Option<Arc<Map>> {
+    match walk(values, path)? {
+        Data::Map(map) => Some(map.clone()),
+        _ => None,
     }
-    Some(current)
 }
 
-fn table(values: &Value, path: &str) -> Option<Rc<Map>> {
-    walk(values, path)?.as_map().cloned()
-}
-
-fn import(node: &mut Node) -> Result<(), String> {
+fn import(node: &mut Node<'_>) -> Result<(), String> {
     for sub in &mut node.dependencies {
         import(sub)?;
     }
     if node.chart.metadata.dependencies.is_empty() {
         return Ok(());
     }
-    let merged = merge_values(node, &Value::Nil)?;
-    let Value::Map(imported) = Value::map(Entries::new()) else { return Ok(()) };
+    let merged = merge_values(node, &Data::Null)?;
+    let mut imported: Arc<Map> = Arc::default();
     for req in &mut node.declared {
         let mut said = Vec::new();
         for entry in &req.import_values {
@@ -169,26 +156,21 @@ fn import(node: &mut Node) -> Result<(), String> {
             let shown = if parent.is_empty() { "." } else { &parent };
             said.push(serde_json::json!({"child": &child, "parent": shown}));
             let Some(found) = table(&merged, &format!("{}.{child}", req.name)) else { continue };
-            let Value::Map(found) = deep_copy(&Value::Map(found), 0).unwrap_or(Value::Nil) else { continue };
             let wrapped = if parent.is_empty() { found } else { under(&parent, found) };
-            coalesce_tables(&imported, &wrapped, true);
+            coalesce_tables(&mut imported, &wrapped, true);
         }
         req.import_values = said;
     }
-    let Ok(Value::Map(own)) = deep_copy(&merged, 0) else { return Ok(()) };
-    coalesce_tables(&own, &imported, true);
-    node.values = Value::Map(own);
+    let Data::Map(mut own) = merged else { return Ok(()) };
+    coalesce_tables(&mut own, &imported, true);
+    node.values = Data::Map(own);
     Ok(())
 }
 
 /// A table put at a path: `a.b` makes `{a: {b: table}}`; `.` is the table itself.
-fn under(path: &str, inner: Rc<Map>) -> Rc<Map> {
+fn under(path: &str, inner: Arc<Map>) -> Arc<Map> {
     if path == "." {
         return inner;
     }
-    path.split('.').rev().fold(inner, |inner, part| {
-        let mut entries = Entries::new();
-        entries.insert(part.into(), Value::Map(inner));
-        Rc::new(Map { ty: crate::value::MapTy::Any, entries: Rc::new(std::cell::RefCell::new(entries)) })
-    })
+    path.split('.').rev().fold(inner, |inner, part| Arc::new(Map::from([(Arc::from(part), Data::Map(inner))])))
 }

@@ -49,6 +49,7 @@ pub fn parse_into(text: &str, into: &mut Data, mode: &Mode<'_>) -> Result<(), St
         *into = Data::empty();
     }
     let Data::Map(map) = into else { return Ok(()) };
+    let map = Arc::make_mut(map);
     let mut parser = Parser { text, at: 0, mode };
     loop {
         match parser.key(map, 0) {
@@ -134,11 +135,11 @@ impl Parser<'_> {
                 let i = self.index()?;
                 let mut list = match map.get(key.as_str()) {
                     None => Vec::new(),
-                    Some(Data::List(list)) => list.clone(),
+                    Some(Data::List(list)) => list.to_vec(),
                     Some(other) => return Err(not_a(other, "[]interface {}")),
                 };
                 let result = self.list_item(&mut list, i, level);
-                set(map, &key, Data::List(list));
+                set(map, &key, Data::list(list));
                 result
             }
             Some('=') => {
@@ -158,7 +159,7 @@ impl Parser<'_> {
                 }
                 let mut inner = match map.get(key.as_str()) {
                     None => Map::new(),
-                    Some(Data::Map(inner)) => inner.clone(),
+                    Some(Data::Map(inner)) => inner.as_ref().clone(),
                     Some(other) => return Err(not_a(other, "map[string]interface {}")),
                 };
                 let result = self.key(&mut inner, level + 1);
@@ -166,7 +167,7 @@ impl Parser<'_> {
                     return Err(Stop::Fail(format!("key map {} has no value", quote::quote(&key))));
                 }
                 if !inner.is_empty() {
-                    set(map, &key, Data::Map(inner));
+                    set(map, &key, Data::map(inner));
                 }
                 result
             }
@@ -186,9 +187,7 @@ impl Parser<'_> {
             return Err(Stop::Fail(format!("negative {i} index not allowed")));
         }
         if i > MAX_INDEX {
-            return Err(Stop::Fail(format!(
-                "index of {i} is greater than maximum supported index of {MAX_INDEX}"
-            )));
+            return Err(Stop::Fail(format!("index of {i} is greater than maximum supported index of {MAX_INDEX}")));
         }
         Ok(i as usize)
     }
@@ -215,20 +214,20 @@ impl Parser<'_> {
                 let next = self.index()?;
                 let mut inner = match list.get(i) {
                     None | Some(Data::Null) => Vec::new(),
-                    Some(Data::List(inner)) => inner.clone(),
+                    Some(Data::List(inner)) => inner.to_vec(),
                     Some(other) => return Err(not_a(other, "[]interface {}")),
                 };
                 let result = self.list_item(&mut inner, next, level + 1);
-                set_index(list, i, Data::List(inner));
+                set_index(list, i, Data::list(inner));
                 result
             }
             Some(_) => {
                 let mut inner = match list.get(i) {
-                    Some(Data::Map(inner)) => inner.clone(),
+                    Some(Data::Map(inner)) => inner.as_ref().clone(),
                     _ => Map::new(),
                 };
                 let result = self.key(&mut inner, level);
-                set_index(list, i, Data::Map(inner));
+                set_index(list, i, Data::map(inner));
                 result
             }
         }
@@ -270,7 +269,7 @@ impl Parser<'_> {
                     if self.text[self.at..].starts_with(',') {
                         self.at += 1;
                     }
-                    return Ok((Data::List(items), false));
+                    return Ok((Data::list(items), false));
                 }
                 Some(_) => items.push(self.read(text)?),
             }
@@ -341,20 +340,7 @@ fn typed(text: &str) -> Data {
 
 /// JSON with every number a float, as Go decodes it.
 pub(crate) fn floats(value: &serde_json::Value) -> Data {
-    match Data::from_json(value) {
-        Data::Int(n) => Data::Float(n as f64),
-        Data::List(_) => match value {
-            serde_json::Value::Array(items) => Data::List(items.iter().map(floats).collect()),
-            _ => Data::Null,
-        },
-        Data::Map(_) => match value {
-            serde_json::Value::Object(map) => {
-                Data::Map(map.iter().map(|(k, v)| (Arc::from(k.as_str()), floats(v))).collect())
-            }
-            _ => Data::Null,
-        },
-        other => other,
-    }
+    Data::from_json(value).floats()
 }
 
 /// What a text of `--set` would set, for messages and tests.
