@@ -28,17 +28,24 @@ impl Reference {
     /// Parses `uses`; the error says what form is expected.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(image) = text.strip_prefix("docker://") {
-            return if image.is_empty() { Err(format!("'{text}' names no image")) } else { Ok(Self::Docker(image.to_owned())) };
+            return if image.is_empty() {
+                Err(format!("'{text}' names no image"))
+            } else {
+                Ok(Self::Docker(image.to_owned()))
+            };
         }
         if text.starts_with("./") || text.starts_with(".\\") || text == "." {
             return Ok(Self::Local(text.to_owned()));
         }
         let wrong = || {
-            format!("Expected format {{org}}/{{repo}}[/path]@ref. Actual '{text}'. Input string was not in a correct format.")
+            format!(
+                "Expected format {{org}}/{{repo}}[/path]@ref. Actual '{text}'. Input string was not in a correct format."
+            )
         };
         let (path, reference) = text.rsplit_once('@').ok_or_else(wrong)?;
         let mut parts = path.splitn(3, '/');
-        let (owner, repo, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (owner, repo, rest) =
+            (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         if owner.is_empty() || repo.is_empty() || reference.is_empty() || rest.split('/').any(|part| part == "..") {
             return Err(wrong());
         }
@@ -181,14 +188,21 @@ fn read_into(source: &str, findings: &mut Findings) -> Option<ActionFile> {
         let tree = value.get("value").map(|node| Tree::read(node, Place::ActionOutput, findings));
         outputs.insert(key.text().unwrap_or_default().to_owned(), tree);
     }
-    Some(ActionFile { name: root.get("name").and_then(Node::text).unwrap_or_default().to_owned(), inputs, outputs, runs })
+    Some(ActionFile {
+        name: root.get("name").and_then(Node::text).unwrap_or_default().to_owned(),
+        inputs,
+        outputs,
+        runs,
+    })
 }
 
 fn read_runs(node: &Node, findings: &mut Findings) -> Option<Runs> {
     let using = node.get("using").and_then(Node::text).unwrap_or_default().to_owned();
     let keys: &[&str] = match using.as_str() {
         "composite" => &["using", "steps"],
-        "docker" => &["using", "image", "env", "entrypoint", "pre-entrypoint", "pre-if", "post-entrypoint", "post-if", "args"],
+        "docker" => {
+            &["using", "image", "env", "entrypoint", "pre-entrypoint", "pre-if", "post-entrypoint", "post-if", "args"]
+        }
         _ => &["using", "main", "pre", "pre-if", "post", "post-if"],
     };
     for (key, _) in mapping(Some(node), findings) {
@@ -215,7 +229,9 @@ fn read_runs(node: &Node, findings: &mut Findings) -> Option<Runs> {
                 return None;
             };
             let args = match node.get("args").map(|node| &node.kind) {
-                Some(Kind::Sequence(items)) => items.iter().filter_map(|item| template(item, Place::ActionDocker, findings)).collect(),
+                Some(Kind::Sequence(items)) => {
+                    items.iter().filter_map(|item| template(item, Place::ActionDocker, findings)).collect()
+                }
                 _ => Vec::new(),
             };
             Some(Runs::Docker {
@@ -230,10 +246,20 @@ fn read_runs(node: &Node, findings: &mut Findings) -> Option<Runs> {
         other => {
             let version = other.strip_prefix("node").and_then(|version| version.parse().ok());
             let (Some(version), Some(main)) = (version, text("main")) else {
-                findings.error(node.at, format!("'using: {other}' is not supported, use one of 'docker', 'composite', 'node20' or 'node24'"));
+                findings.error(
+                    node.at,
+                    format!(
+                        "'using: {other}' is not supported, use one of 'docker', 'composite', 'node20' or 'node24'"
+                    ),
+                );
                 return None;
             };
-            Some(Runs::Node { version, main, pre: stage("pre", "pre-if", findings), post: stage("post", "post-if", findings) })
+            Some(Runs::Node {
+                version,
+                main,
+                pre: stage("pre", "pre-if", findings),
+                post: stage("post", "post-if", findings),
+            })
         }
     }
 }

@@ -41,7 +41,11 @@ impl Report {
 /// Checks files that belong together: path and text of each.
 pub fn check(files: &[(String, String)]) -> Vec<Report> {
     let parsed: Vec<_> = files.iter().map(|(path, text)| (path, read(path, text))).collect();
-    let names: Vec<&str> = parsed.iter().filter_map(|(_, (workflow, _))| workflow.as_ref()).map(|workflow| workflow.name.as_str()).collect();
+    let names: Vec<&str> = parsed
+        .iter()
+        .filter_map(|(_, (workflow, _))| workflow.as_ref())
+        .map(|workflow| workflow.name.as_str())
+        .collect();
     parsed
         .iter()
         .map(|(path, (workflow, findings))| {
@@ -59,7 +63,18 @@ pub fn check(files: &[(String, String)]) -> Vec<Report> {
 }
 
 /// Events that happen on a forge without issues, discussions, projects and pages.
-const LIVE: &[&str] = &["push", "pull_request", "pull_request_target", "release", "workflow_run", "workflow_call", "workflow_dispatch", "repository_dispatch", "create", "delete"];
+const LIVE: &[&str] = &[
+    "push",
+    "pull_request",
+    "pull_request_target",
+    "release",
+    "workflow_run",
+    "workflow_call",
+    "workflow_dispatch",
+    "repository_dispatch",
+    "create",
+    "delete",
+];
 
 struct Checker<'a> {
     report: &'a mut Report,
@@ -81,12 +96,20 @@ impl Checker<'_> {
             if trigger.event == "schedule" {
                 self.differs(trigger.at, "on.schedule", "runs to the minute, and only while the platform is up; a time that passed while it was down is not made up");
             } else if !LIVE.contains(&trigger.event.as_str()) {
-                self.differs(trigger.at, format!("on.{}", trigger.event), "the embedded forge never sends this event; `bigben run --event` can");
+                self.differs(
+                    trigger.at,
+                    format!("on.{}", trigger.event),
+                    "the embedded forge never sends this event; `bigben run --event` can",
+                );
             }
             let patterns: Vec<_> = trigger.workflows.iter().filter(|pattern| !pattern.is_negative()).collect();
             for pattern in patterns {
                 if files.len() > 1 && !names.iter().any(|name| pattern.matches(name)) {
-                    self.warn(trigger.at, format!("no workflow here is named '{}'", pattern.source()), "workflow_run compares with `name`, not with the file");
+                    self.warn(
+                        trigger.at,
+                        format!("no workflow here is named '{}'", pattern.source()),
+                        "workflow_run compares with `name`, not with the file",
+                    );
                 }
             }
         }
@@ -97,27 +120,48 @@ impl Checker<'_> {
         if let Some(condition) = &job.condition {
             self.condition(job.at, condition);
         }
-        if job.permissions.as_ref().or(self.workflow.permissions.as_ref()).is_some_and(|p| p.get("id-token") == crate::workflow::Access::Write) {
-            self.differs(job.at, "permissions.id-token", "tokens are signed by this platform; a cloud that trusts only GitHub's issuer refuses them");
+        if job
+            .permissions
+            .as_ref()
+            .or(self.workflow.permissions.as_ref())
+            .is_some_and(|p| p.get("id-token") == crate::workflow::Access::Write)
+        {
+            self.differs(
+                job.at,
+                "permissions.id-token",
+                "tokens are signed by this platform; a cloud that trusts only GitHub's issuer refuses them",
+            );
         }
         match &job.kind {
             JobKind::Call(call) => {
                 if !call.uses.starts_with("./") {
-                    self.differs(call.uses_at, format!("uses: {}", call.uses), "is read from the embedded forge, which must have that repository");
+                    self.differs(
+                        call.uses_at,
+                        format!("uses: {}", call.uses),
+                        "is read from the embedded forge, which must have that repository",
+                    );
                 }
             }
             JobKind::Steps(steps) => {
                 self.labels(&steps.runs_on);
                 for (tree, name) in [(&steps.container, "container"), (&steps.services, "services")] {
                     if let Some(tree) = tree {
-                        self.differs(tree.at, name, "needs containers that can be started with the job's `docker` command");
+                        self.differs(
+                            tree.at,
+                            name,
+                            "needs containers that can be started with the job's `docker` command",
+                        );
                     }
                 }
                 if let Some(at) = steps.snapshot {
                     self.differs(at, "snapshot", "is refused: it makes images of GitHub's own machines");
                 }
                 if steps.timeout_minutes.is_none() {
-                    self.differs(job.at, "timeout-minutes", "GitHub ends a job after 360 minutes; here a job without it may run for ever");
+                    self.differs(
+                        job.at,
+                        "timeout-minutes",
+                        "GitHub ends a job after 360 minutes; here a job without it may run for ever",
+                    );
                 }
                 steps.steps.iter().for_each(|step| self.step(step));
             }
@@ -135,7 +179,11 @@ impl Checker<'_> {
             if lower.starts_with("windows") || lower.starts_with("macos") {
                 self.differs(tree.at, format!("runs-on: {label}"), "this machine is Linux: the job fails at once");
             } else if lower.starts_with("ubuntu-") {
-                self.differs(tree.at, format!("runs-on: {label}"), "runs on this machine, with the tools that it has, not in GitHub's image");
+                self.differs(
+                    tree.at,
+                    format!("runs-on: {label}"),
+                    "runs on this machine, with the tools that it has, not in GitHub's image",
+                );
             }
         }
     }
@@ -144,7 +192,13 @@ impl Checker<'_> {
         let text = condition.source().trim();
         let whole = text.starts_with("${{") && text.ends_with("}}") && text.matches("${{").count() == 1;
         if text.contains("${{") && !whole {
-            self.warn(at, format!("the condition '{text}' is always true: text around ${{{{ }}}} makes it a string that is not empty"), "put the whole condition inside one ${{ }}");
+            self.warn(
+                at,
+                format!(
+                    "the condition '{text}' is always true: text around ${{{{ }}}} makes it a string that is not empty"
+                ),
+                "put the whole condition inside one ${{ }}",
+            );
         }
     }
 
@@ -158,24 +212,43 @@ impl Checker<'_> {
         match &step.kind {
             StepKind::Run { script, shell, .. } => {
                 let text = script.source();
-                for (command, file) in [("::set-output", "GITHUB_OUTPUT"), ("::save-state", "GITHUB_STATE"), ("::set-env", "GITHUB_ENV"), ("::add-path", "GITHUB_PATH")] {
+                for (command, file) in [
+                    ("::set-output", "GITHUB_OUTPUT"),
+                    ("::save-state", "GITHUB_STATE"),
+                    ("::set-env", "GITHUB_ENV"),
+                    ("::add-path", "GITHUB_PATH"),
+                ] {
                     if text.contains(command) {
-                        self.warn(step.at, format!("the command {command} is no longer to be used"), &format!("write to the file in ${file}"));
+                        self.warn(
+                            step.at,
+                            format!("the command {command} is no longer to be used"),
+                            &format!("write to the file in ${file}"),
+                        );
                     }
                 }
                 for word in ["sudo ", "apt-get ", "apt "] {
                     if text.lines().any(|line| line.trim_start().starts_with(word)) {
-                        self.differs(step.at, word.trim().to_owned(), "changes this machine itself, not one that is thrown away");
+                        self.differs(
+                            step.at,
+                            word.trim().to_owned(),
+                            "changes this machine itself, not one that is thrown away",
+                        );
                         break;
                     }
                 }
                 if let Some(shell) = shell.as_ref().filter(|shell| ["cmd", "powershell"].contains(&shell.source())) {
-                    self.differs(step.at, format!("shell: {}", shell.source()), "exists only on Windows: the step fails");
+                    self.differs(
+                        step.at,
+                        format!("shell: {}", shell.source()),
+                        "exists only on Windows: the step fails",
+                    );
                 }
                 self.untrusted(step.at, text);
             }
             StepKind::Uses { action, .. } => self.uses(step.at, action),
-            StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) => self.differs(step.at, "wait", "background steps are refused"),
+            StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) => {
+                self.differs(step.at, "wait", "background steps are refused")
+            }
         }
     }
 
@@ -185,9 +258,13 @@ impl Checker<'_> {
                 let name = if path.is_empty() { repository.clone() } else { format!("{repository}/{path}") };
                 if builtin::names().any(|known| known.eq_ignore_ascii_case(&name)) {
                     let how = match name.to_ascii_lowercase().as_str() {
-                        name if name.starts_with("actions/setup-") || name.contains("rust") => "takes the version that this machine has, and fails when it has none that fits",
+                        name if name.starts_with("actions/setup-") || name.contains("rust") => {
+                            "takes the version that this machine has, and fails when it has none that fits"
+                        }
                         name if name.starts_with("docker/") => "is built in and calls the job's `docker` command",
-                        "actions/cache" | "actions/cache/restore" | "actions/cache/save" => "is built in: entries are files on this machine, without GitHub's limits of size and age",
+                        "actions/cache" | "actions/cache/restore" | "actions/cache/save" => {
+                            "is built in: entries are files on this machine, without GitHub's limits of size and age"
+                        }
                         "actions/checkout" => "is built in: objects are borrowed from the forge on this machine",
                         _ => "is built in: artifacts are files on this machine",
                     };
@@ -197,10 +274,18 @@ impl Checker<'_> {
                 }
                 let branch = ["main", "master", "dev", "develop"].contains(&reference.as_str());
                 if branch && !reference.is_empty() && !name.to_ascii_lowercase().starts_with("dtolnay/") {
-                    self.warn(at, format!("'{action}' follows a branch, so its code may change under you"), "name a release or a commit");
+                    self.warn(
+                        at,
+                        format!("'{action}' follows a branch, so its code may change under you"),
+                        "name a release or a commit",
+                    );
                 }
             }
-            Ok(Reference::Docker(_)) => self.differs(at, format!("uses: {action}"), "needs containers that can be started with the job's `docker` command"),
+            Ok(Reference::Docker(_)) => self.differs(
+                at,
+                format!("uses: {action}"),
+                "needs containers that can be started with the job's `docker` command",
+            ),
             Ok(Reference::Local(_)) | Err(_) => {}
         }
     }
@@ -208,9 +293,18 @@ impl Checker<'_> {
     /// Text of others in a script is executed by its shell.
     fn untrusted(&mut self, at: Position, script: &str) {
         const UNTRUSTED: &[&str] = &[
-            "github.event.issue.title", "github.event.issue.body", "github.event.pull_request.title", "github.event.pull_request.body",
-            "github.event.comment.body", "github.event.review.body", "github.event.head_commit.message", "github.event.head_commit.author.email",
-            "github.event.head_commit.author.name", "github.event.pull_request.head.ref", "github.event.pull_request.head.label", "github.head_ref",
+            "github.event.issue.title",
+            "github.event.issue.body",
+            "github.event.pull_request.title",
+            "github.event.pull_request.body",
+            "github.event.comment.body",
+            "github.event.review.body",
+            "github.event.head_commit.message",
+            "github.event.head_commit.author.email",
+            "github.event.head_commit.author.name",
+            "github.event.pull_request.head.ref",
+            "github.event.pull_request.head.label",
+            "github.head_ref",
         ];
         let mut rest = script;
         while let Some(start) = rest.find("${{") {
@@ -227,7 +321,9 @@ impl Checker<'_> {
     fn expression_texts(&mut self, job: &Job) {
         let needs: Vec<&str> = job.needs.iter().map(|(need, _)| need.as_str()).collect();
         let (ids, steps): (Vec<&str>, &[Step]) = match &job.kind {
-            JobKind::Steps(steps) => (steps.steps.iter().filter(|step| step.named_id).map(|step| step.id.as_str()).collect(), &steps.steps),
+            JobKind::Steps(steps) => {
+                (steps.steps.iter().filter(|step| step.named_id).map(|step| step.id.as_str()).collect(), &steps.steps)
+            }
             JobKind::Call(_) => (Vec::new(), &[]),
         };
         let mut names: Vec<(Position, String, String)> = Vec::new();
@@ -239,7 +335,10 @@ impl Checker<'_> {
         for step in steps {
             step.name.iter().chain(&step.condition).for_each(|template| collect(step.at, template));
             if let StepKind::Run { script, working_directory, shell } = &step.kind {
-                std::iter::once(script).chain(working_directory).chain(shell).for_each(|template| collect(step.at, template));
+                std::iter::once(script)
+                    .chain(working_directory)
+                    .chain(shell)
+                    .for_each(|template| collect(step.at, template));
             }
             let with = match &step.kind {
                 StepKind::Uses { with, .. } => with.as_ref(),
@@ -251,7 +350,12 @@ impl Checker<'_> {
         }
         job.condition.iter().for_each(|template| collect(job.at, template));
         if let JobKind::Steps(definition) = &job.kind {
-            for tree in [&definition.env, &definition.outputs, &definition.environment].into_iter().flatten().chain(&job.concurrency).chain(&job.strategy) {
+            for tree in [&definition.env, &definition.outputs, &definition.environment]
+                .into_iter()
+                .flatten()
+                .chain(&job.concurrency)
+                .chain(&job.strategy)
+            {
                 templates(tree, &mut |template| collect(tree.at, template));
             }
         }
@@ -333,10 +437,17 @@ mod tests {
             ("bad.yml".to_owned(), "on: push\n".to_owned()),
         ]);
         let text: Vec<String> = reports[0].findings.iter().map(ToString::to_string).collect();
-        for part in ["no step of the job 'a' has the id 'y'", "does not need 'b'", "is always true", "::set-output", "the shell executes it"] {
+        for part in [
+            "no step of the job 'a' has the id 'y'",
+            "does not need 'b'",
+            "is always true",
+            "::set-output",
+            "the shell executes it",
+        ] {
             assert!(text.iter().any(|line| line.contains(part)), "{part} in {text:#?}");
         }
-        let differences: Vec<&str> = reports[0].differences.iter().map(|difference| difference.construct.as_str()).collect();
+        let differences: Vec<&str> =
+            reports[0].differences.iter().map(|difference| difference.construct.as_str()).collect();
         assert_eq!(differences, ["on.issues", "runs-on: windows-latest", "uses: actions/checkout@v5"]);
         assert!(reports[1].findings[0].message.contains("no workflow here is named 'Nothing'"));
         assert!(reports[0].is_ok() && !reports[2].is_ok());

@@ -80,7 +80,9 @@ pub fn parse_file(text: &str) -> Result<Vec<(String, String)>, String> {
             (_, Some(at)) => {
                 let (name, delimiter) = (&line[..at], &line[at + 2..]);
                 if name.is_empty() || delimiter.is_empty() {
-                    return Err(format!("Invalid format '{line}'. Name must not be empty and delimiter must not be empty"));
+                    return Err(format!(
+                        "Invalid format '{line}'. Name must not be empty and delimiter must not be empty"
+                    ));
                 }
                 let mut value: Vec<&str> = Vec::new();
                 loop {

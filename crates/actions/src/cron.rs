@@ -127,6 +127,8 @@ mod tests {
         for bad in ["", "* * * *", "60 * * * *", "* * * * * *", "@daily", "5-1 * * * *", "*/0 * * * *"] {
             assert!(Cron::parse(bad).is_err(), "{bad}");
         }
-        assert!(Cron::parse("0 0 31 2 *").unwrap().next("2026-01-01T00:00:00Z".parse().unwrap(), &TimeZone::UTC).is_none());
+        assert!(
+            Cron::parse("0 0 31 2 *").unwrap().next("2026-01-01T00:00:00Z".parse().unwrap(), &TimeZone::UTC).is_none()
+        );
     }
 }

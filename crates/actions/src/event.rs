@@ -34,7 +34,16 @@ pub struct Event {
 impl Event {
     /// An event as the forge's webhooks give it.
     pub fn new(repository: impl Into<String>, name: impl Into<String>, payload: Json) -> Self {
-        Self { repository: repository.into(), name: name.into(), payload, delivery: None, by_job_token: false, depth: 0, parent: None, root_sha: None }
+        Self {
+            repository: repository.into(),
+            name: name.into(),
+            payload,
+            delivery: None,
+            by_job_token: false,
+            depth: 0,
+            parent: None,
+            root_sha: None,
+        }
     }
 }
 
@@ -67,7 +76,10 @@ pub struct Subject {
 
 /// The part of a ref after `refs/heads/`, `refs/tags/` or `refs/pull/`.
 pub fn short_ref(git_ref: &str) -> &str {
-    ["refs/heads/", "refs/tags/", "refs/pull/", "refs/"].iter().find_map(|prefix| git_ref.strip_prefix(prefix)).unwrap_or(git_ref)
+    ["refs/heads/", "refs/tags/", "refs/pull/", "refs/"]
+        .iter()
+        .find_map(|prefix| git_ref.strip_prefix(prefix))
+        .unwrap_or(git_ref)
 }
 
 fn text(json: &Json, pointer: &str) -> String {
@@ -102,12 +114,17 @@ pub fn subject(event: &Event, default_branch: &str) -> Option<Subject> {
             }
         }
         "pull_request" | "pull_request_target" | "pull_request_review" | "pull_request_review_comment" => {
-            let number = payload.get("number").or_else(|| payload.pointer("/pull_request/number")).and_then(Json::as_i64).unwrap_or(0);
+            let number = payload
+                .get("number")
+                .or_else(|| payload.pointer("/pull_request/number"))
+                .and_then(Json::as_i64)
+                .unwrap_or(0);
             let (head, base) = (text(payload, "/pull_request/head/sha"), text(payload, "/pull_request/base/sha"));
             subject.head_ref = text(payload, "/pull_request/head/ref");
             subject.base_ref = text(payload, "/pull_request/base/ref");
             subject.head_sha.clone_from(&head);
-            subject.from_fork = text(payload, "/pull_request/head/repo/full_name") != text(payload, "/pull_request/base/repo/full_name");
+            subject.from_fork = text(payload, "/pull_request/head/repo/full_name")
+                != text(payload, "/pull_request/base/repo/full_name");
             subject.compare = Some((base.clone(), head, true));
             if event.name == "pull_request_target" {
                 subject.git_ref = format!("refs/heads/{}", subject.base_ref);
@@ -117,11 +134,12 @@ pub fn subject(event: &Event, default_branch: &str) -> Option<Subject> {
                 subject.from_fork = false;
                 return Some(subject);
             }
-            subject.git_ref = if subject.action.as_deref() == Some("closed") && text(payload, "/pull_request/merged_at") != "" {
-                format!("refs/heads/{}", subject.base_ref)
-            } else {
-                format!("refs/pull/{number}/merge")
-            };
+            subject.git_ref =
+                if subject.action.as_deref() == Some("closed") && text(payload, "/pull_request/merged_at") != "" {
+                    format!("refs/heads/{}", subject.base_ref)
+                } else {
+                    format!("refs/pull/{number}/merge")
+                };
             subject.sha = text(payload, "/pull_request/merge_commit_sha");
             subject.head_branch.clone_from(&subject.head_ref);
             return Some(subject);
@@ -137,7 +155,8 @@ pub fn subject(event: &Event, default_branch: &str) -> Option<Subject> {
         }
         "workflow_dispatch" => {
             let given = text(payload, "/ref");
-            subject.git_ref = if given.is_empty() || given.starts_with("refs/") { given } else { format!("refs/heads/{given}") };
+            subject.git_ref =
+                if given.is_empty() || given.starts_with("refs/") { given } else { format!("refs/heads/{given}") };
         }
         "merge_group" => {
             subject.git_ref = text(payload, "/merge_group/head_ref");
@@ -147,7 +166,11 @@ pub fn subject(event: &Event, default_branch: &str) -> Option<Subject> {
         "deployment" | "deployment_status" => {
             subject.sha = text(payload, "/deployment/sha");
             let git_ref = text(payload, "/deployment/ref");
-            subject.git_ref = if git_ref.starts_with("refs/") || git_ref.is_empty() { git_ref } else { format!("refs/heads/{git_ref}") };
+            subject.git_ref = if git_ref.starts_with("refs/") || git_ref.is_empty() {
+                git_ref
+            } else {
+                format!("refs/heads/{git_ref}")
+            };
         }
         _ => {}
     }
@@ -163,9 +186,14 @@ pub fn skipped_by_message(event: &str, message: &str) -> bool {
     if !matches!(event, "push" | "pull_request") {
         return false;
     }
-    ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]"].iter().any(|marker| message.contains(marker))
+    ["[skip ci]", "[ci skip]", "[no ci]", "[skip actions]", "[actions skip]"]
+        .iter()
+        .any(|marker| message.contains(marker))
         || message.split("\n\n").last().is_some_and(|trailers| {
-            message.contains("\n\n") && trailers.lines().any(|line| matches!(line.replace(' ', "").to_ascii_lowercase().as_str(), "skip-checks:true"))
+            message.contains("\n\n")
+                && trailers
+                    .lines()
+                    .any(|line| matches!(line.replace(' ', "").to_ascii_lowercase().as_str(), "skip-checks:true"))
         })
 }
 
@@ -187,7 +215,10 @@ pub fn decide(trigger: &Trigger, event: &Event, subject: &Subject) -> Decision {
     if let Some(action) = &subject.action {
         match &trigger.types {
             Some(types) if !types.contains(action) => return skip(format!("types do not include '{action}'")),
-            None if kind.is_some_and(|kind| !kind.default_types.is_empty() && !kind.default_types.contains(&action.as_str())) => {
+            None if kind.is_some_and(|kind| {
+                !kind.default_types.is_empty() && !kind.default_types.contains(&action.as_str())
+            }) =>
+            {
                 return skip(format!("'{action}' is not among the activity types that count without 'types'"));
             }
             _ => {}
@@ -230,7 +261,9 @@ pub fn decide(trigger: &Trigger, event: &Event, subject: &Subject) -> Decision {
             }
         }
         "image_version" => {
-            if !admits(&trigger.names, &text(&event.payload, "/image_version/name")) || !admits(&trigger.versions, &text(&event.payload, "/image_version/version")) {
+            if !admits(&trigger.names, &text(&event.payload, "/image_version/name"))
+                || !admits(&trigger.versions, &text(&event.payload, "/image_version/version"))
+            {
                 return skip("names or versions do not pass".to_owned());
             }
         }
@@ -254,7 +287,9 @@ pub fn decide(trigger: &Trigger, event: &Event, subject: &Subject) -> Decision {
 /// Decides `paths` with the changed files; none when they could not be found, in which case a workflow runs.
 pub fn paths(trigger: &Trigger, files: Option<&[String]>) -> Decision {
     match (&trigger.paths, files) {
-        (Some(filter), Some(files)) if !filter.admits_any(files) => Decision::Skip("no changed file passes the paths filter".to_owned()),
+        (Some(filter), Some(files)) if !filter.admits_any(files) => {
+            Decision::Skip("no changed file passes the paths filter".to_owned())
+        }
         _ => Decision::Run,
     }
 }
@@ -265,7 +300,8 @@ mod tests {
     use crate::workflow::read;
 
     fn decision(on: &str, name: &str, payload: Json) -> Decision {
-        let (workflow, findings) = read("x.yml", &format!("on: {on}\njobs: {{a: {{runs-on: x, steps: [{{run: a}}]}}}}"));
+        let (workflow, findings) =
+            read("x.yml", &format!("on: {on}\njobs: {{a: {{runs-on: x, steps: [{{run: a}}]}}}}"));
         let workflow = workflow.unwrap_or_else(|| panic!("{on}: {:?}", findings.0));
         let event = Event::new("o/r", name, payload);
         let subject = subject(&event, "main").unwrap();
@@ -295,14 +331,39 @@ mod tests {
             ("pull_request", "pull_request", pr("closed", "main"), false),
             ("{pull_request: {types: [closed]}}", "pull_request", pr("closed", "main"), true),
             ("{pull_request: {branches: [main]}}", "pull_request", pr("opened", "dev"), false),
-            ("{release: {types: [published]}}", "release", serde_json::json!({"action": "created", "release": {"tag_name": "v1"}}), false),
-            ("{release: {types: [published]}}", "release", serde_json::json!({"action": "published", "release": {"tag_name": "v1"}}), true),
-            ("{workflow_run: {workflows: [CI], types: [completed], branches: [main]}}", "workflow_run", run("CI", "main"), true),
-            ("{workflow_run: {workflows: [CI], types: [completed], branches: [main]}}", "workflow_run", run("CI", "x"), false),
+            (
+                "{release: {types: [published]}}",
+                "release",
+                serde_json::json!({"action": "created", "release": {"tag_name": "v1"}}),
+                false,
+            ),
+            (
+                "{release: {types: [published]}}",
+                "release",
+                serde_json::json!({"action": "published", "release": {"tag_name": "v1"}}),
+                true,
+            ),
+            (
+                "{workflow_run: {workflows: [CI], types: [completed], branches: [main]}}",
+                "workflow_run",
+                run("CI", "main"),
+                true,
+            ),
+            (
+                "{workflow_run: {workflows: [CI], types: [completed], branches: [main]}}",
+                "workflow_run",
+                run("CI", "x"),
+                false,
+            ),
             ("{workflow_run: {workflows: [CI], types: [requested]}}", "workflow_run", run("CI", "main"), false),
             ("{workflow_run: {workflows: [Other]}}", "workflow_run", run("CI", "main"), false),
             ("{repository_dispatch: {types: [go]}}", "repository_dispatch", serde_json::json!({"action": "go"}), true),
-            ("{repository_dispatch: {types: [go]}}", "repository_dispatch", serde_json::json!({"action": "stop"}), false),
+            (
+                "{repository_dispatch: {types: [go]}}",
+                "repository_dispatch",
+                serde_json::json!({"action": "stop"}),
+                false,
+            ),
         ] {
             assert_eq!(runs(decision(on, name, payload.clone())), expected, "{on} {payload}");
         }
@@ -326,15 +387,24 @@ mod tests {
 
     #[test]
     fn subjects() {
-        let event = Event::new("o/r", "pull_request", serde_json::json!({"action": "opened", "number": 3, "pull_request": {
+        let event = Event::new(
+            "o/r",
+            "pull_request",
+            serde_json::json!({"action": "opened", "number": 3, "pull_request": {
             "number": 3, "merge_commit_sha": "mm", "head": {"ref": "feat", "sha": "hh", "repo": {"full_name": "fork/r"}},
-            "base": {"ref": "main", "sha": "bb", "repo": {"full_name": "o/r"}}}, "sender": {"login": "me"}}));
+            "base": {"ref": "main", "sha": "bb", "repo": {"full_name": "o/r"}}}, "sender": {"login": "me"}}),
+        );
         let found = subject(&event, "main").unwrap();
-        assert_eq!((found.git_ref.as_str(), found.sha.as_str(), found.head_sha.as_str()), ("refs/pull/3/merge", "mm", "hh"));
+        assert_eq!(
+            (found.git_ref.as_str(), found.sha.as_str(), found.head_sha.as_str()),
+            ("refs/pull/3/merge", "mm", "hh")
+        );
         assert!(found.from_fork);
-        let deleted = Event::new("o/r", "push", serde_json::json!({"ref": "refs/heads/x", "deleted": true, "after": ZERO}));
+        let deleted =
+            Event::new("o/r", "push", serde_json::json!({"ref": "refs/heads/x", "deleted": true, "after": ZERO}));
         assert_eq!(subject(&deleted, "main"), None);
-        let release = Event::new("o/r", "release", serde_json::json!({"action": "published", "release": {"tag_name": "v1"}}));
+        let release =
+            Event::new("o/r", "release", serde_json::json!({"action": "published", "release": {"tag_name": "v1"}}));
         assert_eq!(subject(&release, "main").unwrap().git_ref, "refs/tags/v1");
     }
 }

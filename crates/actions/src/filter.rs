@@ -142,7 +142,11 @@ mod tests {
             ("**.js", &["index.js", "js/index.js", "src/js/app.js"], &["a.ts"]),
             ("docs/*", &["docs/README.md", "docs/file.txt"], &["docs/a/b"]),
             ("docs/**", &["docs/README.md", "docs/mona/octocat.txt"], &["doc/x"]),
-            ("docs/**/*.md", &["docs/README.md", "docs/mona/hello-world.md", "docs/a/markdown/file.md"], &["docs/a.txt"]),
+            (
+                "docs/**/*.md",
+                &["docs/README.md", "docs/mona/hello-world.md", "docs/a/markdown/file.md"],
+                &["docs/a.txt"],
+            ),
             ("**/docs/**", &["docs/hello.md", "dir/docs/my-file.txt", "space/docs/plan/space.doc"], &["adocs/x"]),
             ("**/README.md", &["README.md", "js/README.md"], &["XREADME.md"]),
             ("**/*src/**", &["a/src/app.js", "my-src/code/js/app.js"], &["src2/app.js"]),

@@ -11,7 +11,13 @@ pub fn check(jobs: &IndexMap<String, Job>, findings: &mut Findings) {
             match find(jobs, need) {
                 None => findings.error(*at, format!("Job '{}' depends on unknown job '{need}'.", job.id)),
                 Some(other) if reaches(jobs, other, &job.id) => {
-                    findings.error(*at, format!("Job '{}' depends on job '{need}' which creates a cycle in the dependency graph.", job.id));
+                    findings.error(
+                        *at,
+                        format!(
+                            "Job '{}' depends on job '{need}' which creates a cycle in the dependency graph.",
+                            job.id
+                        ),
+                    );
                 }
                 Some(_) => {}
             }

@@ -143,10 +143,18 @@ pub trait Host: Send + Sync + 'static {
     fn repository<'a>(&'a self, repository: &'a str) -> HostResult<'a, Option<RepositoryInfo>>;
 
     /// Secrets of a repository, and of an environment over them.
-    fn secrets<'a>(&'a self, repository: &'a str, environment: Option<&'a str>) -> HostResult<'a, BTreeMap<String, String>>;
+    fn secrets<'a>(
+        &'a self,
+        repository: &'a str,
+        environment: Option<&'a str>,
+    ) -> HostResult<'a, BTreeMap<String, String>>;
 
     /// Variables (`vars`) of a repository, and of an environment over them.
-    fn variables<'a>(&'a self, repository: &'a str, environment: Option<&'a str>) -> HostResult<'a, BTreeMap<String, String>>;
+    fn variables<'a>(
+        &'a self,
+        repository: &'a str,
+        environment: Option<&'a str>,
+    ) -> HostResult<'a, BTreeMap<String, String>>;
 
     /// A deployment environment; GitHub creates one that a workflow names and that does not exist.
     fn environment<'a>(&'a self, repository: &'a str, name: &'a str) -> HostResult<'a, EnvironmentInfo> {

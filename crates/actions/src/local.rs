@@ -35,7 +35,11 @@ async fn git(dir: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<String, 
         .await
         .map_err(|error| HostError::with("cannot run git", error))?;
     if !output.status.success() {
-        return Err(HostError::new(format!("git {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim())));
+        return Err(HostError::new(format!(
+            "git {}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        )));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -53,8 +57,11 @@ impl LocalRepository {
     pub async fn open(dir: &Path) -> Result<Self, HostError> {
         let root = PathBuf::from(git(dir, &["rev-parse", "--show-toplevel"], &[]).await?);
         let git_dir = root.join(git(&root, &["rev-parse", "--git-common-dir"], &[]).await?);
-        let head = git(&root, &["rev-parse", "HEAD"], &[]).await.map_err(|error| HostError::with(format!("{} has no commit yet", root.display()), error))?;
-        let branch = git(&root, &["symbolic-ref", "--short", "-q", "HEAD"], &[]).await.unwrap_or_else(|_| "main".to_owned());
+        let head = git(&root, &["rev-parse", "HEAD"], &[])
+            .await
+            .map_err(|error| HostError::with(format!("{} has no commit yet", root.display()), error))?;
+        let branch =
+            git(&root, &["symbolic-ref", "--short", "-q", "HEAD"], &[]).await.unwrap_or_else(|_| "main".to_owned());
         let url = git(&root, &["config", "--get", "remote.origin.url"], &[]).await.unwrap_or_default();
         let directory = root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let full_name = name_of_url(&url).unwrap_or_else(|| format!("local/{directory}"));
@@ -77,7 +84,12 @@ impl LocalRepository {
         if tree == git(&self.root, &["rev-parse", "HEAD^{tree}"], &[]).await? {
             return Ok(self.head.clone());
         }
-        let who = [("GIT_AUTHOR_NAME", "bigben"), ("GIT_AUTHOR_EMAIL", "bigben@localhost"), ("GIT_COMMITTER_NAME", "bigben"), ("GIT_COMMITTER_EMAIL", "bigben@localhost")];
+        let who = [
+            ("GIT_AUTHOR_NAME", "bigben"),
+            ("GIT_AUTHOR_EMAIL", "bigben@localhost"),
+            ("GIT_COMMITTER_NAME", "bigben"),
+            ("GIT_COMMITTER_EMAIL", "bigben@localhost"),
+        ];
         git(&self.root, &["commit-tree", &tree, "-p", "HEAD", "-m", "Working copy"], &who).await
     }
 
@@ -90,26 +102,42 @@ impl LocalRepository {
     }
 
     /// An event of this repository. `payload` is taken as it is, with what it lacks filled in for `push`, `pull_request`, `release` and dispatches.
-    pub async fn event(&self, name: &str, payload: Option<Json>, inputs: &BTreeMap<String, String>) -> Result<Event, HostError> {
+    pub async fn event(
+        &self,
+        name: &str,
+        payload: Option<Json>,
+        inputs: &BTreeMap<String, String>,
+    ) -> Result<Event, HostError> {
         let sha = self.snapshot().await?;
         let mut payload = payload.unwrap_or_else(|| json!({}));
-        let parent = git(&self.root, &["rev-parse", "-q", "--verify", &format!("{sha}^")], &[]).await.unwrap_or_else(|_| "0".repeat(40));
+        let parent = git(&self.root, &["rev-parse", "-q", "--verify", &format!("{sha}^")], &[])
+            .await
+            .unwrap_or_else(|_| "0".repeat(40));
         let message = git(&self.root, &["log", "-1", "--format=%B", "HEAD"], &[]).await.unwrap_or_default();
         let who = git(&self.root, &["config", "user.name"], &[]).await.unwrap_or_else(|_| "local".to_owned());
         let git_ref = format!("refs/heads/{}", self.branch);
         let defaults = match name {
-            "push" => json!({"ref": git_ref, "before": parent, "after": sha, "deleted": false, "created": false, "forced": false,
-                "head_commit": {"id": sha, "message": message}, "commits": [{"id": sha, "message": message}], "pusher": {"name": who}}),
-            "pull_request" | "pull_request_target" => json!({"action": "opened", "number": 1, "pull_request": {"number": 1, "title": message.lines().next().unwrap_or_default(),
+            "push" => {
+                json!({"ref": git_ref, "before": parent, "after": sha, "deleted": false, "created": false, "forced": false,
+                "head_commit": {"id": sha, "message": message}, "commits": [{"id": sha, "message": message}], "pusher": {"name": who}})
+            }
+            "pull_request" | "pull_request_target" => {
+                json!({"action": "opened", "number": 1, "pull_request": {"number": 1, "title": message.lines().next().unwrap_or_default(),
                 "merge_commit_sha": sha, "head": {"ref": self.branch, "sha": sha, "repo": {"full_name": self.full_name}},
-                "base": {"ref": self.branch, "sha": parent, "repo": {"full_name": self.full_name}}}}),
-            "release" => json!({"action": "published", "release": {"tag_name": "v0.0.0", "name": "v0.0.0", "body": "", "draft": false, "prerelease": false}}),
+                "base": {"ref": self.branch, "sha": parent, "repo": {"full_name": self.full_name}}}})
+            }
+            "release" => {
+                json!({"action": "published", "release": {"tag_name": "v0.0.0", "name": "v0.0.0", "body": "", "draft": false, "prerelease": false}})
+            }
             "workflow_dispatch" => json!({"ref": git_ref, "inputs": inputs}),
             "repository_dispatch" => json!({"action": "run", "client_payload": {}}),
             _ => json!({}),
         };
         merge(&mut payload, &defaults);
-        merge(&mut payload, &json!({"repository": self.payload(), "sender": {"login": who.replace(' ', "-").to_lowercase(), "id": 1}}));
+        merge(
+            &mut payload,
+            &json!({"repository": self.payload(), "sender": {"login": who.replace(' ', "-").to_lowercase(), "id": 1}}),
+        );
         Ok(Event::new(self.full_name.clone(), name, payload))
     }
 }
@@ -169,7 +197,11 @@ impl Host for LocalHost {
     }
 
     fn mint_token<'a>(&'a self, _: &'a TokenRequest) -> HostResult<'a, String> {
-        let given = self.secrets.iter().find(|(name, _)| name.eq_ignore_ascii_case("GITHUB_TOKEN")).map(|(_, value)| value.clone());
+        let given = self
+            .secrets
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("GITHUB_TOKEN"))
+            .map(|(_, value)| value.clone());
         Box::pin(async move { Ok(given.unwrap_or_else(|| format!("ghs_{}", uuid::Uuid::new_v4().simple()))) })
     }
 

@@ -26,19 +26,28 @@ impl Strategy {
     pub fn from_value(value: &Value) -> Result<Self, String> {
         let mut strategy = Self::single();
         let Some(object) = value.as_object() else {
-            return if *value == Value::Null { Ok(strategy) } else { Err("strategy: a mapping was expected".to_owned()) };
+            return if *value == Value::Null {
+                Ok(strategy)
+            } else {
+                Err("strategy: a mapping was expected".to_owned())
+            };
         };
         match object.get("fail-fast") {
             None | Some(Value::Null) => {}
             Some(Value::Bool(value)) => strategy.fail_fast = *value,
-            Some(other) => return Err(format!("strategy.fail-fast: a boolean was expected, not '{}'", other.to_text())),
+            Some(other) => {
+                return Err(format!("strategy.fail-fast: a boolean was expected, not '{}'", other.to_text()));
+            }
         }
         match object.get("max-parallel") {
             None | Some(Value::Null) => {}
             Some(other) => {
                 let number = other.to_number();
                 if number.is_nan() || number < 1.0 {
-                    return Err(format!("strategy.max-parallel: a positive number was expected, not '{}'", other.to_text()));
+                    return Err(format!(
+                        "strategy.max-parallel: a positive number was expected, not '{}'",
+                        other.to_text()
+                    ));
                 }
                 strategy.max_parallel = Some(number as usize);
             }
@@ -87,9 +96,12 @@ pub fn expand(matrix: &Value) -> Result<Vec<Value>, String> {
     }
     for rule in exclude {
         let rule = rule.as_object().ok_or("strategy.matrix.exclude: a sequence of mappings was expected")?;
-        originals.retain(|combination| !(!rule.is_empty() && rule.iter().all(|(key, wanted)| {
-            combination.iter().any(|(name, value)| name.eq_ignore_ascii_case(key) && matches(value, wanted))
-        })));
+        originals.retain(|combination| {
+            !(!rule.is_empty()
+                && rule.iter().all(|(key, wanted)| {
+                    combination.iter().any(|(name, value)| name.eq_ignore_ascii_case(key) && matches(value, wanted))
+                }))
+        });
     }
     let mut extended = originals.clone();
     let mut added: Vec<Vec<(String, Value)>> = Vec::new();
@@ -212,7 +224,9 @@ mod tests {
         assert!(expand(&Value::from(serde_json::json!({"a": long, "b": long}))).unwrap_err().contains("at most 256"));
         let huge: Vec<u32> = (0..1000).collect();
         assert!(expand(&Value::from(serde_json::json!({"a": huge, "b": huge, "c": huge}))).is_err());
-        assert!(expand(&Value::from(serde_json::json!({"a": []}))).unwrap_err().contains("does not contain any values"));
+        assert!(
+            expand(&Value::from(serde_json::json!({"a": []}))).unwrap_err().contains("does not contain any values")
+        );
         assert_eq!(suffix(&Value::from(serde_json::json!({"a": 1, "b": {"c": ["x", true]}}))), "1, x, true");
     }
 }

@@ -54,10 +54,16 @@ struct Problem(StatusCode, String);
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let status = match &error {
-            Error::NoRun(_) | Error::NoJob(_) | Error::NoRepository(_) | Error::NoWorkflow { .. } | Error::NoCommit { .. } => StatusCode::NOT_FOUND,
+            Error::NoRun(_)
+            | Error::NoJob(_)
+            | Error::NoRepository(_)
+            | Error::NoWorkflow { .. }
+            | Error::NoCommit { .. } => StatusCode::NOT_FOUND,
             Error::NotRunning(_) => StatusCode::CONFLICT,
             Error::StillRunning(_) => StatusCode::FORBIDDEN,
-            Error::Inputs(_) | Error::InvalidWorkflow { .. } | Error::NotTriggered { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Inputs(_) | Error::InvalidWorkflow { .. } | Error::NotTriggered { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Error::Stopped => StatusCode::SERVICE_UNAVAILABLE,
             Error::Store { .. } | Error::File { .. } | Error::Host(_) | Error::Git { .. } => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a request failed");
@@ -99,7 +105,9 @@ async fn run_of(engine: &Engine, params: &HashMap<String, String>) -> Result<Run
 }
 
 fn page(all: Vec<Json>, query: &HashMap<String, String>, key: &str) -> axum::Json<Json> {
-    let size = |name: &str, default: usize| query.get(name).and_then(|text| text.parse().ok()).filter(|n| *n > 0).unwrap_or(default);
+    let size = |name: &str, default: usize| {
+        query.get(name).and_then(|text| text.parse().ok()).filter(|n| *n > 0).unwrap_or(default)
+    };
     let (per_page, page) = (size("per_page", 30).min(100), size("page", 1));
     let total = all.len();
     let items: Vec<Json> = all.into_iter().skip((page - 1) * per_page).take(per_page).collect();
@@ -123,10 +131,18 @@ async fn run_json(engine: &Engine, run: &Run) -> Result<Json, Problem> {
     Ok(payload::run(run, &payload, &json!({"id": run.head_sha, "message": run.title}), &urls.server, &urls.api))
 }
 
-async fn runs_json(engine: &Engine, repository: &str, query: &HashMap<String, String>, test: impl Fn(&Run) -> bool) -> Answer {
+async fn runs_json(
+    engine: &Engine,
+    repository: &str,
+    query: &HashMap<String, String>,
+    test: impl Fn(&Run) -> bool,
+) -> Answer {
     let runs = engine.runs(Some(repository), 10_000).await?;
     let given = |name: &str| query.get(name).map(String::as_str).filter(|value| !value.is_empty());
-    let status = |run: &Run| given("status").is_none_or(|wanted| run.status.word() == wanted || run.conclusion.is_some_and(|c| c.word() == wanted));
+    let status = |run: &Run| {
+        given("status")
+            .is_none_or(|wanted| run.status.word() == wanted || run.conclusion.is_some_and(|c| c.word() == wanted))
+    };
     let chosen: Vec<&Run> = runs
         .iter()
         .filter(|run| test(run) && status(run))
@@ -137,7 +153,18 @@ async fn runs_json(engine: &Engine, repository: &str, query: &HashMap<String, St
         .collect();
     let urls = urls(engine);
     let info = engine.inner().services.host.repository(repository).await.map_err(Error::from)?.ok_or_else(missing)?;
-    let all = chosen.iter().map(|run| payload::run(run, &info.payload, &json!({"id": run.head_sha, "message": run.title}), &urls.server, &urls.api)).collect();
+    let all = chosen
+        .iter()
+        .map(|run| {
+            payload::run(
+                run,
+                &info.payload,
+                &json!({"id": run.head_sha, "message": run.title}),
+                &urls.server,
+                &urls.api,
+            )
+        })
+        .collect();
     Ok(page(all, query, "workflow_runs"))
 }
 
@@ -196,8 +223,11 @@ async fn job_logs(State(engine): State<Engine>, Path(params): Params) -> Result<
     let (job, _) = job_of(&engine, &params).await?;
     // A log that is still growing is followed to its end, which is what makes watching it work.
     let follower = engine.follow(job.id).await?;
-    let stream = futures::stream::unfold(follower, |mut follower| async move { follower.next().await.map(|piece| (Ok::<_, std::convert::Infallible>(piece), follower)) });
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], Body::from_stream(stream)).into_response())
+    let stream = futures::stream::unfold(follower, |mut follower| async move {
+        follower.next().await.map(|piece| (Ok::<_, std::convert::Infallible>(piece), follower))
+    });
+    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))], Body::from_stream(stream))
+        .into_response())
 }
 
 async fn zipped(engine: &Engine, run: &Run, attempt: i64) -> Result<Response, Problem> {
@@ -212,7 +242,11 @@ async fn zipped(engine: &Engine, run: &Run, attempt: i64) -> Result<Response, Pr
             for step in &job.steps {
                 let (from, to) = (usize::try_from(step.log.0).unwrap_or(0), usize::try_from(step.log.1).unwrap_or(0));
                 let title: String = step.name.chars().filter(|c| !"/\\:*?\"<>|".contains(*c)).collect();
-                writer.file(&format!("{name}/{}_{title}.txt", step.number), 0o644, text.get(from..to.min(text.len())).unwrap_or_default())?;
+                writer.file(
+                    &format!("{name}/{}_{title}.txt", step.number),
+                    0o644,
+                    text.get(from..to.min(text.len())).unwrap_or_default(),
+                )?;
             }
         }
         writer.finish()
@@ -233,13 +267,21 @@ async fn attempt_logs(State(engine): State<Engine>, Path(params): Params) -> Res
     zipped(&engine, &run, number(&params, "n")?).await
 }
 
-async fn cancel(State(engine): State<Engine>, Path(params): Params, force: bool) -> Result<(StatusCode, axum::Json<Json>), Problem> {
+async fn cancel(
+    State(engine): State<Engine>,
+    Path(params): Params,
+    force: bool,
+) -> Result<(StatusCode, axum::Json<Json>), Problem> {
     let run = run_of(&engine, &params).await?;
     engine.cancel(run.id, force).await?;
     Ok((StatusCode::ACCEPTED, axum::Json(json!({}))))
 }
 
-async fn rerun(State(engine): State<Engine>, Path(params): Params, failed: bool) -> Result<(StatusCode, axum::Json<Json>), Problem> {
+async fn rerun(
+    State(engine): State<Engine>,
+    Path(params): Params,
+    failed: bool,
+) -> Result<(StatusCode, axum::Json<Json>), Problem> {
     let run = run_of(&engine, &params).await?;
     engine.rerun(run.id, failed).await?;
     Ok((StatusCode::CREATED, axum::Json(json!({}))))
@@ -253,7 +295,13 @@ async fn timing(State(engine): State<Engine>, Path(params): Params) -> Answer {
 
 async fn pending(State(engine): State<Engine>, Path(params): Params) -> Answer {
     let run = run_of(&engine, &params).await?;
-    let mut names: Vec<String> = engine.jobs(run.id).await?.into_iter().filter(|job| job.status == Status::Waiting).filter_map(|job| job.environment).collect();
+    let mut names: Vec<String> = engine
+        .jobs(run.id)
+        .await?
+        .into_iter()
+        .filter(|job| job.status == Status::Waiting)
+        .filter_map(|job| job.environment)
+        .collect();
     names.sort();
     names.dedup();
     let list: Vec<Json> = names.iter().map(|name| json!({"environment": {"id": payload::workflow_id(&run.repository, name), "name": name}, "current_user_can_approve": true, "reviewers": []})).collect();
@@ -262,7 +310,11 @@ async fn pending(State(engine): State<Engine>, Path(params): Params) -> Answer {
 
 async fn review(State(engine): State<Engine>, Path(params): Params, axum::Json(body): axum::Json<Json>) -> Answer {
     let run = run_of(&engine, &params).await?;
-    let ids: Vec<i64> = body.get("environment_ids").and_then(Json::as_array).map(|ids| ids.iter().filter_map(Json::as_i64).collect()).unwrap_or_default();
+    let ids: Vec<i64> = body
+        .get("environment_ids")
+        .and_then(Json::as_array)
+        .map(|ids| ids.iter().filter_map(Json::as_i64).collect())
+        .unwrap_or_default();
     let approved = match body.get("state").and_then(Json::as_str) {
         Some("approved") => true,
         Some("rejected") => false,
@@ -287,7 +339,13 @@ fn artifact_json(meta: &Meta, run: Option<&Run>, urls: &Urls, repository: &str) 
 async fn run_artifacts(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
     let run = run_of(&engine, &params).await?;
     let urls = urls(&engine);
-    let list = engine.artifacts().list(run.id).iter().filter(|(_, meta)| query.get("name").is_none_or(|name| *name == meta.name)).map(|(_, meta)| artifact_json(meta, Some(&run), &urls, &run.repository)).collect();
+    let list = engine
+        .artifacts()
+        .list(run.id)
+        .iter()
+        .filter(|(_, meta)| query.get("name").is_none_or(|name| *name == meta.name))
+        .map(|(_, meta)| artifact_json(meta, Some(&run), &urls, &run.repository))
+        .collect();
     Ok(page(list, &query, "artifacts"))
 }
 
@@ -295,12 +353,22 @@ async fn all_artifacts(State(engine): State<Engine>, Path(params): Params, Query
     let (name, urls) = (repository(&params), urls(&engine));
     let mut list = Vec::new();
     for run in engine.runs(Some(&name), 1000).await? {
-        list.extend(engine.artifacts().list(run.id).iter().filter(|(_, meta)| query.get("name").is_none_or(|name| *name == meta.name)).map(|(_, meta)| artifact_json(meta, Some(&run), &urls, &name)));
+        list.extend(
+            engine
+                .artifacts()
+                .list(run.id)
+                .iter()
+                .filter(|(_, meta)| query.get("name").is_none_or(|name| *name == meta.name))
+                .map(|(_, meta)| artifact_json(meta, Some(&run), &urls, &name)),
+        );
     }
     Ok(page(list, &query, "artifacts"))
 }
 
-async fn artifact_of(engine: &Engine, params: &HashMap<String, String>) -> Result<(std::path::PathBuf, Meta, Run), Problem> {
+async fn artifact_of(
+    engine: &Engine,
+    params: &HashMap<String, String>,
+) -> Result<(std::path::PathBuf, Meta, Run), Problem> {
     let (files, meta) = engine.artifacts().by_id(number(params, "id")?).ok_or_else(missing)?;
     let run = engine.run(meta.run).await?;
     if run.repository.eq_ignore_ascii_case(&repository(params)) { Ok((files, meta, run)) } else { Err(missing()) }
@@ -319,16 +387,26 @@ async fn delete_artifact(State(engine): State<Engine>, Path(params): Params) -> 
 
 async fn artifact_zip(State(engine): State<Engine>, Path(params): Params) -> Result<Response, Problem> {
     let (files, meta, _) = artifact_of(&engine, &params).await?;
-    let bytes = tokio::task::spawn_blocking(move || if meta.archive { std::fs::read(files.join("artifact.zip")) } else { crate::zip::pack(&files) })
-        .await
-        .map_err(|_| Problem::from(Error::Stopped))?
-        .map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let bytes = tokio::task::spawn_blocking(move || {
+        if meta.archive { std::fs::read(files.join("artifact.zip")) } else { crate::zip::pack(&files) }
+    })
+    .await
+    .map_err(|_| Problem::from(Error::Stopped))?
+    .map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"))], bytes).into_response())
 }
 
 async fn workflow_list(engine: &Engine, repository: &str) -> Result<Vec<(String, String)>, Problem> {
     let (_, _, files) = engine.inner().workflow_files(repository, None).await?;
-    Ok(files.iter().map(|file| (file.path.clone(), file.workflow.as_ref().map_or_else(|| file.path.clone(), |workflow| workflow.name.clone()))).collect())
+    Ok(files
+        .iter()
+        .map(|file| {
+            (
+                file.path.clone(),
+                file.workflow.as_ref().map_or_else(|| file.path.clone(), |workflow| workflow.name.clone()),
+            )
+        })
+        .collect())
 }
 
 /// A workflow by number or by file name.
@@ -338,14 +416,22 @@ async fn workflow_of(engine: &Engine, params: &HashMap<String, String>) -> Resul
     workflow_list(engine, &repository)
         .await?
         .into_iter()
-        .find(|(path, _)| payload::workflow_id(&repository, path).to_string() == wanted || path.rsplit('/').next() == Some(wanted) || path == wanted)
+        .find(|(path, _)| {
+            payload::workflow_id(&repository, path).to_string() == wanted
+                || path.rsplit('/').next() == Some(wanted)
+                || path == wanted
+        })
         .ok_or_else(missing)
 }
 
 async fn list_workflows(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
     let (repository, urls) = (repository(&params), urls(&engine));
     let list = workflow_list(&engine, &repository).await?;
-    Ok(page(list.iter().map(|(path, name)| payload::workflow(&repository, path, name, &urls.server)).collect(), &query, "workflows"))
+    Ok(page(
+        list.iter().map(|(path, name)| payload::workflow(&repository, path, name, &urls.server)).collect(),
+        &query,
+        "workflows",
+    ))
 }
 
 async fn get_workflow(State(engine): State<Engine>, Path(params): Params) -> Answer {
@@ -358,24 +444,42 @@ async fn workflow_runs(State(engine): State<Engine>, Path(params): Params, Query
     runs_json(&engine, &repository(&params), &query, |run| run.path == path).await
 }
 
-async fn dispatch(State(engine): State<Engine>, Path(params): Params, axum::Json(body): axum::Json<Json>) -> Result<StatusCode, Problem> {
+async fn dispatch(
+    State(engine): State<Engine>,
+    Path(params): Params,
+    axum::Json(body): axum::Json<Json>,
+) -> Result<StatusCode, Problem> {
     let (path, name) = workflow_of(&engine, &params).await?;
     let repository = repository(&params);
     let git_ref = body.get("ref").and_then(Json::as_str).unwrap_or_default().to_owned();
     if git_ref.is_empty() {
-        return Err(Problem(StatusCode::UNPROCESSABLE_ENTITY, "Invalid request.\n\n\"ref\" wasn't supplied.".to_owned()));
+        return Err(Problem(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Invalid request.\n\n\"ref\" wasn't supplied.".to_owned(),
+        ));
     }
     let full = if git_ref.starts_with("refs/") { git_ref.clone() } else { format!("refs/heads/{git_ref}") };
     let (_, _, files) = match engine.inner().workflow_files(&repository, Some(&full)).await {
         Ok(found) => found,
         Err(_) => return Err(Problem(StatusCode::UNPROCESSABLE_ENTITY, format!("No ref found for: {git_ref}"))),
     };
-    let has = files.iter().find(|file| file.path == path).and_then(|file| file.workflow.clone()).is_some_and(|workflow| workflow.trigger("workflow_dispatch").is_some());
+    let has = files
+        .iter()
+        .find(|file| file.path == path)
+        .and_then(|file| file.workflow.clone())
+        .is_some_and(|workflow| workflow.trigger("workflow_dispatch").is_some());
     if !has {
-        return Err(Problem(StatusCode::UNPROCESSABLE_ENTITY, format!("Workflow does not have 'workflow_dispatch' trigger: {name}")));
+        return Err(Problem(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!("Workflow does not have 'workflow_dispatch' trigger: {name}"),
+        ));
     }
     let inputs = body.get("inputs").cloned().unwrap_or_else(|| json!({}));
-    let event = Event::new(repository.clone(), "workflow_dispatch", json!({"ref": full, "workflow": path, "inputs": inputs, "repository": {"full_name": repository}}));
+    let event = Event::new(
+        repository.clone(),
+        "workflow_dispatch",
+        json!({"ref": full, "workflow": path, "inputs": inputs, "repository": {"full_name": repository}}),
+    );
     engine.run_workflow(event, &path, inputs).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -395,7 +499,8 @@ async fn list_caches(State(engine): State<Engine>, Path(params): Params, Query(q
 }
 
 async fn delete_caches(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
-    let key = query.get("key").ok_or_else(|| Problem(StatusCode::UNPROCESSABLE_ENTITY, "key wasn't supplied".to_owned()))?;
+    let key =
+        query.get("key").ok_or_else(|| Problem(StatusCode::UNPROCESSABLE_ENTITY, "key wasn't supplied".to_owned()))?;
     let count = engine.caches().delete(&repository(&params), Some(key));
     if count == 0 {
         return Err(missing());

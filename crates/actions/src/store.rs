@@ -47,7 +47,8 @@ fn encode<T: serde::Serialize>(value: &T) -> String {
 }
 
 fn decode<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
-    serde_json::from_str(text).map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
+    serde_json::from_str(text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error)))
 }
 
 /// A change to be made in one transaction.
@@ -144,7 +145,9 @@ impl Store {
     /// The runs that a delivery started, when it was handled already.
     pub async fn delivered(&self, id: String) -> Result<Option<Vec<i64>>, Error> {
         self.with("read", move |c| {
-            c.prepare_cached("SELECT runs FROM deliveries WHERE id = ?")?.query_row([id], |row| decode(&row.get::<_, String>(0)?)).optional()
+            c.prepare_cached("SELECT runs FROM deliveries WHERE id = ?")?
+                .query_row([id], |row| decode(&row.get::<_, String>(0)?))
+                .optional()
         })
         .await
     }
@@ -152,7 +155,8 @@ impl Store {
     /// The greatest ids in use: of runs and of jobs.
     pub async fn greatest_ids(&self) -> Result<(i64, i64), Error> {
         self.with("read", |c| {
-            let max = |sql: &str| c.query_row(sql, [], |row| row.get::<_, Option<i64>>(0)).map(Option::unwrap_or_default);
+            let max =
+                |sql: &str| c.query_row(sql, [], |row| row.get::<_, Option<i64>>(0)).map(Option::unwrap_or_default);
             Ok((max("SELECT max(id) FROM runs")?, max("SELECT max(id) FROM jobs")?))
         })
         .await
@@ -161,8 +165,10 @@ impl Store {
     /// The greatest run number of a workflow.
     pub async fn greatest_number(&self, repository: String, path: String) -> Result<i64, Error> {
         self.with("read", move |c| {
-            c.query_row("SELECT max(number) FROM runs WHERE repository = ? AND path = ?", [repository, path], |row| row.get::<_, Option<i64>>(0))
-                .map(Option::unwrap_or_default)
+            c.query_row("SELECT max(number) FROM runs WHERE repository = ? AND path = ?", [repository, path], |row| {
+                row.get::<_, Option<i64>>(0)
+            })
+            .map(Option::unwrap_or_default)
         })
         .await
     }
@@ -190,7 +196,9 @@ impl Store {
     /// A run.
     pub async fn run(&self, id: i64) -> Result<Option<Run>, Error> {
         self.with("read", move |c| {
-            c.prepare_cached("SELECT doc FROM runs WHERE id = ?")?.query_row([id], |row| decode(&row.get::<_, String>(0)?)).optional()
+            c.prepare_cached("SELECT doc FROM runs WHERE id = ?")?
+                .query_row([id], |row| decode(&row.get::<_, String>(0)?))
+                .optional()
         })
         .await
     }
@@ -198,7 +206,9 @@ impl Store {
     /// What started a run.
     pub async fn input(&self, id: i64) -> Result<Option<Input>, Error> {
         self.with("read", move |c| {
-            c.prepare_cached("SELECT input FROM runs WHERE id = ?")?.query_row([id], |row| decode(&row.get::<_, String>(0)?)).optional()
+            c.prepare_cached("SELECT input FROM runs WHERE id = ?")?
+                .query_row([id], |row| decode(&row.get::<_, String>(0)?))
+                .optional()
         })
         .await
     }
@@ -206,9 +216,11 @@ impl Store {
     /// Runs, newest first, of one repository or of all.
     pub async fn runs(&self, repository: Option<String>, limit: usize) -> Result<Vec<Run>, Error> {
         self.with("read", move |c| {
-            c.prepare_cached("SELECT doc FROM runs WHERE ?1 IS NULL OR lower(repository) = lower(?1) ORDER BY id DESC LIMIT ?2")?
-                .query_map(params![repository, limit as i64], |row| decode(&row.get::<_, String>(0)?))?
-                .collect()
+            c.prepare_cached(
+                "SELECT doc FROM runs WHERE ?1 IS NULL OR lower(repository) = lower(?1) ORDER BY id DESC LIMIT ?2",
+            )?
+            .query_map(params![repository, limit as i64], |row| decode(&row.get::<_, String>(0)?))?
+            .collect()
         })
         .await
     }
@@ -242,7 +254,9 @@ impl Store {
     /// A job.
     pub async fn job(&self, id: i64) -> Result<Option<Job>, Error> {
         self.with("read", move |c| {
-            c.prepare_cached("SELECT doc FROM jobs WHERE id = ?")?.query_row([id], |row| decode(&row.get::<_, String>(0)?)).optional()
+            c.prepare_cached("SELECT doc FROM jobs WHERE id = ?")?
+                .query_row([id], |row| decode(&row.get::<_, String>(0)?))
+                .optional()
         })
         .await
     }
@@ -261,8 +275,11 @@ impl Store {
     /// Records who decided about a protected environment of a run.
     pub async fn decide(&self, run: i64, environment: String, who: String, approved: bool) -> Result<(), Error> {
         self.with("write", move |c| {
-            c.execute("INSERT OR REPLACE INTO approvals(run, environment, who, approved) VALUES (?,?,?,?)", params![run, environment, who, approved])
-                .map(drop)
+            c.execute(
+                "INSERT OR REPLACE INTO approvals(run, environment, who, approved) VALUES (?,?,?,?)",
+                params![run, environment, who, approved],
+            )
+            .map(drop)
         })
         .await
     }

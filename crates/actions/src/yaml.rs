@@ -81,7 +81,10 @@ impl Node {
 /// Parses one document. An empty text gives a null node.
 pub fn parse(text: &str) -> Result<Node, SyntaxError> {
     if text.len() > MAX_SIZE {
-        return Err(SyntaxError { at: Position { line: 1, column: 1 }, message: format!("the file has {} bytes; at most {MAX_SIZE} are allowed", text.len()) });
+        return Err(SyntaxError {
+            at: Position { line: 1, column: 1 },
+            message: format!("the file has {} bytes; at most {MAX_SIZE} are allowed", text.len()),
+        });
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder { parser: Parser::new_from_str(text), anchors: Vec::new(), nodes: 0 };
@@ -125,7 +128,10 @@ impl<'a> Builder<'a> {
             match event {
                 Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
                 Event::DocumentStart(_) if root.is_some() => {
-                    return Err(SyntaxError { at: position(span), message: "a second document starts here; a workflow file holds one".into() });
+                    return Err(SyntaxError {
+                        at: position(span),
+                        message: "a second document starts here; a workflow file holds one".into(),
+                    });
                 }
                 Event::DocumentStart(_) => {
                     let (event, span) = self.next()?;
@@ -154,12 +160,17 @@ impl<'a> Builder<'a> {
             return Err(SyntaxError { at, message: format!("nested deeper than {MAX_DEPTH} levels") });
         }
         self.charge(1, at)?;
-        let refuse_tag = |suffix: &str| SyntaxError { at, message: format!("the tag '!{suffix}' is not supported in workflow files") };
+        let refuse_tag = |suffix: &str| SyntaxError {
+            at,
+            message: format!("the tag '!{suffix}' is not supported in workflow files"),
+        };
         let (kind, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = match &tag {
                     Some(tag) if tag.suffix == "str" => Value::string(&text),
-                    Some(tag) if !["bool", "int", "float", "null"].contains(&tag.suffix.as_str()) => return Err(refuse_tag(&tag.suffix)),
+                    Some(tag) if !["bool", "int", "float", "null"].contains(&tag.suffix.as_str()) => {
+                        return Err(refuse_tag(&tag.suffix));
+                    }
                     _ if style == ScalarStyle::Plain => resolve(&text),
                     _ => Value::string(&text),
                 };
@@ -167,7 +178,9 @@ impl<'a> Builder<'a> {
                 (Kind::Scalar { value, text: text.into_owned(), block }, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
-                if let Some(tag) = tag && tag.suffix != "seq" {
+                if let Some(tag) = tag
+                    && tag.suffix != "seq"
+                {
                     return Err(refuse_tag(&tag.suffix));
                 }
                 let mut items = Vec::new();
@@ -181,7 +194,9 @@ impl<'a> Builder<'a> {
                 (Kind::Sequence(items), anchor)
             }
             Event::MappingStart(anchor, tag) => {
-                if let Some(tag) = tag && tag.suffix != "map" {
+                if let Some(tag) = tag
+                    && tag.suffix != "map"
+                {
                     return Err(refuse_tag(&tag.suffix));
                 }
                 (self.mapping(depth)?, anchor)
@@ -215,7 +230,10 @@ impl<'a> Builder<'a> {
                 return Err(SyntaxError { at: key.at, message: "a key must be a string".into() });
             };
             if name == "<<" {
-                return Err(SyntaxError { at: key.at, message: "merge keys ('<<') are not supported in workflow files".into() });
+                return Err(SyntaxError {
+                    at: key.at,
+                    message: "merge keys ('<<') are not supported in workflow files".into(),
+                });
             }
             if entries.iter().any(|(other, _)| other.text() == Some(name)) {
                 return Err(SyntaxError { at: key.at, message: format!("'{name}' is already defined") });

@@ -37,7 +37,8 @@ impl<W: Write> Writer<W> {
         encoder.write_all(content)?;
         let packed = encoder.finish()?;
         let too_big = || io::Error::new(io::ErrorKind::FileTooLarge, format!("{name} is too large for an archive"));
-        let (size, packed_size) = (u32::try_from(content.len()).map_err(|_| too_big())?, u32::try_from(packed.len()).map_err(|_| too_big())?);
+        let (size, packed_size) =
+            (u32::try_from(content.len()).map_err(|_| too_big())?, u32::try_from(packed.len()).map_err(|_| too_big())?);
         let start = self.offset;
         let mut head = Vec::new();
         head.extend(0x0403_4b50_u32.to_le_bytes());
@@ -61,7 +62,9 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self) -> io::Result<W> {
         let start = self.offset;
         let entries = std::mem::take(&mut self.entries);
-        let narrow = |n: u64| u32::try_from(n).map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "the archive is too large"));
+        let narrow = |n: u64| {
+            u32::try_from(n).map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "the archive is too large"))
+        };
         for (name, crc, packed, size, offset, mode) in &entries {
             let mut head = Vec::new();
             head.extend(0x0201_4b50_u32.to_le_bytes());
@@ -79,7 +82,8 @@ impl<W: Write> Writer<W> {
             head.extend(name.as_bytes());
             self.put(&head)?;
         }
-        let count = u16::try_from(entries.len()).map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "the archive has too many files"))?;
+        let count = u16::try_from(entries.len())
+            .map_err(|_| io::Error::new(io::ErrorKind::FileTooLarge, "the archive has too many files"))?;
         let mut tail = Vec::new();
         tail.extend(0x0605_4b50_u32.to_le_bytes());
         tail.extend([0; 4]);
@@ -120,7 +124,10 @@ fn u16_at(bytes: &[u8], at: usize) -> io::Result<usize> {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> io::Result<u64> {
-    bytes.get(at..at + 4).map(|b| u64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]]))).ok_or_else(|| bad("it is cut off"))
+    bytes
+        .get(at..at + 4)
+        .map(|b| u64::from(u32::from_le_bytes([b[0], b[1], b[2], b[3]])))
+        .ok_or_else(|| bad("it is cut off"))
 }
 
 /// Unpacks an archive below `to`; names that lead out of it are refused.
@@ -132,7 +139,10 @@ pub fn unpack(archive: &Path, to: &Path) -> io::Result<()> {
     file.seek(SeekFrom::Start(length - tail_length))?;
     let mut tail = Vec::new();
     Read::by_ref(&mut file).take(tail_length).read_to_end(&mut tail)?;
-    let end = (0..=tail.len().saturating_sub(22)).rev().find(|at| tail[*at..].starts_with(&[0x50, 0x4b, 5, 6])).ok_or_else(|| bad("it has no end"))?;
+    let end = (0..=tail.len().saturating_sub(22))
+        .rev()
+        .find(|at| tail[*at..].starts_with(&[0x50, 0x4b, 5, 6]))
+        .ok_or_else(|| bad("it has no end"))?;
     let (count, size, start) = (u16_at(&tail, end + 10)?, u32_at(&tail, end + 12)?, u32_at(&tail, end + 16)?);
     file.seek(SeekFrom::Start(start))?;
     let mut directory = Vec::new();
@@ -142,8 +152,10 @@ pub fn unpack(archive: &Path, to: &Path) -> io::Result<()> {
         if u32_at(&directory, at)? != 0x0201_4b50 {
             return Err(bad("an entry is missing"));
         }
-        let (method, packed, offset) = (u16_at(&directory, at + 10)?, u32_at(&directory, at + 20)?, u32_at(&directory, at + 42)?);
-        let (name_len, extra, comment) = (u16_at(&directory, at + 28)?, u16_at(&directory, at + 30)?, u16_at(&directory, at + 32)?);
+        let (method, packed, offset) =
+            (u16_at(&directory, at + 10)?, u32_at(&directory, at + 20)?, u32_at(&directory, at + 42)?);
+        let (name_len, extra, comment) =
+            (u16_at(&directory, at + 28)?, u16_at(&directory, at + 30)?, u16_at(&directory, at + 32)?);
         let mode = u32_at(&directory, at + 38)? >> 16;
         let name = directory.get(at + 46..at + 46 + name_len).ok_or_else(|| bad("it is cut off"))?;
         let name = String::from_utf8_lossy(name).into_owned();

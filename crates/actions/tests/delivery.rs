@@ -2,8 +2,8 @@
 
 mod support;
 
-use actions::model::{Conclusion, Status};
 use actions::Event;
+use actions::model::{Conclusion, Status};
 use support::{Bench, REPO, git};
 
 const CI: &str = r#"
@@ -100,14 +100,22 @@ async fn a_push_goes_all_the_way() {
     let tokens = bench.host.tokens.lock().unwrap().clone();
     assert_eq!(tokens.len(), 5);
     assert_eq!(bench.host.revoked.lock().unwrap().len(), 5);
-    let word = |run: i64| tokens.iter().find(|token| token.run == run).map(|token| format!("{:?}", token.permissions.get("contents"))).unwrap();
+    let word = |run: i64| {
+        tokens
+            .iter()
+            .find(|token| token.run == run)
+            .map(|token| format!("{:?}", token.permissions.get("contents")))
+            .unwrap()
+    };
     assert_eq!(word(runs[0].id), "Read");
     assert_eq!(word(runs[2].id), "Write");
     let mut kinds = Vec::new();
     while let Ok(event) = events.try_recv() {
         kinds.push(serde_json::to_value(&event).unwrap()["kind"].as_str().unwrap().to_owned());
     }
-    for kind in ["run_queued", "run_started", "job_queued", "job_started", "step", "log", "job_completed", "run_completed"] {
+    for kind in
+        ["run_queued", "run_started", "job_queued", "job_started", "step", "log", "job_completed", "run_completed"]
+    {
         assert!(kinds.iter().any(|known| known == kind), "{kind}");
     }
     bench.engine.shutdown().await;
@@ -124,7 +132,10 @@ async fn a_failing_test_stops_it() {
     assert_eq!(of("image").conclusion, Some(Conclusion::Skipped));
     assert_eq!(of("bump").conclusion, Some(Conclusion::Skipped));
     let jobs = bench.engine.jobs(of("ci").id).await.unwrap();
-    assert_eq!(jobs.iter().map(|job| (job.name.as_str(), job.conclusion.unwrap())).collect::<Vec<_>>(), [("test one", Conclusion::Success), ("test two", Conclusion::Failure)]);
+    assert_eq!(
+        jobs.iter().map(|job| (job.name.as_str(), job.conclusion.unwrap())).collect::<Vec<_>>(),
+        [("test one", Conclusion::Success), ("test two", Conclusion::Failure)]
+    );
     let failed = jobs[1].steps.iter().find(|step| step.conclusion == Some(Conclusion::Failure)).unwrap();
     assert!(failed.name.starts_with("Run mkdir"), "{}", failed.name);
     bench.engine.shutdown().await;
@@ -159,7 +170,11 @@ async fn filters_skip_and_deliveries_count_once() {
 async fn a_crash_in_the_middle_loses_nothing() {
     let flow = "name: slow\non: push\njobs:\n  a:\n    runs-on: ubuntu-latest\n    outputs: {x: '${{ steps.s.outputs.x }}'}\n    steps:\n      - id: s\n        run: echo x=$(date +%N) >> $GITHUB_OUTPUT; echo a >> $MARK_DIR/trace\n  b:\n    needs: a\n    runs-on: ubuntu-latest\n    steps:\n      - run: |\n          echo b ${{ needs.a.outputs.x }} >> $MARK_DIR/trace\n          echo up\n          if [ ! -e $MARK_DIR/go ]; then sleep 1000; fi\n";
     let after = "name: after\non: {workflow_run: {workflows: [slow]}}\njobs:\n  c:\n    runs-on: ubuntu-latest\n    steps: [{run: 'echo c >> $MARK_DIR/trace'}]\n";
-    let bench = Bench::new(&[(".github/workflows/slow.yml", &flow.replace("$MARK_DIR", "${{ vars.MARK_DIR }}")), (".github/workflows/after.yml", &after.replace("$MARK_DIR", "${{ vars.MARK_DIR }}"))]).await;
+    let bench = Bench::new(&[
+        (".github/workflows/slow.yml", &flow.replace("$MARK_DIR", "${{ vars.MARK_DIR }}")),
+        (".github/workflows/after.yml", &after.replace("$MARK_DIR", "${{ vars.MARK_DIR }}")),
+    ])
+    .await;
     let marks = bench.dir.path().join("marks");
     std::fs::create_dir_all(&marks).unwrap();
     bench.host.variables.lock().unwrap().insert("MARK_DIR".into(), marks.to_string_lossy().into_owned());
@@ -173,7 +188,10 @@ async fn a_crash_in_the_middle_loses_nothing() {
     std::fs::write(marks.join("go"), "").unwrap();
     let engine = actions::Engine::open(support::config(bench.dir.path()), bench.host.clone()).await.unwrap();
     let runs = engine.settled(&ids).await.unwrap();
-    assert_eq!(runs.iter().map(|run| (run.workflow.as_str(), run.conclusion.unwrap())).collect::<Vec<_>>(), [("slow", Conclusion::Success), ("after", Conclusion::Success)]);
+    assert_eq!(
+        runs.iter().map(|run| (run.workflow.as_str(), run.conclusion.unwrap())).collect::<Vec<_>>(),
+        [("slow", Conclusion::Success), ("after", Conclusion::Success)]
+    );
     let trace = std::fs::read_to_string(marks.join("trace")).unwrap();
     let lines: Vec<&str> = trace.lines().collect();
     // a ran once; b ran twice and saw the same output of a; c ran once.
@@ -191,7 +209,11 @@ async fn releases_and_pull_requests() {
     bench.host.secrets.lock().unwrap().insert((None, "S".into()), "sesame".into());
     git(&bench.work, &["tag", "v1"]);
     git(&bench.work, &["push", "--quiet", "origin", "v1"]);
-    let event = Event::new(REPO, "release", serde_json::json!({"action": "published", "release": {"tag_name": "v1", "name": "One"}, "sender": {"login": "me"}}));
+    let event = Event::new(
+        REPO,
+        "release",
+        serde_json::json!({"action": "published", "release": {"tag_name": "v1", "name": "One"}, "sender": {"login": "me"}}),
+    );
     let ids = bench.engine.handle(event).await.unwrap();
     let runs = bench.engine.settled(&ids).await.unwrap();
     assert_eq!(runs[0].conclusion, Some(Conclusion::Success), "{}", bench.story(&runs[0]).await);
@@ -203,13 +225,22 @@ async fn releases_and_pull_requests() {
     let head = bench.commit("feature");
     git(&bench.work, &["push", "--quiet", "origin", "HEAD:refs/pull/5/merge"]);
     for (fork, secret) in [(REPO, "secret=***"), ("someone/shop", "secret=\n")] {
-        let event = Event::new(REPO, "pull_request", serde_json::json!({"action": "opened", "number": 5, "pull_request": {"number": 5, "title": "Feature", "merge_commit_sha": head,
-            "head": {"ref": "feat", "sha": head, "repo": {"full_name": fork}}, "base": {"ref": "main", "sha": base, "repo": {"full_name": REPO}}}}));
+        let event = Event::new(
+            REPO,
+            "pull_request",
+            serde_json::json!({"action": "opened", "number": 5, "pull_request": {"number": 5, "title": "Feature", "merge_commit_sha": head,
+            "head": {"ref": "feat", "sha": head, "repo": {"full_name": fork}}, "base": {"ref": "main", "sha": base, "repo": {"full_name": REPO}}}}),
+        );
         let ids = bench.engine.handle(event).await.unwrap();
         let runs = bench.engine.settled(&ids).await.unwrap();
         let story = bench.story(&runs[0]).await;
         assert_eq!(runs[0].conclusion, Some(Conclusion::Success), "{story}");
-        assert!(story.contains("head=feat base=main ref=refs/pull/5/merge") && story.contains("new feature") && story.contains(secret), "{story}");
+        assert!(
+            story.contains("head=feat base=main ref=refs/pull/5/merge")
+                && story.contains("new feature")
+                && story.contains(secret),
+            "{story}"
+        );
     }
     bench.engine.shutdown().await;
 }

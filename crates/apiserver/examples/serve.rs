@@ -17,9 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     eprintln!("serving on {address} after {:?}", started.elapsed());
     let shutdown = CancellationToken::new();
     let (ends, background) = (shutdown.clone(), server.clone());
-    let run = async {
-        tokio::join!(server.serve_tls(listener, shutdown.clone()), background.run(shutdown.clone())).0
-    };
+    let run = async { tokio::join!(server.serve_tls(listener, shutdown.clone()), background.run(shutdown.clone())).0 };
     tokio::select! {
         result = run => result?,
         _ = tokio::signal::ctrl_c() => ends.cancel(),

@@ -17,19 +17,31 @@ impl Api {
         let name = meta::name(service).to_owned();
         let own = meta::uid(service).to_owned();
         let fail = |cause: Cause| Status::invalid(&GroupKind::new("", "Service"), &name, vec![cause]);
-        let others: Vec<Value> = self.store.list("services", None, |_| true).items.iter().map(|s| s.value()).filter(|s| meta::uid(s) != own).collect();
+        let others: Vec<Value> = self
+            .store
+            .list("services", None, |_| true)
+            .items
+            .iter()
+            .map(|s| s.value())
+            .filter(|s| meta::uid(s) != own)
+            .collect();
         if kind != "ExternalName" {
             let address = service.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or("").to_owned();
             let used: HashSet<&str> = others.iter().filter_map(|s| s.pointer("/spec/clusterIP")?.as_str()).collect();
             let address = match address.as_str() {
                 "None" => address,
-                "" => self.free_address(&used).ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))?,
+                "" => self
+                    .free_address(&used)
+                    .ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))?,
                 wanted => {
                     let kept = old.and_then(|o| o.pointer("/spec/clusterIP")) == Some(&json!(wanted));
                     let inside = wanted.parse::<Ipv4Addr>().is_ok_and(|a| self.config.service_cidr.contains(a));
                     if !kept && !inside {
                         let cidr = self.config.service_cidr;
-                        let detail = format!("failed to allocate IP {wanted}: the provided IP is not in the valid range {}/{}", cidr.base, cidr.prefix);
+                        let detail = format!(
+                            "failed to allocate IP {wanted}: the provided IP is not in the valid range {}/{}",
+                            cidr.base, cidr.prefix
+                        );
                         return Err(fail(Cause::invalid("spec.clusterIPs", &json!([wanted]), detail)));
                     }
                     if !kept && used.contains(wanted) {
@@ -42,7 +54,9 @@ impl Api {
             service["spec"]["clusterIPs"] = json!([address]);
             service["spec"]["clusterIP"] = address.into();
         }
-        if kind == "NodePort" || (kind == "LoadBalancer" && service.pointer("/spec/allocateLoadBalancerNodePorts") != Some(&json!(false))) {
+        if kind == "NodePort"
+            || (kind == "LoadBalancer" && service.pointer("/spec/allocateLoadBalancerNodePorts") != Some(&json!(false)))
+        {
             self.node_ports(service, &others, &fail)?;
         }
         Ok(())
@@ -63,22 +77,30 @@ impl Api {
     fn node_ports(&self, service: &mut Value, others: &[Value], fail: &dyn Fn(Cause) -> Status) -> Result<(), Status> {
         let ports = |s: &Value| -> Vec<(String, i64)> {
             let list = s.pointer("/spec/ports").and_then(Value::as_array);
-            let one = |p: &Value| Some((p["protocol"].as_str().unwrap_or("TCP").to_owned(), p.get("nodePort")?.as_i64()?));
+            let one =
+                |p: &Value| Some((p["protocol"].as_str().unwrap_or("TCP").to_owned(), p.get("nodePort")?.as_i64()?));
             list.into_iter().flatten().filter_map(one).collect()
         };
         let mut used: HashSet<(String, i64)> = others.iter().flat_map(ports).collect();
         let (low, high) = (i64::from(self.config.node_ports.0), i64::from(self.config.node_ports.1));
         let mine: HashSet<(String, i64)> = ports(service).into_iter().collect();
-        for (i, port) in service.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
+        for (i, port) in
+            service.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten().enumerate()
+        {
             let protocol = port["protocol"].as_str().unwrap_or("TCP").to_owned();
             match port.get("nodePort").and_then(Value::as_i64).filter(|p| *p != 0) {
                 Some(wanted) if !(low..=high).contains(&wanted) => {
-                    let detail = format!("provided port is not in the valid range. The range of valid ports is {low}-{high}");
+                    let detail =
+                        format!("provided port is not in the valid range. The range of valid ports is {low}-{high}");
                     return Err(fail(Cause::invalid(format!("spec.ports[{i}].nodePort"), &json!(wanted), detail)));
                 }
                 Some(wanted) => {
                     if !used.insert((protocol, wanted)) {
-                        return Err(fail(Cause::invalid(format!("spec.ports[{i}].nodePort"), &json!(wanted), "provided port is already allocated")));
+                        return Err(fail(Cause::invalid(
+                            format!("spec.ports[{i}].nodePort"),
+                            &json!(wanted),
+                            "provided port is already allocated",
+                        )));
                     }
                 }
                 None => {

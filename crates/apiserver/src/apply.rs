@@ -28,7 +28,9 @@ impl FieldValidation {
             None | Some("Warn") => Ok(Self::Warn),
             Some("Ignore") => Ok(Self::Ignore),
             Some("Strict") => Ok(Self::Strict),
-            Some(other) => Err(Status::bad_request(format!("invalid fieldValidation {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""))),
+            Some(other) => Err(Status::bad_request(format!(
+                "invalid fieldValidation {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
+            ))),
         }
     }
 }
@@ -40,8 +42,17 @@ pub(crate) fn decode(call: &Call, object: &mut Value, duplicates: &[String]) -> 
     faults(call, validation, unknown, duplicates)
 }
 
-fn faults(call: &Call, validation: FieldValidation, unknown: Vec<String>, duplicates: &[String]) -> Result<Vec<String>, Status> {
-    let list: Vec<String> = duplicates.iter().map(|p| format!("duplicate field {p:?}")).chain(unknown.iter().map(|p| format!("unknown field {p:?}"))).collect();
+fn faults(
+    call: &Call,
+    validation: FieldValidation,
+    unknown: Vec<String>,
+    duplicates: &[String],
+) -> Result<Vec<String>, Status> {
+    let list: Vec<String> = duplicates
+        .iter()
+        .map(|p| format!("duplicate field {p:?}"))
+        .chain(unknown.iter().map(|p| format!("unknown field {p:?}")))
+        .collect();
     match validation {
         _ if list.is_empty() => Ok(Vec::new()),
         FieldValidation::Ignore => Ok(Vec::new()),
@@ -60,7 +71,9 @@ fn faults(call: &Call, validation: FieldValidation, unknown: Vec<String>, duplic
 /// Brings an object into the form of its kind; answers the paths of unknown fields.
 pub(crate) fn decode_as(kind: &Kind, version: &str, object: &mut Value) -> Result<Vec<String>, Status> {
     let name = &kind.kind;
-    let cannot = |detail: &dyn std::fmt::Display| Status::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {detail}"));
+    let cannot = |detail: &dyn std::fmt::Display| {
+        Status::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {detail}"))
+    };
     let Value::Object(map) = object else { return Err(cannot(&"json: the body is not an object")) };
     let wanted = crate::kinds::api_version(&kind.group, version);
     for (field, value) in [("apiVersion", wanted.as_str()), ("kind", name)] {
@@ -70,10 +83,16 @@ pub(crate) fn decode_as(kind: &Kind, version: &str, object: &mut Value) -> Resul
             }
             Some(Value::String(have)) if have == value => {}
             Some(have) if field == "apiVersion" => {
-                return Err(Status::bad_request(format!("the API version in the data ({}) does not match the expected API version ({value})", have.as_str().unwrap_or("?"))));
+                return Err(Status::bad_request(format!(
+                    "the API version in the data ({}) does not match the expected API version ({value})",
+                    have.as_str().unwrap_or("?")
+                )));
             }
             Some(have) => {
-                return Err(Status::bad_request(format!("the kind in the data ({}) does not match the expected kind ({value})", have.as_str().unwrap_or("?"))));
+                return Err(Status::bad_request(format!(
+                    "the kind in the data ({}) does not match the expected kind ({value})",
+                    have.as_str().unwrap_or("?")
+                )));
             }
         }
     }
@@ -141,7 +160,17 @@ pub(crate) fn new_metadata(kind: &Kind, object: &mut Value) {
 pub(crate) fn kept_metadata(object: &mut Value, old: &Value) {
     let kept = old.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
     let metadata = meta::metadata_mut(object);
-    for field in ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "name", "namespace", "generateName", "selfLink"] {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
+        "name",
+        "namespace",
+        "generateName",
+        "selfLink",
+    ] {
         match kept.get(field) {
             Some(value) => {
                 metadata.insert(field.into(), value.clone());
@@ -160,7 +189,9 @@ pub(crate) fn count_generation(kind: &Kind, object: &mut Value, old: &Value) {
     }
     let wanted = |o: &Value| -> Map<String, Value> {
         let map = o.as_object().into_iter().flatten();
-        map.filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind")).map(|(k, v)| (k.clone(), v.clone())).collect()
+        map.filter(|(k, _)| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind"))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
     };
     if wanted(object) != wanted(old) {
         let next = meta::generation(old) + 1;
@@ -209,12 +240,20 @@ pub(crate) fn metadata_faults(kind: &Kind, object: &Value, old: Option<&Value>, 
     for (i, owner) in owners.iter().enumerate() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner.get(field).and_then(Value::as_str).unwrap_or("").is_empty() {
-                causes.push(Cause::invalid(format!("metadata.ownerReferences[{i}].{field}"), &json!(""), format!("{field} must not be empty")));
+                causes.push(Cause::invalid(
+                    format!("metadata.ownerReferences[{i}].{field}"),
+                    &json!(""),
+                    format!("{field} must not be empty"),
+                ));
             }
         }
     }
     if owners.iter().filter(|o| o.get("controller") == Some(&json!(true))).count() > 1 {
-        causes.push(Cause::invalid("metadata.ownerReferences", &json!(""), "Only one reference can have Controller set to true"));
+        causes.push(Cause::invalid(
+            "metadata.ownerReferences",
+            &json!(""),
+            "Only one reference can have Controller set to true",
+        ));
     }
 }
 
@@ -268,7 +307,13 @@ pub(crate) fn schema_of_storage(kind: &Arc<Kind>) -> Option<objects::schema::Sch
 }
 
 /// Stores an object.
-pub(crate) async fn store(call: &Call, key: String, expect: Expect, object: &mut Value, delete: bool) -> Result<Arc<Stored>, Refused> {
+pub(crate) async fn store(
+    call: &Call,
+    key: String,
+    expect: Expect,
+    object: &mut Value,
+    delete: bool,
+) -> Result<Arc<Stored>, Refused> {
     let draft = Draft::new(object, &call.kind.selectable);
     let change = Change { resource: Arc::clone(&call.kind.table), key, expect, draft, delete };
     call.api.store.change(change).await

@@ -53,7 +53,10 @@ impl Default for Config {
 
 impl std::fmt::Debug for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config").field("dir", &self.dir).field("cluster_name", &self.cluster_name).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("dir", &self.dir)
+            .field("cluster_name", &self.cluster_name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -86,7 +89,11 @@ impl Ipv4Cidr {
 /// Opens TCP connections into the cluster.
 pub trait Dialer: Send + Sync {
     /// Connects to a host (name or address) and port.
-    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Pin<Box<dyn Future<Output = std::io::Result<TcpStream>> + Send + 'a>>;
+    fn connect<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> Pin<Box<dyn Future<Output = std::io::Result<TcpStream>> + Send + 'a>>;
 }
 
 /// Connects from this process' own network.
@@ -94,7 +101,11 @@ pub trait Dialer: Send + Sync {
 pub struct HostDialer;
 
 impl Dialer for HostDialer {
-    fn connect<'a>(&'a self, host: &'a str, port: u16) -> Pin<Box<dyn Future<Output = std::io::Result<TcpStream>> + Send + 'a>> {
+    fn connect<'a>(
+        &'a self,
+        host: &'a str,
+        port: u16,
+    ) -> Pin<Box<dyn Future<Output = std::io::Result<TcpStream>> + Send + 'a>> {
         Box::pin(TcpStream::connect((host, port)))
     }
 }

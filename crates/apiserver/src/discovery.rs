@@ -79,10 +79,16 @@ pub(crate) fn groups(api: &Api, headers: &HeaderMap) -> Result<Response<Body>, S
     Ok(match aggregated(headers) {
         // Servers that are aggregated from elsewhere are left to be asked themselves.
         Some(version) => {
-            let local = groups.iter().filter(|(g, _)| g == metrics::GROUP || kinds.all().iter().any(|k| *k.group == **g));
-            aggregated_answer(version, local.map(|(group, versions)| group_discovery(&kinds, group, versions)).collect())
+            let local =
+                groups.iter().filter(|(g, _)| g == metrics::GROUP || kinds.all().iter().any(|k| *k.group == **g));
+            aggregated_answer(
+                version,
+                local.map(|(group, versions)| group_discovery(&kinds, group, versions)).collect(),
+            )
         }
-        None => json_answer(&json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups.iter().map(|(g, v)| group_value(g, v)).collect::<Vec<_>>()})),
+        None => json_answer(
+            &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups.iter().map(|(g, v)| group_value(g, v)).collect::<Vec<_>>()}),
+        ),
     })
 }
 
@@ -137,7 +143,9 @@ pub(crate) fn resources(api: &Api, group: &str, version: &str) -> Result<Respons
             list.push(entry);
         }
     }
-    Ok(json_answer(&json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version(group, version), "resources": list})))
+    Ok(json_answer(
+        &json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version(group, version), "resources": list}),
+    ))
 }
 
 struct Sub {
@@ -238,10 +246,23 @@ fn resource_discovery(kind: &Kind, version: &Version) -> Value {
 
 /// `/`: the paths that there are.
 pub(crate) fn paths(api: &Api) -> Vec<String> {
-    let mut out: Vec<String> = ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
-        .iter()
-        .map(|p| (*p).to_owned())
-        .collect();
+    let mut out: Vec<String> = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ]
+    .iter()
+    .map(|p| (*p).to_owned())
+    .collect();
     for (group, versions) in api.kinds.kinds().groups() {
         out.push(format!("/apis/{group}"));
         out.extend(versions.iter().map(|v| format!("/apis/{group}/{v}")));

@@ -159,7 +159,13 @@ impl ApiServer {
     /// The certificate cannot be made.
     pub fn kubeconfig_for(&self, server_url: &str, who: &Identity) -> Result<String, Error> {
         let pair = self.api.authority.client(who)?;
-        Ok(client::kubeconfig(&self.api.config.cluster_name, server_url, self.api.authority.certificate(), &who.name, &pair))
+        Ok(client::kubeconfig(
+            &self.api.config.cluster_name,
+            server_url,
+            self.api.authority.certificate(),
+            &who.name,
+            &pair,
+        ))
     }
 
     /// The certificate of the cluster's authority, in PEM.

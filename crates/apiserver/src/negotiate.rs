@@ -64,7 +64,9 @@ pub fn accept(headers: &HeaderMap) -> Result<Accept, Status> {
             let form = match (kind, group, version) {
                 ("", _, _) => Form::Object,
                 ("Table", "meta.k8s.io", "v1" | "v1beta1") => Form::Table,
-                ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => Form::Metadata,
+                ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1" | "v1beta1") => {
+                    Form::Metadata
+                }
                 _ => continue,
             };
             return Ok(Accept { format, form });
@@ -85,9 +87,13 @@ pub fn content_type(headers: &HeaderMap) -> &str {
 /// The content type is not supported, or the body does not parse.
 pub fn parse_body(content_type: &str, body: &[u8]) -> Result<Value, Status> {
     match content_type {
-        "" | "application/json" | "application/merge-patch+json" | "application/strategic-merge-patch+json" | "application/json-patch+json" => {
-            serde_json::from_slice(body).map_err(|e| Status::bad_request(format!("the object provided is unrecognized (must be of type JSON): {e}")))
-        }
+        ""
+        | "application/json"
+        | "application/merge-patch+json"
+        | "application/strategic-merge-patch+json"
+        | "application/json-patch+json" => serde_json::from_slice(body).map_err(|e| {
+            Status::bad_request(format!("the object provided is unrecognized (must be of type JSON): {e}"))
+        }),
         "application/yaml" | "application/x-yaml" | "text/yaml" | "application/apply-patch+yaml" => parse_yaml(body),
         objects::protobuf::CONTENT_TYPE => objects::protobuf::decode(body).map_err(|e| match e {
             objects::protobuf::Error::Kind { .. } => Status::unsupported_media_type(e.to_string()),
@@ -110,7 +116,8 @@ pub fn parse_yaml(body: &[u8]) -> Result<Value, Status> {
             return Ok(value);
         }
     }
-    let text = std::str::from_utf8(body).map_err(|_| Status::bad_request("error converting YAML to JSON: the body is not UTF-8"))?;
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Status::bad_request("error converting YAML to JSON: the body is not UTF-8"))?;
     goyaml::from_str(text).map_err(|e| Status::bad_request(format!("error converting YAML to JSON: {e}")))
 }
 

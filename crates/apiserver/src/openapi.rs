@@ -109,7 +109,11 @@ fn document(kinds: &Kinds, wanted: &dyn Fn(&str, &str) -> bool, prefix: &str) ->
             }
         }
     }
-    needed.extend(["DeleteOptions", "Status", "WatchEvent", "Patch"].iter().map(|n| format!("io.k8s.apimachinery.pkg.apis.meta.v1.{n}")));
+    needed.extend(
+        ["DeleteOptions", "Status", "WatchEvent", "Patch"]
+            .iter()
+            .map(|n| format!("io.k8s.apimachinery.pkg.apis.meta.v1.{n}")),
+    );
     let mut work: Vec<String> = needed.iter().cloned().collect();
     while let Some(name) = work.pop() {
         let Some(definition) = all.get(&name) else { continue };
@@ -129,7 +133,9 @@ fn document(kinds: &Kinds, wanted: &dyn Fn(&str, &str) -> bool, prefix: &str) ->
 fn is_kind(definition: &Value, kind: &Kind, version: &str) -> bool {
     let list = definition.get("x-kubernetes-group-version-kind").and_then(Value::as_array);
     list.into_iter().flatten().any(|g| {
-        g["group"] == *kind.group && g["version"] == *version && (g["kind"] == *kind.kind || g["kind"] == *kind.list_kind)
+        g["group"] == *kind.group
+            && g["version"] == *version
+            && (g["kind"] == *kind.kind || g["kind"] == *kind.list_kind)
     })
 }
 
@@ -163,7 +169,14 @@ fn custom_name(kind: &Kind, version: &str, suffix: &str) -> String {
     format!("{}.{version}.{}{suffix}", group.join("."), kind.kind)
 }
 
-fn custom_schemas(kind: &Kind, version: &Version, source: &Value, prefix: &str, schemas: &mut Map<String, Value>, needed: &mut BTreeSet<String>) {
+fn custom_schemas(
+    kind: &Kind,
+    version: &Version,
+    source: &Value,
+    prefix: &str,
+    schemas: &mut Map<String, Value>,
+    needed: &mut BTreeSet<String>,
+) {
     let meta = "io.k8s.apimachinery.pkg.apis.meta.v1";
     let mut schema = source.clone();
     if !schema["properties"].is_object() {
@@ -171,7 +184,8 @@ fn custom_schemas(kind: &Kind, version: &Version, source: &Value, prefix: &str, 
     }
     schema["properties"]["apiVersion"] = json!({"type": "string", "description": "APIVersion defines the versioned schema of this representation of an object."});
     schema["properties"]["kind"] = json!({"type": "string", "description": "Kind is a string value representing the REST resource this object represents."});
-    schema["properties"]["metadata"] = json!({"description": "Standard object's metadata.", "$ref": format!("{prefix}{meta}.ObjectMeta")});
+    schema["properties"]["metadata"] =
+        json!({"description": "Standard object's metadata.", "$ref": format!("{prefix}{meta}.ObjectMeta")});
     schema["x-kubernetes-group-version-kind"] = json!([gvk(kind, &version.name)]);
     let name = custom_name(kind, &version.name, "");
     let list = json!({
@@ -189,8 +203,16 @@ fn custom_schemas(kind: &Kind, version: &Version, source: &Value, prefix: &str, 
 }
 
 fn paths(kind: &Kind, version: &Version, prefix: &str, paths: &mut Map<String, Value>) {
-    let root = if kind.group.is_empty() { format!("/api/{}", version.name) } else { format!("/apis/{}/{}", kind.group, version.name) };
-    let collection = if kind.namespaced { format!("{root}/namespaces/{{namespace}}/{}", kind.resource) } else { format!("{root}/{}", kind.resource) };
+    let root = if kind.group.is_empty() {
+        format!("/api/{}", version.name)
+    } else {
+        format!("/apis/{}/{}", kind.group, version.name)
+    };
+    let collection = if kind.namespaced {
+        format!("{root}/namespaces/{{namespace}}/{}", kind.resource)
+    } else {
+        format!("{root}/{}", kind.resource)
+    };
     let item = format!("{collection}/{{name}}");
     let v2 = prefix == "#/definitions/";
     let schema = match &version.custom {
@@ -199,11 +221,20 @@ fn paths(kind: &Kind, version: &Version, prefix: &str, paths: &mut Map<String, V
     };
     let reference = json!({"$ref": format!("{prefix}{schema}")});
     let parameter = |name: &str, kind: &str| {
-        if v2 { json!({"name": name, "in": "query", "type": kind, "uniqueItems": true}) } else { json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}}) }
+        if v2 {
+            json!({"name": name, "in": "query", "type": kind, "uniqueItems": true})
+        } else {
+            json!({"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": true}})
+        }
     };
-    let writing: Vec<Value> = ["dryRun", "fieldManager", "fieldValidation"].iter().map(|n| parameter(n, "string")).collect();
+    let writing: Vec<Value> =
+        ["dryRun", "fieldManager", "fieldValidation"].iter().map(|n| parameter(n, "string")).collect();
     let operation = |action: &str, verb: &str, parameters: &[Value]| {
-        let ok = if v2 { json!({"200": {"description": "OK", "schema": reference}}) } else { json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}}) };
+        let ok = if v2 {
+            json!({"200": {"description": "OK", "schema": reference}})
+        } else {
+            json!({"200": {"description": "OK", "content": {"application/json": {"schema": reference}}}})
+        };
         let id = format!("{verb}{}{}", if kind.namespaced { "Namespaced" } else { "" }, kind.kind);
         json!({"operationId": id, "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk(kind, &version.name), "parameters": parameters, "responses": ok})
     };
@@ -224,8 +255,12 @@ fn paths(kind: &Kind, version: &Version, prefix: &str, paths: &mut Map<String, V
 fn builtin_name(kind: &Kind, version: &str) -> String {
     let group = match &*kind.group {
         "" => "core".to_owned(),
-        "apiextensions.k8s.io" => return format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{version}.{}", kind.kind),
-        "apiregistration.k8s.io" => return format!("io.k8s.kube-aggregator.pkg.apis.apiregistration.{version}.{}", kind.kind),
+        "apiextensions.k8s.io" => {
+            return format!("io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.{version}.{}", kind.kind);
+        }
+        "apiregistration.k8s.io" => {
+            return format!("io.k8s.kube-aggregator.pkg.apis.apiregistration.{version}.{}", kind.kind);
+        }
         "rbac.authorization.k8s.io" => "rbac".to_owned(),
         group => group.split('.').next().unwrap_or(group).to_owned(),
     };

@@ -39,15 +39,27 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// Answers `log`, `exec`, `attach`, `portforward` and `proxy`.
-pub(crate) async fn subresource(api: &Arc<Api>, info: &Info, target: &Target, request: Request<Body>) -> Result<Response<Body>, Status> {
+pub(crate) async fn subresource(
+    api: &Arc<Api>,
+    info: &Info,
+    target: &Target,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
     let query = request.uri().query().unwrap_or("").to_owned();
     let upstream = match (target.resource.as_str(), target.subresource.as_str()) {
         ("pods", "proxy") => pod_proxy(api, target, &query)?,
         ("services", "proxy") => service_proxy(api, target, &query)?,
         ("nodes", "proxy") => {
-            let node = api.store.get("nodes", &key("", &target.name)).ok_or_else(|| not_found("nodes", &target.name))?.value();
+            let node =
+                api.store.get("nodes", &key("", &target.name)).ok_or_else(|| not_found("nodes", &target.name))?.value();
             let (host, port) = kubelet_address(&node)?;
-            Upstream { host, port, tls: true, path_and_query: with_query(&format!("/{}", target.rest), &query), kubelet: true }
+            Upstream {
+                host,
+                port,
+                tls: true,
+                path_and_query: with_query(&format!("/{}", target.rest), &query),
+                kubelet: true,
+            }
         }
         ("pods", name) => kubelet(api, info, target, name, &query)?,
         _ => return Err(Status::no_such_path()),
@@ -65,7 +77,11 @@ fn with_query(path: &str, query: &str) -> String {
 
 /// The kubelet's part of a pod's subresource.
 fn kubelet(api: &Api, info: &Info, target: &Target, subresource: &str, query: &str) -> Result<Upstream, Status> {
-    let pod = api.store.get("pods", &key(&target.namespace, &target.name)).ok_or_else(|| not_found("pods", &target.name))?.value();
+    let pod = api
+        .store
+        .get("pods", &key(&target.namespace, &target.name))
+        .ok_or_else(|| not_found("pods", &target.name))?
+        .value();
     let Some(node_name) = pod.pointer("/spec/nodeName").and_then(Value::as_str).filter(|n| !n.is_empty()) else {
         return Err(Status::bad_request(format!("pod {} does not have a host assigned", target.name)));
     };
@@ -107,10 +123,15 @@ fn container(pod: &Value, wanted: Option<&str>, subresource: &str) -> Result<Str
             [one] => Ok((*one).to_owned()),
             [first, ..] if subresource != "log" => Ok((*first).to_owned()),
             many => {
-                if let Some(default) = meta::annotation(pod, "kubectl.kubernetes.io/default-container").filter(|d| many.contains(d)) {
+                if let Some(default) =
+                    meta::annotation(pod, "kubectl.kubernetes.io/default-container").filter(|d| many.contains(d))
+                {
                     return Ok(default.to_owned());
                 }
-                Err(Status::bad_request(format!("a container name must be specified for pod {name}, choose one of: [{}]", many.join(" "))))
+                Err(Status::bad_request(format!(
+                    "a container name must be specified for pod {name}, choose one of: [{}]",
+                    many.join(" ")
+                )))
             }
         },
     }
@@ -140,31 +161,59 @@ fn split_name(text: &str) -> (bool, &str, &str) {
 fn pod_proxy(api: &Api, target: &Target, query: &str) -> Result<Upstream, Status> {
     let (tls, name, port) = split_name(&target.name);
     let pod = api.store.get("pods", &key(&target.namespace, name)).ok_or_else(|| not_found("pods", name))?.value();
-    let ports: Vec<&Value> = pod["spec"]["containers"].as_array().into_iter().flatten().flat_map(|c| c["ports"].as_array().into_iter().flatten()).collect();
+    let ports: Vec<&Value> = pod["spec"]["containers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|c| c["ports"].as_array().into_iter().flatten())
+        .collect();
     let number = match port {
         "" => ports.first().and_then(|p| p["containerPort"].as_u64()).unwrap_or(if tls { 443 } else { 80 }),
         text => match text.parse() {
             Ok(number) => number,
-            Err(_) => ports.iter().find(|p| p["name"] == text).and_then(|p| p["containerPort"].as_u64()).ok_or_else(|| Status::bad_request(format!("no port {text:?} in pod {name}")))?,
+            Err(_) => ports
+                .iter()
+                .find(|p| p["name"] == text)
+                .and_then(|p| p["containerPort"].as_u64())
+                .ok_or_else(|| Status::bad_request(format!("no port {text:?} in pod {name}")))?,
         },
     };
-    let host = pod.pointer("/status/podIP").and_then(Value::as_str).filter(|ip| !ip.is_empty()).ok_or_else(|| Status::bad_request("address not allowed"))?;
-    Ok(Upstream { host: host.into(), port: number as u16, tls, path_and_query: with_query(&format!("/{}", target.rest), query), kubelet: false })
+    let host = pod
+        .pointer("/status/podIP")
+        .and_then(Value::as_str)
+        .filter(|ip| !ip.is_empty())
+        .ok_or_else(|| Status::bad_request("address not allowed"))?;
+    Ok(Upstream {
+        host: host.into(),
+        port: number as u16,
+        tls,
+        path_and_query: with_query(&format!("/{}", target.rest), query),
+        kubelet: false,
+    })
 }
 
 fn service_proxy(api: &Api, target: &Target, query: &str) -> Result<Upstream, Status> {
     let (tls, name, port) = split_name(&target.name);
-    let service = api.store.get("services", &key(&target.namespace, name)).ok_or_else(|| not_found("services", name))?.value();
+    let service =
+        api.store.get("services", &key(&target.namespace, name)).ok_or_else(|| not_found("services", name))?.value();
     let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
     let chosen = match port {
         "" if ports.len() == 1 => ports.first(),
-        text => ports.iter().find(|p| p["name"] == text || p["port"].as_u64().map(|n| n.to_string()).as_deref() == Some(text)),
+        text => ports
+            .iter()
+            .find(|p| p["name"] == text || p["port"].as_u64().map(|n| n.to_string()).as_deref() == Some(text)),
     };
     let none = || Status::unavailable(format!("no endpoints available for service {:?}", target.name));
     let chosen = chosen.ok_or_else(none)?;
     let port_name = chosen["name"].as_str().unwrap_or("");
     let (host, number) = endpoint(api, &target.namespace, name, port_name).ok_or_else(none)?;
-    Ok(Upstream { host, port: number, tls, path_and_query: with_query(&format!("/{}", target.rest), query), kubelet: false })
+    Ok(Upstream {
+        host,
+        port: number,
+        tls,
+        path_and_query: with_query(&format!("/{}", target.rest), query),
+        kubelet: false,
+    })
 }
 
 /// A ready endpoint of a service.
@@ -174,11 +223,18 @@ fn endpoint(api: &Api, namespace: &str, service: &str, port_name: &str) -> Optio
     });
     let mut found = Vec::new();
     for slice in slices.items.iter().map(|s| s.value()) {
-        let port = slice["ports"].as_array().into_iter().flatten().find(|p| p["name"].as_str().unwrap_or("") == port_name);
+        let port =
+            slice["ports"].as_array().into_iter().flatten().find(|p| p["name"].as_str().unwrap_or("") == port_name);
         let Some(port) = port.and_then(|p| p["port"].as_u64()) else { continue };
         for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
             if endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)) {
-                found.extend(endpoint["addresses"].as_array().into_iter().flatten().filter_map(|a| Some((a.as_str()?.to_owned(), port as u16))));
+                found.extend(
+                    endpoint["addresses"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .filter_map(|a| Some((a.as_str()?.to_owned(), port as u16))),
+                );
             }
         }
     }
@@ -194,24 +250,45 @@ pub(crate) fn service_endpoint(api: &Api, namespace: &str, name: &str, port: u64
 }
 
 /// Posts JSON over TLS to a server whose certificate the bundle (PEM) vouches for, and reads JSON.
-pub(crate) async fn post_json(api: &Api, host: &str, port: u16, server_name: &str, bundle: &[u8], path: &str, body: &Value) -> Result<Value, String> {
+pub(crate) async fn post_json(
+    api: &Api,
+    host: &str,
+    port: u16,
+    server_name: &str,
+    bundle: &[u8],
+    path: &str,
+    body: &Value,
+) -> Result<Value, String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in rustls_pemfile::certs(&mut &*bundle).flatten() {
         roots.add(certificate).map_err(|e| e.to_string())?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?;
     let config = config.with_root_certificates(roots).with_no_client_auth();
     let name = rustls::pki_types::ServerName::try_from(server_name.to_owned()).map_err(|e| e.to_string())?;
     let tcp = api.config.dialer.connect(host, port).await.map_err(|e| format!("dial {host}:{port}: {e}"))?;
-    let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, tcp).await.map_err(|e| format!("tls {server_name}: {e}"))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(|e| e.to_string())?;
-    let request = Request::post(path).header(header::HOST, server_name).header(header::CONTENT_TYPE, "application/json").body(body.to_string());
+    let tls = tokio_rustls::TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await
+        .map_err(|e| format!("tls {server_name}: {e}"))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(|e| e.to_string())?;
+    let request = Request::post(path)
+        .header(header::HOST, server_name)
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body.to_string());
     let request = request.map_err(|e| e.to_string())?;
     let exchange = async {
         let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
         let status = response.status();
-        let body = http_body_util::Limited::new(response.into_body(), 4 << 20).collect().await.map_err(|e| e.to_string())?.to_bytes();
+        let body = http_body_util::Limited::new(response.into_body(), 4 << 20)
+            .collect()
+            .await
+            .map_err(|e| e.to_string())?
+            .to_bytes();
         if !status.is_success() {
             return Err(format!("the server answered {status}"));
         }
@@ -230,11 +307,13 @@ pub(crate) async fn post_json(api: &Api, host: &str, port: u16, server_name: &st
 /// Groups that aggregated servers bring: group and versions.
 pub(crate) fn aggregated_groups(api: &Api) -> Vec<(String, Vec<String>)> {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for service in api.store.list("apiregistration.k8s.io/apiservices", None, |_| true).items.iter().map(|s| s.value()) {
+    for service in api.store.list("apiregistration.k8s.io/apiservices", None, |_| true).items.iter().map(|s| s.value())
+    {
         if !service["spec"]["service"].is_object() {
             continue;
         }
-        let (group, version) = (service["spec"]["group"].as_str().unwrap_or(""), service["spec"]["version"].as_str().unwrap_or(""));
+        let (group, version) =
+            (service["spec"]["group"].as_str().unwrap_or(""), service["spec"]["version"].as_str().unwrap_or(""));
         if group == crate::metrics::GROUP {
             continue;
         }
@@ -247,7 +326,12 @@ pub(crate) fn aggregated_groups(api: &Api) -> Vec<(String, Vec<String>)> {
 }
 
 /// Passes a request on to the server that an APIService names.
-pub(crate) async fn aggregated(api: &Arc<Api>, who: &Identity, target: &Target, mut request: Request<Body>) -> Result<Response<Body>, Status> {
+pub(crate) async fn aggregated(
+    api: &Arc<Api>,
+    who: &Identity,
+    target: &Target,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Status> {
     let name = format!("{}.{}", target.version, target.group);
     let Some(service) = api.store.get("apiregistration.k8s.io/apiservices", &key("", &name)).map(|s| s.value()) else {
         return Err(Status::no_such_path());
@@ -258,9 +342,15 @@ pub(crate) async fn aggregated(api: &Arc<Api>, who: &Identity, target: &Target, 
         return Err(Status::no_such_path());
     }
     let wanted = backend["port"].as_u64().unwrap_or(443);
-    let ports = api.store.get("services", &key(text("namespace"), text("name"))).map(|s| s.value()["spec"]["ports"].as_array().cloned().unwrap_or_default()).unwrap_or_default();
-    let port_name = ports.iter().find(|p| p["port"] == wanted).and_then(|p| p["name"].as_str()).unwrap_or("").to_owned();
-    let (host, port) = endpoint(api, text("namespace"), text("name"), &port_name).ok_or_else(|| Status::unavailable("service unavailable"))?;
+    let ports = api
+        .store
+        .get("services", &key(text("namespace"), text("name")))
+        .map(|s| s.value()["spec"]["ports"].as_array().cloned().unwrap_or_default())
+        .unwrap_or_default();
+    let port_name =
+        ports.iter().find(|p| p["port"] == wanted).and_then(|p| p["name"].as_str()).unwrap_or("").to_owned();
+    let (host, port) = endpoint(api, text("namespace"), text("name"), &port_name)
+        .ok_or_else(|| Status::unavailable("service unavailable"))?;
     let path_and_query = request.uri().path_and_query().map_or("/".to_owned(), ToString::to_string);
     let headers = request.headers_mut();
     headers.remove(header::AUTHORIZATION);
@@ -291,11 +381,13 @@ async fn dial(api: &Api, upstream: &Upstream) -> Result<Box<dyn Stream>, Status>
     Ok(Box::new(tls.map_err(|_| failed(&"TLS timed out"))?.map_err(|e| failed(&e))?))
 }
 
-const HOP_BY_HOP: [&str; 6] = ["keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "proxy-connection"];
+const HOP_BY_HOP: [&str; 6] =
+    ["keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "proxy-connection"];
 
 async fn forward(api: &Arc<Api>, upstream: Upstream, mut request: Request<Body>) -> Result<Response<Body>, Status> {
     let io = dial(api, &upstream).await?;
-    let failed = |e: hyper::Error| Status::unavailable(format!("error talking to {}:{}: {e}", upstream.host, upstream.port));
+    let failed =
+        |e: hyper::Error| Status::unavailable(format!("error talking to {}:{}: {e}", upstream.host, upstream.port));
     let upgrading = request.headers().contains_key(header::UPGRADE);
     let incoming_upgrade = upgrading.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
@@ -309,15 +401,25 @@ async fn forward(api: &Arc<Api>, upstream: Upstream, mut request: Request<Body>)
     }
     if upstream.kubelet {
         headers.remove(header::AUTHORIZATION);
-        if let Some(value) = api.config.kubelet_token.as_ref().and_then(|t| HeaderValue::from_str(&format!("Bearer {t}")).ok()) {
+        if let Some(value) =
+            api.config.kubelet_token.as_ref().and_then(|t| HeaderValue::from_str(&format!("Bearer {t}")).ok())
+        {
             headers.insert(header::AUTHORIZATION, value);
         }
     }
-    let host = if upstream.host.contains(':') { format!("[{}]:{}", upstream.host, upstream.port) } else { format!("{}:{}", upstream.host, upstream.port) };
+    let host = if upstream.host.contains(':') {
+        format!("[{}]:{}", upstream.host, upstream.port)
+    } else {
+        format!("{}:{}", upstream.host, upstream.port)
+    };
     headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|_| Status::bad_request("bad upstream name"))?);
     headers.remove(header::TRANSFER_ENCODING);
     let uri: Uri = upstream.path_and_query.parse().map_err(|_| Status::bad_request("the path cannot be passed on"))?;
-    let mut out = Request::builder().method(parts.method).uri(uri).body(body).map_err(|_| Status::bad_request("the request cannot be passed on"))?;
+    let mut out = Request::builder()
+        .method(parts.method)
+        .uri(uri)
+        .body(body)
+        .map_err(|_| Status::bad_request("the request cannot be passed on"))?;
     *out.headers_mut() = headers;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(failed)?;
     // The connection is driven here until it ends; one that ended is not polled again.
@@ -336,7 +438,9 @@ async fn forward(api: &Arc<Api>, upstream: Upstream, mut request: Request<Body>)
         failure = drive => failure?,
     };
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(client) = incoming_upgrade else { return Err(Status::unavailable("the upstream changed the protocol unasked")) };
+        let Some(client) = incoming_upgrade else {
+            return Err(Status::unavailable("the upstream changed the protocol unasked"));
+        };
         let server = hyper::upgrade::on(&mut response);
         let shutdown = api.shutdown.clone();
         api.tasks.spawn(pass_through(connection, client, server, shutdown));
@@ -354,7 +458,12 @@ async fn forward(api: &Arc<Api>, upstream: Upstream, mut request: Request<Body>)
 type Connection = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// Copies between two connections that changed their protocol, until one ends or the server does.
-async fn pass_through(connection: Option<Connection>, client: hyper::upgrade::OnUpgrade, server: hyper::upgrade::OnUpgrade, shutdown: CancellationToken) {
+async fn pass_through(
+    connection: Option<Connection>,
+    client: hyper::upgrade::OnUpgrade,
+    server: hyper::upgrade::OnUpgrade,
+    shutdown: CancellationToken,
+) {
     let copy = async {
         let drive = async {
             if let Some(connection) = connection {
@@ -407,7 +516,9 @@ pub(crate) async fn kubelet_json(api: &Arc<Api>, node: &Value, path: &str) -> Re
         }
         serde_json::from_slice(&body).map_err(|e| Status::unavailable(format!("kubelet of {}: {e}", meta::name(node))))
     };
-    tokio::time::timeout(Duration::from_secs(5), ask).await.map_err(|_| Status::timeout(format!("kubelet of {} did not answer in time", meta::name(node))))?
+    tokio::time::timeout(Duration::from_secs(5), ask)
+        .await
+        .map_err(|_| Status::timeout(format!("kubelet of {} did not answer in time", meta::name(node))))?
 }
 
 #[cfg(test)]
@@ -416,7 +527,12 @@ mod tests {
 
     #[test]
     fn names() {
-        for (text, want) in [("a", (false, "a", "")), ("a:80", (false, "a", "80")), ("https:a:443", (true, "a", "443")), ("http:a:", (false, "a", ""))] {
+        for (text, want) in [
+            ("a", (false, "a", "")),
+            ("a:80", (false, "a", "80")),
+            ("https:a:443", (true, "a", "443")),
+            ("http:a:", (false, "a", "")),
+        ] {
             assert_eq!(split_name(text), want);
         }
     }

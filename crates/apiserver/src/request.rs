@@ -63,7 +63,9 @@ impl Info {
             None => Ok(false),
             Some("true" | "1" | "True" | "t" | "T" | "TRUE") => Ok(true),
             Some("false" | "0" | "False" | "f" | "F" | "FALSE") => Ok(false),
-            Some(other) => Err(Status::bad_request(format!("invalid value {other:?} for query parameter {name}: not a boolean"))),
+            Some(other) => {
+                Err(Status::bad_request(format!("invalid value {other:?} for query parameter {name}: not a boolean")))
+            }
         }
     }
 
@@ -72,7 +74,11 @@ impl Info {
     /// # Errors
     /// It is no number.
     pub fn number(&self, name: &str) -> Result<Option<i64>, Status> {
-        let parse = |v: &str| v.parse().map_err(|_| Status::bad_request(format!("invalid value {v:?} for query parameter {name}: not a number")));
+        let parse = |v: &str| {
+            v.parse().map_err(|_| {
+                Status::bad_request(format!("invalid value {v:?} for query parameter {name}: not a number"))
+            })
+        };
         self.param(name).map(parse).transpose()
     }
 
@@ -84,7 +90,9 @@ impl Info {
         match self.param("dryRun") {
             None => Ok(false),
             Some("All") => Ok(true),
-            Some(other) => Err(Status::bad_request(format!("invalid dryRun value {other:?}: supported values: \"All\""))),
+            Some(other) => {
+                Err(Status::bad_request(format!("invalid dryRun value {other:?}: supported values: \"All\"")))
+            }
         }
     }
 }
@@ -194,7 +202,17 @@ mod tests {
         ] {
             let info = Info::parse(&method.parse().unwrap(), path, "");
             let t = info.resource.unwrap();
-            assert_eq!((info.verb.as_str(), t.namespace.as_str(), t.resource.as_str(), t.name.as_str(), t.subresource.as_str()), want, "{path}");
+            assert_eq!(
+                (
+                    info.verb.as_str(),
+                    t.namespace.as_str(),
+                    t.resource.as_str(),
+                    t.name.as_str(),
+                    t.subresource.as_str()
+                ),
+                want,
+                "{path}"
+            );
         }
         assert!(Info::parse(&Method::GET, "/apis/apps/v1", "").resource.is_none());
         assert_eq!(Info::parse(&Method::GET, "/api/v1/pods", "watch=true&labelSelector=a%3Db+c").verb, "watch");

@@ -74,10 +74,18 @@ pub(crate) async fn run(api: Arc<Api>, shutdown: CancellationToken) {
 impl Api {
     /// Names and addresses of the serving certificate.
     pub(crate) fn serving_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "127.0.0.1", "::1"]
-            .iter()
-            .map(|n| (*n).to_owned())
-            .collect();
+        let mut names: Vec<String> = [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
+            "127.0.0.1",
+            "::1",
+        ]
+        .iter()
+        .map(|n| (*n).to_owned())
+        .collect();
         names.push(self.config.service_cidr.nth(1).to_string());
         names.push(self.config.advertise.ip().to_string());
         names.extend(self.config.names.iter().cloned());
@@ -119,7 +127,14 @@ impl Api {
         }
     }
 
-    async fn put(&self, kind: &Kind, key: String, expect: Expect, object: &mut Value, delete: bool) -> Result<Arc<Stored>, Refused> {
+    async fn put(
+        &self,
+        kind: &Kind,
+        key: String,
+        expect: Expect,
+        object: &mut Value,
+        delete: bool,
+    ) -> Result<Arc<Stored>, Refused> {
         let draft = Draft::new(object, &kind.selectable);
         self.store.change(Change { resource: Arc::clone(&kind.table), key, expect, draft, delete }).await
     }
@@ -171,7 +186,11 @@ impl Api {
         let mut secret = stored.value();
         let account_name = meta::annotation(&secret, "kubernetes.io/service-account.name").unwrap_or("").to_owned();
         let namespace = meta::namespace(&secret).to_owned();
-        let Some(account) = self.store.get("serviceaccounts", &store::key(&namespace, &account_name)).map(|s| s.value()) else { return };
+        let Some(account) =
+            self.store.get("serviceaccounts", &store::key(&namespace, &account_name)).map(|s| s.value())
+        else {
+            return;
+        };
         let claims = json!({
             "iss": crate::auth::token::ISSUER, "sub": format!("system:serviceaccount:{namespace}:{account_name}"),
             "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": account_name, "uid": meta::uid(&account)},
@@ -210,20 +229,39 @@ impl Api {
         let name = meta::name(crd).to_owned();
         let (group, names) = (crd["spec"]["group"].as_str().unwrap_or(""), &crd["spec"]["names"]);
         let mine = |k: &Arc<Kind>| k.custom && format!("{}.{}", k.resource, k.group) == name;
-        let taken = kinds.all().iter().any(|k| *k.group == *group && !mine(k) && (names["kind"] == *k.kind || names["plural"] == *k.resource));
+        let taken = kinds
+            .all()
+            .iter()
+            .any(|k| *k.group == *group && !mine(k) && (names["kind"] == *k.kind || names["plural"] == *k.resource));
         let built = if taken { Err(format!("{} is already in use", names["kind"])) } else { custom::kind(crd) };
         let condition = |kind: &str, status: bool, reason: &str, message: &str| {
             let before = meta::condition(crd, kind);
             let status = if status { "True" } else { "False" };
-            let since = before.filter(|c| c["status"] == status).and_then(|c| c["lastTransitionTime"].as_str()).map_or_else(time::now, str::to_owned);
+            let since = before
+                .filter(|c| c["status"] == status)
+                .and_then(|c| c["lastTransitionTime"].as_str())
+                .map_or_else(time::now, str::to_owned);
             json!({"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": since, "observedGeneration": meta::generation(crd)})
         };
         let conditions = match &built {
-            Ok(_) => json!([condition("NamesAccepted", true, "NoConflicts", "no conflicts found"), condition("Established", true, "InitialNamesAccepted", "the initial names have been accepted")]),
-            Err(reason) => json!([condition("NamesAccepted", false, "NotAccepted", reason), condition("Established", false, "NotAccepted", "not all names are accepted")]),
+            Ok(_) => json!([
+                condition("NamesAccepted", true, "NoConflicts", "no conflicts found"),
+                condition("Established", true, "InitialNamesAccepted", "the initial names have been accepted")
+            ]),
+            Err(reason) => json!([
+                condition("NamesAccepted", false, "NotAccepted", reason),
+                condition("Established", false, "NotAccepted", "not all names are accepted")
+            ]),
         };
-        let storage = crd["spec"]["versions"].as_array().into_iter().flatten().find(|v| v["storage"] == json!(true)).and_then(|v| v["name"].as_str()).unwrap_or("");
-        let mut versions: Vec<Value> = crd.pointer("/status/storedVersions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let storage = crd["spec"]["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|v| v["storage"] == json!(true))
+            .and_then(|v| v["name"].as_str())
+            .unwrap_or("");
+        let mut versions: Vec<Value> =
+            crd.pointer("/status/storedVersions").and_then(Value::as_array).cloned().unwrap_or_default();
         if !versions.iter().any(|v| v == storage) {
             versions.push(storage.into());
         }
@@ -248,7 +286,11 @@ impl Api {
     /// Deletes a CRD's objects; when none is left, lets the CRD go.
     async fn crd_going(&self, crd: &Value) {
         let name = meta::name(crd);
-        let table = format!("{}/{}", crd["spec"]["group"].as_str().unwrap_or(""), crd["spec"]["names"]["plural"].as_str().unwrap_or(""));
+        let table = format!(
+            "{}/{}",
+            crd["spec"]["group"].as_str().unwrap_or(""),
+            crd["spec"]["names"]["plural"].as_str().unwrap_or("")
+        );
         let kinds = self.kinds.kinds();
         let kind = kinds.all().iter().find(|k| *k.table == *table);
         if let Some(kind) = kind {
@@ -259,13 +301,15 @@ impl Api {
                     meta::metadata_mut(&mut object).insert("deletionGracePeriodSeconds".into(), 0.into());
                 }
                 let gone = meta::finalizers(&object).is_empty();
-                let _ = self.put(kind, stored.key.to_string(), Expect::Revision(stored.revision), &mut object, gone).await;
+                let _ =
+                    self.put(kind, stored.key.to_string(), Expect::Revision(stored.revision), &mut object, gone).await;
             }
         }
         if self.store.count(&table) > 0 {
             return;
         }
-        let changed = self.update_own(CRDS, &store::key("", name), |object| meta::remove_finalizer(object, CRD_FINALIZER)).await;
+        let changed =
+            self.update_own(CRDS, &store::key("", name), |object| meta::remove_finalizer(object, CRD_FINALIZER)).await;
         if changed {
             self.kinds.set_custom(name, None);
         }

@@ -87,7 +87,8 @@ async fn verbs() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("port");
     let url = format!("https://{}", listener.local_addr().expect("address"));
-    let server = ApiServer::open(Config { dir: dir.path().join("state"), ..Config::default() }).await.expect("server opens");
+    let server =
+        ApiServer::open(Config { dir: dir.path().join("state"), ..Config::default() }).await.expect("server opens");
     std::fs::write(dir.path().join("kubeconfig"), server.kubeconfig(&url).expect("kubeconfig")).expect("written");
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn({

@@ -36,8 +36,10 @@ impl<'a> Client<'a> {
     /// When the daemon cannot be reached, or in its own words when it refuses.
     pub fn stream(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Body> {
         let socket = self.state.socket();
-        let mut stream = runtime::link::with_short_path(&socket, |path| UnixStream::connect(path))
-            .with_context(|| format!("the daemon does not answer on {}; its log is {}", socket.display(), self.state.log().display()))?;
+        let mut stream =
+            runtime::link::with_short_path(&socket, |path| UnixStream::connect(path)).with_context(|| {
+                format!("the daemon does not answer on {}; its log is {}", socket.display(), self.state.log().display())
+            })?;
         let body = body.map(Value::to_string).unwrap_or_default();
         write!(
             stream,
@@ -47,13 +49,19 @@ impl<'a> Client<'a> {
         .context("cannot ask the daemon")?;
         let mut reader = BufReader::new(stream);
         let (status, chunked) = head(&mut reader)?;
-        let mut body: Box<dyn BufRead> =
-            if chunked { Box::new(BufReader::new(Chunked { reader, left: 0, ended: false })) } else { Box::new(reader) };
+        let mut body: Box<dyn BufRead> = if chunked {
+            Box::new(BufReader::new(Chunked { reader, left: 0, ended: false }))
+        } else {
+            Box::new(reader)
+        };
         if !(200..300).contains(&status) {
             let mut text = String::new();
             body.read_to_string(&mut text).context("the daemon broke off")?;
             let answer: Value = serde_json::from_str(&text).unwrap_or_default();
-            bail!("{}", answer["error"].as_str().map_or_else(|| format!("the daemon answered {status}"), str::to_owned));
+            bail!(
+                "{}",
+                answer["error"].as_str().map_or_else(|| format!("the daemon answered {status}"), str::to_owned)
+            );
         }
         Ok(Body(body))
     }
@@ -79,7 +87,9 @@ impl Body {
         if self.0.read_line(&mut line).context("the daemon broke off")? == 0 {
             return Ok(None);
         }
-        serde_json::from_str(&line).map(Some).context("the daemon is of another version; restart it: bigben down && bigben up")
+        serde_json::from_str(&line)
+            .map(Some)
+            .context("the daemon is of another version; restart it: bigben down && bigben up")
     }
 
     /// Copies everything to a writer as it comes.

@@ -137,7 +137,8 @@ impl Flow<'_> {
         }
         let wait = format!("{}s", self.timeout.as_secs());
         let mut args = vec!["create", "cluster", "--name", name, "--wait", &wait];
-        let config = self.delivered.cluster_path.as_ref().map(|path| self.repo.join(path).to_string_lossy().into_owned());
+        let config =
+            self.delivered.cluster_path.as_ref().map(|path| self.repo.join(path).to_string_lossy().into_owned());
         if let Some(config) = &config {
             args.extend(["--config", config]);
         }
@@ -158,13 +159,29 @@ impl Flow<'_> {
         for chart in &CHARTS {
             let Some(values) = self.delivered.chart_values.get(&chart.values) else { continue };
             let values = self.repo.join(values).to_string_lossy().into_owned();
-            let namespace = if chart.values == ChartValues::ArgoCd { self.delivered.argo_namespace() } else { chart.namespace };
+            let namespace =
+                if chart.values == ChartValues::ArgoCd { self.delivered.argo_namespace() } else { chart.namespace };
             run(
                 "helm",
                 &[
-                    "upgrade", chart.release, chart.chart, "--install", "--repo", chart.repository, "--version",
-                    chart.version, "--namespace", namespace, "--create-namespace", "--values", &values,
-                    "--kube-context", &self.context, "--wait", "--timeout", &wait,
+                    "upgrade",
+                    chart.release,
+                    chart.chart,
+                    "--install",
+                    "--repo",
+                    chart.repository,
+                    "--version",
+                    chart.version,
+                    "--namespace",
+                    namespace,
+                    "--create-namespace",
+                    "--values",
+                    &values,
+                    "--kube-context",
+                    &self.context,
+                    "--wait",
+                    "--timeout",
+                    &wait,
                 ],
             )?;
         }
@@ -197,8 +214,13 @@ impl Flow<'_> {
         let namespace = self.delivered.argo_namespace();
         for name in self.delivered.application_names() {
             let application = format!("application.argoproj.io/{name}");
-            for condition in ["--for=jsonpath={.status.sync.status}=Synced", "--for=jsonpath={.status.health.status}=Healthy"] {
-                run("kubectl", &["--context", &self.context, "--namespace", namespace, "wait", &application, condition, &wait])?;
+            for condition in
+                ["--for=jsonpath={.status.sync.status}=Synced", "--for=jsonpath={.status.health.status}=Healthy"]
+            {
+                run(
+                    "kubectl",
+                    &["--context", &self.context, "--namespace", namespace, "wait", &application, condition, &wait],
+                )?;
             }
         }
         Ok(())
@@ -209,8 +231,15 @@ impl Flow<'_> {
         let secret = capture(
             "kubectl",
             &[
-                "--context", &self.context, "--namespace", namespace, "get", "secret", "argocd-initial-admin-secret",
-                "--output", "go-template={{.data.password | base64decode}}",
+                "--context",
+                &self.context,
+                "--namespace",
+                namespace,
+                "get",
+                "secret",
+                "argocd-initial-admin-secret",
+                "--output",
+                "go-template={{.data.password | base64decode}}",
             ],
         )?;
         for ingress in &self.delivered.argo_ingresses {
@@ -221,7 +250,13 @@ impl Flow<'_> {
         let urls = capture(
             "kubectl",
             &[
-                "--context", &self.context, "--namespace", namespace, "get", "applications.argoproj.io", "--output",
+                "--context",
+                &self.context,
+                "--namespace",
+                namespace,
+                "get",
+                "applications.argoproj.io",
+                "--output",
                 "jsonpath={range .items[*]}{.metadata.name}{\"\\t\"}{.status.summary.externalURLs}{\"\\n\"}{end}",
             ],
         )?;

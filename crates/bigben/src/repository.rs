@@ -140,9 +140,12 @@ impl Delivered {
 
     /// The cluster's name: kind's default where the config names none.
     pub fn cluster_name(&self) -> &str {
-        self.cluster.as_ref().map(|cluster| meta::text(cluster, "name")).filter(|n| !n.is_empty()).or_else(|| {
-            self.cluster.as_ref()?["name"].as_str()
-        }).unwrap_or("kind")
+        self.cluster
+            .as_ref()
+            .map(|cluster| meta::text(cluster, "name"))
+            .filter(|n| !n.is_empty())
+            .or_else(|| self.cluster.as_ref()?["name"].as_str())
+            .unwrap_or("kind")
     }
 
     /// The Nodes that the kind config describes; a single control plane where there is none.
@@ -167,9 +170,8 @@ impl Delivered {
                 // kind numbers from the second of a role on.
                 let number = if *count == 1 { String::new() } else { count.to_string() };
                 let role = if control_plane { "control-plane" } else { "worker" };
-                let port = |mapping: &Value, field: &str| {
-                    mapping[field].as_u64().and_then(|port| u16::try_from(port).ok())
-                };
+                let port =
+                    |mapping: &Value, field: &str| mapping[field].as_u64().and_then(|port| u16::try_from(port).ok());
                 NodeConfig {
                     name: format!("{cluster}-{role}{number}"),
                     control_plane,
@@ -209,7 +211,10 @@ impl Delivered {
             self.chart_values.entry(ChartValues::ArgoCd).or_insert_with(|| path.to_owned());
         } else if values["controller"].is_object() {
             self.chart_values.entry(ChartValues::IngressNginx).or_insert_with(|| path.to_owned());
-        } else if values["args"].as_array().is_some_and(|args| args.iter().any(|arg| arg.as_str().is_some_and(|arg| arg.starts_with("--kubelet-")))) {
+        } else if values["args"]
+            .as_array()
+            .is_some_and(|args| args.iter().any(|arg| arg.as_str().is_some_and(|arg| arg.starts_with("--kubelet-"))))
+        {
             self.chart_values.entry(ChartValues::MetricsServer).or_insert_with(|| path.to_owned());
         }
     }

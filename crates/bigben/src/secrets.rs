@@ -147,9 +147,6 @@ mod tests {
         let workflow = "run: docker push ghcr.io/${{ secrets.U }}/x:${{ github.sha }} && true\n\
                         tags: \"${{ secrets.U }}/y:latest\"\n\
                         username: ${{ secrets.U }}\n";
-        assert_eq!(
-            templates(workflow),
-            ["ghcr.io/${{ secrets.U }}/x:${{ github.sha }}", "${{ secrets.U }}/y:latest"]
-        );
+        assert_eq!(templates(workflow), ["ghcr.io/${{ secrets.U }}/x:${{ github.sha }}", "${{ secrets.U }}/y:latest"]);
     }
 }

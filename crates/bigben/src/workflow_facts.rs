@@ -31,7 +31,9 @@ pub fn read(path: &str, text: &str) -> Facts {
     let on = if workflow["on"].is_null() { &workflow["true"] } else { &workflow["on"] };
     match on {
         Value::String(event) => drop(facts.events.insert(event.clone())),
-        Value::Array(events) => facts.events.extend(events.iter().filter_map(|event| event.as_str().map(str::to_owned))),
+        Value::Array(events) => {
+            facts.events.extend(events.iter().filter_map(|event| event.as_str().map(str::to_owned)))
+        }
         Value::Object(events) => facts.events.extend(events.keys().cloned()),
         _ => {}
     }

@@ -24,22 +24,14 @@ pub struct Figures {
 impl Figures {
     /// Computes the figures of `deliveries` (oldest first) as of `now_ms`, milliseconds since the Unix epoch.
     pub fn of(deliveries: &[Delivery], now_ms: i64) -> Self {
-        let live: Vec<&Delivery> = deliveries
-            .iter()
-            .filter(|delivery| delivery.commit_to_live_ms().is_some())
-            .collect();
-        let failed: Vec<&Delivery> = deliveries
-            .iter()
-            .filter(|delivery| delivery.state() == DeliveryState::Failed)
-            .collect();
-        let span_ms = deliveries
-            .first()
-            .map_or(0, |first| now_ms - first.opened_ms);
+        let live: Vec<&Delivery> =
+            deliveries.iter().filter(|delivery| delivery.commit_to_live_ms().is_some()).collect();
+        let failed: Vec<&Delivery> =
+            deliveries.iter().filter(|delivery| delivery.state() == DeliveryState::Failed).collect();
+        let span_ms = deliveries.first().map_or(0, |first| now_ms - first.opened_ms);
         let days = (span_ms as f64 / DAY_MS).max(1.0);
         let restores = failed.iter().filter_map(|failure| {
-            let next = live
-                .iter()
-                .find(|next| next.opened_ms > failure.opened_ms)?;
+            let next = live.iter().find(|next| next.opened_ms > failure.opened_ms)?;
             Some(next.opened_ms + next.commit_to_live_ms()? - failure.opened_ms)
         });
         let ended = live.len() + failed.len();

@@ -62,36 +62,17 @@ pub struct Delivery {
 
 impl Delivery {
     fn new(opened: Opened) -> Self {
-        let Opened {
-            repository,
-            reference,
-            commit,
-            title,
-            author,
-            at_ms,
-        } = opened;
+        let Opened { repository, reference, commit, title, author, at_ms } = opened;
         let spans = Vec::new();
         let linked = Vec::new();
-        Self {
-            commit,
-            repository,
-            reference,
-            title,
-            author,
-            opened_ms: at_ms,
-            linked,
-            spans,
-        }
+        Self { commit, repository, reference, title, author, opened_ms: at_ms, linked, spans }
     }
 
     /// How far it is: what failed decides, then what runs, then whether it is live.
     pub fn state(&self) -> DeliveryState {
         let any = |state| self.spans.iter().any(|span| span.state == state);
-        let ended_well = |stage| {
-            self.spans
-                .iter()
-                .any(|span| span.stage == stage && span.state == SpanState::Succeeded)
-        };
+        let ended_well =
+            |stage| self.spans.iter().any(|span| span.stage == stage && span.state == SpanState::Succeeded);
         if any(SpanState::Failed) {
             DeliveryState::Failed
         } else if any(SpanState::Running) {
@@ -105,10 +86,7 @@ impl Delivery {
 
     /// From the push to the latest [`Stage::Live`] span's end, in milliseconds.
     pub fn commit_to_live_ms(&self) -> Option<i64> {
-        let live = self
-            .spans
-            .iter()
-            .filter(|span| span.stage == Stage::Live && span.state == SpanState::Succeeded);
+        let live = self.spans.iter().filter(|span| span.stage == Stage::Live && span.state == SpanState::Succeeded);
         Some(live.filter_map(|span| span.ended_ms).max()? - self.opened_ms)
     }
 
@@ -132,21 +110,9 @@ impl Delivery {
     }
 
     fn apply(&mut self, event: SpanEvent) {
-        let SpanEvent {
-            stage,
-            subject,
-            state,
-            at_ms,
-            message,
-            attributes,
-            ..
-        } = event;
+        let SpanEvent { stage, subject, state, at_ms, message, attributes, .. } = event;
         // The newest span of that name; a re-run begins another one.
-        let open = self
-            .spans
-            .iter_mut()
-            .rev()
-            .find(|span| span.stage == stage && span.subject == subject);
+        let open = self.spans.iter_mut().rev().find(|span| span.stage == stage && span.subject == subject);
         match (open, state) {
             (Some(span), state) if span.state == SpanState::Running => {
                 span.state = state;
@@ -160,15 +126,7 @@ impl Delivery {
             (Some(span), state) if span.state == state => span.attributes.extend(attributes),
             (_, state) => {
                 let ended_ms = (state != SpanState::Running).then_some(at_ms);
-                self.spans.push(Span {
-                    stage,
-                    subject,
-                    state,
-                    started_ms: at_ms,
-                    ended_ms,
-                    message,
-                    attributes,
-                });
+                self.spans.push(Span { stage, subject, state, started_ms: at_ms, ended_ms, message, attributes });
             }
         }
     }
@@ -231,9 +189,7 @@ impl Ledger {
 
     /// The delivery of this commit, its own or a linked one.
     pub fn of(&self, commit: &str) -> Option<&Delivery> {
-        self.places
-            .get(commit)
-            .map(|&place| &self.deliveries[place])
+        self.places.get(commit).map(|&place| &self.deliveries[place])
     }
 
     /// The delivery whose commit, own or linked, begins with `prefix`.
@@ -241,12 +197,8 @@ impl Ledger {
         if let Some(delivery) = self.of(prefix) {
             return Lookup::Found(delivery);
         }
-        let mut places: Vec<usize> = self
-            .places
-            .iter()
-            .filter(|(commit, _)| commit.starts_with(prefix))
-            .map(|(_, &place)| place)
-            .collect();
+        let mut places: Vec<usize> =
+            self.places.iter().filter(|(commit, _)| commit.starts_with(prefix)).map(|(_, &place)| place).collect();
         places.sort_unstable();
         places.dedup();
         match places[..] {
@@ -296,14 +248,8 @@ mod tests {
     fn a_linked_commit_adds_to_its_parents_delivery() {
         let ledger = ledger(vec![
             opened("aaa1", 100),
-            Event::Linked {
-                commit: "bbb1".to_owned(),
-                parent: "aaa1".to_owned(),
-            },
-            Event::Linked {
-                commit: "ccc1".to_owned(),
-                parent: "bbb1".to_owned(),
-            },
+            Event::Linked { commit: "bbb1".to_owned(), parent: "aaa1".to_owned() },
+            Event::Linked { commit: "ccc1".to_owned(), parent: "bbb1".to_owned() },
             span("ccc1", Stage::Live, SpanState::Running, 150),
             span("ccc1", Stage::Live, SpanState::Succeeded, 170),
         ]);
@@ -336,13 +282,7 @@ mod tests {
             span("a", Stage::Check, SpanState::Failed, 3),
             span("a", Stage::Check, SpanState::Running, 4),
         ]);
-        let states: Vec<_> = ledger
-            .of("a")
-            .unwrap()
-            .spans
-            .iter()
-            .map(|span| span.state)
-            .collect();
+        let states: Vec<_> = ledger.of("a").unwrap().spans.iter().map(|span| span.state).collect();
         assert_eq!(states, [SpanState::Failed, SpanState::Running]);
     }
 
@@ -372,10 +312,6 @@ mod tests {
     #[test]
     fn an_unknown_commit_is_ignored() {
         let mut ledger = Ledger::default();
-        assert!(
-            ledger
-                .apply(span("a", Stage::Sync, SpanState::Running, 1))
-                .is_none()
-        );
+        assert!(ledger.apply(span("a", Stage::Sync, SpanState::Running, 1)).is_none());
     }
 }

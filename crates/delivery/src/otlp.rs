@@ -34,11 +34,7 @@ fn trace(delivery: &Delivery) -> Vec<Value> {
     })];
     for (place, span) in delivery.spans.iter().enumerate() {
         let mut attributes = vec![attribute("delivery.subject", &span.subject)];
-        attributes.extend(
-            span.attributes
-                .iter()
-                .map(|(key, value)| attribute(key, value)),
-        );
+        attributes.extend(span.attributes.iter().map(|(key, value)| attribute(key, value)));
         // Unset, Ok, Error: the status codes of the trace specification.
         let code = match span.state {
             SpanState::Running => 0,
@@ -78,11 +74,7 @@ fn span_id(place: u64) -> String {
 }
 
 fn digits(commit: &str, length: usize) -> String {
-    let mut digits: String = commit
-        .chars()
-        .filter(char::is_ascii_hexdigit)
-        .take(length)
-        .collect();
+    let mut digits: String = commit.chars().filter(char::is_ascii_hexdigit).take(length).collect();
     while digits.len() < length {
         digits.push('0');
     }

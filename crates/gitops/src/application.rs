@@ -45,9 +45,8 @@ impl Spec {
     /// [`Error::Spec`] names the field that is missing or of a wrong type.
     pub fn of(application: &Value) -> Result<Self, Error> {
         let name = objects::meta::name(application);
-        let spec: Self = serde_json::from_value(application["spec"].clone()).map_err(|error| {
-            Error::Spec { application: name.to_owned(), reason: error.to_string() }
-        })?;
+        let spec: Self = serde_json::from_value(application["spec"].clone())
+            .map_err(|error| Error::Spec { application: name.to_owned(), reason: error.to_string() })?;
         if spec.source.is_none() && spec.sources.is_empty() {
             let reason = "neither spec.source nor spec.sources is set".to_owned();
             return Err(Error::Spec { application: name.to_owned(), reason });
@@ -320,9 +319,14 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, seconds) in
-            [("20s", Some(20.0)), ("1m30s", Some(90.0)), ("500ms", Some(0.5)), ("20", Some(20.0)), ("x", None), ("5y", None)]
-        {
+        for (text, seconds) in [
+            ("20s", Some(20.0)),
+            ("1m30s", Some(90.0)),
+            ("500ms", Some(0.5)),
+            ("20", Some(20.0)),
+            ("x", None),
+            ("5y", None),
+        ] {
             assert_eq!(parse_duration(text), seconds, "{text}");
         }
     }

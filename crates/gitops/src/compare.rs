@@ -33,7 +33,16 @@ pub fn normalized(object: &Value, ignore: &[IgnoreDifferences]) -> Value {
     if let Some(map) = object.as_object_mut() {
         map.remove("status");
         let metadata = meta::child_mut(map, "metadata");
-        for field in ["managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "ownerReferences", "finalizers"] {
+        for field in [
+            "managedFields",
+            "resourceVersion",
+            "generation",
+            "uid",
+            "creationTimestamp",
+            "selfLink",
+            "ownerReferences",
+            "finalizers",
+        ] {
             metadata.remove(field);
         }
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {

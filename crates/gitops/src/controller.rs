@@ -168,8 +168,7 @@ impl GitOps {
     /// # Errors
     /// When the cluster refuses the kinds or the `default` project.
     pub async fn start(config: Config, shutdown: CancellationToken) -> Result<Arc<Self>, Error> {
-        std::fs::create_dir_all(&config.dir)
-            .map_err(|source| Error::Directory { path: config.dir.clone(), source })?;
+        std::fs::create_dir_all(&config.dir).map_err(|source| Error::Directory { path: config.dir.clone(), source })?;
         let api = Api::new(config.client.clone(), MANAGER);
         install(&api, &config.namespace).await?;
         let (events, writer) = informer::events::channel("argocd-application-controller");
@@ -302,10 +301,10 @@ impl GitOps {
             let kind = resource.kind;
             kinds.insert((kind.api_version(), kind.kind.to_string()), kind);
         }
-        kinds.get(&key).cloned().ok_or_else(|| Error::UnknownKind {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-        })
+        kinds
+            .get(&key)
+            .cloned()
+            .ok_or_else(|| Error::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() })
     }
 
     async fn reconcile(self: Arc<Self>, name: &str) -> Result<Option<Duration>, informer::Error> {
@@ -393,7 +392,14 @@ impl GitOps {
                 continue;
             }
             let health = health::assess(&live);
-            resources.push(Compared { key, desired: None, live: Some(live), predicted: None, is_synced: false, health });
+            resources.push(Compared {
+                key,
+                desired: None,
+                live: Some(live),
+                predicted: None,
+                is_synced: false,
+                health,
+            });
         }
         resources.sort_by(|a, b| {
             let order = |compared: &Compared| plan::kind_order(&compared.key.kind);
@@ -431,7 +437,14 @@ impl GitOps {
         let store = self.watch(&kind);
         store.synced().await;
         let Some(live) = store.find(&key.namespace, &key.name) else {
-            return Ok(Compared { key, desired: Some(desired), live: None, predicted: None, is_synced: false, health: None });
+            return Ok(Compared {
+                key,
+                desired: Some(desired),
+                live: None,
+                predicted: None,
+                is_synced: false,
+                health: None,
+            });
         };
         let health = health::assess(&live);
         let fingerprint = hash(&desired);
@@ -447,12 +460,8 @@ impl GitOps {
                 // Both sides as the server has them now, should the store be a moment behind.
                 let ignore = &spec.ignore_differences;
                 let is_synced = normalized(&predicted, ignore) == normalized(&live, ignore);
-                let prediction = Prediction {
-                    desired: fingerprint,
-                    live: revision,
-                    predicted: predicted.clone(),
-                    is_synced,
-                };
+                let prediction =
+                    Prediction { desired: fingerprint, live: revision, predicted: predicted.clone(), is_synced };
                 lock(&self.predictions).insert(key.clone(), prediction);
                 (predicted, is_synced)
             }
@@ -542,7 +551,9 @@ impl GitOps {
         let mut references: BTreeMap<String, Checkout> = BTreeMap::new();
         for source in spec.all_sources() {
             if !source.chart.is_empty() {
-                return Err(Error::Unsupported { what: "spec.source.chart (a chart from a Helm repository)".to_owned() });
+                return Err(Error::Unsupported {
+                    what: "spec.source.chart (a chart from a Helm repository)".to_owned(),
+                });
             }
             let checkout = self.repositories.checkout(&source.repo_url, source.revision()).await?;
             if !source.reference.is_empty() {
@@ -591,12 +602,7 @@ impl GitOps {
     }
 
     /// What the Application says at another revision: what a rollback applies.
-    pub(crate) async fn resolve_at(
-        &self,
-        application: &Value,
-        spec: &Spec,
-        revision: &str,
-    ) -> Result<Resolved, Error> {
+    pub(crate) async fn resolve_at(&self, application: &Value, spec: &Spec, revision: &str) -> Result<Resolved, Error> {
         let mut spec = spec.clone();
         if let Some(source) = &mut spec.source {
             source.target_revision = revision.to_owned();
@@ -671,7 +677,8 @@ impl GitOps {
         {
             tracing::debug!(error = %error.chain(), "comparing an application that is deleted");
         }
-        let propagation = if finalizer.ends_with("/background") { Propagation::Background } else { Propagation::Foreground };
+        let propagation =
+            if finalizer.ends_with("/background") { Propagation::Background } else { Propagation::Foreground };
         let owned: Vec<_> = self
             .owned(meta::name(application))
             .into_iter()

@@ -157,11 +157,7 @@ fn join(directory: &str, file: &str) -> Option<String> {
 ///
 /// # Errors
 /// Names the file that is not valid.
-pub fn directory(
-    path: &str,
-    files: &BTreeMap<String, Vec<u8>>,
-    options: &Directory,
-) -> Result<Vec<Value>, Error> {
+pub fn directory(path: &str, files: &BTreeMap<String, Vec<u8>>, options: &Directory) -> Result<Vec<Value>, Error> {
     if options.jsonnet.is_some() && files.keys().any(|name| name.ends_with(".jsonnet")) {
         return Err(Error::Unsupported { what: "jsonnet".to_owned() });
     }
@@ -185,10 +181,7 @@ pub fn directory(
 
 /// The manifests in one file.
 fn parse(path: &str, content: &[u8]) -> Result<Vec<Value>, Error> {
-    let invalid = |source: Box<dyn std::error::Error + Send + Sync>| Error::Manifest {
-        path: path.to_owned(),
-        source,
-    };
+    let invalid = |source: Box<dyn std::error::Error + Send + Sync>| Error::Manifest { path: path.to_owned(), source };
     let text = std::str::from_utf8(content).map_err(|error| invalid(error.into()))?;
     let documents = goyaml::documents(text).map_err(|error| invalid(error.into()))?;
     let mut objects = Vec::new();
@@ -200,9 +193,7 @@ fn parse(path: &str, content: &[u8]) -> Result<Vec<Value>, Error> {
 
 /// Lists become their items; what is not an object is refused.
 fn flatten(path: &str, document: Value, objects: &mut Vec<Value>) -> Result<(), Error> {
-    let refuse = |reason: &str| {
-        Err(Error::Object { path: path.to_owned(), reason: reason.to_owned() })
-    };
+    let refuse = |reason: &str| Err(Error::Object { path: path.to_owned(), reason: reason.to_owned() });
     if document.is_null() {
         return Ok(());
     }
@@ -250,10 +241,8 @@ fn glob(pattern: &str) -> Result<Option<Regex>, Error> {
         }
     }
     text.push('$');
-    let regex = Regex::new(&text).map_err(|source| Error::Manifest {
-        path: format!("the pattern {pattern}"),
-        source: source.into(),
-    })?;
+    let regex = Regex::new(&text)
+        .map_err(|source| Error::Manifest { path: format!("the pattern {pattern}"), source: source.into() })?;
     Ok(Some(regex))
 }
 
@@ -266,10 +255,7 @@ fn chart(
     texts: Texts,
     target: &Target,
 ) -> Result<Vec<Value>, Error> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Helm {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Helm { path: path.to_owned(), source };
     let chart = helm::Chart::from_files(files).map_err(|error| failed(error.into()))?;
     let mut values = helm::values::Merged::default();
     for (name, content) in &texts.values {
@@ -363,10 +349,7 @@ mod tests {
 
     #[test]
     fn lists_become_their_items_and_nonsense_is_refused_by_place() {
-        let list = format!(
-            "apiVersion: v1\nkind: List\nitems:\n- {}",
-            CONFIG.trim_end().replace('\n', "\n  ")
-        );
+        let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}", CONFIG.trim_end().replace('\n', "\n  "));
         assert_eq!(parse("f", list.as_bytes()).unwrap().len(), 1);
         assert_eq!(parse("f", b"kind: X\n").unwrap_err().to_string(), "f: an object has no apiVersion");
         assert_eq!(

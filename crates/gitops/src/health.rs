@@ -231,9 +231,7 @@ fn broken_container(object: &Value) -> Option<String> {
     statuses("initContainerStatuses").into_iter().chain(statuses("containerStatuses")).find_map(|status| {
         let waiting = &status["state"]["waiting"];
         let reason = waiting["reason"].as_str()?;
-        let failed = reason.starts_with("Err")
-            || reason.ends_with("Error")
-            || reason.ends_with("BackOff");
+        let failed = reason.starts_with("Err") || reason.ends_with("Error") || reason.ends_with("BackOff");
         failed.then(|| text(waiting, "message"))
     })
 }
@@ -318,9 +316,7 @@ fn api_service(object: &Value) -> Health {
             let message = format!("{}: {}", text(condition, "reason"), text(condition, "message"));
             Health::new(HealthStatus::Healthy, message)
         }
-        Some(condition) => {
-            progressing(format!("{}: {}", text(condition, "reason"), text(condition, "message")))
-        }
+        Some(condition) => progressing(format!("{}: {}", text(condition, "reason"), text(condition, "message"))),
         None => progressing("Waiting to be processed"),
     }
 }
@@ -358,20 +354,53 @@ mod tests {
             (deployment(json!({"observedGeneration": 1})), Progressing),
             (deployment(json!({"observedGeneration": 2, "updatedReplicas": 1})), Progressing),
             (deployment(json!({"observedGeneration": 2, "updatedReplicas": 2, "replicas": 3})), Progressing),
-            (deployment(json!({"observedGeneration": 2, "updatedReplicas": 2, "replicas": 2, "availableReplicas": 1})), Progressing),
-            (deployment(json!({"observedGeneration": 2, "updatedReplicas": 2, "replicas": 2, "availableReplicas": 2})), Healthy),
-            (deployment(json!({"observedGeneration": 2, "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]})), Degraded),
+            (
+                deployment(
+                    json!({"observedGeneration": 2, "updatedReplicas": 2, "replicas": 2, "availableReplicas": 1}),
+                ),
+                Progressing,
+            ),
+            (
+                deployment(
+                    json!({"observedGeneration": 2, "updatedReplicas": 2, "replicas": 2, "availableReplicas": 2}),
+                ),
+                Healthy,
+            ),
+            (
+                deployment(
+                    json!({"observedGeneration": 2, "conditions": [{"type": "Progressing", "reason": "ProgressDeadlineExceeded"}]}),
+                ),
+                Degraded,
+            ),
             (json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"paused": true}}), Suspended),
-            (json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "status": {"loadBalancer": {}}}), Progressing),
-            (json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "status": {"loadBalancer": {"ingress": [{"hostname": "localhost"}]}}}), Healthy),
+            (
+                json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "status": {"loadBalancer": {}}}),
+                Progressing,
+            ),
+            (
+                json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "status": {"loadBalancer": {"ingress": [{"hostname": "localhost"}]}}}),
+                Healthy,
+            ),
             (json!({"apiVersion": "v1", "kind": "Service", "spec": {"type": "ClusterIP"}}), Healthy),
             (json!({"apiVersion": "v1", "kind": "Service", "spec": {"type": "LoadBalancer"}}), Progressing),
-            (json!({"apiVersion": "v1", "kind": "Pod", "spec": {"restartPolicy": "Always"}, "status": {"phase": "Pending",
-                "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "m"}}}]}}), Degraded),
-            (json!({"apiVersion": "v1", "kind": "Pod", "spec": {"restartPolicy": "Always"}, "status": {"phase": "Running",
-                "conditions": [{"type": "Ready", "status": "True"}]}}), Healthy),
-            (json!({"apiVersion": "batch/v1", "kind": "Job", "status": {"conditions": [{"type": "Failed", "status": "True"}]}}), Degraded),
-            (json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}), Progressing),
+            (
+                json!({"apiVersion": "v1", "kind": "Pod", "spec": {"restartPolicy": "Always"}, "status": {"phase": "Pending",
+                "containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "m"}}}]}}),
+                Degraded,
+            ),
+            (
+                json!({"apiVersion": "v1", "kind": "Pod", "spec": {"restartPolicy": "Always"}, "status": {"phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True"}]}}),
+                Healthy,
+            ),
+            (
+                json!({"apiVersion": "batch/v1", "kind": "Job", "status": {"conditions": [{"type": "Failed", "status": "True"}]}}),
+                Degraded,
+            ),
+            (
+                json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+                Progressing,
+            ),
         ];
         for (object, expected) in cases {
             assert_eq!(assess(&object).map(|health| health.status), Some(expected), "{object}");

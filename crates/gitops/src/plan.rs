@@ -56,12 +56,45 @@ pub struct Step {
 
 /// Kinds that others need come first; the order of Argo CD, which is Helm's install order.
 const KINDS: [&str; 39] = [
-    "Namespace", "NetworkPolicy", "ResourceQuota", "LimitRange", "PodSecurityPolicy", "PodDisruptionBudget",
-    "ServiceAccount", "Secret", "SecretList", "ConfigMap", "StorageClass", "PersistentVolume", "PersistentVolumeClaim",
-    "CustomResourceDefinition", "ClusterRole", "ClusterRoleList", "ClusterRoleBinding", "ClusterRoleBindingList", "Role",
-    "RoleList", "RoleBinding", "RoleBindingList", "PriorityClass", "RuntimeClass", "Service", "DaemonSet", "Pod",
-    "ReplicationController", "ReplicaSet", "Deployment", "HorizontalPodAutoscaler", "StatefulSet", "Job", "CronJob",
-    "IngressClass", "Ingress", "APIService", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration",
+    "Namespace",
+    "NetworkPolicy",
+    "ResourceQuota",
+    "LimitRange",
+    "PodSecurityPolicy",
+    "PodDisruptionBudget",
+    "ServiceAccount",
+    "Secret",
+    "SecretList",
+    "ConfigMap",
+    "StorageClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleList",
+    "ClusterRoleBinding",
+    "ClusterRoleBindingList",
+    "Role",
+    "RoleList",
+    "RoleBinding",
+    "RoleBindingList",
+    "PriorityClass",
+    "RuntimeClass",
+    "Service",
+    "DaemonSet",
+    "Pod",
+    "ReplicationController",
+    "ReplicaSet",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "StatefulSet",
+    "Job",
+    "CronJob",
+    "IngressClass",
+    "Ingress",
+    "APIService",
+    "ValidatingWebhookConfiguration",
+    "MutatingWebhookConfiguration",
 ];
 
 /// The place of a kind in the order of creation; unknown kinds come last.
@@ -117,7 +150,8 @@ fn helm_phase(hook: &str) -> Option<Phase> {
 pub fn delete_policies(object: &Value) -> Vec<DeletePolicy> {
     let mut policies = Vec::new();
     let argo = meta::annotation(object, HOOK_DELETE_POLICY);
-    for policy in argo.or_else(|| meta::annotation(object, "helm.sh/hook-delete-policy")).unwrap_or_default().split(',') {
+    for policy in argo.or_else(|| meta::annotation(object, "helm.sh/hook-delete-policy")).unwrap_or_default().split(',')
+    {
         match policy.trim() {
             "BeforeHookCreation" | "before-hook-creation" => policies.push(DeletePolicy::BeforeHookCreation),
             "HookSucceeded" | "hook-succeeded" => policies.push(DeletePolicy::HookSucceeded),
@@ -133,8 +167,7 @@ pub fn delete_policies(object: &Value) -> Vec<DeletePolicy> {
 
 /// The wave of an object, from its annotation or its Helm hook weight; 0 otherwise.
 pub fn wave(object: &Value) -> i64 {
-    let wave = meta::annotation(object, SYNC_WAVE)
-        .or_else(|| meta::annotation(object, "helm.sh/hook-weight"));
+    let wave = meta::annotation(object, SYNC_WAVE).or_else(|| meta::annotation(object, "helm.sh/hook-weight"));
     wave.and_then(|wave| wave.trim().parse().ok()).unwrap_or(0)
 }
 
@@ -155,12 +188,7 @@ pub fn steps(objects: &[Value]) -> Vec<Step> {
         }
     }
     steps.sort_by_cached_key(|step| {
-        (
-            step.phase,
-            step.wave,
-            kind_order(meta::kind(&step.object)),
-            resource::ResourceKey::of(&step.object),
-        )
+        (step.phase, step.wave, kind_order(meta::kind(&step.object)), resource::ResourceKey::of(&step.object))
     });
     steps
 }
@@ -197,8 +225,7 @@ mod tests {
             ("Sync", 1, "ConfigMap", false),
             ("PostSync", 0, "Job", true),
         ];
-        let expected: Vec<_> =
-            expected.iter().map(|(p, w, k, h)| (*p, *w, (*k).to_owned(), *h)).collect();
+        let expected: Vec<_> = expected.iter().map(|(p, w, k, h)| (*p, *w, (*k).to_owned(), *h)).collect();
         assert_eq!(order, expected);
     }
 

@@ -71,25 +71,18 @@ impl Repositories {
                 repository
             }
         };
-        let read_error = |source| Error::Read {
-            url: url.to_owned(),
-            revision: revision.to_owned(),
-            source,
-        };
+        let read_error = |source| Error::Read { url: url.to_owned(), revision: revision.to_owned(), source };
         let checkout = |commit| Checkout { repository: repository.clone(), url: url.to_owned(), commit };
         // A full commit id never moves.
         if git::is_oid(revision)
-            && let Some(commit) =
-                repository.rev_parse(&format!("{revision}^{{commit}}")).await.map_err(read_error)?
+            && let Some(commit) = repository.rev_parse(&format!("{revision}^{{commit}}")).await.map_err(read_error)?
         {
             return Ok(checkout(commit));
         }
         let remote = (self.resolve)(url);
-        let refspecs = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/remotes/origin/HEAD"];
-        repository
-            .fetch(&remote.url, &refspecs, &remote.environment)
-            .await
-            .map_err(fetch_error)?;
+        let refspecs =
+            ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/remotes/origin/HEAD"];
+        repository.fetch(&remote.url, &refspecs, &remote.environment).await.map_err(fetch_error)?;
         for name in [
             format!("refs/remotes/origin/{revision}^{{commit}}"),
             format!("refs/tags/{revision}^{{commit}}"),
@@ -113,11 +106,7 @@ impl Checkout {
     pub async fn files(&self, path: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, Error> {
         let path = path.trim_matches('/');
         let path = if path == "." { "" } else { path.strip_prefix("./").unwrap_or(path) };
-        let entries = self
-            .repository
-            .tree(&self.commit, path)
-            .await
-            .map_err(|source| self.error(source))?;
+        let entries = self.repository.tree(&self.commit, path).await.map_err(|source| self.error(source))?;
         let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
         let files: Vec<_> = entries
             .into_iter()
@@ -127,11 +116,8 @@ impl Checkout {
             return Ok(None);
         }
         let ids: Vec<&str> = files.iter().map(|entry| entry.oid.as_str()).collect();
-        let contents =
-            self.repository.read_blobs(&ids).await.map_err(|source| self.error(source))?;
-        let named = files.iter().zip(contents).map(|(entry, content)| {
-            (entry.path[prefix.len()..].to_owned(), content)
-        });
+        let contents = self.repository.read_blobs(&ids).await.map_err(|source| self.error(source))?;
+        let named = files.iter().zip(contents).map(|(entry, content)| (entry.path[prefix.len()..].to_owned(), content));
         Ok(Some(named.collect()))
     }
 

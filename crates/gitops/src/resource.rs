@@ -83,8 +83,7 @@ pub fn owner(object: &Value) -> Option<String> {
 
 /// Whether an option stands in an object's comma-separated annotation.
 pub fn has_option(object: &Value, annotation: &str, option: &str) -> bool {
-    meta::annotation(object, annotation)
-        .is_some_and(|options| options.split(',').any(|set| set.trim() == option))
+    meta::annotation(object, annotation).is_some_and(|options| options.split(',').any(|set| set.trim() == option))
 }
 
 #[cfg(test)]

@@ -187,9 +187,7 @@ fn summary(comparison: &Comparison) -> Value {
         for pointer in ["/spec/template/spec", "/spec/jobTemplate/spec/template/spec", "/spec"] {
             for list in ["initContainers", "containers"] {
                 let containers = live.pointer(pointer).and_then(|pod| pod[list].as_array());
-                images.extend(
-                    containers.into_iter().flatten().filter_map(|container| container["image"].as_str()),
-                );
+                images.extend(containers.into_iter().flatten().filter_map(|container| container["image"].as_str()));
             }
         }
         if objects::meta::kind(live) == "Ingress" {
@@ -234,7 +232,8 @@ mod tests {
     use std::sync::Arc;
 
     fn compared(desired: bool, live: bool, is_synced: bool, health: Option<HealthStatus>) -> Compared {
-        let object = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "n"}});
+        let object =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "namespace": "n"}});
         Compared {
             key: ResourceKey::of(&object),
             desired: desired.then(|| object.clone()),
@@ -246,12 +245,7 @@ mod tests {
     }
 
     fn comparison(resources: Vec<Compared>) -> Comparison {
-        Comparison {
-            revisions: vec!["abc".to_owned()],
-            source_types: vec![SourceType::Helm],
-            resources,
-            error: None,
-        }
+        Comparison { revisions: vec!["abc".to_owned()], source_types: vec![SourceType::Helm], resources, error: None }
     }
 
     fn application(status: Value) -> (Value, Spec) {

@@ -90,9 +90,9 @@ struct Request {
 impl Request {
     fn of(operation: &Value, spec: &Spec) -> Self {
         let sync = &operation["sync"];
-        let options = sync["syncOptions"].as_array().map(|options| {
-            options.iter().filter_map(|option| option.as_str().map(str::to_owned)).collect()
-        });
+        let options = sync["syncOptions"]
+            .as_array()
+            .map(|options| options.iter().filter_map(|option| option.as_str().map(str::to_owned)).collect());
         let retry = operation["retry"].as_object().map(|_| {
             let mut retry: Retry = serde_json::from_value(operation["retry"].clone()).unwrap_or_default();
             if let (Some(of_spec), true) = (&spec.sync_policy.retry, operation["retry"]["backoff"].is_null()) {
@@ -270,7 +270,10 @@ async fn carry_out(
     let mut outcomes = Vec::new();
     if request.has("CreateNamespace=true") && !spec.destination.namespace.is_empty() && !request.dry_run {
         if let Err(error) = create_namespace(room, spec, objects).await {
-            return (outcomes, Some(format!("cannot create namespace {}: {}", spec.destination.namespace, error.chain())));
+            return (
+                outcomes,
+                Some(format!("cannot create namespace {}: {}", spec.destination.namespace, error.chain())),
+            );
         }
     }
     let steps = plan::steps(objects);
@@ -392,7 +395,10 @@ async fn apply(
     }
     let replace = request.has("Replace=true") || resource::has_option(object, SYNC_OPTIONS, "Replace=true");
     let force = resource::has_option(object, SYNC_OPTIONS, "Force=true");
-    if replace && !request.dry_run && let Some(live) = &live {
+    if replace
+        && !request.dry_run
+        && let Some(live) = &live
+    {
         if force {
             remove(room, kind, live).await?;
             gone(room, kind, &key).await;

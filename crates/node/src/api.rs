@@ -118,8 +118,10 @@ impl Api {
         }
         loop {
             let target = join(&format!("watch=true&allowWatchBookmarks=true&resourceVersion={version}"));
-            let fail = |source: kube::Error| Error::Api { operation: format!("watch {path}"), source: Box::new(source) };
-            let request = Request::get(&target).body(Vec::new()).map_err(|error| fail(kube::Error::HttpError(error)))?;
+            let fail =
+                |source: kube::Error| Error::Api { operation: format!("watch {path}"), source: Box::new(source) };
+            let request =
+                Request::get(&target).body(Vec::new()).map_err(|error| fail(kube::Error::HttpError(error)))?;
             let events = self.client.request_events::<Value>(request).await.map_err(fail)?;
             let mut events = std::pin::pin!(events);
             while let Some(event) = events.next().await {

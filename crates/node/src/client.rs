@@ -17,7 +17,8 @@ use tower::{Service, ServiceExt};
 /// Must be called inside of a tokio runtime.
 pub fn unix_client(path: impl Into<PathBuf>) -> kube::Client {
     let connector = Connector(path.into());
-    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, kube::client::Body>(connector);
+    let client =
+        hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build::<_, kube::client::Body>(connector);
     let service = client.map_request(|mut request: Request<kube::client::Body>| {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
         if let Ok(uri) = Uri::builder().scheme("http").authority("apiserver").path_and_query(path).build() {
@@ -55,7 +56,11 @@ impl Connection for Stream {
 }
 
 impl Read for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(context, buffer)
     }
 }

@@ -80,16 +80,27 @@ impl Service {
         let spec = &object["spec"];
         let address = spec["clusterIP"].as_str().unwrap_or("");
         let external = spec["type"] == "ExternalName";
-        let affinity = (spec["sessionAffinity"] == "ClientIP")
-            .then(|| Duration::from_secs(spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].as_u64().unwrap_or(10_800)));
+        let affinity = (spec["sessionAffinity"] == "ClientIP").then(|| {
+            Duration::from_secs(spec["sessionAffinityConfig"]["clientIP"]["timeoutSeconds"].as_u64().unwrap_or(10_800))
+        });
         let ports = spec["ports"].as_array().into_iter().flatten().filter_map(|one| {
-            Some(Port { name: text(&one["name"]), protocol: protocol(&one["protocol"]), port: port(&one["port"])?, node_port: port(&one["nodePort"]) })
+            Some(Port {
+                name: text(&one["name"]),
+                protocol: protocol(&one["protocol"]),
+                port: port(&one["port"])?,
+                node_port: port(&one["nodePort"]),
+            })
         });
         Service {
             cluster_ip: address.parse().ok().filter(|_| !external),
             headless: address == "None",
             external_name: spec["externalName"].as_str().filter(|_| external).map(str::to_owned),
-            external_ips: spec["externalIPs"].as_array().into_iter().flatten().filter_map(|ip| ip.as_str()?.parse().ok()).collect(),
+            external_ips: spec["externalIPs"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|ip| ip.as_str()?.parse().ok())
+                .collect(),
             ports: ports.collect(),
             affinity,
             publish_not_ready: spec["publishNotReadyAddresses"] == true,
@@ -99,17 +110,30 @@ impl Service {
 
 impl Slice {
     fn parse(object: &Value) -> Slice {
-        let ports = object["ports"].as_array().into_iter().flatten().filter_map(|one| Some((text(&one["name"]), protocol(&one["protocol"]), port(&one["port"])?)));
+        let ports = object["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|one| Some((text(&one["name"]), protocol(&one["protocol"]), port(&one["port"])?)));
         let mut endpoints = Vec::new();
         for one in object["endpoints"].as_array().into_iter().flatten() {
             let conditions = &one["conditions"];
             let ready = conditions["ready"].as_bool().unwrap_or(true);
             let serving = conditions["serving"].as_bool().unwrap_or(ready);
             for address in one["addresses"].as_array().into_iter().flatten().filter_map(|a| a.as_str()?.parse().ok()) {
-                endpoints.push(Endpoint { address, ready, serving, hostname: one["hostname"].as_str().map(str::to_owned) });
+                endpoints.push(Endpoint {
+                    address,
+                    ready,
+                    serving,
+                    hostname: one["hostname"].as_str().map(str::to_owned),
+                });
             }
         }
-        Slice { service: objects::meta::label(object, "kubernetes.io/service-name").unwrap_or_default().to_owned(), ports: ports.collect(), endpoints }
+        Slice {
+            service: objects::meta::label(object, "kubernetes.io/service-name").unwrap_or_default().to_owned(),
+            ports: ports.collect(),
+            endpoints,
+        }
     }
 }
 
@@ -117,13 +141,20 @@ impl State {
     /// The slices of a Service.
     fn slices_of<'a>(&'a self, namespace: &'a str, service: &'a str) -> impl Iterator<Item = &'a Slice> {
         let from = (namespace.to_owned(), String::new());
-        self.slices.range(from..).take_while(move |((ns, _), _)| ns == namespace).map(|(_, slice)| slice).filter(move |slice| slice.service == service)
+        self.slices
+            .range(from..)
+            .take_while(move |((ns, _), _)| ns == namespace)
+            .map(|(_, slice)| slice)
+            .filter(move |slice| slice.service == service)
     }
 
     /// The endpoints of a Service without ports: for DNS. Those that are not ready are left out unless it publishes them.
     pub(crate) fn endpoints<'a>(&'a self, namespace: &'a str, service: &'a str) -> Vec<&'a Endpoint> {
         let all = self.services.get(&(namespace.to_owned(), service.to_owned())).is_some_and(|s| s.publish_not_ready);
-        self.slices_of(namespace, service).flat_map(|slice| &slice.endpoints).filter(|endpoint| endpoint.ready || all).collect()
+        self.slices_of(namespace, service)
+            .flat_map(|slice| &slice.endpoints)
+            .filter(|endpoint| endpoint.ready || all)
+            .collect()
     }
 
     /// Where connections to a Service's port go: ready endpoints, or when there are none those that still serve while they end.
@@ -131,7 +162,10 @@ impl State {
         let all = self.services.get(&(namespace.to_owned(), service.to_owned())).is_some_and(|s| s.publish_not_ready);
         let (mut ready, mut ending) = (Vec::new(), Vec::new());
         for slice in self.slices_of(namespace, service) {
-            let Some((_, _, port)) = slice.ports.iter().find(|(name, proto, _)| name == port_name && proto == protocol) else { continue };
+            let Some((_, _, port)) = slice.ports.iter().find(|(name, proto, _)| name == port_name && proto == protocol)
+            else {
+                continue;
+            };
             for endpoint in &slice.endpoints {
                 let address = SocketAddrV4::new(endpoint.address, *port);
                 if endpoint.ready || all {
@@ -169,7 +203,8 @@ impl Cluster {
     pub(crate) async fn follow(&self, api: &Api, cancel: CancellationToken) {
         let (services, mut service_changes) = mpsc::channel(64);
         let (slices, mut slice_changes) = mpsc::channel(64);
-        let key = |object: &Value| (objects::meta::namespace(object).to_owned(), objects::meta::name(object).to_owned());
+        let key =
+            |object: &Value| (objects::meta::namespace(object).to_owned(), objects::meta::name(object).to_owned());
         let receive = async {
             loop {
                 tokio::select! {
@@ -203,7 +238,9 @@ pub(crate) mod tests {
     /// A state with a Service of two endpoints, one of them not ready, a headless one, and an ExternalName.
     pub(crate) fn sample() -> State {
         let mut state = State::default();
-        let mut service = |ns: &str, name: &str, spec: Value| drop(state.services.insert((ns.into(), name.into()), Service::parse(&json!({ "spec": spec }))));
+        let mut service = |ns: &str, name: &str, spec: Value| {
+            drop(state.services.insert((ns.into(), name.into()), Service::parse(&json!({ "spec": spec }))))
+        };
         service("shop", "web", json!({"clusterIP": "10.96.3.4", "ports": [{"name": "http", "port": 80}]}));
         service("shop", "db", json!({"clusterIP": "None", "ports": [{"name": "sql", "port": 5432}]}));
         service("shop", "away", json!({"type": "ExternalName", "externalName": "example.org"}));

@@ -21,6 +21,8 @@ impl Outside {
     /// `/etc/hosts` and, inside a machine, finds no server.
     pub(crate) async fn resolve(&self, host: &str) -> io::Result<Vec<Ipv4Addr>> {
         let found = tokio::net::lookup_host((host, 0)).await?;
-        Ok(found.filter_map(|address| if let std::net::SocketAddr::V4(v4) = address { Some(*v4.ip()) } else { None }).collect())
+        Ok(found
+            .filter_map(|address| if let std::net::SocketAddr::V4(v4) = address { Some(*v4.ip()) } else { None })
+            .collect())
     }
 }

@@ -42,7 +42,8 @@ fn syn_destination(packet: &[u8]) -> Option<SocketAddrV4> {
     let to = Ipv4Addr::new(*packet.get(16)?, *packet.get(17)?, *packet.get(18)?, *packet.get(19)?);
     let port = u16::from_be_bytes([*packet.get(header + 2)?, *packet.get(header + 3)?]);
     let flags = *packet.get(header + 13)?;
-    (flags & 0x12 == 0x02 && !to.is_multicast() && !to.is_broadcast() && !to.is_loopback()).then_some(SocketAddrV4::new(to, port))
+    (flags & 0x12 == 0x02 && !to.is_multicast() && !to.is_broadcast() && !to.is_loopback())
+        .then_some(SocketAddrV4::new(to, port))
 }
 
 /// The destinations that have a listener.
@@ -70,7 +71,8 @@ impl Open {
     fn close(&self, destination: SocketAddrV4) {
         let mut destinations = self.destinations.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         destinations.remove(&destination);
-        let removed = Netlink::open().and_then(|mut netlink| netlink.tcp_rule(false, *destination.ip(), destination.port(), TABLE_TAKEN));
+        let removed = Netlink::open()
+            .and_then(|mut netlink| netlink.tcp_rule(false, *destination.ip(), destination.port(), TABLE_TAKEN));
         if let Err(error) = removed {
             tracing::debug!(%destination, %error, "a rule cannot be removed");
         }
@@ -165,8 +167,26 @@ fn setup() -> Result<(OwnedFd, [u8; 6])> {
     let hop = Ipv4Addr::new(169, 254, 1, 1);
     netlink.add_address(near, Ipv4Addr::new(169, 254, 1, 2), 30).context(what)?;
     netlink.add_neighbour(near, hop, [0x02, 0x42, 0, 0, 0, 3]).context(what)?;
-    netlink.add_route(&Route { to: Ipv4Addr::UNSPECIFIED, prefix: 0, via: Some(hop), link: Some(near), table: TABLE_MAIN, local: false }).context(what)?;
-    netlink.add_route(&Route { to: Ipv4Addr::UNSPECIFIED, prefix: 0, via: None, link: Some(LOOPBACK), table: TABLE_TAKEN, local: true }).context(what)?;
+    netlink
+        .add_route(&Route {
+            to: Ipv4Addr::UNSPECIFIED,
+            prefix: 0,
+            via: Some(hop),
+            link: Some(near),
+            table: TABLE_MAIN,
+            local: false,
+        })
+        .context(what)?;
+    netlink
+        .add_route(&Route {
+            to: Ipv4Addr::UNSPECIFIED,
+            prefix: 0,
+            via: None,
+            link: Some(LOOPBACK),
+            table: TABLE_TAKEN,
+            local: true,
+        })
+        .context(what)?;
     Ok((runtime::sys::packet_socket(far).context(what)?, NEAR_MAC))
 }
 

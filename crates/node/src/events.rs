@@ -28,7 +28,14 @@ impl Recorder {
     }
 
     /// Records an event about `object` (a reference). When too many are waiting it is dropped.
-    pub(crate) fn record(&self, object: Value, node: &str, warning: bool, reason: &'static str, message: impl Into<String>) {
+    pub(crate) fn record(
+        &self,
+        object: Value,
+        node: &str,
+        warning: bool,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) {
         let event = Event { object, node: node.to_owned(), warning, reason, message: message.into() };
         if self.sink.try_send(event).is_err() {
             tracing::debug!(reason, "an event is dropped: too many are waiting");
@@ -60,11 +67,19 @@ impl Sender {
         }
     }
 
-    async fn send(&self, event: Event, known: &mut HashMap<(String, String, String), (String, u64)>) -> crate::error::Result<()> {
+    async fn send(
+        &self,
+        event: Event,
+        known: &mut HashMap<(String, String, String), (String, u64)>,
+    ) -> crate::error::Result<()> {
         let now = objects::time::now();
         let namespace = event.object["namespace"].as_str().unwrap_or("default").to_owned();
         let path = format!("/api/v1/namespaces/{namespace}/events");
-        let subject = format!("{}/{}", event.object["uid"].as_str().unwrap_or(""), event.object["fieldPath"].as_str().unwrap_or(""));
+        let subject = format!(
+            "{}/{}",
+            event.object["uid"].as_str().unwrap_or(""),
+            event.object["fieldPath"].as_str().unwrap_or("")
+        );
         let key = (subject, event.reason.to_owned(), event.message.clone());
         if let Some((name, count)) = known.get_mut(&key) {
             *count += 1;
@@ -74,7 +89,11 @@ impl Sender {
                 other => return other.map(drop),
             }
         }
-        let name = format!("{}.{}", event.object["name"].as_str().unwrap_or("unknown"), &uuid::Uuid::new_v4().simple().to_string()[..16]);
+        let name = format!(
+            "{}.{}",
+            event.object["name"].as_str().unwrap_or("unknown"),
+            &uuid::Uuid::new_v4().simple().to_string()[..16]
+        );
         let object = json!({
             "apiVersion": "v1", "kind": "Event",
             "metadata": { "name": name, "namespace": namespace },

@@ -30,7 +30,8 @@ impl PullPolicy {
             Some("IfNotPresent") => PullPolicy::IfNotPresent,
             _ => {
                 let image = container["image"].as_str().unwrap_or("");
-                let latest = Reference::parse(image).is_ok_and(|r| r.digest().is_none() && matches!(r.tag(), None | Some("latest")));
+                let latest = Reference::parse(image)
+                    .is_ok_and(|r| r.digest().is_none() && matches!(r.tag(), None | Some("latest")));
                 if latest { PullPolicy::Always } else { PullPolicy::IfNotPresent }
             }
         }
@@ -73,7 +74,12 @@ impl Connect for HostConnect {
 }
 
 impl Images {
-    pub(crate) fn open(dir: &Path, endpoints: oci::EndpointMap, credentials: Credentials, host: Option<runtime::link::Dialer>) -> Result<Images> {
+    pub(crate) fn open(
+        dir: &Path,
+        endpoints: oci::EndpointMap,
+        credentials: Credentials,
+        host: Option<runtime::link::Dialer>,
+    ) -> Result<Images> {
         let layers = dir.join("layers");
         std::fs::create_dir_all(&layers).context(|| format!("make {}", layers.display()))?;
         for entry in std::fs::read_dir(&layers).into_iter().flatten().flatten() {
@@ -82,20 +88,41 @@ impl Images {
                 let _ = oci::layer::remove_tree(&entry.path());
             }
         }
-        let layout = Layout::open(dir.join("images")).map_err(|error| Error::Invalid(format!("open the image store: {error}")))?;
+        let layout = Layout::open(dir.join("images"))
+            .map_err(|error| Error::Invalid(format!("open the image store: {error}")))?;
         let mut client = Client::new(endpoints).credentials(credentials);
         if let Some(dialer) = host {
             client = client.connector(Arc::new(HostConnect(dialer)));
         }
-        Ok(Images { layout: Arc::new(layout), layers, client, platform: Platform::host(), busy: Mutex::default(), loaded: Mutex::default() })
+        Ok(Images {
+            layout: Arc::new(layout),
+            layers,
+            client,
+            platform: Platform::host(),
+            busy: Mutex::default(),
+            loaded: Mutex::default(),
+        })
     }
 
     /// The image, pulled if the policy asks for it. Concurrent calls for one image pull it once.
-    pub(crate) async fn ensure(&self, image: &str, policy: PullPolicy, credentials: Option<Credentials>, on_pull: impl FnOnce()) -> Result<Arc<LocalImage>> {
+    pub(crate) async fn ensure(
+        &self,
+        image: &str,
+        policy: PullPolicy,
+        credentials: Option<Credentials>,
+        on_pull: impl FnOnce(),
+    ) -> Result<Arc<LocalImage>> {
         let fail = |message: String| Error::Image { image: image.into(), message };
-        let reference = Reference::parse(image).map_err(|error| fail(format!("couldn't parse image name: {error}")))?.or_latest();
+        let reference =
+            Reference::parse(image).map_err(|error| fail(format!("couldn't parse image name: {error}")))?.or_latest();
         let name = reference.to_string();
-        let gate = self.busy.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(name.clone()).or_default().clone();
+        let gate = self
+            .busy
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .entry(name.clone())
+            .or_default()
+            .clone();
         let _one = gate.lock().await;
         let present = self.layout.resolve(&name).map_err(|error| fail(error.to_string()))?;
         if policy != PullPolicy::Always
@@ -116,7 +143,8 @@ impl Images {
             let (reference, platform, layout) = (reference.clone(), self.platform.clone(), self.layout.clone());
             let runtime = tokio::runtime::Handle::current();
             // Verifying and writing layers blocks now and then, so a pull has a thread of its own.
-            let task = tokio::task::spawn_blocking(move || runtime.block_on(client.pull(&reference, &platform, &layout, &())));
+            let task =
+                tokio::task::spawn_blocking(move || runtime.block_on(client.pull(&reference, &platform, &layout, &())));
             task.await.map_err(|error| fail(error.to_string()))?.map_err(|error| fail(chain(&error)))?
         };
         let fresh = present.as_ref() != Some(&pulled.descriptor);
@@ -136,19 +164,27 @@ impl Images {
 
     async fn load(&self, reference: &Reference, descriptor: &oci::Descriptor, pulled: bool) -> Result<Arc<LocalImage>> {
         let name = reference.to_string();
-        if let (Some((known, image)), false) = (self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&name), pulled)
+        if let (Some((known, image)), false) =
+            (self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&name), pulled)
             && known == descriptor
         {
             return Ok(image.clone());
         }
-        let (layout, platform, layers, from) = (self.layout.clone(), self.platform.clone(), self.layers.clone(), descriptor.clone());
+        let (layout, platform, layers, from) =
+            (self.layout.clone(), self.platform.clone(), self.layers.clone(), descriptor.clone());
         let id = format!("{}@{}", reference.name(), descriptor.digest);
         let label = name.clone();
-        let image = tokio::task::spawn_blocking(move || unpack(&layout, &platform, &layers, &from, id, pulled).map_err(|message| Error::Image { image: label, message }))
-            .await
-            .map_err(|error| Error::Image { image: name.clone(), message: error.to_string() })??;
+        let image = tokio::task::spawn_blocking(move || {
+            unpack(&layout, &platform, &layers, &from, id, pulled)
+                .map_err(|message| Error::Image { image: label, message })
+        })
+        .await
+        .map_err(|error| Error::Image { image: name.clone(), message: error.to_string() })??;
         let image = Arc::new(image);
-        self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name, (descriptor.clone(), image.clone()));
+        self.loaded
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(name, (descriptor.clone(), image.clone()));
         Ok(image)
     }
 }
@@ -163,10 +199,21 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn unpack(layout: &Layout, platform: &Platform, layers: &Path, descriptor: &oci::Descriptor, id: String, pulled: bool) -> Result<LocalImage, String> {
+fn unpack(
+    layout: &Layout,
+    platform: &Platform,
+    layers: &Path,
+    descriptor: &oci::Descriptor,
+    id: String,
+    pulled: bool,
+) -> Result<LocalImage, String> {
     let image = layout.image(descriptor, platform).map_err(|error| chain(&error))?;
     if image.config.rootfs.diff_ids.len() != image.manifest.layers.len() {
-        return Err(format!("the configuration names {} layers, the manifest {}", image.config.rootfs.diff_ids.len(), image.manifest.layers.len()));
+        return Err(format!(
+            "the configuration names {} layers, the manifest {}",
+            image.config.rootfs.diff_ids.len(),
+            image.manifest.layers.len()
+        ));
     }
     let mut directories: Vec<PathBuf> = Vec::new();
     for (layer, diff_id) in image.manifest.layers.iter().zip(&image.config.rootfs.diff_ids) {
@@ -177,14 +224,17 @@ fn unpack(layout: &Layout, platform: &Platform, layers: &Path, descriptor: &oci:
             let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let building = layers.join(format!(".{}-{number}", diff_id.short()));
             std::fs::create_dir_all(&building).map_err(|error| format!("make {}: {error}", building.display()))?;
-            let blob = std::fs::File::open(layout.blobs().path(&layer.digest)).map_err(|error| format!("open layer {}: {error}", layer.digest))?;
+            let blob = std::fs::File::open(layout.blobs().path(&layer.digest))
+                .map_err(|error| format!("open layer {}: {error}", layer.digest))?;
             let options = UnpackOptions {
                 whiteouts: Whiteouts::Overlay(OverlayXattr::User),
                 parents: directories.iter().rev().cloned().collect(),
                 diff_id: Some(diff_id.clone()),
                 ..UnpackOptions::default()
             };
-            if let Err(error) = oci::layer::unpack(std::io::BufReader::with_capacity(1 << 17, blob), &building, &options) {
+            if let Err(error) =
+                oci::layer::unpack(std::io::BufReader::with_capacity(1 << 17, blob), &building, &options)
+            {
                 let _ = oci::layer::remove_tree(&building);
                 return Err(format!("unpack layer {}: {}", layer.digest, chain(&error)));
             }
@@ -216,7 +266,11 @@ mod tests {
             ("nginx:latest", Some("Never"), PullPolicy::Never),
             ("nginx:1", Some("Always"), PullPolicy::Always),
         ] {
-            assert_eq!(PullPolicy::of(&json!({ "image": image, "imagePullPolicy": policy })), expected, "{image} {policy:?}");
+            assert_eq!(
+                PullPolicy::of(&json!({ "image": image, "imagePullPolicy": policy })),
+                expected,
+                "{image} {policy:?}"
+            );
         }
     }
 }

@@ -61,7 +61,8 @@ use tokio_util::task::TaskTracker;
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     std::fs::create_dir_all(&config.state_dir).context(|| format!("make {}", config.state_dir.display()))?;
     let network = Arc::new(Network::setup(&config)?);
-    let images = Images::open(&config.state_dir, config.endpoints.clone(), config.credentials.clone(), config.host.clone())?;
+    let images =
+        Images::open(&config.state_dir, config.endpoints.clone(), config.credentials.clone(), config.host.clone())?;
     let api = Api::new(config.client.clone());
     let (recorder, sender) = Recorder::new(api.clone());
     let outside = Outside(config.host.clone());
@@ -92,10 +93,26 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     if config.host.is_some() {
         tasks.spawn(egress::run(outside.clone(), cancel.clone()));
     }
-    let upstream = config.upstream_dns.clone().or_else(|| dns::first_server(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()));
-    let server = Arc::new(dns::Dns { cluster: cluster.clone(), domain: config.cluster_domain.clone(), address: config.dns, outside: outside.clone(), upstream });
+    let upstream = config
+        .upstream_dns
+        .clone()
+        .or_else(|| dns::first_server(&std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default()));
+    let server = Arc::new(dns::Dns {
+        cluster: cluster.clone(),
+        domain: config.cluster_domain.clone(),
+        address: config.dns,
+        outside: outside.clone(),
+        upstream,
+    });
     tasks.spawn(server.serve(cancel.clone()));
-    let proxy = Arc::new(Proxy { cluster: cluster.clone(), network, outside, apiserver: config.apiserver.clone(), dns: config.dns, host_ports: shared.host_ports.clone() });
+    let proxy = Arc::new(Proxy {
+        cluster: cluster.clone(),
+        network,
+        outside,
+        apiserver: config.apiserver.clone(),
+        dns: config.dns,
+        host_ports: shared.host_ports.clone(),
+    });
     {
         let cancel = cancel.clone();
         tasks.spawn(async move {
@@ -145,10 +162,18 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
 /// One kubelet API for each node, and one sampler for all.
 fn spawn_kubelets(shared: &Arc<Shared>, tasks: &mut JoinSet<Result<()>>, cancel: &CancellationToken) -> Result<()> {
     let sampler = Arc::new(Sampler::default());
-    let names = |node: &str| vec![node.to_owned(), shared.network.node(node).map(|n| n.address.to_string()).unwrap_or_default()];
+    let names = |node: &str| {
+        vec![node.to_owned(), shared.network.node(node).map(|n| n.address.to_string()).unwrap_or_default()]
+    };
     for node in &shared.config.nodes {
         let Some(network) = shared.network.node(&node.name) else { continue };
-        let kubelet = Kubelet { shared: shared.clone(), sampler: sampler.clone(), node: node.name.clone(), cancel: cancel.clone(), upgraded: TaskTracker::new() };
+        let kubelet = Kubelet {
+            shared: shared.clone(),
+            sampler: sampler.clone(),
+            node: node.name.clone(),
+            cancel: cancel.clone(),
+            upgraded: TaskTracker::new(),
+        };
         let tls = tls::server(&shared.config.kubelet_tls, names(&node.name))?;
         tasks.spawn(kubelet::serve(kubelet, network.address, tls));
     }

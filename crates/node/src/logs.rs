@@ -45,9 +45,15 @@ impl Log {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).context(|| format!("make {}", parent.display()))?;
         }
-        let file = File::options().create(true).append(true).open(&path).context(|| format!("open {}", path.display()))?;
+        let file =
+            File::options().create(true).append(true).open(&path).context(|| format!("open {}", path.display()))?;
         let size = file.metadata().map(|m| m.len()).unwrap_or(0);
-        Ok(Arc::new(Log { path, file: Mutex::new((file, size)), version: watch::Sender::new(0), live: broadcast::Sender::new(64) }))
+        Ok(Arc::new(Log {
+            path,
+            file: Mutex::new((file, size)),
+            version: watch::Sender::new(0),
+            live: broadcast::Sender::new(64),
+        }))
     }
 
     /// Its current file.
@@ -158,7 +164,14 @@ pub(crate) struct Reader {
 impl Reader {
     /// Opens a log; rotated files are read too as far as the options ask for them.
     pub(crate) fn open(path: &Path, options: Options) -> std::io::Result<(Reader, Vec<u8>)> {
-        let mut reader = Reader { file: BufReader::new(File::open(path)?), options, sent: 0, line_start: true, path: path.to_owned(), partial: Vec::new() };
+        let mut reader = Reader {
+            file: BufReader::new(File::open(path)?),
+            options,
+            sent: 0,
+            line_start: true,
+            path: path.to_owned(),
+            partial: Vec::new(),
+        };
         let mut old = Vec::new();
         let whole = reader.options.tail.is_none_or(|n| n > 1000);
         if whole {

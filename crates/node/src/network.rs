@@ -63,20 +63,40 @@ impl Network {
     /// Makes the bridge and gives the machine its addresses. For a network namespace of our own.
     pub(crate) fn setup(config: &Config) -> Result<Network> {
         let mut netlink = Netlink::open().context(|| "open netlink".into())?;
-        let bridge = netlink.add_bridge(BRIDGE, [0x02, 0x42, 0x0a, 0xf4, 0, 1]).context(|| format!("make the bridge {BRIDGE} (is this a network namespace of our own?)"))?;
+        let bridge = netlink
+            .add_bridge(BRIDGE, [0x02, 0x42, 0x0a, 0xf4, 0, 1])
+            .context(|| format!("make the bridge {BRIDGE} (is this a network namespace of our own?)"))?;
         let nodes: BTreeMap<String, NodeNetwork> = plan(config).into_iter().collect();
         for (index, node) in nodes.values().enumerate() {
             let prefix = if index == 0 { config.pod_cidr.1 } else { 32 };
-            netlink.add_address(bridge, node.gateway, prefix).context(|| format!("give the bridge the address {}", node.gateway))?;
-            netlink.add_address(LOOPBACK, node.address, 32).context(|| format!("give the machine the address {}", node.address))?;
+            netlink
+                .add_address(bridge, node.gateway, prefix)
+                .context(|| format!("give the bridge the address {}", node.gateway))?;
+            netlink
+                .add_address(LOOPBACK, node.address, 32)
+                .context(|| format!("give the machine the address {}", node.address))?;
         }
         netlink.up(bridge).context(|| "bring the bridge up".into())?;
         if nodes.is_empty() {
             return Err(Error::Invalid("the cluster has no nodes".into()));
         }
-        let services = Route { to: config.service_cidr.0, prefix: config.service_cidr.1, via: None, link: Some(LOOPBACK), table: TABLE_LOCAL, local: true };
+        let services = Route {
+            to: config.service_cidr.0,
+            prefix: config.service_cidr.1,
+            via: None,
+            link: Some(LOOPBACK),
+            table: TABLE_LOCAL,
+            local: true,
+        };
         netlink.add_route(&services).context(|| "make the service addresses local".into())?;
-        let pods = Route { to: config.pod_cidr.0, prefix: config.pod_cidr.1, via: None, link: Some(bridge), table: TABLE_MAIN, local: false };
+        let pods = Route {
+            to: config.pod_cidr.0,
+            prefix: config.pod_cidr.1,
+            via: None,
+            link: Some(bridge),
+            table: TABLE_MAIN,
+            local: false,
+        };
         netlink.add_route(&pods).context(|| "add the route to the pods".into())?;
         Ok(Network { bridge, prefix: config.pod_cidr.1, nodes, used: Mutex::default() })
     }
@@ -97,10 +117,21 @@ impl Network {
     }
 
     /// Makes the namespaces of a pod on `node`, with an address of its network.
-    pub(crate) async fn attach(self: &Arc<Self>, node: &str, hostname: &str, sysctls: Vec<(String, String)>) -> Result<(PodNamespaces, Lease)> {
+    pub(crate) async fn attach(
+        self: &Arc<Self>,
+        node: &str,
+        hostname: &str,
+        sysctls: Vec<(String, String)>,
+    ) -> Result<(PodNamespaces, Lease)> {
         let share = self.nodes.get(node).ok_or_else(|| Error::Invalid(format!("node {node} has no network")))?;
         let (lease, number) = self.lease(node, share)?;
-        let link = PodLink { name: format!("pod{number:x}"), bridge: self.bridge, address: lease.address, prefix: self.prefix, gateway: share.gateway };
+        let link = PodLink {
+            name: format!("pod{number:x}"),
+            bridge: self.bridge,
+            address: lease.address,
+            prefix: self.prefix,
+            gateway: share.gateway,
+        };
         let hostname = hostname.to_owned();
         let made = tokio::task::spawn_blocking(move || PodNamespaces::create(&hostname, Some(&link), &sysctls)).await;
         let pod = made.map_err(|error| Error::Invalid(format!("make a pod's network: {error}")))??;
@@ -113,7 +144,9 @@ impl Network {
         let start = used.next.get(node).copied().unwrap_or(2);
         // The first address is the network's, the second the gateway's, the last the broadcast.
         let usable = size.saturating_sub(3);
-        let offset = (0..usable).map(|step| 2 + (start - 2 + step) % usable.max(1)).find(|n| !used.addresses.contains(&Ipv4Addr::from(u32::from(share.pod_cidr.0) + n)));
+        let offset = (0..usable)
+            .map(|step| 2 + (start - 2 + step) % usable.max(1))
+            .find(|n| !used.addresses.contains(&Ipv4Addr::from(u32::from(share.pod_cidr.0) + n)));
         let offset = offset.ok_or_else(|| Error::Invalid(format!("node {node} has no free pod address")))?;
         let address = Ipv4Addr::from(u32::from(share.pod_cidr.0) + offset);
         used.addresses.insert(address);
@@ -146,7 +179,11 @@ mod tests {
     use crate::config::NodeSpec;
 
     fn network() -> Arc<Network> {
-        let share = NodeNetwork { address: Ipv4Addr::new(172, 18, 0, 2), pod_cidr: (Ipv4Addr::new(10, 244, 0, 0), 29), gateway: Ipv4Addr::new(10, 244, 0, 1) };
+        let share = NodeNetwork {
+            address: Ipv4Addr::new(172, 18, 0, 2),
+            pod_cidr: (Ipv4Addr::new(10, 244, 0, 0), 29),
+            gateway: Ipv4Addr::new(10, 244, 0, 1),
+        };
         Arc::new(Network { bridge: 1, prefix: 16, nodes: [("a".to_owned(), share)].into(), used: Mutex::default() })
     }
 
@@ -164,14 +201,19 @@ mod tests {
 
     #[tokio::test]
     async fn nodes_get_networks_and_addresses() {
-        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async { Err::<http::Response<kube::client::Body>, std::io::Error>(std::io::ErrorKind::NotConnected.into()) });
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<kube::client::Body>, std::io::Error>(std::io::ErrorKind::NotConnected.into())
+        });
         let nodes = vec![
             NodeSpec { name: "a".into(), ..NodeSpec::default() },
             NodeSpec { name: "b".into(), address: Some(Ipv4Addr::new(172, 18, 0, 2)), ..NodeSpec::default() },
             NodeSpec { name: "c".into(), pod_cidr: Some((Ipv4Addr::new(10, 244, 0, 0), 24)), ..NodeSpec::default() },
         ];
         let config = Config::new(nodes, "/tmp".into(), kube::Client::new(service, "default"));
-        let plan: Vec<_> = plan(&config).into_iter().map(|(name, node)| format!("{name} {} {}", node.address, node.pod_cidr.0)).collect();
+        let plan: Vec<_> = plan(&config)
+            .into_iter()
+            .map(|(name, node)| format!("{name} {} {}", node.address, node.pod_cidr.0))
+            .collect();
         assert_eq!(plan, ["a 172.18.0.3 10.244.1.0", "b 172.18.0.2 10.244.2.0", "c 172.18.0.4 10.244.0.0"]);
     }
 }

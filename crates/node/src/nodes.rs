@@ -20,8 +20,11 @@ pub(crate) const KUBELET_PORT: u16 = 10250;
 /// Finds out what the machine has.
 pub(crate) fn capacity(state_dir: &std::path::Path) -> Capacity {
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kilobytes = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<u64>().ok());
-    let disk = nix::sys::statvfs::statvfs(state_dir).map(|stat| stat.blocks() as u64 * stat.fragment_size() as u64).unwrap_or(0);
+    let kilobytes =
+        memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<u64>().ok());
+    let disk = nix::sys::statvfs::statvfs(state_dir)
+        .map(|stat| stat.blocks() as u64 * stat.fragment_size() as u64)
+        .unwrap_or(0);
     Capacity {
         cpus: std::thread::available_parallelism().map(|n| n.get() as u64).unwrap_or(1),
         memory_bytes: kilobytes.unwrap_or(1 << 20) * 1024,
@@ -70,12 +73,24 @@ fn status(shared: &Shared, spec: &NodeSpec, now: &str, before: &Value) -> Value 
     });
     let known = before["conditions"].as_array().cloned().unwrap_or_default();
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
-        let since = known.iter().find(|c| c["type"] == kind && c["status"] == status).and_then(|c| c["lastTransitionTime"].as_str()).unwrap_or(now);
+        let since = known
+            .iter()
+            .find(|c| c["type"] == kind && c["status"] == status)
+            .and_then(|c| c["lastTransitionTime"].as_str())
+            .unwrap_or(now);
         json!({ "type": kind, "status": status, "reason": reason, "message": message, "lastHeartbeatTime": now, "lastTransitionTime": since })
     };
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    let system = read("/etc/os-release").lines().find_map(|line| line.strip_prefix("PRETTY_NAME=").map(|name| name.trim_matches('"').to_owned()));
-    let images: Vec<Value> = shared.images.list().into_iter().take(50).map(|(names, size)| json!({ "names": names, "sizeBytes": size })).collect();
+    let system = read("/etc/os-release")
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME=").map(|name| name.trim_matches('"').to_owned()));
+    let images: Vec<Value> = shared
+        .images
+        .list()
+        .into_iter()
+        .take(50)
+        .map(|(names, size)| json!({ "names": names, "sizeBytes": size }))
+        .collect();
     json!({
         "capacity": resources, "allocatable": resources,
         "conditions": [
@@ -153,7 +168,13 @@ async fn register(shared: &Shared, spec: &NodeSpec) -> Result<()> {
         }
     }
     let reference = json!({ "apiVersion": "v1", "kind": "Node", "name": spec.name, "uid": spec.name });
-    shared.recorder.record(reference, &spec.name, false, "NodeReady", format!("Node {} status is now: NodeReady", spec.name));
+    shared.recorder.record(
+        reference,
+        &spec.name,
+        false,
+        "NodeReady",
+        format!("Node {} status is now: NodeReady", spec.name),
+    );
     Ok(())
 }
 

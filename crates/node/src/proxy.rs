@@ -87,9 +87,16 @@ fn desired(state: &State, dns: Ipv4Addr, apiserver: bool) -> BTreeMap<Front, Bac
             let back = if apiserver && (namespace.as_str(), name.as_str()) == ("default", "kubernetes") {
                 Back::ApiServer
             } else {
-                Back::Service { namespace: namespace.clone(), name: name.clone(), port: port.name.clone(), affinity: service.affinity }
+                Back::Service {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                    port: port.name.clone(),
+                    affinity: service.affinity,
+                }
             };
-            for address in service.cluster_ip.into_iter().filter(|ip| *ip != dns).chain(service.external_ips.iter().copied()) {
+            for address in
+                service.cluster_ip.into_iter().filter(|ip| *ip != dns).chain(service.external_ips.iter().copied())
+            {
                 fronts.insert(Front { address, port: port.port, udp }, back.clone());
             }
             if let Some(node_port) = port.node_port {
@@ -109,7 +116,9 @@ impl Proxy {
         let mut ports_changed = self.host_ports.changed.subscribe();
         loop {
             let mut wanted = desired(&self.cluster.read(), self.dns, self.apiserver.is_some());
-            for (front, (_, back)) in self.host_ports.ports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
+            for (front, (_, back)) in
+                self.host_ports.ports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter()
+            {
                 wanted.insert(front.clone(), Back::Pod(*back));
             }
             running.retain(|front, (back, stop)| {
@@ -139,7 +148,11 @@ impl Proxy {
     async fn serve(self: Arc<Self>, front: Front, back: Back, stop: CancellationToken) {
         let mut delay = Duration::from_millis(5);
         loop {
-            let served = if front.udp { self.serve_udp(&front, &back, &stop).await } else { self.serve_tcp(&front, &back, &stop).await };
+            let served = if front.udp {
+                self.serve_udp(&front, &back, &stop).await
+            } else {
+                self.serve_tcp(&front, &back, &stop).await
+            };
             match served {
                 Ok(()) => return,
                 // The listener before us may not have closed yet.
@@ -213,7 +226,11 @@ impl Proxy {
     /// Connects to an endpoint: in the machine directly, others on the host's side.
     async fn dial(&self, address: SocketAddrV4) -> std::io::Result<TcpStream> {
         let work = async {
-            if self.network.is_inside(*address.ip()) { TcpStream::connect(address).await } else { self.outside.connect(&address.ip().to_string(), address.port()).await }
+            if self.network.is_inside(*address.ip()) {
+                TcpStream::connect(address).await
+            } else {
+                self.outside.connect(&address.ip().to_string(), address.port()).await
+            }
         };
         tokio::time::timeout(CONNECT_TIMEOUT, work).await?
     }
@@ -292,7 +309,8 @@ impl Chooser {
             if clients.len() > 10_000 {
                 clients.retain(|_, (_, seen)| now.duration_since(*seen) < timeout);
             }
-            let known = clients.get(&peer).filter(|(_, seen)| now.duration_since(*seen) < timeout).map(|(address, _)| *address);
+            let known =
+                clients.get(&peer).filter(|(_, seen)| now.duration_since(*seen) < timeout).map(|(address, _)| *address);
             if let Some(at) = known.and_then(|known| targets.iter().position(|target| *target == known)) {
                 targets.swap(0, at);
             }
@@ -327,7 +345,8 @@ mod tests {
         }
         let without: Vec<_> = targets.iter().copied().filter(|t| *t != first).collect();
         assert_ne!(chooser.order(without, peer, Some(Duration::from_secs(60)))[0], first);
-        let spread: std::collections::BTreeSet<_> = (0..3).map(|_| chooser.order(targets.clone(), peer, None)[0]).collect();
+        let spread: std::collections::BTreeSet<_> =
+            (0..3).map(|_| chooser.order(targets.clone(), peer, None)[0]).collect();
         assert_eq!(spread.len(), 3);
     }
 }

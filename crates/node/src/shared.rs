@@ -113,7 +113,8 @@ pub(crate) fn pod_reference(pod: &Value, container: Option<&str>) -> Value {
     });
     if let Some(name) = container {
         let init = pod["spec"]["initContainers"].as_array().is_some_and(|list| list.iter().any(|c| c["name"] == name));
-        reference["fieldPath"] = format!("spec.{}{{{name}}}", if init { "initContainers" } else { "containers" }).into();
+        reference["fieldPath"] =
+            format!("spec.{}{{{name}}}", if init { "initContainers" } else { "containers" }).into();
     }
     reference
 }

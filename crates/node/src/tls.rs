@@ -27,15 +27,32 @@ pub(crate) fn unverified_client() -> tokio_rustls::TlsConnector {
 struct Anyone;
 
 impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(&self, _: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: &ServerName<'_>, _: &[u8], _: UnixTime) -> Result<ServerCertVerified, rustls::Error> {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         Ok(HandshakeSignatureValid::assertion())
     }
 
-    fn verify_tls13_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         Ok(HandshakeSignatureValid::assertion())
     }
 
@@ -52,17 +69,25 @@ pub(crate) fn server(config: &KubeletTls, names: Vec<String>) -> Result<tokio_ru
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(|error| bad("key", &error))?;
         (vec![made.cert.der().clone()], key)
     } else {
-        let chain = CertificateDer::pem_slice_iter(config.certificate_pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(|error| bad("certificate", &error))?;
+        let chain = CertificateDer::pem_slice_iter(config.certificate_pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| bad("certificate", &error))?;
         (chain, PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes()).map_err(|error| bad("key", &error))?)
     };
-    let builder = rustls::ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(|error| bad("TLS settings", &error))?;
+    let builder = rustls::ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| bad("TLS settings", &error))?;
     let builder = match &config.client_ca_pem {
         Some(pem) => {
             let mut roots = rustls::RootCertStore::empty();
             for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                roots.add(certificate.map_err(|error| bad("client CA", &error))?).map_err(|error| bad("client CA", &error))?;
+                roots
+                    .add(certificate.map_err(|error| bad("client CA", &error))?)
+                    .map_err(|error| bad("client CA", &error))?;
             }
-            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).allow_unauthenticated().build();
+            let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+                .allow_unauthenticated()
+                .build();
             builder.with_client_cert_verifier(verifier.map_err(|error| bad("client CA", &error))?)
         }
         None => builder.with_no_client_auth(),

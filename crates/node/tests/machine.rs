@@ -39,7 +39,8 @@ fn make_image(dir: &Path, tool: &Path) {
     let tree = dir.join("tree");
     std::fs::create_dir_all(tree.join("bin")).expect("a directory");
     std::fs::copy(tool, tree.join("bin/tool")).expect("copied");
-    let mut writer = Writer::new(layout.blobs().writer().expect("a blob"), Compression::None, Times::Fixed(0)).expect("a layer");
+    let mut writer =
+        Writer::new(layout.blobs().writer().expect("a blob"), Compression::None, Times::Fixed(0)).expect("a layer");
     writer.append_tree(&tree, &oci::layer::TreeOptions::default()).expect("appended");
     let (blob, layer) = writer.finish().expect("finished");
     blob.finish(Some(&layer.digest)).expect("stored");
@@ -106,7 +107,10 @@ impl World {
 
 async fn scenario(world: &World) {
     let api = &world.api;
-    let node = api.until("/api/v1/nodes/worker", |node| node.is_some_and(|node| objects::meta::condition_is_true(node, "Ready"))).await.expect("a node");
+    let node = api
+        .until("/api/v1/nodes/worker", |node| node.is_some_and(|node| objects::meta::condition_is_true(node, "Ready")))
+        .await
+        .expect("a node");
     assert_eq!(node["status"]["addresses"][0]["address"], "172.18.0.2");
     api.until("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/worker", |lease| lease.is_some()).await;
 
@@ -130,37 +134,62 @@ async fn scenario(world: &World) {
     assert_eq!(world.get(&ip, 8080).await, "good day");
     assert_eq!(world.get("172.18.0.2", 18080).await, "good day");
     api.put("/api/v1/namespaces/default/services/web", json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"clusterIP": "10.96.7.7", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}}));
-    api.put("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-1", json!({"metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
-        "ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": [ip], "conditions": {"ready": true}}]}));
+    api.put(
+        "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-1",
+        json!({"metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "ports": [{"name": "http", "port": 8080}], "endpoints": [{"addresses": [ip], "conditions": {"ready": true}}]}),
+    );
 
     // From a pod: DNS, ClusterIP, the outside.
-    let (_, text) = world.output("dns", json!({"containers": [{"name": "main", "args": ["resolve", "web.default.svc.cluster.local"]}]})).await;
+    let (_, text) = world
+        .output("dns", json!({"containers": [{"name": "main", "args": ["resolve", "web.default.svc.cluster.local"]}]}))
+        .await;
     assert_eq!(text, "code 0 address 10.96.7.7");
-    let (_, text) = world.output("service", json!({"containers": [{"name": "main", "args": ["get", "10.96.7.7", "80"]}]})).await;
+    let (_, text) =
+        world.output("service", json!({"containers": [{"name": "main", "args": ["get", "10.96.7.7", "80"]}]})).await;
     assert_eq!(text, "good day");
     assert_eq!(world.get("172.18.0.2", 30080).await, "good day");
-    let (_, text) = world.output("outside", json!({"containers": [{"name": "main", "args": ["get", "203.0.113.9", "80"]}]})).await;
+    let (_, text) =
+        world.output("outside", json!({"containers": [{"name": "main", "args": ["get", "203.0.113.9", "80"]}]})).await;
     assert_eq!(text, "from outside");
 
     // Environment, volumes, users, read-only root, termination message.
-    api.put("/api/v1/namespaces/default/configmaps/cm", json!({"kind": "ConfigMap", "metadata": {"name": "cm", "namespace": "default"}, "data": {"key": "value"}}));
+    api.put(
+        "/api/v1/namespaces/default/configmaps/cm",
+        json!({"kind": "ConfigMap", "metadata": {"name": "cm", "namespace": "default"}, "data": {"key": "value"}}),
+    );
     let (ended, text) = world
         .output("show", json!({"volumes": [{"name": "c", "configMap": {"name": "cm"}}, {"name": "e", "emptyDir": {}}], "containers": [{"name": "main", "args": ["show"],
             "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, {"name": "NODE_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}],
             "volumeMounts": [{"name": "c", "mountPath": "/etc/config"}, {"name": "e", "mountPath": "/scratch"}], "securityContext": {"readOnlyRootFilesystem": true}}]}))
         .await;
-    assert!(text.starts_with(&format!("ip {} node 172.18.0.2 uid 1000\nfile value\nreadonly true\nempty true", ended["status"]["podIP"].as_str().expect("an address"))), "{text}");
+    assert!(
+        text.starts_with(&format!(
+            "ip {} node 172.18.0.2 uid 1000\nfile value\nreadonly true\nempty true",
+            ended["status"]["podIP"].as_str().expect("an address")
+        )),
+        "{text}"
+    );
     assert_eq!(ended["status"]["containerStatuses"][0]["state"]["terminated"]["message"], "done showing");
 
     // Init containers in order, failure, back-off, a missing program, a missing image.
     let (ended, text) = world.output("init", json!({"initContainers": [{"name": "one", "image": "test/tool:1", "args": ["spell", "one"]}], "containers": [{"name": "main", "args": ["spell", "two"]}]})).await;
     assert_eq!((ended["status"]["phase"].as_str(), text.as_str()), (Some("Succeeded"), "two"));
     let (ended, _) = world.output("fails", json!({"containers": [{"name": "main", "args": ["exit", "3"]}]})).await;
-    assert_eq!((ended["status"]["phase"].as_str(), ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"].as_i64()), (Some("Failed"), Some(3)));
+    assert_eq!(
+        (
+            ended["status"]["phase"].as_str(),
+            ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"].as_i64()
+        ),
+        (Some("Failed"), Some(3))
+    );
     let (ended, _) = world.output("ghost", json!({"containers": [{"name": "main", "command": ["/no/such"]}]})).await;
     assert_eq!(ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 127);
     api.put(&format!("{PODS}/loops"), pod("loops", json!({"containers": [{"name": "main", "args": ["exit", "1"]}]})));
-    api.until(&format!("{PODS}/loops"), |pod| pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff")).await;
+    api.until(&format!("{PODS}/loops"), |pod| {
+        pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff")
+    })
+    .await;
     assert_eq!(api.get(&format!("{PODS}/loops")).expect("a pod")["status"]["containerStatuses"][0]["restartCount"], 2);
     world.delete("loops").await;
     world.delete("web0").await;
@@ -169,9 +198,15 @@ async fn scenario(world: &World) {
 fn build_tool() -> PathBuf {
     let tool = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tool");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tool.rs");
-    let fresh = std::fs::metadata(&tool).and_then(|built| Ok(built.modified()? > std::fs::metadata(source)?.modified()?)).unwrap_or(false);
+    let fresh = std::fs::metadata(&tool)
+        .and_then(|built| Ok(built.modified()? > std::fs::metadata(source)?.modified()?))
+        .unwrap_or(false);
     if !fresh {
-        let status = std::process::Command::new("rustc").args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"]).arg(&tool).arg(source).status();
+        let status = std::process::Command::new("rustc")
+            .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"])
+            .arg(&tool)
+            .arg(source)
+            .status();
         assert!(status.expect("rustc runs").success(), "the test's program does not compile");
     }
     tool
@@ -196,7 +231,9 @@ async fn all(tool: PathBuf) {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nfrom outside").await;
         }
     });
-    let host = DialServer::bind(&path.join("host.sock")).expect("a socket").with_policy(Arc::new(move |host, _| if host == "203.0.113.9" { Ok(("127.0.0.1".into(), port)) } else { Err("unknown".into()) }));
+    let host = DialServer::bind(&path.join("host.sock")).expect("a socket").with_policy(Arc::new(move |host, _| {
+        if host == "203.0.113.9" { Ok(("127.0.0.1".into(), port)) } else { Err("unknown".into()) }
+    }));
     let dialling = tokio::spawn(host.serve(std::future::pending()));
     let cgroup = format!("bigben-test-{}", std::process::id());
     let spec = MachineSpec {
@@ -232,7 +269,14 @@ fn again_as_user(tool: &Path) {
     std::fs::create_dir(&tmp).expect("a directory");
     std::os::unix::fs::chown(&tmp, Some(54321), Some(54321)).expect("given");
     let mut command = std::process::Command::new("setpriv");
-    let status = command.args(["--reuid=54321", "--regid=54321", "--clear-groups"]).arg(&copy).arg("user").arg(dir.path().join("tool")).current_dir(&tmp).env("TMPDIR", &tmp).status();
+    let status = command
+        .args(["--reuid=54321", "--regid=54321", "--clear-groups"])
+        .arg(&copy)
+        .arg("user")
+        .arg(dir.path().join("tool"))
+        .current_dir(&tmp)
+        .env("TMPDIR", &tmp)
+        .status();
     assert!(status.expect("setpriv runs").success(), "as an ordinary user");
 }
 

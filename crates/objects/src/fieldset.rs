@@ -113,7 +113,11 @@ impl FieldSet {
         let Some((first, rest)) = path.split_first() else { return self.clone() };
         let mut out = Self::default();
         if let Some(entry) = self.children.get(*first) {
-            if rest.is_empty() { out.put(first, entry.member, entry.below.clone()) } else { out.put(first, false, entry.below.only_tree(rest)) }
+            if rest.is_empty() {
+                out.put(first, entry.member, entry.below.clone())
+            } else {
+                out.put(first, false, entry.below.only_tree(rest))
+            }
         }
         out
     }
@@ -352,7 +356,10 @@ fn differ(old: &Value, new: &Value, schema: Option<SchemaRef<'_>>, set: &mut Fie
         (Shape::List(list, items), Value::Array(old), Value::Array(new)) => {
             for item in new {
                 let Some(element) = item_element(item, list, items) else { continue };
-                let Some(before) = old.iter().find(|o| item_element(o, list, items).as_deref() == Some(&element)) else { continue };
+                let Some(before) = old.iter().find(|o| item_element(o, list, items).as_deref() == Some(&element))
+                else {
+                    continue;
+                };
                 let mut below = FieldSet::default();
                 let leaf = differ(before, item, items, &mut below);
                 set.put(&element, leaf, below);

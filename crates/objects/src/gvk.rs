@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn api_versions() {
-        for (text, want) in [("v1", Some(("", "v1"))), ("apps/v1", Some(("apps", "v1"))), ("", None), ("/v1", None), ("a/b/c", None)] {
+        for (text, want) in
+            [("v1", Some(("", "v1"))), ("apps/v1", Some(("apps", "v1"))), ("", None), ("/v1", None), ("a/b/c", None)]
+        {
             let got = text.parse::<GroupVersion>().ok();
             assert_eq!(got, want.map(|(g, v)| GroupVersion::new(g, v)), "{text}");
         }

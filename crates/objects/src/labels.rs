@@ -143,7 +143,8 @@ impl Selector {
         if let Some(Value::Object(labels)) = map.get("matchLabels") {
             for (key, value) in labels {
                 let value = value.as_str().ok_or_else(|| Error::Object(format!("value of {key:?} is not a string")))?;
-                requirements.push(Requirement { key: key.clone(), operator: Operator::In(BTreeSet::from([value.to_owned()])) });
+                requirements
+                    .push(Requirement { key: key.clone(), operator: Operator::In(BTreeSet::from([value.to_owned()])) });
             }
         }
         if let Some(Value::Array(list)) = map.get("matchExpressions") {
@@ -156,8 +157,10 @@ impl Selector {
 
     /// From a plain map of labels (a Service's or ReplicationController's selector).
     pub fn from_map(map: &BTreeMap<String, String>) -> Self {
-        let requirement =
-            |(k, v): (&String, &String)| Requirement { key: k.clone(), operator: Operator::In(BTreeSet::from([v.clone()])) };
+        let requirement = |(k, v): (&String, &String)| Requirement {
+            key: k.clone(),
+            operator: Operator::In(BTreeSet::from([v.clone()])),
+        };
         Self { requirements: map.iter().map(requirement).collect(), nothing: false }
     }
 
@@ -206,10 +209,14 @@ impl Requirement {
         };
         let operator = match field("operator") {
             Some("In" | "NotIn") if values.is_empty() => {
-                return Err(Error::Object(format!("for 'in', 'notin' operators, values set of {key:?} can't be empty")));
+                return Err(Error::Object(format!(
+                    "for 'in', 'notin' operators, values set of {key:?} can't be empty"
+                )));
             }
             Some("Exists" | "DoesNotExist") if !values.is_empty() => {
-                return Err(Error::Object(format!("values set of {key:?} must be empty for exists and does not exist")));
+                return Err(Error::Object(format!(
+                    "values set of {key:?} must be empty for exists and does not exist"
+                )));
             }
             Some("In") => Operator::In(values),
             Some("NotIn") => Operator::NotIn(values),
@@ -217,7 +224,9 @@ impl Requirement {
             Some("DoesNotExist") => Operator::DoesNotExist,
             Some("Gt") => Operator::Gt(number()?),
             Some("Lt") => Operator::Lt(number()?),
-            other => return Err(Error::Object(format!("{:?} is not a valid label selector operator", other.unwrap_or("")))),
+            other => {
+                return Err(Error::Object(format!("{:?} is not a valid label selector operator", other.unwrap_or(""))));
+            }
         };
         Ok(Self { key: key.to_owned(), operator })
     }
@@ -454,7 +463,9 @@ mod tests {
         ] {
             assert_eq!(Selector::parse(text).unwrap().matches(&have), want, "{text}");
         }
-        for text in ["a=b=c", "a in b", "a in (b", "=x", ",", "a,", "!", "a b", "-x", "a=-x", "n>x", "a//b", "(", "x/y/z=1"] {
+        for text in
+            ["a=b=c", "a in b", "a in (b", "=x", ",", "a,", "!", "a b", "-x", "a=-x", "n>x", "a//b", "(", "x/y/z=1"]
+        {
             assert!(Selector::parse(text).is_err(), "{text}");
         }
     }

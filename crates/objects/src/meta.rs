@@ -111,7 +111,8 @@ pub fn controller_of(object: &Value) -> Option<&Value> {
 
 /// Whether `owner` (by uid) is the object's controller.
 pub fn is_controlled_by(object: &Value, owner: &Value) -> bool {
-    !uid(owner).is_empty() && controller_of(object).and_then(|r| r.get("uid")).and_then(Value::as_str) == Some(uid(owner))
+    !uid(owner).is_empty()
+        && controller_of(object).and_then(|r| r.get("uid")).and_then(Value::as_str) == Some(uid(owner))
 }
 
 /// An owner reference to `owner` with `controller` and `blockOwnerDeletion` set, to put into a child.
@@ -227,7 +228,9 @@ mod tests {
 
     #[test]
     fn tolerates_nonsense() {
-        for value in [json!(null), json!(1), json!({"metadata": 3}), json!({"metadata": {"labels": [], "finalizers": "x"}})] {
+        for value in
+            [json!(null), json!(1), json!({"metadata": 3}), json!({"metadata": {"labels": [], "finalizers": "x"}})]
+        {
             assert_eq!(name(&value), "");
             assert!(labels(&value).is_empty());
             assert!(finalizers(&value).is_empty());

@@ -9,10 +9,12 @@ pub fn dns1123_label(text: &str) -> Result<(), String> {
     match (ok, text.len() <= 63) {
         (true, true) => Ok(()),
         (true, false) => Err("must be no more than 63 characters".into()),
-        _ => Err("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and \
+        _ => Err(
+            "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and \
                   end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
                   '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-            .into()),
+                .into(),
+        ),
     }
 }
 

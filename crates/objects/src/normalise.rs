@@ -108,8 +108,11 @@ fn json_name(value: &Value) -> &'static str {
 impl Walk {
     fn fail(&self, value: &Value, kind: Type) -> TypeError {
         let path = self.path.text();
-        let message =
-            format!("json: cannot unmarshal {} into Go struct field .{path} of type {}", json_name(value), type_name(kind));
+        let message = format!(
+            "json: cannot unmarshal {} into Go struct field .{path} of type {}",
+            json_name(value),
+            type_name(kind)
+        );
         TypeError { path, message }
     }
 
@@ -129,7 +132,9 @@ impl Walk {
             (Type::String | Type::Time, Value::String(_)) | (Type::Boolean, Value::Bool(_)) => return Ok(()),
             (Type::Number, Value::Number(_)) => return Ok(()),
             (Type::Int32 | Type::Int64, Value::Number(number)) => {
-                let whole = number.as_i64().or_else(|| number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64));
+                let whole = number
+                    .as_i64()
+                    .or_else(|| number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64));
                 if let Some(whole) = whole.filter(|w| kind == Type::Int64 || i32::try_from(*w).is_ok()) {
                     if number.as_i64().is_none() {
                         *value = whole.into();
@@ -137,13 +142,22 @@ impl Walk {
                     return Ok(());
                 }
                 let path = self.path.text();
-                let message = format!("json: cannot unmarshal number {number} into Go struct field .{path} of type {}", type_name(kind));
+                let message = format!(
+                    "json: cannot unmarshal number {number} into Go struct field .{path} of type {}",
+                    type_name(kind)
+                );
                 return Err(TypeError { path, message });
             }
             (Type::IntOrString, Value::String(_)) => return Ok(()),
-            (Type::IntOrString, Value::Number(number)) if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => return Ok(()),
+            (Type::IntOrString, Value::Number(number)) if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {
+                return Ok(());
+            }
             (Type::Bytes, Value::String(text)) => {
-                return if is_base64(text) { Ok(()) } else { Err(self.wrong(format!("illegal base64 data in field .{}", self.path.text()))) };
+                return if is_base64(text) {
+                    Ok(())
+                } else {
+                    Err(self.wrong(format!("illegal base64 data in field .{}", self.path.text())))
+                };
             }
             (Type::Quantity, Value::String(_) | Value::Number(_)) => {
                 let quantity = Quantity::from_value(value).map_err(|e| self.wrong(e.to_string()))?;
@@ -187,7 +201,11 @@ impl Walk {
                         Value::Object(map) => map.is_empty() && !field.is_struct() && field.additional().is_some(),
                         _ => false,
                     };
-                    if empty && schema.named_field(name).is_some() && !schema.node().required.iter().any(|r| **r == **name) && !keep_empty(name) {
+                    if empty
+                        && schema.named_field(name).is_some()
+                        && !schema.node().required.iter().any(|r| **r == **name)
+                        && !keep_empty(name)
+                    {
                         dropped.push(name.clone());
                     }
                 }
@@ -220,7 +238,10 @@ impl Walk {
 
 /// Lists whose emptiness means something other than their absence.
 fn keep_empty(name: &str) -> bool {
-    matches!(name, "ingress" | "egress" | "rules" | "matchExpressions" | "podSelector" | "policyTypes" | "values" | "items")
+    matches!(
+        name,
+        "ingress" | "egress" | "rules" | "matchExpressions" | "podSelector" | "policyTypes" | "values" | "items"
+    )
 }
 
 fn is_base64(text: &str) -> bool {

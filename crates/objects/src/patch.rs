@@ -50,7 +50,10 @@ mod tests {
     #[test]
     fn patches() {
         let object = json!({"a": [1, 2], "b": {"c": 1}});
-        assert_eq!(json_patch(&object, &json!([{"op": "remove", "path": "/a/0"}])).unwrap(), json!({"a": [2], "b": {"c": 1}}));
+        assert_eq!(
+            json_patch(&object, &json!([{"op": "remove", "path": "/a/0"}])).unwrap(),
+            json!({"a": [2], "b": {"c": 1}})
+        );
         assert!(json_patch(&object, &json!([{"op": "test", "path": "/a/0", "value": 9}])).is_err());
         assert!(json_patch(&object, &json!({"op": "test"})).is_err());
         assert_eq!(merge_patch(&object, &json!({"b": {"c": null, "d": 2}})), json!({"a": [1, 2], "b": {"d": 2}}));

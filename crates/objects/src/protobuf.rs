@@ -122,12 +122,16 @@ impl<'a> Parts<'a> {
         let number = u32::try_from(tag >> 3).map_err(|_| Error::Damaged("illegal tag"))?;
         let wire = match tag & 7 {
             0 => Wire::Number(self.varint()?),
-            1 => Wire::Number(u64::from_le_bytes(self.take(8)?.try_into().map_err(|_| Error::Damaged("unexpected EOF"))?)),
+            1 => Wire::Number(u64::from_le_bytes(
+                self.take(8)?.try_into().map_err(|_| Error::Damaged("unexpected EOF"))?,
+            )),
             2 => {
                 let size = usize::try_from(self.varint()?).map_err(|_| Error::Damaged("negative length"))?;
                 Wire::Bytes(self.take(size)?)
             }
-            5 => Wire::Number(u64::from(u32::from_le_bytes(self.take(4)?.try_into().map_err(|_| Error::Damaged("unexpected EOF"))?))),
+            5 => Wire::Number(u64::from(u32::from_le_bytes(
+                self.take(4)?.try_into().map_err(|_| Error::Damaged("unexpected EOF"))?,
+            ))),
             _ => return Err(Error::Damaged("illegal wireType")),
         };
         Ok((number, wire))
@@ -175,7 +179,14 @@ fn message(bytes: &[u8], name: &str, depth: usize) -> Result<Value, Error> {
     Ok(Value::Object(out))
 }
 
-fn field(out: &mut Map<String, Value>, json: &str, form: &str, flags: u8, wire: Wire<'_>, depth: usize) -> Result<(), Error> {
+fn field(
+    out: &mut Map<String, Value>,
+    json: &str,
+    form: &str,
+    flags: u8,
+    wire: Wire<'_>,
+    depth: usize,
+) -> Result<(), Error> {
     if flags & INLINE != 0 {
         if let Value::Object(inner) = single(form, wire, depth)? {
             out.extend(inner);
@@ -278,7 +289,11 @@ fn special(bytes: &[u8], name: &str) -> Result<Option<Value>, Error> {
         Ok(Vec::new())
     };
     let json = |bytes: Vec<u8>| {
-        if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes).map_err(|_| Error::Damaged("raw JSON does not parse")) }
+        if bytes.is_empty() {
+            Ok(Value::Null)
+        } else {
+            serde_json::from_slice(&bytes).map_err(|_| Error::Damaged("raw JSON does not parse"))
+        }
     };
     let short = name.rsplit('/').next().unwrap_or(name);
     Ok(Some(match short {
@@ -286,13 +301,18 @@ fn special(bytes: &[u8], name: &str) -> Result<Option<Value>, Error> {
             if bytes.is_empty() {
                 return Ok(Some(Value::Null));
             }
-            let at = jiff::Timestamp::new(number(1)?, number(2)? as i32).map_err(|_| Error::Damaged("time out of range"))?;
+            let at =
+                jiff::Timestamp::new(number(1)?, number(2)? as i32).map_err(|_| Error::Damaged("time out of range"))?;
             if short == "v1.Time" { crate::time::format(at).into() } else { crate::time::format_micro(at).into() }
         }
         "v1.Duration" if name.starts_with(META) => format!("{}ns", number(1)?).into(),
         "resource.Quantity" => Value::String(text(&blob(1)?)?),
         "intstr.IntOrString" => {
-            if number(1)? == 1 { Value::String(text(&blob(3)?)?) } else { number(2)?.into() }
+            if number(1)? == 1 {
+                Value::String(text(&blob(3)?)?)
+            } else {
+                number(2)?.into()
+            }
         }
         "runtime.RawExtension" | "v1.FieldsV1" => json(blob(1)?)?,
         _ => return Ok(None),
@@ -331,7 +351,10 @@ mod tests {
         let metadata = [bytes(1, b"n"), bytes(2, b""), bytes(8, b""), bytes(11, &entry)].concat();
         let map = [bytes(1, &metadata), bytes(2, &entry)].concat();
         let got = decode(&body("v1", "ConfigMap", &map)).unwrap();
-        assert_eq!(got, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "n", "labels": {"k": "v"}}, "data": {"k": "v"}}));
+        assert_eq!(
+            got,
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "n", "labels": {"k": "v"}}, "data": {"k": "v"}})
+        );
         let spec = [vec![0x08, 0x00], bytes(2, b"")].concat();
         let got = decode(&body("apps/v1", "Deployment", &bytes(2, &spec))).unwrap();
         assert_eq!(got["spec"], json!({"replicas": 0, "selector": {}}));
@@ -341,7 +364,9 @@ mod tests {
     fn refuses_damage() {
         assert_eq!(decode(b"{}"), Err(Error::Magic));
         assert!(matches!(decode(&body("example.com/v1", "X", b"")), Err(Error::Kind { .. })));
-        for raw in [&b"\x0a\xff"[..], b"\x0a", b"\x0b", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x08\x01"] {
+        for raw in
+            [&b"\x0a\xff"[..], b"\x0a", b"\x0b", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x08\x01"]
+        {
             assert!(decode(&body("v1", "ConfigMap", raw)).is_err(), "{raw:?}");
         }
     }

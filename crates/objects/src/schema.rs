@@ -253,7 +253,8 @@ struct RawKind {
 pub fn builtin() -> &'static Types {
     static TYPES: OnceLock<Types> = OnceLock::new();
     TYPES.get_or_init(|| {
-        let raw: BTreeMap<String, Raw> = serde_json::from_slice(&definitions()).expect("the embedded definitions parse");
+        let raw: BTreeMap<String, Raw> =
+            serde_json::from_slice(&definitions()).expect("the embedded definitions parse");
         Types::from_definitions(raw)
     })
 }
@@ -398,7 +399,10 @@ fn validation(raw: &Raw) -> Result<Option<Box<Validation>>, Error> {
         || raw.min_properties.is_some()
         || raw.max_properties.is_some()
         || !raw.rules.is_empty();
-    let format = raw.format.as_deref().filter(|f| matches!(*f, "date-time" | "date" | "ipv4" | "ipv6" | "uuid" | "duration" | "email" | "uri"));
+    let format = raw
+        .format
+        .as_deref()
+        .filter(|f| matches!(*f, "date-time" | "date" | "ipv4" | "ipv6" | "uuid" | "duration" | "email" | "uri"));
     if !used && format.is_none() {
         return Ok(None);
     }

@@ -212,7 +212,10 @@ impl Manager {
 /// A write that changes nothing changes no manager.
 pub fn update(old: &Value, new: &mut Value, schema: Option<SchemaRef<'_>>, writer: Writer<'_>) {
     // A client that sends an empty list resets the managers; one that sends none leaves them alone.
-    let reset = new.pointer("/metadata/managedFields").and_then(Value::as_array).is_some_and(|l| l.is_empty() || l.iter().all(|e| *e == json!({})));
+    let reset = new
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array)
+        .is_some_and(|l| l.is_empty() || l.iter().all(|e| *e == json!({})));
     let mut managed = if reset && !old.is_null() { ManagedFields::default() } else { ManagedFields::of(old) };
     if reset && !old.is_null() {
         managed.write(new);
@@ -239,7 +242,13 @@ pub fn update(old: &Value, new: &mut Value, schema: Option<SchemaRef<'_>>, write
 ///
 /// # Errors
 /// `Conflict` with a cause a field, where another manager owns what this apply changes and `force` is not set.
-pub fn apply(live: &Value, config: &Value, schema: Option<SchemaRef<'_>>, writer: Writer<'_>, force: bool) -> Result<Value, Box<Status>> {
+pub fn apply(
+    live: &Value,
+    config: &Value,
+    schema: Option<SchemaRef<'_>>,
+    writer: Writer<'_>,
+    force: bool,
+) -> Result<Value, Box<Status>> {
     let mut managed = ManagedFields::of(live);
     let own = strip(fieldset::of(config, schema), writer.subresource);
     let last = managed.position(writer, true).map(|at| managed.managers[at].set.clone()).unwrap_or_default();
@@ -271,7 +280,11 @@ pub fn apply(live: &Value, config: &Value, schema: Option<SchemaRef<'_>>, writer
             continue;
         }
         let message = conflict_message(manager);
-        causes.extend(both.paths().into_iter().map(|field| Cause { reason: "FieldManagerConflict", message: message.clone(), field }));
+        causes.extend(both.paths().into_iter().map(|field| Cause {
+            reason: "FieldManagerConflict",
+            message: message.clone(),
+            field,
+        }));
         taken = taken.union(&both);
     }
     if !causes.is_empty() && !force {
@@ -312,7 +325,11 @@ fn conflict(causes: Vec<Cause>) -> Status {
             let mut last = "";
             for cause in many {
                 if cause.message != last {
-                    text.push_str(&format!("{}with {}:", if last.is_empty() { " " } else { "\nconflicts " }, cause.message.trim_start_matches("conflict with ")));
+                    text.push_str(&format!(
+                        "{}with {}:",
+                        if last.is_empty() { " " } else { "\nconflicts " },
+                        cause.message.trim_start_matches("conflict with ")
+                    ));
                     last = &cause.message;
                 }
                 text.push_str(&format!("\n- {}", cause.field));
@@ -393,9 +410,15 @@ mod tests {
 
     #[test]
     fn apply_owns_and_prunes() {
-        let first = deployment(json!({"replicas": 1, "template": {"spec": {"containers": [{"name": "a", "image": "x", "env": [{"name": "E", "value": "1"}]}]}}}));
+        let first = deployment(
+            json!({"replicas": 1, "template": {"spec": {"containers": [{"name": "a", "image": "x", "env": [{"name": "E", "value": "1"}]}]}}}),
+        );
         let live = apply(&Value::Null, &first, schema(), writer("me"), false).unwrap();
-        assert!(owned(&live, "me").contains(&".spec.template.spec.containers[name=\"a\"].image".to_owned()), "{:?}", owned(&live, "me"));
+        assert!(
+            owned(&live, "me").contains(&".spec.template.spec.containers[name=\"a\"].image".to_owned()),
+            "{:?}",
+            owned(&live, "me")
+        );
         let second = deployment(json!({"template": {"spec": {"containers": [{"name": "a", "image": "y"}]}}}));
         let live = apply(&live, &second, schema(), writer("me"), false).unwrap();
         assert_eq!(live["spec"], json!({"template": {"spec": {"containers": [{"name": "a", "image": "y"}]}}}));
@@ -403,7 +426,9 @@ mod tests {
 
     #[test]
     fn conflicts_force_and_shared_ownership() {
-        let live = apply(&Value::Null, &deployment(json!({"replicas": 1, "paused": true})), schema(), writer("a"), false).unwrap();
+        let live =
+            apply(&Value::Null, &deployment(json!({"replicas": 1, "paused": true})), schema(), writer("a"), false)
+                .unwrap();
         let error = apply(&live, &deployment(json!({"replicas": 2})), schema(), writer("b"), false).unwrap_err();
         assert_eq!(error.code, 409);
         assert_eq!(error.message, "Apply failed with 1 conflict: conflict with \"a\": .spec.replicas");
@@ -429,16 +454,23 @@ mod tests {
         assert_eq!(owned(&new, "hpa"), [".spec.replicas"]);
         assert!(owned(&new, "a").is_empty());
         let error = apply(&new, &deployment(json!({"replicas": 1})), schema(), writer("a"), false).unwrap_err();
-        assert!(error.message.starts_with("Apply failed with 1 conflict: conflict with \"hpa\" using apps/v1"), "{}", error.message);
+        assert!(
+            error.message.starts_with("Apply failed with 1 conflict: conflict with \"hpa\" using apps/v1"),
+            "{}",
+            error.message
+        );
     }
 
     #[test]
     fn keyed_lists_keep_others_items() {
         let containers = |list: Value| deployment(json!({"template": {"spec": {"containers": list}}}));
-        let live = apply(&Value::Null, &containers(json!([{"name": "a"}, {"name": "b"}])), schema(), writer("x"), false).unwrap();
+        let live =
+            apply(&Value::Null, &containers(json!([{"name": "a"}, {"name": "b"}])), schema(), writer("x"), false)
+                .unwrap();
         let live = apply(&live, &containers(json!([{"name": "c"}])), schema(), writer("y"), false).unwrap();
         let live = apply(&live, &containers(json!([{"name": "b"}])), schema(), writer("x"), false).unwrap();
-        let names: Vec<&str> = live["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter().map(meta_name).collect();
+        let names: Vec<&str> =
+            live["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter().map(meta_name).collect();
         assert_eq!(names.len(), 2);
         assert!(names.contains(&"b") && names.contains(&"c"));
     }
@@ -449,7 +481,14 @@ mod tests {
 
     #[test]
     fn sets_round_trip() {
-        let live = apply(&Value::Null, &deployment(json!({"replicas": 1, "template": {"metadata": {"labels": {"a": "b"}, "finalizers": ["f"]}}})), schema(), writer("a"), false).unwrap();
+        let live = apply(
+            &Value::Null,
+            &deployment(json!({"replicas": 1, "template": {"metadata": {"labels": {"a": "b"}, "finalizers": ["f"]}}})),
+            schema(),
+            writer("a"),
+            false,
+        )
+        .unwrap();
         let value = live["metadata"]["managedFields"][0]["fieldsV1"].clone();
         assert_eq!(FieldSet::from_value(&value).unwrap().to_value(), value);
         assert_eq!(value["f:spec"]["f:template"]["f:metadata"]["f:finalizers"]["v:\"f\""], json!({}));

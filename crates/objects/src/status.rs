@@ -57,7 +57,11 @@ impl Cause {
 
     /// A value is wrong.
     pub fn invalid(field: impl Into<String>, value: &Value, detail: impl fmt::Display) -> Self {
-        Self { reason: "FieldValueInvalid", message: format!("Invalid value: {}: {detail}", shown(value)), field: field.into() }
+        Self {
+            reason: "FieldValueInvalid",
+            message: format!("Invalid value: {}: {detail}", shown(value)),
+            field: field.into(),
+        }
     }
 
     /// A value is none of those allowed.
@@ -69,7 +73,11 @@ impl Cause {
 
     /// A value is there twice.
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
-        Self { reason: "FieldValueDuplicate", message: format!("Duplicate value: {}", shown(value)), field: field.into() }
+        Self {
+            reason: "FieldValueDuplicate",
+            message: format!("Duplicate value: {}", shown(value)),
+            field: field.into(),
+        }
     }
 
     /// A change or field is not allowed.
@@ -90,7 +98,11 @@ impl Cause {
 
     /// A value has the wrong type.
     pub fn type_invalid(field: impl Into<String>, value: &Value, detail: impl fmt::Display) -> Self {
-        Self { reason: "FieldValueTypeInvalid", message: format!("Invalid value: {}: {detail}", shown(value)), field: field.into() }
+        Self {
+            reason: "FieldValueTypeInvalid",
+            message: format!("Invalid value: {}: {detail}", shown(value)),
+            field: field.into(),
+        }
     }
 }
 
@@ -116,8 +128,12 @@ impl Status {
     }
 
     fn about(code: u16, reason: &'static str, message: String, resource: &GroupResource, name: &str) -> Self {
-        let details =
-            Details { name: name.into(), group: resource.group.clone(), kind: resource.resource.clone(), ..Details::default() };
+        let details = Details {
+            name: name.into(),
+            group: resource.group.clone(),
+            kind: resource.resource.clone(),
+            ..Details::default()
+        };
         Self { code, reason, message, details: Some(Box::new(details)) }
     }
 
@@ -146,7 +162,11 @@ impl Status {
 
     /// 409: the object changed since it was read.
     pub fn stale(resource: &GroupResource, name: &str) -> Self {
-        Self::conflict(resource, name, "the object has been modified; please apply your changes to the latest version and try again")
+        Self::conflict(
+            resource,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
     }
 
     /// 409: server-side apply met fields of other managers; one cause a field.
@@ -162,8 +182,19 @@ impl Status {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let details = Details { name: name.into(), group: kind.group.clone(), kind: kind.kind.clone(), causes, ..Details::default() };
-        Self { code: 422, reason: "Invalid", message: format!("{kind} {name:?} is invalid: {joined}"), details: Some(Box::new(details)) }
+        let details = Details {
+            name: name.into(),
+            group: kind.group.clone(),
+            kind: kind.kind.clone(),
+            causes,
+            ..Details::default()
+        };
+        Self {
+            code: 422,
+            reason: "Invalid",
+            message: format!("{kind} {name:?} is invalid: {joined}"),
+            details: Some(Box::new(details)),
+        }
     }
 
     /// 400: the request cannot be understood.
@@ -200,7 +231,11 @@ impl Status {
 
     /// 406: none of the accepted content types can be answered.
     pub fn not_acceptable() -> Self {
-        Self::plain(406, "NotAcceptable", "only the following media types are accepted: application/json, application/yaml")
+        Self::plain(
+            406,
+            "NotAcceptable",
+            "only the following media types are accepted: application/json, application/yaml",
+        )
     }
 
     /// 410: the resource version is too old to continue from.
@@ -331,7 +366,10 @@ mod tests {
         );
         let value = status.to_value();
         assert_eq!(value["code"], 422);
-        assert_eq!(value["details"]["causes"][0], json!({"reason": "FieldValueRequired", "message": "Required value", "field": "spec.a"}));
+        assert_eq!(
+            value["details"]["causes"][0],
+            json!({"reason": "FieldValueRequired", "message": "Required value", "field": "spec.a"})
+        );
     }
 
     #[test]

@@ -95,7 +95,9 @@ fn merge_map(
         let merged = match (object.remove(name), value) {
             (Some(Value::Object(old)), Value::Object(new)) => Value::Object(merge_map(old, new, field, depth + 1)?),
             (None | Some(_), Value::Object(new)) => Value::Object(merge_map(Map::new(), new, field, depth + 1)?),
-            (Some(Value::Array(old)), Value::Array(new)) => Value::Array(merge_list(old, new, order, field, depth + 1)?),
+            (Some(Value::Array(old)), Value::Array(new)) => {
+                Value::Array(merge_list(old, new, order, field, depth + 1)?)
+            }
             (_, Value::Array(new)) => Value::Array(merge_list(Vec::new(), new, order, field, depth + 1)?),
             (_, value) => value.clone(),
         };
@@ -228,8 +230,14 @@ mod tests {
     fn lists_by_key() {
         let old = json!({"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "2"}]});
         for (patch, want) in [
-            (json!({"containers": [{"name": "b", "image": "3"}]}), json!([{"name": "a", "image": "1"}, {"name": "b", "image": "3"}])),
-            (json!({"containers": [{"name": "c"}]}), json!([{"name": "a", "image": "1"}, {"name": "b", "image": "2"}, {"name": "c"}])),
+            (
+                json!({"containers": [{"name": "b", "image": "3"}]}),
+                json!([{"name": "a", "image": "1"}, {"name": "b", "image": "3"}]),
+            ),
+            (
+                json!({"containers": [{"name": "c"}]}),
+                json!([{"name": "a", "image": "1"}, {"name": "b", "image": "2"}, {"name": "c"}]),
+            ),
             (json!({"containers": [{"name": "a", "$patch": "delete"}]}), json!([{"name": "b", "image": "2"}])),
             (json!({"containers": [{"$patch": "replace"}, {"name": "z"}]}), json!([{"name": "z"}])),
             (
@@ -259,8 +267,14 @@ mod tests {
 
     #[test]
     fn directives() {
-        assert_eq!(spec(json!({"nodeSelector": {"a": "1"}}), json!({"nodeSelector": {"$patch": "replace", "b": "2"}}))["nodeSelector"], json!({"b": "2"}));
-        assert_eq!(spec(json!({"nodeSelector": {"a": "1"}}), json!({"nodeSelector": {"a": null, "b": "2"}}))["nodeSelector"], json!({"b": "2"}));
+        assert_eq!(
+            spec(json!({"nodeSelector": {"a": "1"}}), json!({"nodeSelector": {"$patch": "replace", "b": "2"}}))["nodeSelector"],
+            json!({"b": "2"})
+        );
+        assert_eq!(
+            spec(json!({"nodeSelector": {"a": "1"}}), json!({"nodeSelector": {"a": null, "b": "2"}}))["nodeSelector"],
+            json!({"b": "2"})
+        );
         let schema = builtin().kind(&GroupVersionKind::new("apps", "v1", "Deployment"));
         let object = json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
         let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
@@ -268,7 +282,11 @@ mod tests {
         let object = json!({"metadata": {"finalizers": ["a", "b"]}});
         let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]}});
         assert_eq!(merge(&object, &patch, schema).unwrap()["metadata"]["finalizers"], json!(["b", "c"]));
-        for patch in [json!({"metadata": {"$patch": "x"}}), json!({"spec": {"template": {"spec": {"containers": [{"image": "x"}]}}}}), json!(1)] {
+        for patch in [
+            json!({"metadata": {"$patch": "x"}}),
+            json!({"spec": {"template": {"spec": {"containers": [{"image": "x"}]}}}}),
+            json!(1),
+        ] {
             assert!(merge(&object, &patch, schema).is_err(), "{patch}");
         }
     }

@@ -28,7 +28,13 @@ pub fn probe(directory: &Path) -> Vec<Check> {
             let _ = child.wait();
             match answered {
                 Ok(Some((found, _))) => checks.extend(found),
-                other => checks.push(check("helper", false, true, format!("no answer ({})", other.err().map_or("closed".into(), |e| e.to_string())), None)),
+                other => checks.push(check(
+                    "helper",
+                    false,
+                    true,
+                    format!("no answer ({})", other.err().map_or("closed".into(), |e| e.to_string())),
+                    None,
+                )),
             }
         }
         Err(error) => checks.push(check("helper", false, true, error.to_string(), None)),
@@ -73,14 +79,30 @@ fn try_all(directory: &Path) -> Vec<Check> {
             return checks;
         }
     }
-    let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+    let flags = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC;
     let made = unshare(flags).map_err(|error| error.to_string());
-    checks.push(check("namespaces", made.is_ok(), true, seen(&made), Some("the kernel needs mount, pid, net, uts and ipc namespaces")));
+    checks.push(check(
+        "namespaces",
+        made.is_ok(),
+        true,
+        seen(&made),
+        Some("the kernel needs mount, pid, net, uts and ipc namespaces"),
+    ));
     if made.is_err() {
         return checks;
     }
     let overlay = try_overlay(directory);
-    checks.push(check("overlay file system", overlay.is_ok(), true, seen(&overlay), Some("a kernel of 5.11 or later with overlayfs, and state on a local file system (not itself an overlay)")));
+    checks.push(check(
+        "overlay file system",
+        overlay.is_ok(),
+        true,
+        seen(&overlay),
+        Some("a kernel of 5.11 or later with overlayfs, and state on a local file system (not itself an overlay)"),
+    ));
     let bridge = crate::net::Netlink::open()
         .and_then(|mut netlink| {
             let bridge = netlink.add_bridge("probe0", [2, 0, 0, 0, 0, 1])?;
@@ -101,7 +123,8 @@ fn try_overlay(directory: &Path) -> Result<(), String> {
             std::fs::create_dir_all(base.join(name)).map_err(|error| format!("{}: {error}", base.display()))?;
         }
         let data = format!("lowerdir={0}/lower,upperdir={0}/upper,workdir={0}/work,userxattr", base.display());
-        mount(Some("overlay"), &base.join("upper"), Some("overlay"), MsFlags::empty(), Some(data.as_str())).map_err(|error| error.to_string())?;
+        mount(Some("overlay"), &base.join("upper"), Some("overlay"), MsFlags::empty(), Some(data.as_str()))
+            .map_err(|error| error.to_string())?;
         nix::mount::umount2(&base.join("upper"), nix::mount::MntFlags::MNT_DETACH).map_err(|error| error.to_string())
     })();
     let _ = std::fs::remove_dir_all(&base);

@@ -117,10 +117,12 @@ impl Cgroup {
     /// Makes the cgroup `name` below `parent` with limits. `None`, and one warning, where this host does not let us.
     pub fn create(parent: &str, name: &str, limits: &Limits) -> Option<Cgroup> {
         // A second try, for the parent may go with another child just now.
-        Self::try_create(parent, name, limits).or_else(|()| Self::try_create(parent, name, limits)).unwrap_or_else(|()| {
-            warn_once("the cgroup cannot be made");
-            None
-        })
+        Self::try_create(parent, name, limits).or_else(|()| Self::try_create(parent, name, limits)).unwrap_or_else(
+            |()| {
+                warn_once("the cgroup cannot be made");
+                None
+            },
+        )
     }
 
     fn try_create(parent: &str, name: &str, limits: &Limits) -> Result<Option<Cgroup>, ()> {
@@ -136,15 +138,20 @@ impl Cgroup {
             Hierarchy::Unified(root) => {
                 let parent = root.join(parent);
                 let own = parent.join(name);
-                let enable = |directory: &Path| fs::write(directory.join("cgroup.subtree_control"), "+memory +cpu +pids");
-                let made = enable(root).and_then(|()| fs::create_dir_all(&parent)).and_then(|()| enable(&parent)).and_then(|()| fs::create_dir_all(&own));
+                let enable =
+                    |directory: &Path| fs::write(directory.join("cgroup.subtree_control"), "+memory +cpu +pids");
+                let made = enable(root)
+                    .and_then(|()| fs::create_dir_all(&parent))
+                    .and_then(|()| enable(&parent))
+                    .and_then(|()| fs::create_dir_all(&own));
                 made.map_err(|error| tracing::debug!(%error, path = %own.display(), "a cgroup cannot be made"))?;
                 paths.insert(String::new(), own);
             }
             Hierarchy::Legacy(roots) => {
                 for (controller, root) in roots {
                     let own = root.join(parent).join(name);
-                    fs::create_dir_all(&own).map_err(|error| tracing::debug!(%error, path = %own.display(), "a cgroup cannot be made"))?;
+                    fs::create_dir_all(&own)
+                        .map_err(|error| tracing::debug!(%error, path = %own.display(), "a cgroup cannot be made"))?;
                     paths.insert(controller.clone(), own);
                 }
             }
@@ -191,7 +198,8 @@ impl Cgroup {
         for (controller, file, value) in settings {
             let Some(path) = self.paths.get(controller) else { continue };
             if let Err(error) = fs::write(path.join(file), value)
-                && !file.contains("swap") && !file.contains("oom.group")
+                && !file.contains("swap")
+                && !file.contains("oom.group")
             {
                 warn_once(&format!("{}: {error}", path.join(file).display()));
             }
@@ -215,7 +223,9 @@ impl Cgroup {
 
     /// What it uses.
     pub fn stats(&self) -> Option<Stats> {
-        let read = |controller: &str, file: &str| self.paths.get(controller).and_then(|path| fs::read_to_string(path.join(file)).ok());
+        let read = |controller: &str, file: &str| {
+            self.paths.get(controller).and_then(|path| fs::read_to_string(path.join(file)).ok())
+        };
         let number = |text: Option<String>| text.and_then(|text| text.trim().parse::<u64>().ok());
         if self.paths.contains_key("") {
             let memory = number(read("", "memory.current"))?;
@@ -270,7 +280,11 @@ pub fn remove_tree(parent: &str) {
         let top = root.join(parent);
         for entry in fs::read_dir(&top).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                for pid in fs::read_to_string(entry.path().join("cgroup.procs")).unwrap_or_default().lines().filter_map(|l| l.parse().ok()) {
+                for pid in fs::read_to_string(entry.path().join("cgroup.procs"))
+                    .unwrap_or_default()
+                    .lines()
+                    .filter_map(|l| l.parse().ok())
+                {
                     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
                 }
                 remove_directory(&entry.path());
@@ -284,7 +298,9 @@ pub fn remove_tree(parent: &str) {
 fn remove_directory(path: &Path) {
     for attempt in 0..50u64 {
         match fs::remove_dir(path) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => std::thread::sleep(std::time::Duration::from_millis(1 + attempt / 3)),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                std::thread::sleep(std::time::Duration::from_millis(1 + attempt / 3))
+            }
             _ => return,
         }
     }
@@ -306,7 +322,9 @@ pub fn stats_of(pids: &[i32]) -> Stats {
         let field = |number: usize| fields.get(number - 3).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
         stats.cpu_nanos += (field(14) + field(15) + field(16) + field(17)) * tick;
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let kilobytes = |key: &str| status.lines().find_map(|l| l.strip_prefix(key)?.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0);
+        let kilobytes = |key: &str| {
+            status.lines().find_map(|l| l.strip_prefix(key)?.trim().split(' ').next()?.parse::<u64>().ok()).unwrap_or(0)
+        };
         stats.memory_bytes += (kilobytes("RssAnon:") + kilobytes("RssShmem:") + kilobytes("RssFile:")) * 1024;
         stats.working_set_bytes += (kilobytes("RssAnon:") + kilobytes("RssShmem:")) * 1024;
     }

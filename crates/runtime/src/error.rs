@@ -63,12 +63,17 @@ impl Error {
     /// What the user can do about it, when that is known.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Error::Setup { step, errno, .. } if step.contains("user namespace") && matches!(*errno, libc::EPERM | libc::ENOSPC | libc::EACCES | libc::EUSERS) => Some(
-                "allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=15000, or run as root",
-            ),
-            Error::Setup { step, errno, .. } if step.starts_with("mount proc") && *errno == libc::EPERM => {
-                Some("this host hides parts of /proc (a container without --privileged?); run outside of it, or as root")
+            Error::Setup { step, errno, .. }
+                if step.contains("user namespace")
+                    && matches!(*errno, libc::EPERM | libc::ENOSPC | libc::EACCES | libc::EUSERS) =>
+            {
+                Some(
+                    "allow user namespaces: sysctl -w kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 user.max_user_namespaces=15000, or run as root",
+                )
             }
+            Error::Setup { step, errno, .. } if step.starts_with("mount proc") && *errno == libc::EPERM => Some(
+                "this host hides parts of /proc (a container without --privileged?); run outside of it, or as root",
+            ),
             _ => None,
         }
     }

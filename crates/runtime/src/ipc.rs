@@ -27,7 +27,8 @@ impl Channel {
         let body = serde_json::to_vec(message)?;
         let header = [(body.len() as u32).to_le_bytes(), (fds.len() as u32).to_le_bytes()].concat();
         let raw: Vec<_> = fds.iter().map(|fd| fd.as_raw_fd()).collect();
-        let control: Vec<ControlMessage<'_>> = if raw.is_empty() { Vec::new() } else { vec![ControlMessage::ScmRights(&raw)] };
+        let control: Vec<ControlMessage<'_>> =
+            if raw.is_empty() { Vec::new() } else { vec![ControlMessage::ScmRights(&raw)] };
         let sent = sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&header)], &control, MsgFlags::MSG_NOSIGNAL, None)?;
         if sent != header.len() {
             return Err(io::ErrorKind::WriteZero.into());

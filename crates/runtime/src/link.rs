@@ -50,7 +50,11 @@ impl DialServer {
         let _ = std::fs::remove_file(path);
         let listener = with_short_path(path, |short| UnixListener::bind(short))?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(DialServer { listener, policy: Arc::new(|host, port| Ok((host.to_owned(), port))), path: Some(path.to_owned()) })
+        Ok(DialServer {
+            listener,
+            policy: Arc::new(|host, port| Ok((host.to_owned(), port))),
+            path: Some(path.to_owned()),
+        })
     }
 
     /// Sets what destinations mean. Without it every destination is dialled as it is.
@@ -96,10 +100,12 @@ async fn answer(stream: UnixStream, policy: Policy) -> io::Result<()> {
     let request: Request = serde_json::from_str(&line)?;
     let mut stream = reader.into_inner();
     let connected = match policy(&request.host, request.port) {
-        Ok((host, port)) => match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), port))).await {
-            Ok(result) => result,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        },
+        Ok((host, port)) => {
+            match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), port))).await {
+                Ok(result) => result,
+                Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            }
+        }
         Err(reason) => Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)),
     };
     match connected {
@@ -109,7 +115,14 @@ async fn answer(stream: UnixStream, policy: Policy) -> io::Result<()> {
             loop {
                 stream.writable().await?;
                 let sent = stream.try_io(Interest::WRITABLE, || {
-                    sendmsg::<()>(stream.as_raw_fd(), &[IoSlice::new(&[0])], &[ControlMessage::ScmRights(&raw)], MsgFlags::MSG_NOSIGNAL, None).map_err(io::Error::from)
+                    sendmsg::<()>(
+                        stream.as_raw_fd(),
+                        &[IoSlice::new(&[0])],
+                        &[ControlMessage::ScmRights(&raw)],
+                        MsgFlags::MSG_NOSIGNAL,
+                        None,
+                    )
+                    .map_err(io::Error::from)
                 });
                 match sent {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -233,7 +246,10 @@ mod tests {
             assert_eq!(&bytes, b"hi");
         }
         drop(target);
-        assert_eq!(dialer.connect("127.0.0.1", port).await.expect_err("refused").kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            dialer.connect("127.0.0.1", port).await.expect_err("refused").kind(),
+            io::ErrorKind::ConnectionRefused
+        );
         assert_eq!(dialer.connect("secret", 1).await.expect_err("denied").to_string(), "no");
         let _ = stop.send(());
         serving.await.expect("ended");

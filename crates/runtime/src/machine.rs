@@ -88,14 +88,25 @@ pub fn spawn_blocking(spec: MachineSpec) -> Result<Machine> {
     let keeper = Process::adopt(child.id() as i32, None)?;
     let program = match spec.program {
         Some(program) => program,
-        None => std::fs::read_link("/proc/self/exe").ok().filter(|path| path.exists()).unwrap_or_else(|| "/proc/self/exe".into()),
+        None => std::fs::read_link("/proc/self/exe")
+            .ok()
+            .filter(|path| path.exists())
+            .unwrap_or_else(|| "/proc/self/exe".into()),
     };
-    let orders = Orders { name: spec.name.clone(), cgroup_parents: spec.cgroup_parents, program, args: spec.args, env: spec.env };
+    let orders = Orders {
+        name: spec.name.clone(),
+        cgroup_parents: spec.cgroup_parents,
+        program,
+        args: spec.args,
+        env: spec.env,
+    };
     let fds: Vec<BorrowedFd<'_>> = spec.inherit.iter().map(AsFd::as_fd).collect();
     channel.send(&orders, &fds).context(|| "give the machine its orders".into())?;
     match channel.receive::<Report>().context(|| "hear from the machine".into())? {
         Some((Report::Running, _)) => {}
-        Some((Report::Failed { step, message, errno }, _)) => return Err(Error::Setup { id: spec.name, step, message, errno }),
+        Some((Report::Failed { step, message, errno }, _)) => {
+            return Err(Error::Setup { id: spec.name, step, message, errno });
+        }
         None => return Err(Error::HelperGone(format!("machine {}", spec.name))),
     }
     Ok(Machine { keeper, life_line: channel.0 })
@@ -136,13 +147,19 @@ impl Drop for Machine {
 /// Takes over the descriptors that the program inherited, in the order of [`MachineSpec::inherit`]. To be called once, early.
 pub fn take_inherited(count: usize) -> Result<Vec<OwnedFd>> {
     (0..count as i32)
-        .map(|index| sys::take_inherited(FIRST_INHERITED_FD + index).context(|| format!("take inherited descriptor {}", FIRST_INHERITED_FD + index)))
+        .map(|index| {
+            sys::take_inherited(FIRST_INHERITED_FD + index)
+                .context(|| format!("take inherited descriptor {}", FIRST_INHERITED_FD + index))
+        })
         .collect()
 }
 
 type Failure = (&'static str, std::io::Error);
 
-fn step<T, E: Into<std::io::Error>>(result: std::result::Result<T, E>, name: &'static str) -> std::result::Result<T, Failure> {
+fn step<T, E: Into<std::io::Error>>(
+    result: std::result::Result<T, E>,
+    name: &'static str,
+) -> std::result::Result<T, Failure> {
     result.map_err(|error| (name, error.into()))
 }
 
@@ -163,7 +180,10 @@ pub(crate) fn helper() -> i32 {
 }
 
 fn report_failure(channel: &mut Channel, (step, error): Failure) -> i32 {
-    let _ = channel.send(&Report::Failed { step: step.into(), message: error.to_string(), errno: error.raw_os_error().unwrap_or(0) }, &[]);
+    let _ = channel.send(
+        &Report::Failed { step: step.into(), message: error.to_string(), errno: error.raw_os_error().unwrap_or(0) },
+        &[],
+    );
     70
 }
 
@@ -179,7 +199,11 @@ fn keeper(_orders: &Orders) -> std::result::Result<sys::Fork, Failure> {
             other => ("make a user namespace", std::io::Error::other(other)),
         })?;
     }
-    let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+    let flags = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC;
     step(unshare(flags), "make the machine's namespaces")?;
     step(sys::fork(), "fork")
 }
@@ -213,7 +237,10 @@ fn init(mut channel: Channel, orders: &Orders, fds: Vec<OwnedFd>) -> i32 {
         crate::net::machine_sysctls();
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
-        let signals = step(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK), "watch for ended children")?;
+        let signals = step(
+            SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK),
+            "watch for ended children",
+        )?;
         match step(sys::fork(), "fork")? {
             sys::Fork::Child => Err(program(orders, fds)),
             sys::Fork::Parent(pid) => Ok((Pid::from_raw(pid), signals)),
@@ -227,7 +254,8 @@ fn init(mut channel: Channel, orders: &Orders, fds: Vec<OwnedFd>) -> i32 {
         return 70;
     }
     loop {
-        let mut ready = [PollFd::new(channel.0.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        let mut ready =
+            [PollFd::new(channel.0.as_fd(), PollFlags::POLLIN), PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
         if poll(&mut ready, PollTimeout::NONE).is_err() {
             continue;
         }
@@ -261,12 +289,19 @@ fn program(orders: &Orders, fds: Vec<OwnedFd>) -> Failure {
     let prepare = || -> std::io::Result<std::io::Error> {
         sys::set_parent_death_signal(libc::SIGKILL)?;
         // First out of the way of the numbers to be filled, then into place.
-        let moved = fds.iter().map(|fd| sys::dup_above(fd.as_fd(), FIRST_INHERITED_FD + 2 * fds.len() as i32 + 8)).collect::<std::io::Result<Vec<_>>>()?;
+        let moved = fds
+            .iter()
+            .map(|fd| sys::dup_above(fd.as_fd(), FIRST_INHERITED_FD + 2 * fds.len() as i32 + 8))
+            .collect::<std::io::Result<Vec<_>>>()?;
         let mut arguments = vec![sys::c_string(orders.program.as_os_str().as_encoded_bytes())?];
         for argument in &orders.args {
             arguments.push(sys::c_string(argument.as_str())?);
         }
-        let environment = orders.env.iter().map(|(name, value)| sys::c_string(format!("{name}={value}"))).collect::<std::io::Result<Vec<_>>>()?;
+        let environment = orders
+            .env
+            .iter()
+            .map(|(name, value)| sys::c_string(format!("{name}={value}")))
+            .collect::<std::io::Result<Vec<_>>>()?;
         sys::close_on_exec_from(3)?;
         for (index, fd) in moved.iter().enumerate() {
             sys::dup_onto(fd.as_fd(), FIRST_INHERITED_FD + index as i32)?;

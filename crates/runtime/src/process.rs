@@ -81,7 +81,8 @@ impl Process {
     /// Waits for its end. Any number of callers may wait, also afterwards.
     pub async fn wait(&self) -> Result<ExitStatus> {
         let mut status = self.status.clone();
-        let value = status.wait_for(Option::is_some).await.map_err(|_| Error::HelperGone(format!("process {}", self.pid)))?;
+        let value =
+            status.wait_for(Option::is_some).await.map_err(|_| Error::HelperGone(format!("process {}", self.pid)))?;
         Ok(value.expect("wait_for returned a value that is some"))
     }
 

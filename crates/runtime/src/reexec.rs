@@ -27,7 +27,10 @@ pub fn init() {
         Some("machine") => crate::machine::helper(),
         Some("probe") => crate::caps_probe::helper(),
         _ => {
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), b"bigben-runtime is an internal helper, not a command\n");
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                b"bigben-runtime is an internal helper, not a command\n",
+            );
             64
         }
     };

@@ -25,8 +25,14 @@ const ARCHITECTURE: u32 = 0xc000_003e;
 const ARCHITECTURE: u32 = 0xc000_00b7;
 
 /// Denied whatever the capabilities are.
-const DENIED: &[libc::c_long] =
-    &[libc::SYS_add_key, libc::SYS_request_key, libc::SYS_keyctl, libc::SYS_kexec_load, libc::SYS_userfaultfd, libc::SYS_nfsservctl];
+const DENIED: &[libc::c_long] = &[
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    libc::SYS_kexec_load,
+    libc::SYS_userfaultfd,
+    libc::SYS_nfsservctl,
+];
 
 /// Capability numbers, and what is denied without them.
 const GUARDED: &[(u32, &[libc::c_long])] = &[
@@ -35,10 +41,28 @@ const GUARDED: &[(u32, &[libc::c_long])] = &[
     (
         21,
         &[
-            libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_swapon, libc::SYS_swapoff, libc::SYS_setns,
-            libc::SYS_unshare, libc::SYS_bpf, libc::SYS_perf_event_open, libc::SYS_quotactl, libc::SYS_fanotify_init, libc::SYS_fsopen,
-            libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_fspick, libc::SYS_move_mount, libc::SYS_open_tree, libc::SYS_mount_setattr,
-            libc::SYS_open_by_handle_at, libc::SYS_setdomainname, libc::SYS_sethostname, libc::SYS_io_uring_setup,
+            libc::SYS_mount,
+            libc::SYS_umount2,
+            libc::SYS_pivot_root,
+            libc::SYS_swapon,
+            libc::SYS_swapoff,
+            libc::SYS_setns,
+            libc::SYS_unshare,
+            libc::SYS_bpf,
+            libc::SYS_perf_event_open,
+            libc::SYS_quotactl,
+            libc::SYS_fanotify_init,
+            libc::SYS_fsopen,
+            libc::SYS_fsconfig,
+            libc::SYS_fsmount,
+            libc::SYS_fspick,
+            libc::SYS_move_mount,
+            libc::SYS_open_tree,
+            libc::SYS_mount_setattr,
+            libc::SYS_open_by_handle_at,
+            libc::SYS_setdomainname,
+            libc::SYS_sethostname,
+            libc::SYS_io_uring_setup,
         ],
     ),
     (22, &[libc::SYS_reboot]),
@@ -48,8 +72,15 @@ const GUARDED: &[(u32, &[libc::c_long])] = &[
 
 /// Calls that change users and owners.
 const IDENTITY: &[libc::c_long] = &[
-    libc::SYS_setuid, libc::SYS_setgid, libc::SYS_setreuid, libc::SYS_setregid, libc::SYS_setresuid, libc::SYS_setresgid, libc::SYS_setgroups,
-    libc::SYS_fchown, libc::SYS_fchownat,
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setgroups,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_chown,
     #[cfg(target_arch = "x86_64")]
@@ -118,7 +149,13 @@ mod tests {
             let op = program[at];
             at += 1;
             match op.code {
-                LOAD => accumulator = [(0, number), (4, architecture), (16, argument)].into_iter().find(|(k, _)| *k == op.k).expect("a known offset").1,
+                LOAD => {
+                    accumulator = [(0, number), (4, architecture), (16, argument)]
+                        .into_iter()
+                        .find(|(k, _)| *k == op.k)
+                        .expect("a known offset")
+                        .1
+                }
                 RETURN => return op.k,
                 EQUALS => at += usize::from(if accumulator == op.k { op.jt } else { op.jf }),
                 HAS_BITS => at += usize::from(if accumulator & op.k != 0 { op.jt } else { op.jf }),
@@ -147,7 +184,11 @@ mod tests {
             (&one, libc::SYS_setuid, 0, FAIL),
             (&one, libc::SYS_mount, 0, ALLOW),
         ] {
-            assert_eq!(run(filter, call as u32, ARCHITECTURE, argument), expected, "call {call} argument {argument:#x}");
+            assert_eq!(
+                run(filter, call as u32, ARCHITECTURE, argument),
+                expected,
+                "call {call} argument {argument:#x}"
+            );
         }
         assert_eq!(run(&default, 0, 1, 0), KILL);
     }

@@ -61,7 +61,10 @@ fn spawn(mode: &str, standard: Standard, socket: &Channel) -> std::io::Result<Ch
     unsafe {
         command.pre_exec(move || {
             if raw == reexec::SOCKET_FD {
-                nix::fcntl::fcntl(std::os::fd::BorrowedFd::borrow_raw(raw), nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()))?;
+                nix::fcntl::fcntl(
+                    std::os::fd::BorrowedFd::borrow_raw(raw),
+                    nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()),
+                )?;
             } else if libc::dup2(raw, reexec::SOCKET_FD) < 0 {
                 return Err(std::io::Error::last_os_error());
             }
@@ -118,7 +121,11 @@ fn reap_all(mut woken: UnixStream) {
             match sys::pidfd_wait(entry.pidfd.as_fd()) {
                 Ok(None) => true,
                 Ok(Some(waited)) => {
-                    entry.status.send_replace(Some(ExitStatus { code: waited.code, signal: waited.signal, oom_killed: false }));
+                    entry.status.send_replace(Some(ExitStatus {
+                        code: waited.code,
+                        signal: waited.signal,
+                        oom_killed: false,
+                    }));
                     false
                 }
                 Err(_) => {

@@ -49,7 +49,10 @@ pub fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
 /// Sends a signal to the process behind a descriptor, without the race of a reused process id.
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> io::Result<()> {
     // SAFETY: a null siginfo is allowed and means kill(2) semantics.
-    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::c_void>(), 0) }).map(drop)
+    check(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::c_void>(), 0)
+    })
+    .map(drop)
 }
 
 /// The result of [`pidfd_wait`]: the exit code, or the signal that ended the process.
@@ -66,7 +69,14 @@ pub fn pidfd_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<Waited>> {
     // SAFETY: siginfo_t is plain data; all zeroes is a valid value.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: info lives across the call and has the right type.
-    let result = unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, &mut info, libc::WEXITED | libc::WNOHANG | libc::__WALL) };
+    let result = unsafe {
+        libc::waitid(
+            libc::P_PIDFD,
+            pidfd.as_raw_fd() as libc::id_t,
+            &mut info,
+            libc::WEXITED | libc::WNOHANG | libc::__WALL,
+        )
+    };
     check(libc::c_long::from(result))?;
     // SAFETY: waitid filled the SIGCHLD variant of the union (or left zeroes).
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
@@ -82,7 +92,8 @@ pub fn pidfd_wait(pidfd: BorrowedFd<'_>) -> io::Result<Option<Waited>> {
 /// Asks for `signal` when the thread that made this process ends.
 pub fn set_parent_death_signal(signal: i32) -> io::Result<()> {
     // SAFETY: prctl with integer arguments only.
-    check(libc::c_long::from(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) })).map(drop)
+    check(libc::c_long::from(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong, 0, 0, 0) }))
+        .map(drop)
 }
 
 /// Sets `no_new_privs` for this process and its descendants.
@@ -94,7 +105,8 @@ pub fn set_no_new_privs() -> io::Result<()> {
 /// Removes a capability (by number) from the bounding set.
 pub fn drop_bounding(capability: u32) -> io::Result<()> {
     // SAFETY: prctl with integer arguments only.
-    check(libc::c_long::from(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) })).map(drop)
+    check(libc::c_long::from(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }))
+        .map(drop)
 }
 
 /// Sets effective, permitted and inheritable capabilities of this process (bit N is capability N).
@@ -137,7 +149,17 @@ pub fn mount_set_readonly(path: &CStr, recursive: bool) -> io::Result<()> {
     let attributes = Attributes { set: MOUNT_ATTR_RDONLY, clear: 0, propagation: 0, userns_fd: 0 };
     let flags = if recursive { 0x8000 } else { 0 };
     // SAFETY: path is a C string and attributes has the kernel's layout and size.
-    check(unsafe { libc::syscall(libc::SYS_mount_setattr, libc::AT_FDCWD, path.as_ptr(), flags, &attributes, size_of::<Attributes>()) }).map(drop)
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+            &attributes,
+            size_of::<Attributes>(),
+        )
+    })
+    .map(drop)
 }
 
 /// Marks every descriptor from `first` on as close-on-exec.
@@ -240,13 +262,21 @@ pub fn packet_socket(link: u32) -> io::Result<OwnedFd> {
     let protocol = (libc::ETH_P_IP as u16).to_be();
     // SAFETY: the descriptor is made here and owned at once; the address is a valid sockaddr_ll that lives across the call.
     unsafe {
-        let raw = check(libc::c_long::from(libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, i32::from(protocol))))?;
+        let raw = check(libc::c_long::from(libc::socket(
+            libc::AF_PACKET,
+            libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+            i32::from(protocol),
+        )))?;
         let fd = OwnedFd::from_raw_fd(raw as RawFd);
         let mut address: libc::sockaddr_ll = std::mem::zeroed();
         address.sll_family = libc::AF_PACKET as u16;
         address.sll_protocol = protocol;
         address.sll_ifindex = link as i32;
-        check(libc::c_long::from(libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as u32)))?;
+        check(libc::c_long::from(libc::bind(
+            fd.as_raw_fd(),
+            (&raw const address).cast(),
+            size_of::<libc::sockaddr_ll>() as u32,
+        )))?;
         Ok(fd)
     }
 }
@@ -263,7 +293,11 @@ pub fn transparent_listener(address: std::net::SocketAddrV4) -> io::Result<std::
     let size = size_of::<libc::c_int>() as u32;
     // SAFETY: the descriptor is made here and owned at once; all structures live across the calls and have the right sizes.
     unsafe {
-        let raw = check(libc::c_long::from(libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0)))?;
+        let raw = check(libc::c_long::from(libc::socket(
+            libc::AF_INET,
+            libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
+            0,
+        )))?;
         let fd = OwnedFd::from_raw_fd(raw as RawFd);
         for (level, option) in [(libc::SOL_SOCKET, libc::SO_REUSEADDR), (libc::SOL_IP, libc::IP_TRANSPARENT)] {
             check(libc::c_long::from(libc::setsockopt(fd.as_raw_fd(), level, option, (&raw const on).cast(), size)))?;
@@ -272,7 +306,11 @@ pub fn transparent_listener(address: std::net::SocketAddrV4) -> io::Result<std::
         to.sin_family = libc::AF_INET as u16;
         to.sin_port = address.port().to_be();
         to.sin_addr.s_addr = u32::from_ne_bytes(address.ip().octets());
-        check(libc::c_long::from(libc::bind(fd.as_raw_fd(), (&raw const to).cast(), size_of::<libc::sockaddr_in>() as u32)))?;
+        check(libc::c_long::from(libc::bind(
+            fd.as_raw_fd(),
+            (&raw const to).cast(),
+            size_of::<libc::sockaddr_in>() as u32,
+        )))?;
         check(libc::c_long::from(libc::listen(fd.as_raw_fd(), 256)))?;
         Ok(std::net::TcpListener::from(fd))
     }

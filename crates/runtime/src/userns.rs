@@ -18,12 +18,16 @@ pub(crate) fn enter_single(inside_uid: u32, inside_gid: u32) -> Result<()> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     unshare(CloneFlags::CLONE_NEWUSER).context(|| "create a user namespace".into())?;
     std::fs::write("/proc/self/setgroups", "deny").context(|| "deny setgroups in the user namespace".into())?;
-    std::fs::write("/proc/self/uid_map", format!("{inside_uid} {uid} 1")).context(|| "map the user of the user namespace".into())?;
-    std::fs::write("/proc/self/gid_map", format!("{inside_gid} {gid} 1")).context(|| "map the group of the user namespace".into())
+    std::fs::write("/proc/self/uid_map", format!("{inside_uid} {uid} 1"))
+        .context(|| "map the user of the user namespace".into())?;
+    std::fs::write("/proc/self/gid_map", format!("{inside_gid} {gid} 1"))
+        .context(|| "map the group of the user namespace".into())
 }
 
 /// Whether every uid exists here as itself, so that files and processes can have other owners than the caller.
 pub(crate) fn maps_all_ids() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.lines().any(|line| line.split_whitespace().nth(2).and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n >= 65536)))
+    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| {
+        map.lines()
+            .any(|line| line.split_whitespace().nth(2).and_then(|n| n.parse::<u64>().ok()).is_some_and(|n| n >= 65536))
+    })
 }

@@ -27,7 +27,11 @@ impl Place {
         for name in ["bin", "lib", "lib64", "sbin"] {
             std::os::unix::fs::symlink(format!("usr/{name}"), dir.path().join("lower").join(name)).expect("a link");
         }
-        std::fs::write(dir.path().join("lower/etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1234:1234::/home/web:/bin/sh\n").expect("a file");
+        std::fs::write(
+            dir.path().join("lower/etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nweb:x:1234:1234::/home/web:/bin/sh\n",
+        )
+        .expect("a file");
         std::fs::write(dir.path().join("lower/etc/group"), "root:x:0:\nweb:x:1234:\n").expect("a file");
         Place { dir }
     }
@@ -62,7 +66,11 @@ async fn output(spec: &Spec) -> Result<(i32, String), Box<dyn std::error::Error>
 
 async fn basics() -> Outcome {
     let place = Place::new();
-    let (code, text) = output(&place.spec("basics", "hostname; echo $$; id -u; pwd; ls /dev | tr '\\n' ' '; ls /proc | grep -c '^[0-9]'; echo hi > /file; exit 7")).await?;
+    let (code, text) = output(&place.spec(
+        "basics",
+        "hostname; echo $$; id -u; pwd; ls /dev | tr '\\n' ' '; ls /proc | grep -c '^[0-9]'; echo hi > /file; exit 7",
+    ))
+    .await?;
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(code, 7, "{text}");
     assert_eq!(&lines[..4], ["box", "1", "0", "/"], "{text}");
@@ -81,7 +89,15 @@ async fn users_and_restrictions() -> Outcome {
     spec.no_new_privs = true;
     let (code, text) = output(&spec).await?;
     assert_eq!(code, 0, "{text}");
-    for wanted in ["1234\n1234\n/home/web\n", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2", "readonly\n", "protected\n", "out\n"] {
+    for wanted in [
+        "1234\n1234\n/home/web\n",
+        "CapEff:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "readonly\n",
+        "protected\n",
+        "out\n",
+    ] {
         assert!(text.contains(wanted), "{wanted:?} is missing in {text}");
     }
     let mut spec = Place::new().spec("ghost", "true");
@@ -111,13 +127,20 @@ async fn exec_kill_and_terminal() -> Outcome {
     let mut container = Container::create(&spec, Stdio::null()).await?;
     container.start().await?;
     let (mut read, write) = pipe();
-    let exec = ExecSpec { args: vec!["sh".into(), "-c".into(), "hostname; id -u; while [ ! -e /proc/1 ]; do :; done; exit 3".into()], ..ExecSpec::default() };
+    let exec = ExecSpec {
+        args: vec!["sh".into(), "-c".into(), "hostname; id -u; while [ ! -e /proc/1 ]; do :; done; exit 3".into()],
+        ..ExecSpec::default()
+    };
     let process = container.exec(&exec, Stdio { stdout: Some(write), ..Stdio::null() }).await?;
     assert_eq!(process.wait().await?.code, 3);
     let mut text = String::new();
     read.read_to_string(&mut text)?;
     assert_eq!(text, "box\n1000\n");
-    let exec = ExecSpec { args: vec!["sh".into(), "-c".into(), "tty; stty size".into()], terminal: Some((33, 99)), ..ExecSpec::default() };
+    let exec = ExecSpec {
+        args: vec!["sh".into(), "-c".into(), "tty; stty size".into()],
+        terminal: Some((33, 99)),
+        ..ExecSpec::default()
+    };
     let mut process = container.exec(&exec, Stdio::null()).await?;
     let mut terminal = process.take_pty().expect("a terminal").into_file();
     let mut text = Vec::new();
@@ -135,7 +158,11 @@ async fn exec_kill_and_terminal() -> Outcome {
 
 async fn root_may_change_owners() -> Outcome {
     let place = Place::new();
-    let (code, text) = output(&place.spec("owners", "touch /f && chown 33:33 /f && chmod 4755 /f && setpriv --reuid=33 --regid=33 --clear-groups echo dropped")).await?;
+    let (code, text) = output(&place.spec(
+        "owners",
+        "touch /f && chown 33:33 /f && chmod 4755 /f && setpriv --reuid=33 --regid=33 --clear-groups echo dropped",
+    ))
+    .await?;
     assert_eq!((code, text.trim()), (0, "dropped"));
     Ok(())
 }
@@ -156,7 +183,8 @@ async fn limits() -> Outcome {
     }
     let place = Place::new();
     let mut spec = place.spec("oom", "exec dd if=/dev/zero of=/dev/null bs=100M count=2");
-    spec.limits = Limits { memory_bytes: Some(20 << 20), cpu_millis: Some(500), pids: Some(50), cpu_weight_millis: Some(100) };
+    spec.limits =
+        Limits { memory_bytes: Some(20 << 20), cpu_millis: Some(500), pids: Some(50), cpu_weight_millis: Some(100) };
     let status = run_once(&spec, Stdio::null()).await?;
     assert!(status.oom_killed && status.code == 137, "{status:?}");
     runtime::cgroup::remove_tree(&spec.cgroup_parent);
@@ -167,9 +195,16 @@ async fn host_network_and_tmpfs() -> Outcome {
     let place = Place::new();
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
-    let mut spec = place.spec("host", &format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port} && echo joined >&3'; stat -f -c %T /scratch"));
+    let mut spec = place.spec(
+        "host",
+        &format!("bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port} && echo joined >&3'; stat -f -c %T /scratch"),
+    );
     spec.network = Network::Host;
-    spec.mounts.push(Mount { source: Source::Tmpfs { size: Some(1 << 20), mode: 0o1777 }, target: "/scratch".into(), readonly: false });
+    spec.mounts.push(Mount {
+        source: Source::Tmpfs { size: Some(1 << 20), mode: 0o1777 },
+        target: "/scratch".into(),
+        readonly: false,
+    });
     let (code, text) = output(&spec).await?;
     assert_eq!((code, text.trim()), (0, "tmpfs"), "{text}");
     let mut got = String::new();
@@ -184,7 +219,10 @@ async fn a_machine_ends_with_its_parent() -> Outcome {
         name: "machine".into(),
         cgroup_parents: Vec::new(),
         program: Some("/bin/sh".into()),
-        args: vec!["-c".into(), "trap 'exit 4' TERM; echo $(id -u) $(hostname) $(cat <&3); echo $$; while true; do sleep 0.02; done".into()],
+        args: vec![
+            "-c".into(),
+            "trap 'exit 4' TERM; echo $(id -u) $(hostname) $(cat <&3); echo $$; while true; do sleep 0.02; done".into(),
+        ],
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
         inherit: vec![File::open("/proc/sys/kernel/ostype")?.into()],
         stdout: Some(write),
@@ -229,7 +267,8 @@ async fn victim() -> Outcome {
     let out = || nix::unistd::dup(std::io::stdout()).ok();
     let place = Place::new();
     let script = "echo up; while true; do sleep 0.02; done";
-    let mut container = Container::create(&place.spec("victim", script), Stdio { stdout: out(), ..Stdio::null() }).await?;
+    let mut container =
+        Container::create(&place.spec("victim", script), Stdio { stdout: out(), ..Stdio::null() }).await?;
     container.start().await?;
     let spec = MachineSpec {
         name: "victim".into(),

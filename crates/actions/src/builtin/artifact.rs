@@ -65,7 +65,9 @@ impl ArtifactStore {
                 Some((entry.path().join("files"), meta))
             })
             .collect();
-        out.sort_by(|(_, a): &(PathBuf, Meta), (_, b)| a.created_ms.cmp(&b.created_ms).then_with(|| a.name.cmp(&b.name)));
+        out.sort_by(|(_, a): &(PathBuf, Meta), (_, b)| {
+            a.created_ms.cmp(&b.created_ms).then_with(|| a.name.cmp(&b.name))
+        });
         out
     }
 
@@ -80,12 +82,22 @@ impl ArtifactStore {
     }
 
     /// Stores files under a name. `base` is what their paths are relative to.
-    pub fn store(&self, run: i64, name: &str, base: &Path, files: &[PathBuf], days: u32, overwrite: bool) -> Result<Meta, String> {
+    pub fn store(
+        &self,
+        run: i64,
+        name: &str,
+        base: &Path,
+        files: &[PathBuf],
+        days: u32,
+        overwrite: bool,
+    ) -> Result<Meta, String> {
         let fail = |error: std::io::Error| format!("cannot store the artifact {name}: {error}");
         let dir = self.run(run).join(file_name(name));
         if dir.exists() {
             if !overwrite {
-                return Err(format!("Failed to CreateArtifact: Received non-retryable error: (409) Conflict: an artifact with this name already exists on the workflow run: {name}"));
+                return Err(format!(
+                    "Failed to CreateArtifact: Received non-retryable error: (409) Conflict: an artifact with this name already exists on the workflow run: {name}"
+                ));
             }
             crate::job::workspace::remove_all(&dir);
         }
@@ -95,7 +107,8 @@ impl ArtifactStore {
         let mut size = 0;
         for file in files {
             let relative = file.strip_prefix(base).unwrap_or(file);
-            size += tree::transfer(file, &temp.join("files").join(relative), How::Copy, &temp, &mut Vec::new()).map_err(fail)?;
+            size += tree::transfer(file, &temp.join("files").join(relative), How::Copy, &temp, &mut Vec::new())
+                .map_err(fail)?;
             digest.update(relative.to_string_lossy().as_bytes());
             digest.update(std::fs::read(file).map_err(fail)?);
         }
@@ -138,8 +151,28 @@ impl ArtifactStore {
     }
 }
 
-const UPLOAD: &[&str] = &["name", "path", "if-no-files-found", "retention-days", "compression-level", "overwrite", "include-hidden-files", "archive"];
-const DOWNLOAD: &[&str] = &["name", "artifact-ids", "path", "pattern", "merge-multiple", "github-token", "repository", "run-id", "skip-decompress", "digest-mismatch"];
+const UPLOAD: &[&str] = &[
+    "name",
+    "path",
+    "if-no-files-found",
+    "retention-days",
+    "compression-level",
+    "overwrite",
+    "include-hidden-files",
+    "archive",
+];
+const DOWNLOAD: &[&str] = &[
+    "name",
+    "artifact-ids",
+    "path",
+    "pattern",
+    "merge-multiple",
+    "github-token",
+    "repository",
+    "run-id",
+    "skip-decompress",
+    "digest-mismatch",
+];
 
 impl Executor {
     pub(super) fn upload_artifact(&mut self, inputs: &Inputs, current: &mut Current) -> Result<(), String> {
@@ -155,7 +188,8 @@ impl Executor {
         }
         let (workspace, home) = (self.workspace.workspace.clone(), self.workspace.home.clone());
         let hidden = inputs.boolean("include-hidden-files", false)?;
-        let mut files: Vec<PathBuf> = glob::find(&workspace, Some(&home), &paths, true)?.into_iter().filter(|path| path.is_file()).collect();
+        let mut files: Vec<PathBuf> =
+            glob::find(&workspace, Some(&home), &paths, true)?.into_iter().filter(|path| path.is_file()).collect();
         if !hidden {
             files.retain(|path| {
                 let relative = path.strip_prefix(&workspace).unwrap_or(path);
@@ -163,7 +197,10 @@ impl Executor {
             });
         }
         if files.is_empty() {
-            let message = format!("No files were found with the provided path: {}. No artifacts will be uploaded.", paths.join("\n"));
+            let message = format!(
+                "No files were found with the provided path: {}. No artifacts will be uploaded.",
+                paths.join("\n")
+            );
             return match inputs.or("if-no-files-found", "warn") {
                 "error" => Err(message),
                 "ignore" => {
@@ -178,18 +215,48 @@ impl Executor {
         }
         let base = common_root(&workspace, &home, &paths, &files)?;
         let days = inputs.get("retention-days").parse().unwrap_or(90);
-        let meta = self.services.artifacts.store(self.spec.run.id, &name, &base, &files, days, inputs.boolean("overwrite", false)?)?;
-        self.log.line(&format!("Artifact {name} has been successfully uploaded! {} files, {} bytes. Artifact ID {}", files.len(), meta.size, meta.id));
-        let url = format!("{}/{}/actions/runs/{}/artifacts/{}", self.services.host.server_url(), self.spec.run.repository, self.spec.run.id, meta.id);
-        Self::outputs(current, [("artifact-id", meta.id.to_string()), ("artifact-url", url), ("artifact-digest", meta.digest.trim_start_matches("sha256:").to_owned())]);
+        let meta = self.services.artifacts.store(
+            self.spec.run.id,
+            &name,
+            &base,
+            &files,
+            days,
+            inputs.boolean("overwrite", false)?,
+        )?;
+        self.log.line(&format!(
+            "Artifact {name} has been successfully uploaded! {} files, {} bytes. Artifact ID {}",
+            files.len(),
+            meta.size,
+            meta.id
+        ));
+        let url = format!(
+            "{}/{}/actions/runs/{}/artifacts/{}",
+            self.services.host.server_url(),
+            self.spec.run.repository,
+            self.spec.run.id,
+            meta.id
+        );
+        Self::outputs(
+            current,
+            [
+                ("artifact-id", meta.id.to_string()),
+                ("artifact-url", url),
+                ("artifact-digest", meta.digest.trim_start_matches("sha256:").to_owned()),
+            ],
+        );
         Ok(())
     }
 
     pub(super) fn download_artifact(&mut self, inputs: &Inputs, current: &mut Current) -> Result<(), String> {
         inputs.check(DOWNLOAD, &[], self)?;
         inputs.only("skip-decompress", &["false"])?;
-        if !inputs.get("repository").is_empty() && !inputs.get("repository").eq_ignore_ascii_case(&self.spec.run.repository) {
-            return Err(format!("download-artifact from another repository ({}) is not supported here", inputs.get("repository")));
+        if !inputs.get("repository").is_empty()
+            && !inputs.get("repository").eq_ignore_ascii_case(&self.spec.run.repository)
+        {
+            return Err(format!(
+                "download-artifact from another repository ({}) is not supported here",
+                inputs.get("repository")
+            ));
         }
         let run = match inputs.get("run-id") {
             "" => self.spec.run.id,
@@ -217,14 +284,21 @@ impl Executor {
         } else if pattern.is_empty() {
             all.iter().collect()
         } else {
-            let pattern = crate::filter::Pattern::parse(pattern).map_err(|problem| format!("the pattern is not valid: {problem}"))?;
+            let pattern = crate::filter::Pattern::parse(pattern)
+                .map_err(|problem| format!("the pattern is not valid: {problem}"))?;
             all.iter().filter(|(_, meta)| pattern.matches(&meta.name) != pattern.is_negative()).collect()
         };
         let flat = one || merge || (!ids.is_empty() && chosen.len() == 1);
         for (files, meta) in &chosen {
             let to = if flat { target.clone() } else { target.join(&meta.name) };
             std::fs::create_dir_all(&to)
-                .and_then(|()| if meta.archive { crate::zip::unpack(&files.join("artifact.zip"), &to) } else { tree::transfer(files, &to, How::Copy, &to, &mut Vec::new()).map(drop) })
+                .and_then(|()| {
+                    if meta.archive {
+                        crate::zip::unpack(&files.join("artifact.zip"), &to)
+                    } else {
+                        tree::transfer(files, &to, How::Copy, &to, &mut Vec::new()).map(drop)
+                    }
+                })
                 .map_err(|error| format!("cannot restore the artifact {}: {error}", meta.name))?;
             self.log.line(&format!("Artifact download completed: {} ({} bytes)", meta.name, meta.size));
         }
@@ -249,7 +323,9 @@ fn common_root(workspace: &Path, home: &Path, paths: &[String], files: &[PathBuf
         let dir = if path.is_file() { path.parent().unwrap_or(path).to_owned() } else { path.clone() };
         common = Some(match common {
             None => dir,
-            Some(common) => common.components().zip(dir.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect(),
+            Some(common) => {
+                common.components().zip(dir.components()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect()
+            }
         });
     }
     Ok(common.unwrap_or_else(|| workspace.to_owned()))

@@ -116,13 +116,25 @@ impl CacheStore {
     }
 
     /// The entry for a key, or the newest whose key begins with one of `prefixes`, in the scopes given, nearest scope first.
-    pub fn find(&self, repository: &str, key: &str, prefixes: &[String], version: &str, scopes: &[String]) -> Option<(PathBuf, Meta)> {
-        let entries: Vec<(PathBuf, Meta)> = self.list(repository).into_iter().filter(|(_, meta)| meta.version == version).collect();
+    pub fn find(
+        &self,
+        repository: &str,
+        key: &str,
+        prefixes: &[String],
+        version: &str,
+        scopes: &[String],
+    ) -> Option<(PathBuf, Meta)> {
+        let entries: Vec<(PathBuf, Meta)> =
+            self.list(repository).into_iter().filter(|(_, meta)| meta.version == version).collect();
         for scope in scopes {
             let of_scope = || entries.iter().filter(|(_, meta)| meta.scope == *scope);
             let exact = of_scope().find(|(_, meta)| meta.key == key);
             // GitHub also matches the primary key as a prefix, before the restore keys.
-            let found = exact.or_else(|| std::iter::once(key).chain(prefixes.iter().map(String::as_str)).find_map(|prefix| of_scope().find(|(_, meta)| meta.key.starts_with(prefix))));
+            let found = exact.or_else(|| {
+                std::iter::once(key)
+                    .chain(prefixes.iter().map(String::as_str))
+                    .find_map(|prefix| of_scope().find(|(_, meta)| meta.key.starts_with(prefix)))
+            });
             if let Some(found) = found {
                 return Some(found.clone());
             }
@@ -144,7 +156,15 @@ impl CacheStore {
     }
 
     /// Saves files under a key. None when the key is taken.
-    pub fn save(&self, repository: &str, key: &str, version: &str, scope: &str, files: &[PathBuf], places: Places<'_>) -> std::io::Result<Option<Meta>> {
+    pub fn save(
+        &self,
+        repository: &str,
+        key: &str,
+        version: &str,
+        scope: &str,
+        files: &[PathBuf],
+        places: Places<'_>,
+    ) -> std::io::Result<Option<Meta>> {
         let parent = self.repository(repository);
         let dir = parent.join(&digest(&[key, version, scope])[..32]);
         if dir.exists() {
@@ -152,7 +172,15 @@ impl CacheStore {
         }
         let temp = parent.join(format!(".{}", uuid::Uuid::new_v4()));
         std::fs::create_dir_all(&temp)?;
-        let mut meta = Meta { key: key.to_owned(), version: version.to_owned(), scope: scope.to_owned(), created_ms: now_ms(), size: 0, paths: Vec::new(), files: Vec::new() };
+        let mut meta = Meta {
+            key: key.to_owned(),
+            version: version.to_owned(),
+            scope: scope.to_owned(),
+            created_ms: now_ms(),
+            size: 0,
+            paths: Vec::new(),
+            files: Vec::new(),
+        };
         for (i, file) in files.iter().enumerate() {
             meta.size += tree::transfer(file, &temp.join(i.to_string()), How::Move, &temp, &mut meta.files)?;
             meta.paths.push(places.split(file));
@@ -170,13 +198,27 @@ impl CacheStore {
 
     /// Deletes the entries of a key, or of all keys; gives how many.
     pub fn delete(&self, repository: &str, key: Option<&str>) -> usize {
-        let gone: Vec<PathBuf> = self.list(repository).into_iter().filter(|(_, meta)| key.is_none_or(|key| meta.key == key)).map(|(dir, _)| dir).collect();
+        let gone: Vec<PathBuf> = self
+            .list(repository)
+            .into_iter()
+            .filter(|(_, meta)| key.is_none_or(|key| meta.key == key))
+            .map(|(dir, _)| dir)
+            .collect();
         gone.iter().for_each(|dir| crate::job::workspace::remove_all(dir));
         gone.len()
     }
 }
 
-const KNOWN: &[&str] = &["path", "key", "restore-keys", "fail-on-cache-miss", "lookup-only", "enablecrossosarchive", "upload-chunk-size", "save-always"];
+const KNOWN: &[&str] = &[
+    "path",
+    "key",
+    "restore-keys",
+    "fail-on-cache-miss",
+    "lookup-only",
+    "enablecrossosarchive",
+    "upload-chunk-size",
+    "save-always",
+];
 
 impl Executor {
     fn places(&self) -> Places<'_> {
@@ -213,7 +255,12 @@ impl Executor {
         digest(&parts)
     }
 
-    pub(super) fn cache_restore(&mut self, inputs: &Inputs, current: &mut Current, save: bool) -> Result<Option<PostAction>, String> {
+    pub(super) fn cache_restore(
+        &mut self,
+        inputs: &Inputs,
+        current: &mut Current,
+        save: bool,
+    ) -> Result<Option<PostAction>, String> {
         inputs.check(KNOWN, &[], self)?;
         let (key, paths) = (inputs.get("key").to_owned(), inputs.lines("path"));
         if key.is_empty() || paths.is_empty() {
@@ -224,17 +271,26 @@ impl Executor {
         }
         let prefixes = inputs.lines("restore-keys");
         let repository = self.spec.run.repository.clone();
-        let found = self.services.cache.find(&repository, &key, &prefixes, &Self::version(&paths), &self.cache_scopes());
+        let found =
+            self.services.cache.find(&repository, &key, &prefixes, &Self::version(&paths), &self.cache_scopes());
         let mut hit = None;
         if let Some((dir, meta)) = found {
             let lookup = inputs.boolean("lookup-only", false)?;
-            let restored = lookup || self.services.cache.restore(&dir, &meta, self.places()).map_err(|error| format!("cannot restore the cache {}: {error}", meta.key))?;
+            let restored = lookup
+                || self
+                    .services
+                    .cache
+                    .restore(&dir, &meta, self.places())
+                    .map_err(|error| format!("cannot restore the cache {}: {error}", meta.key))?;
             if restored {
                 self.freshen();
                 self.log.line(&format!("Cache restored from key: {} ({} MB)", meta.key, meta.size / 1_000_000));
                 hit = Some(meta.key);
             } else {
-                self.log.line(&format!("##[warning]The cache {} was changed after it was saved and is not used.", meta.key));
+                self.log.line(&format!(
+                    "##[warning]The cache {} was changed after it was saved and is not used.",
+                    meta.key
+                ));
             }
         }
         let exact = hit.as_deref() == Some(key.as_str());
@@ -242,7 +298,9 @@ impl Executor {
             let mut all = vec![key.clone()];
             all.extend(prefixes);
             if inputs.boolean("fail-on-cache-miss", false)? {
-                return Err(format!("Failed to restore cache entry. Exiting as fail-on-cache-miss is set. Input key: {key}"));
+                return Err(format!(
+                    "Failed to restore cache entry. Exiting as fail-on-cache-miss is set. Input key: {key}"
+                ));
             }
             self.log.line(&format!("Cache not found for input keys: {}", all.join(", ")));
         }
@@ -251,7 +309,10 @@ impl Executor {
             None => String::new(),
             Some(_) => exact.to_string(),
         };
-        Self::outputs(current, [("cache-hit", word), ("cache-primary-key", key.clone()), ("cache-matched-key", hit.unwrap_or_default())]);
+        Self::outputs(
+            current,
+            [("cache-hit", word), ("cache-primary-key", key.clone()), ("cache-matched-key", hit.unwrap_or_default())],
+        );
         Ok((save && !exact).then_some(PostAction::Cache(Pending { key, paths })))
     }
 
@@ -279,10 +340,22 @@ impl Executor {
             return Ok(());
         }
         let scope = self.cache_scopes().remove(0);
-        let saved = self.services.cache.save(&self.spec.run.repository, &pending.key, &Self::version(&pending.paths), &scope, &top, places);
+        let saved = self.services.cache.save(
+            &self.spec.run.repository,
+            &pending.key,
+            &Self::version(&pending.paths),
+            &scope,
+            &top,
+            places,
+        );
         match saved {
-            Ok(Some(meta)) => self.log.line(&format!("Cache saved with key: {} ({} MB)", meta.key, meta.size / 1_000_000)),
-            Ok(None) => self.log.line(&format!("Failed to save: Unable to reserve cache with key {}, another job may be creating this cache.", pending.key)),
+            Ok(Some(meta)) => {
+                self.log.line(&format!("Cache saved with key: {} ({} MB)", meta.key, meta.size / 1_000_000))
+            }
+            Ok(None) => self.log.line(&format!(
+                "Failed to save: Unable to reserve cache with key {}, another job may be creating this cache.",
+                pending.key
+            )),
             // The original does not fail a job because its cache could not be saved.
             Err(error) => self.log.line(&format!("##[warning]Failed to save the cache {}: {error}", pending.key)),
         }

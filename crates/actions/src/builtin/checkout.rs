@@ -12,8 +12,25 @@ use crate::job::process::Command;
 use crate::job::steps_api::{Current, Frame};
 
 const KNOWN: &[&str] = &[
-    "repository", "ref", "token", "ssh-key", "ssh-known-hosts", "ssh-strict", "ssh-user", "persist-credentials", "path", "clean", "filter",
-    "sparse-checkout", "sparse-checkout-cone-mode", "fetch-depth", "fetch-tags", "show-progress", "lfs", "submodules", "set-safe-directory",
+    "repository",
+    "ref",
+    "token",
+    "ssh-key",
+    "ssh-known-hosts",
+    "ssh-strict",
+    "ssh-user",
+    "persist-credentials",
+    "path",
+    "clean",
+    "filter",
+    "sparse-checkout",
+    "sparse-checkout-cone-mode",
+    "fetch-depth",
+    "fetch-tags",
+    "show-progress",
+    "lfs",
+    "submodules",
+    "set-safe-directory",
     "github-server-url",
 ];
 
@@ -72,18 +89,30 @@ impl Executor {
         let wanted = inputs.get("ref").to_owned();
         let target = match &info {
             Some(info) => {
-                let refs = if depth == 0 || inputs.boolean("fetch-tags", false)? || !(oid(&wanted) || (wanted.is_empty() && own)) {
+                let refs = if depth == 0
+                    || inputs.boolean("fetch-tags", false)?
+                    || !(oid(&wanted) || (wanted.is_empty() && own))
+                {
                     open(&info.dir)?.refs("refs/").await.map_err(|error| error.to_string())?
                 } else {
                     Vec::new()
                 };
                 let target = self.target(&wanted, own, &subject, &info.default_branch, &refs)?;
-                let write = Write { dir: &dir, source: &info.dir, target: &target, refs: &refs, depth, tags: inputs.boolean("fetch-tags", false)? };
+                let write = Write {
+                    dir: &dir,
+                    source: &info.dir,
+                    target: &target,
+                    refs: &refs,
+                    depth,
+                    tags: inputs.boolean("fetch-tags", false)?,
+                };
                 if warm {
                     self.log.line("Using the files of the last checkout of this job");
                 }
                 let index = warm.then(|| self.workspace.trusted_index());
-                write.git_dir(&config, index.as_deref()).map_err(|error| format!("cannot write {}: {error}", dir.join(".git").display()))?;
+                write
+                    .git_dir(&config, index.as_deref())
+                    .map_err(|error| format!("cannot write {}: {error}", dir.join(".git").display()))?;
                 if depth > 1 {
                     write.boundary(&open(&info.dir)?).await?;
                 }
@@ -106,7 +135,11 @@ impl Executor {
                 .await
                 .map_err(|error| format!("lfs: {error}; install git-lfs on this machine"))?;
         }
-        let update = if clean { &["read-tree", "-u", "--reset", "HEAD"][..] } else { &["reset", "--quiet", "--hard", "HEAD"][..] };
+        let update = if clean {
+            &["read-tree", "-u", "--reset", "HEAD"][..]
+        } else {
+            &["reset", "--quiet", "--hard", "HEAD"][..]
+        };
         self.git(&dir, strings(update), env, frame, current).await?;
         if info.is_some() && dir == root && sparse_free {
             // For the next job of this name.
@@ -129,7 +162,13 @@ impl Executor {
             forget_credentials(&dir);
         }
         self.log.line(&format!("HEAD is now at {} {}", &target.sha[..7.min(target.sha.len())], target.name));
-        Self::outputs(current, [("ref", if target.name.is_empty() { wanted } else { target.name.clone() }), ("commit", target.sha.clone())]);
+        Self::outputs(
+            current,
+            [
+                ("ref", if target.name.is_empty() { wanted } else { target.name.clone() }),
+                ("commit", target.sha.clone()),
+            ],
+        );
         Ok(persist.then_some(PostAction::Checkout(dir)))
     }
 
@@ -153,11 +192,23 @@ impl Executor {
         let value = format!("AUTHORIZATION: basic {basic}");
         let production = format!("{server}/");
         let mut out = vec![(production.clone(), value.clone())];
-        out.extend(self.git_rewrites.iter().filter(|(from, _)| production.starts_with(from.as_str()) || from.starts_with(&production)).map(|(_, to)| (to.clone(), value.clone())));
+        out.extend(
+            self.git_rewrites
+                .iter()
+                .filter(|(from, _)| production.starts_with(from.as_str()) || from.starts_with(&production))
+                .map(|(_, to)| (to.clone(), value.clone())),
+        );
         out
     }
 
-    fn target(&self, wanted: &str, own: bool, subject: &crate::event::Subject, default: &str, refs: &[(String, String)]) -> Result<Target, String> {
+    fn target(
+        &self,
+        wanted: &str,
+        own: bool,
+        subject: &crate::event::Subject,
+        default: &str,
+        refs: &[(String, String)],
+    ) -> Result<Target, String> {
         if wanted.is_empty() && own {
             return Ok(Target { sha: subject.sha.clone(), name: subject.git_ref.clone() });
         }
@@ -168,11 +219,18 @@ impl Executor {
             return Ok(Target { sha: wanted.to_owned(), name: String::new() });
         }
         let wanted = if wanted.is_empty() { format!("refs/heads/{default}") } else { wanted.to_owned() };
-        let candidates =
-            if wanted.starts_with("refs/") { vec![wanted.clone()] } else { vec![format!("refs/heads/{wanted}"), format!("refs/tags/{wanted}")] };
+        let candidates = if wanted.starts_with("refs/") {
+            vec![wanted.clone()]
+        } else {
+            vec![format!("refs/heads/{wanted}"), format!("refs/tags/{wanted}")]
+        };
         candidates
             .into_iter()
-            .find_map(|name| refs.iter().find(|(known, _)| *known == name).map(|(_, sha)| Target { sha: sha.clone(), name: name.clone() }))
+            .find_map(|name| {
+                refs.iter()
+                    .find(|(known, _)| *known == name)
+                    .map(|(_, sha)| Target { sha: sha.clone(), name: name.clone() })
+            })
             .ok_or_else(|| format!("A branch or tag with the name '{wanted}' could not be found"))
     }
 
@@ -188,7 +246,8 @@ impl Executor {
         current: &mut Current,
     ) -> Result<Target, String> {
         self.git(dir, strings(&["init", "--quiet"]), env, frame, current).await?;
-        std::fs::write(dir.join(".git/config"), config).map_err(|error| format!("cannot write the git configuration: {error}"))?;
+        std::fs::write(dir.join(".git/config"), config)
+            .map_err(|error| format!("cannot write the git configuration: {error}"))?;
         let wanted = if wanted.is_empty() { "HEAD" } else { wanted };
         let mut args = strings(&["fetch", "--quiet", "--no-tags"]);
         if depth > 0 {
@@ -198,15 +257,29 @@ impl Executor {
         self.git(dir, args, env, frame, current).await?;
         let text = std::fs::read_to_string(dir.join(".git/FETCH_HEAD")).unwrap_or_default();
         let sha = text.split_whitespace().next().unwrap_or_default().to_owned();
-        std::fs::write(dir.join(".git/HEAD"), format!("{sha}\n")).map_err(|error| format!("cannot write HEAD: {error}"))?;
+        std::fs::write(dir.join(".git/HEAD"), format!("{sha}\n"))
+            .map_err(|error| format!("cannot write HEAD: {error}"))?;
         Ok(Target { sha, name: String::new() })
     }
 
     /// Runs git in a checkout, its output in the log.
-    async fn git(&mut self, dir: &Path, args: Vec<String>, env: &[(String, String)], frame: &Frame, current: &mut Current) -> Result<(), String> {
+    async fn git(
+        &mut self,
+        dir: &Path,
+        args: Vec<String>,
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+    ) -> Result<(), String> {
         let env = self.process_env(env, frame, current)?;
         let shown = format!("git {}", args.join(" "));
-        let command = Command { program: "git".into(), args: args.into_iter().map(Into::into).collect(), env, cwd: dir.to_owned(), stdin: None };
+        let command = Command {
+            program: "git".into(),
+            args: args.into_iter().map(Into::into).collect(),
+            env,
+            cwd: dir.to_owned(),
+            stdin: None,
+        };
         let end = self.exec(&command, current).await;
         match end.message() {
             None => Ok(()),
@@ -339,17 +412,24 @@ impl Write<'_> {
 
     /// For a depth above one: the commits at which history is cut.
     async fn boundary(&self, source: &git::Repository) -> Result<(), String> {
-        let commits = source.log(&self.target.sha, self.depth.saturating_mul(64).min(100_000)).await.map_err(|error| error.to_string())?;
-        let parents: HashMap<&str, &[String]> = commits.iter().map(|commit| (commit.id.as_str(), commit.parents.as_slice())).collect();
+        let commits = source
+            .log(&self.target.sha, self.depth.saturating_mul(64).min(100_000))
+            .await
+            .map_err(|error| error.to_string())?;
+        let parents: HashMap<&str, &[String]> =
+            commits.iter().map(|commit| (commit.id.as_str(), commit.parents.as_slice())).collect();
         let mut level: Vec<&str> = vec![&self.target.sha];
         for _ in 1..self.depth {
-            level = level.iter().flat_map(|id| parents.get(id).copied().unwrap_or_default()).map(String::as_str).collect();
+            level =
+                level.iter().flat_map(|id| parents.get(id).copied().unwrap_or_default()).map(String::as_str).collect();
             level.sort_unstable();
             level.dedup();
         }
-        let cut: Vec<&str> = level.into_iter().filter(|id| parents.get(id).is_none_or(|parents| !parents.is_empty())).collect();
+        let cut: Vec<&str> =
+            level.into_iter().filter(|id| parents.get(id).is_none_or(|parents| !parents.is_empty())).collect();
         let path = self.dir.join(".git/shallow");
-        let result = if cut.is_empty() { std::fs::remove_file(&path) } else { std::fs::write(&path, cut.join("\n") + "\n") };
+        let result =
+            if cut.is_empty() { std::fs::remove_file(&path) } else { std::fs::write(&path, cut.join("\n") + "\n") };
         result.map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
 }

@@ -6,19 +6,38 @@ use crate::job::process::{Command, which};
 use crate::job::steps_api::{Current, Frame};
 
 impl Executor {
-    async fn docker(&mut self, args: Vec<String>, stdin: Option<Vec<u8>>, env: &[(String, String)], frame: &Frame, current: &mut Current) -> Result<(), String> {
+    async fn docker(
+        &mut self,
+        args: Vec<String>,
+        stdin: Option<Vec<u8>>,
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+    ) -> Result<(), String> {
         let path = self.path_variable(env);
         if which("docker", &path).is_none() {
             return Err("there is no `docker` on the job's PATH".to_owned());
         }
         let env = self.process_env(env, frame, current)?;
         self.log.line(&format!("[command]docker {}", args.join(" ")));
-        let command = Command { program: "docker".into(), args: args.into_iter().map(Into::into).collect(), env, cwd: self.workspace.workspace.clone(), stdin };
+        let command = Command {
+            program: "docker".into(),
+            args: args.into_iter().map(Into::into).collect(),
+            env,
+            cwd: self.workspace.workspace.clone(),
+            stdin,
+        };
         let end = self.exec(&command, current).await;
         end.message().map_or(Ok(()), |message| Err(format!("docker: {message}")))
     }
 
-    pub(super) async fn docker_login(&mut self, inputs: &Inputs, env: &[(String, String)], frame: &Frame, current: &mut Current) -> Result<Option<PostAction>, String> {
+    pub(super) async fn docker_login(
+        &mut self,
+        inputs: &Inputs,
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+    ) -> Result<Option<PostAction>, String> {
         inputs.check(&["registry", "username", "password", "ecr", "logout", "scope", "registry-auth"], &[], self)?;
         inputs.only("ecr", &["auto", "false"])?;
         inputs.only("registry-auth", &[])?;
@@ -33,25 +52,72 @@ impl Executor {
         Ok(inputs.boolean("logout", true)?.then_some(PostAction::DockerLogout(registry)))
     }
 
-    pub(super) async fn docker_logout(&mut self, registry: Option<&str>, env: &[(String, String)], frame: &Frame, current: &mut Current) -> Result<(), String> {
+    pub(super) async fn docker_logout(
+        &mut self,
+        registry: Option<&str>,
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+    ) -> Result<(), String> {
         let mut args = vec!["logout".to_owned()];
         args.extend(registry.map(str::to_owned));
         self.docker(args, None, env, frame, current).await
     }
 
-    pub(super) async fn docker_buildx(&mut self, inputs: &Inputs, env: &[(String, String)], frame: &Frame, current: &mut Current) -> Result<(), String> {
-        let harmless = ["install", "use", "cleanup", "cache-binary", "keep-state", "version", "buildkitd-flags", "buildkitd-config", "buildkitd-config-inline", "driver-opts"];
+    pub(super) async fn docker_buildx(
+        &mut self,
+        inputs: &Inputs,
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+    ) -> Result<(), String> {
+        let harmless = [
+            "install",
+            "use",
+            "cleanup",
+            "cache-binary",
+            "keep-state",
+            "version",
+            "buildkitd-flags",
+            "buildkitd-config",
+            "buildkitd-config-inline",
+            "driver-opts",
+        ];
         inputs.check(&["driver", "name", "endpoint", "platforms", "append"], &harmless, self)?;
         inputs.only("driver", &["docker", "docker-container"])?;
         inputs.only("append", &[])?;
         self.docker(vec!["buildx".to_owned(), "version".to_owned()], None, env, frame, current).await?;
         let arch = if std::env::consts::ARCH == "aarch64" { "linux/arm64" } else { "linux/amd64" };
-        Self::outputs(current, [("name", "default".to_owned()), ("driver", "docker".to_owned()), ("platforms", arch.to_owned()), ("status", "running".to_owned())]);
+        Self::outputs(
+            current,
+            [
+                ("name", "default".to_owned()),
+                ("driver", "docker".to_owned()),
+                ("platforms", arch.to_owned()),
+                ("status", "running".to_owned()),
+            ],
+        );
         Ok(())
     }
 
     pub(super) fn docker_metadata(&mut self, inputs: &Inputs, current: &mut Current) -> Result<(), String> {
-        inputs.check(&["images", "tags", "flavor", "labels", "annotations", "sep-tags", "sep-labels", "sep-annotations", "bake-target", "context", "github-token"], &[], self)?;
+        inputs.check(
+            &[
+                "images",
+                "tags",
+                "flavor",
+                "labels",
+                "annotations",
+                "sep-tags",
+                "sep-labels",
+                "sep-annotations",
+                "bake-target",
+                "context",
+                "github-token",
+            ],
+            &[],
+            self,
+        )?;
         inputs.only("context", &["workflow", "git"])?;
         let subject = &self.spec.input.subject;
         let facts = tags::Facts {
@@ -66,7 +132,12 @@ impl Executor {
             server: self.services.host.server_url(),
             now: jiff::Timestamp::now(),
         };
-        let request = tags::Request { images: inputs.lines("images"), tags: inputs.lines("tags"), flavor: inputs.lines("flavor"), labels: inputs.lines("labels") };
+        let request = tags::Request {
+            images: inputs.lines("images"),
+            tags: inputs.lines("tags"),
+            flavor: inputs.lines("flavor"),
+            labels: inputs.lines("labels"),
+        };
         let found = tags::compute(&request, &facts)?;
         let separator = |name: &str| inputs.or(name, "\n").to_owned();
         self.log.line("##[group]Docker tags");
@@ -75,8 +146,12 @@ impl Executor {
         self.env.insert("DOCKER_METADATA_OUTPUT_VERSION".to_owned(), found.version.clone());
         self.env.insert("DOCKER_METADATA_OUTPUT_TAGS".to_owned(), found.tags.join("\n"));
         self.env.insert("DOCKER_METADATA_OUTPUT_LABELS".to_owned(), found.labels.join("\n"));
-        let labels: serde_json::Map<String, serde_json::Value> =
-            found.labels.iter().filter_map(|label| label.split_once('=')).map(|(name, value)| (name.to_owned(), value.into())).collect();
+        let labels: serde_json::Map<String, serde_json::Value> = found
+            .labels
+            .iter()
+            .filter_map(|label| label.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
         let json = serde_json::json!({"tags": found.tags, "tag-names": found.names, "labels": labels}).to_string();
         self.env.insert("DOCKER_METADATA_OUTPUT_JSON".to_owned(), json.clone());
         Self::outputs(
@@ -92,7 +167,13 @@ impl Executor {
         Ok(())
     }
 
-    pub(super) async fn docker_build_push(&mut self, inputs: &Inputs, env: &[(String, String)], frame: &Frame, current: &mut Current) -> Result<(), String> {
+    pub(super) async fn docker_build_push(
+        &mut self,
+        inputs: &Inputs,
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+    ) -> Result<(), String> {
         const LISTS: &[(&str, &str)] = &[
             ("build-args", "--build-arg"),
             ("build-contexts", "--build-context"),
@@ -106,8 +187,28 @@ impl Executor {
             ("ssh", "--ssh"),
             ("attests", "--attest"),
         ];
-        const ONES: &[(&str, &str)] = &[("target", "--target"), ("network", "--network"), ("shm-size", "--shm-size"), ("builder", "--builder")];
-        let mut known = vec!["context", "file", "tags", "platforms", "push", "load", "pull", "no-cache", "provenance", "sbom", "github-token", "no-cache-filters", "call", "allow", "cgroup-parent", "secret-envs", "secrets", "secret-files"];
+        const ONES: &[(&str, &str)] =
+            &[("target", "--target"), ("network", "--network"), ("shm-size", "--shm-size"), ("builder", "--builder")];
+        let mut known = vec![
+            "context",
+            "file",
+            "tags",
+            "platforms",
+            "push",
+            "load",
+            "pull",
+            "no-cache",
+            "provenance",
+            "sbom",
+            "github-token",
+            "no-cache-filters",
+            "call",
+            "allow",
+            "cgroup-parent",
+            "secret-envs",
+            "secrets",
+            "secret-files",
+        ];
         known.extend(LISTS.iter().map(|(name, _)| name));
         known.extend(ONES.iter().map(|(name, _)| name));
         inputs.check(&known, &[], self)?;
@@ -144,7 +245,9 @@ impl Executor {
                 args.extend([(*flag).to_owned(), value.to_owned()]);
             }
         }
-        for tag in inputs.lines("tags").iter().flat_map(|line| line.split(',')).map(str::trim).filter(|tag| !tag.is_empty()) {
+        for tag in
+            inputs.lines("tags").iter().flat_map(|line| line.split(',')).map(str::trim).filter(|tag| !tag.is_empty())
+        {
             args.extend(["--tag".to_owned(), tag.to_owned()]);
         }
         let platforms = inputs.lines("platforms").join(",");
@@ -175,7 +278,14 @@ impl Executor {
         let text = std::fs::read_to_string(&metadata).unwrap_or_default();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         let pick = |name: &str| json.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
-        Self::outputs(current, [("imageid", pick("containerimage.config.digest")), ("digest", pick("containerimage.digest")), ("metadata", text)]);
+        Self::outputs(
+            current,
+            [
+                ("imageid", pick("containerimage.config.digest")),
+                ("digest", pick("containerimage.digest")),
+                ("metadata", text),
+            ],
+        );
         Ok(())
     }
 }

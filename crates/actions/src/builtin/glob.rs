@@ -103,7 +103,8 @@ pub fn find(base: &Path, home: Option<&Path>, patterns: &[String], implicit: boo
             compiled.push(pattern);
         }
     }
-    let mut roots: Vec<&Path> = compiled.iter().filter(|pattern| !pattern.negative).map(|pattern| pattern.root.as_path()).collect();
+    let mut roots: Vec<&Path> =
+        compiled.iter().filter(|pattern| !pattern.negative).map(|pattern| pattern.root.as_path()).collect();
     roots.sort();
     roots.dedup();
     let mut found = Vec::new();
@@ -137,8 +138,17 @@ fn selected(path: &Path, patterns: &[Pattern]) -> bool {
     let text = path.to_string_lossy();
     let mut included = false;
     for pattern in patterns {
-        let below = || pattern.implicit && path.ancestors().skip(1).any(|above| above.starts_with(&pattern.root) && pattern.regex.is_match(&above.to_string_lossy()));
-        if pattern.regex.is_match(&text) || (pattern.literal && pattern.implicit && path.starts_with(&pattern.root)) || below() {
+        let below = || {
+            pattern.implicit
+                && path
+                    .ancestors()
+                    .skip(1)
+                    .any(|above| above.starts_with(&pattern.root) && pattern.regex.is_match(&above.to_string_lossy()))
+        };
+        if pattern.regex.is_match(&text)
+            || (pattern.literal && pattern.implicit && path.starts_with(&pattern.root))
+            || below()
+        {
             included = !pattern.negative;
         }
     }
@@ -198,7 +208,12 @@ mod tests {
         }
         let files = |patterns: &[&str]| {
             let patterns: Vec<String> = patterns.iter().map(|p| (*p).to_owned()).collect();
-            find(&base, None, &patterns, true).unwrap().into_iter().filter(|p| p.is_file()).map(|p| p.strip_prefix(&base).unwrap().to_string_lossy().into_owned()).collect::<Vec<_>>()
+            find(&base, None, &patterns, true)
+                .unwrap()
+                .into_iter()
+                .filter(|p| p.is_file())
+                .map(|p| p.strip_prefix(&base).unwrap().to_string_lossy().into_owned())
+                .collect::<Vec<_>>()
         };
         assert_eq!(files(&["*.txt"]), ["a.txt"]);
         assert_eq!(files(&["**/*.txt"]), ["a.txt", "b/c.txt", "b/d/e.txt"]);

@@ -128,7 +128,9 @@ mod tests {
         let past = SystemTime::now() - std::time::Duration::from_secs(1000);
         std::fs::File::open(tree.join("a")).unwrap().set_times(std::fs::FileTimes::new().set_modified(past)).unwrap();
         freshen(&tree, &index).unwrap();
-        assert!(std::fs::metadata(tree.join("a")).unwrap().modified().unwrap() > past + std::time::Duration::from_secs(900));
+        assert!(
+            std::fs::metadata(tree.join("a")).unwrap().modified().unwrap() > past + std::time::Duration::from_secs(900)
+        );
         // Git takes the index, and finds no file changed by its status alone.
         assert_eq!(git(&tree, &["diff-files", "--name-only"]), "");
         git(&tree, &["fsck"]);

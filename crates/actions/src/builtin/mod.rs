@@ -132,7 +132,10 @@ impl Inputs {
     pub(crate) fn check(&self, known: &[&str], ignorable: &[&str], executor: &Executor) -> Result<(), String> {
         for name in self.0.keys() {
             if !known.contains(&name.as_str()) && !ignorable.contains(&name.as_str()) {
-                executor.log.line(&format!("##[warning]Unexpected input(s) '{name}', valid inputs are ['{}']", known.join("', '")));
+                executor.log.line(&format!(
+                    "##[warning]Unexpected input(s) '{name}', valid inputs are ['{}']",
+                    known.join("', '")
+                ));
             }
         }
         Ok(())
@@ -168,7 +171,9 @@ impl Executor {
             Builtin::SetupNode | Builtin::SetupPython | Builtin::SetupGo | Builtin::SetupJava => {
                 self.setup(builtin, inputs, env, frame, current).await.map(|()| None)
             }
-            Builtin::RustToolchain | Builtin::SetupRustToolchain => self.setup_rust(builtin, inputs, env, frame, current).await.map(|()| None),
+            Builtin::RustToolchain | Builtin::SetupRustToolchain => {
+                self.setup_rust(builtin, inputs, env, frame, current).await.map(|()| None)
+            }
             Builtin::DockerLogin => self.docker_login(inputs, env, frame, current).await,
             Builtin::DockerBuildx => self.docker_buildx(inputs, env, frame, current).await.map(|()| None),
             Builtin::DockerMetadata => self.docker_metadata(inputs, current).map(|()| None),

@@ -29,7 +29,15 @@ const NODE: Tool = Tool {
     file_input: "node-version-file",
     output: "node-version",
     known: &["node-version", "node-version-file"],
-    harmless: &["check-latest", "cache", "cache-dependency-path", "token", "always-auth", "architecture", "package-manager-cache"],
+    harmless: &[
+        "check-latest",
+        "cache",
+        "cache-dependency-path",
+        "token",
+        "always-auth",
+        "architecture",
+        "package-manager-cache",
+    ],
 };
 const PYTHON: Tool = Tool {
     name: "Python",
@@ -39,7 +47,16 @@ const PYTHON: Tool = Tool {
     file_input: "python-version-file",
     output: "python-version",
     known: &["python-version", "python-version-file"],
-    harmless: &["check-latest", "cache", "cache-dependency-path", "token", "architecture", "update-environment", "allow-prereleases", "freethreaded"],
+    harmless: &[
+        "check-latest",
+        "cache",
+        "cache-dependency-path",
+        "token",
+        "architecture",
+        "update-environment",
+        "allow-prereleases",
+        "freethreaded",
+    ],
 };
 const GO: Tool = Tool {
     name: "Go",
@@ -59,7 +76,15 @@ const JAVA: Tool = Tool {
     file_input: "java-version-file",
     output: "version",
     known: &["java-version", "java-version-file", "distribution"],
-    harmless: &["check-latest", "cache", "cache-dependency-path", "token", "architecture", "java-package", "overwrite-settings"],
+    harmless: &[
+        "check-latest",
+        "cache",
+        "cache-dependency-path",
+        "token",
+        "architecture",
+        "java-package",
+        "overwrite-settings",
+    ],
 };
 
 /// The first dotted number in a text.
@@ -98,7 +123,14 @@ pub(super) fn fits(have: &[u64], wanted: &str) -> bool {
 }
 
 impl Executor {
-    async fn program(&mut self, program: &Path, args: &[&str], env: &[(String, String)], frame: &Frame, current: &mut Current) -> Result<String, String> {
+    async fn program(
+        &mut self,
+        program: &Path,
+        args: &[&str],
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+    ) -> Result<String, String> {
         let env = self.process_env(env, frame, current)?;
         let command = Command {
             program: program.as_os_str().to_owned(),
@@ -114,7 +146,14 @@ impl Executor {
         }
     }
 
-    pub(super) async fn setup(&mut self, builtin: Builtin, inputs: &Inputs, env: &[(String, String)], frame: &Frame, current: &mut Current) -> Result<(), String> {
+    pub(super) async fn setup(
+        &mut self,
+        builtin: Builtin,
+        inputs: &Inputs,
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+    ) -> Result<(), String> {
         let tool = match builtin {
             Builtin::SetupNode => &NODE,
             Builtin::SetupPython => &PYTHON,
@@ -156,7 +195,11 @@ impl Executor {
         let Some((program, version)) = chosen else {
             seen.dedup();
             let have = if seen.is_empty() { "none".to_owned() } else { seen.join(", ") };
-            return Err(format!("{} {} is not on this machine (found: {have}). Install it and put it on PATH, or ask for a version that is there.", tool.name, wanted.join(" or ")));
+            return Err(format!(
+                "{} {} is not on this machine (found: {have}). Install it and put it on PATH, or ask for a version that is there.",
+                tool.name,
+                wanted.join(" or ")
+            ));
         };
         let dir = program.parent().unwrap_or(Path::new("/")).to_owned();
         let directory = dir.to_string_lossy().into_owned();
@@ -173,13 +216,18 @@ impl Executor {
                 let link = bin.join(name);
                 let _ = std::fs::remove_file(&link);
                 let script = format!("#!/bin/sh\nexec '{}' \"$@\"\n", program.display());
-                crate::files::write_executable(&link, &script).map_err(|error| format!("cannot write {}: {error}", link.display()))?;
+                crate::files::write_executable(&link, &script)
+                    .map_err(|error| format!("cannot write {}: {error}", link.display()))?;
             }
             self.path.insert(0, bin.to_string_lossy().into_owned());
             Self::outputs(current, [("python-path", program.to_string_lossy().into_owned())]);
         }
         if matches!(builtin, Builtin::SetupJava) {
-            let home = program.canonicalize().ok().and_then(|path| Some(path.parent()?.parent()?.to_string_lossy().into_owned())).unwrap_or_default();
+            let home = program
+                .canonicalize()
+                .ok()
+                .and_then(|path| Some(path.parent()?.parent()?.to_string_lossy().into_owned()))
+                .unwrap_or_default();
             self.env.insert("JAVA_HOME".to_owned(), home.clone());
             Self::outputs(current, [("path", home), ("distribution", inputs.get("distribution").to_owned())]);
         }
@@ -192,22 +240,53 @@ impl Executor {
 
     fn version_file(&self, name: &str) -> Result<String, String> {
         let path = self.workspace.workspace.join(name);
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("The specified version file at {} does not exist: {error}", path.display()))?;
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("The specified version file at {} does not exist: {error}", path.display()))?;
         if name.ends_with("package.json") {
             let json: serde_json::Value = serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))?;
-            let found = ["/volta/node", "/engines/node"].iter().find_map(|pointer| json.pointer(pointer)).and_then(serde_json::Value::as_str);
+            let found = ["/volta/node", "/engines/node"]
+                .iter()
+                .find_map(|pointer| json.pointer(pointer))
+                .and_then(serde_json::Value::as_str);
             return found.map(str::to_owned).ok_or_else(|| format!("{name} names no version of Node.js"));
         }
         if name.ends_with("go.mod") || name.ends_with("go.work") {
-            let line = text.lines().find_map(|line| line.strip_prefix("toolchain go").or_else(|| line.strip_prefix("go ")));
-            return line.map(|version| format!(">={}", version.trim())).ok_or_else(|| format!("{name} names no version of Go"));
+            let line =
+                text.lines().find_map(|line| line.strip_prefix("toolchain go").or_else(|| line.strip_prefix("go ")));
+            return line
+                .map(|version| format!(">={}", version.trim()))
+                .ok_or_else(|| format!("{name} names no version of Go"));
         }
-        let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
+        let line =
+            text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
         Ok(line.rsplit([' ', '=']).next().unwrap_or(line).trim_matches('"').to_owned())
     }
 
-    pub(super) async fn setup_rust(&mut self, builtin: Builtin, inputs: &Inputs, env: &[(String, String)], frame: &Frame, current: &mut Current) -> Result<(), String> {
-        let harmless = ["cache", "cache-directories", "cache-workspaces", "cache-on-failure", "cache-key", "cache-shared-key", "cache-bin", "cache-provider", "cache-all-crates", "cache-workspace-crates", "matcher", "problem-matcher", "override", "rust-src-dir", "use-rustup-dist"];
+    pub(super) async fn setup_rust(
+        &mut self,
+        builtin: Builtin,
+        inputs: &Inputs,
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+    ) -> Result<(), String> {
+        let harmless = [
+            "cache",
+            "cache-directories",
+            "cache-workspaces",
+            "cache-on-failure",
+            "cache-key",
+            "cache-shared-key",
+            "cache-bin",
+            "cache-provider",
+            "cache-all-crates",
+            "cache-workspace-crates",
+            "matcher",
+            "problem-matcher",
+            "override",
+            "rust-src-dir",
+            "use-rustup-dist",
+        ];
         inputs.check(&["toolchain", "targets", "target", "components", "rustflags"], &harmless, self)?;
         let reference = match &frame.action {
             _ if !inputs.get("toolchain").is_empty() => inputs.get("toolchain").to_owned(),
@@ -215,28 +294,53 @@ impl Executor {
         };
         let path = self.path_variable(env);
         let rustup = which("rustup", &path);
-        let list = |text: &str| text.split([',', ' ', '\n']).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>();
+        let list = |text: &str| {
+            text.split([',', ' ', '\n'])
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         let mut targets = list(inputs.get("targets"));
         targets.extend(list(inputs.get("target")));
         let components = list(inputs.get("components"));
         if let Some(rustup) = rustup {
             let installed = self.program(&rustup, &["toolchain", "list"], env, frame, current).await?;
-            let has = |name: &str| installed.lines().any(|line| line == name || line.starts_with(&format!("{name}-")) || line.starts_with(&format!("{name} ")));
+            let has = |name: &str| {
+                installed.lines().any(|line| {
+                    line == name || line.starts_with(&format!("{name}-")) || line.starts_with(&format!("{name} "))
+                })
+            };
             let toolchain = if has(&reference) {
                 reference.clone()
-            } else if let Some(line) = installed.lines().find(|line| line.contains("default") || line.contains("active")).filter(|_| reference == "stable") {
+            } else if let Some(line) = installed
+                .lines()
+                .find(|line| line.contains("default") || line.contains("active"))
+                .filter(|_| reference == "stable")
+            {
                 // Offline, the machine's default serves for `stable`.
                 line.split_whitespace().next().unwrap_or("stable").to_owned()
             } else {
                 self.log.line(&format!("The toolchain {reference} is not installed; asking rustup for it."));
-                self.program(&rustup, &["toolchain", "install", &reference, "--profile", "minimal", "--no-self-update"], env, frame, current)
-                    .await
-                    .map_err(|error| format!("the Rust toolchain {reference} cannot be had: {error}"))?;
+                self.program(
+                    &rustup,
+                    &["toolchain", "install", &reference, "--profile", "minimal", "--no-self-update"],
+                    env,
+                    frame,
+                    current,
+                )
+                .await
+                .map_err(|error| format!("the Rust toolchain {reference} cannot be had: {error}"))?;
                 reference.clone()
             };
             for (kind, names) in [("target", &targets), ("component", &components)] {
-                let have = self.program(&rustup, &[kind, "list", "--installed", "--toolchain", &toolchain], env, frame, current).await.unwrap_or_default();
-                for name in names.iter().filter(|name| !have.lines().any(|line| line == name.as_str() || line.starts_with(&format!("{name}-")))) {
+                let have = self
+                    .program(&rustup, &[kind, "list", "--installed", "--toolchain", &toolchain], env, frame, current)
+                    .await
+                    .unwrap_or_default();
+                for name in names.iter().filter(|name| {
+                    !have.lines().any(|line| line == name.as_str() || line.starts_with(&format!("{name}-")))
+                }) {
                     self.program(&rustup, &[kind, "add", name, "--toolchain", &toolchain], env, frame, current)
                         .await
                         .map_err(|error| format!("the {kind} {name} of {toolchain} cannot be had: {error}"))?;
@@ -245,7 +349,8 @@ impl Executor {
             self.env.insert("RUSTUP_TOOLCHAIN".to_owned(), toolchain.clone());
             Self::outputs(current, [("name", toolchain)]);
         }
-        let rustc = which("rustc", &path).ok_or("there is no Rust on this machine: install rustup, or put rustc and cargo on PATH")?;
+        let rustc = which("rustc", &path)
+            .ok_or("there is no Rust on this machine: install rustup, or put rustc and cargo on PATH")?;
         let version = self.program(&rustc, &["--version"], env, frame, current).await?;
         self.log.line(version.trim());
         if !inputs.get("rustflags").is_empty() || builtin == Builtin::SetupRustToolchain {
@@ -259,7 +364,10 @@ impl Executor {
                 self.env.insert(name.to_owned(), value.to_owned());
             }
         }
-        Self::outputs(current, [("rustc-version", version.trim().to_owned()), ("cachekey", crate::builtin::short_digest(&version))]);
+        Self::outputs(
+            current,
+            [("rustc-version", version.trim().to_owned()), ("cachekey", crate::builtin::short_digest(&version))],
+        );
         Ok(())
     }
 
@@ -273,10 +381,17 @@ impl Executor {
                 other => other.to_owned(),
             };
         }
-        let file = ["rust-toolchain.toml", "rust-toolchain"].iter().find_map(|name| std::fs::read_to_string(self.workspace.workspace.join(name)).ok());
+        let file = ["rust-toolchain.toml", "rust-toolchain"]
+            .iter()
+            .find_map(|name| std::fs::read_to_string(self.workspace.workspace.join(name)).ok());
         file.and_then(|text| {
-            let line = text.lines().find(|line| line.trim_start().starts_with("channel")).map(|line| line.split('"').nth(1).unwrap_or_default().to_owned());
-            line.or_else(|| text.lines().next().filter(|line| !line.contains(['[', '='])).map(|line| line.trim().to_owned()))
+            let line = text
+                .lines()
+                .find(|line| line.trim_start().starts_with("channel"))
+                .map(|line| line.split('"').nth(1).unwrap_or_default().to_owned());
+            line.or_else(|| {
+                text.lines().next().filter(|line| !line.contains(['[', '='])).map(|line| line.trim().to_owned())
+            })
         })
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "stable".to_owned())

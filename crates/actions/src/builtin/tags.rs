@@ -88,7 +88,11 @@ fn split(line: &str) -> Vec<String> {
 const DEFAULT: &[&str] = &["type=schedule", "type=ref,event=branch", "type=ref,event=tag", "type=ref,event=pr"];
 
 pub(super) fn compute(request: &Request, facts: &Facts) -> Result<Metadata, String> {
-    let lines: Vec<String> = if request.tags.is_empty() { DEFAULT.iter().map(|line| (*line).to_owned()).collect() } else { request.tags.clone() };
+    let lines: Vec<String> = if request.tags.is_empty() {
+        DEFAULT.iter().map(|line| (*line).to_owned()).collect()
+    } else {
+        request.tags.clone()
+    };
     let mut rules: Vec<Rule> = lines.iter().map(|line| Rule::parse(line)).collect();
     rules.sort_by_key(|rule| std::cmp::Reverse(rule.priority()));
     let mut flavor_latest = "auto".to_owned();
@@ -113,7 +117,12 @@ pub(super) fn compute(request: &Request, facts: &Facts) -> Result<Metadata, Stri
             continue;
         }
         let Some((value, makes_latest)) = value_of(rule, facts)? else { continue };
-        let value = format!("{}{}{}", rule.get("prefix").map_or(Ok(prefix.clone()), |text| expand(text, facts))?, value, rule.get("suffix").map_or(Ok(suffix.clone()), |text| expand(text, facts))?);
+        let value = format!(
+            "{}{}{}",
+            rule.get("prefix").map_or(Ok(prefix.clone()), |text| expand(text, facts))?,
+            value,
+            rule.get("suffix").map_or(Ok(suffix.clone()), |text| expand(text, facts))?
+        );
         let value = sanitize(&value);
         if !value.is_empty() && !names.contains(&value) {
             names.push(value);
@@ -124,7 +133,11 @@ pub(super) fn compute(request: &Request, facts: &Facts) -> Result<Metadata, Stri
         names.push("latest".to_owned());
     }
     let version = names.first().cloned().unwrap_or_default();
-    let images: Vec<String> = request.images.iter().map(|image| image.split(',').next().unwrap_or(image).trim().trim_start_matches("name=").to_lowercase()).collect();
+    let images: Vec<String> = request
+        .images
+        .iter()
+        .map(|image| image.split(',').next().unwrap_or(image).trim().trim_start_matches("name=").to_lowercase())
+        .collect();
     let tags = images.iter().flat_map(|image| names.iter().map(move |name| format!("{image}:{name}"))).collect();
     let text = |pointer: &str| facts.repository.pointer(pointer).and_then(Json::as_str).unwrap_or_default().to_owned();
     let url = format!("{}/{}", facts.server, facts.full_name);
@@ -155,15 +168,23 @@ fn value_of(rule: &Rule, facts: &Facts) -> Result<Option<(String, bool)>, String
         "ref" => match rule.get("event").unwrap_or("branch") {
             "branch" => branch.map(|name| (name.to_owned(), false)),
             "tag" => tag.map(|name| (name.to_owned(), true)),
-            "pr" => pull.map(|number| (if rule.get("prefix").is_none() { format!("pr-{number}") } else { number.to_owned() }, false)),
+            "pr" => pull.map(|number| {
+                (if rule.get("prefix").is_none() { format!("pr-{number}") } else { number.to_owned() }, false)
+            }),
             other => return Err(format!("the event '{other}' of type=ref is not one of branch, tag, pr")),
         },
         "sha" => {
-            let sha = if rule.get("format") == Some("long") { facts.sha.as_str() } else { facts.sha.get(..7).unwrap_or(&facts.sha) };
+            let sha = if rule.get("format") == Some("long") {
+                facts.sha.as_str()
+            } else {
+                facts.sha.get(..7).unwrap_or(&facts.sha)
+            };
             Some((if rule.get("prefix").is_none() { format!("sha-{sha}") } else { sha.to_owned() }, false))
         }
         "raw" => Some((expand(rule.get("value").unwrap_or_default(), facts)?, false)),
-        "edge" => branch.filter(|name| *name == rule.get("branch").unwrap_or(&facts.default_branch)).map(|_| ("edge".to_owned(), false)),
+        "edge" => branch
+            .filter(|name| *name == rule.get("branch").unwrap_or(&facts.default_branch))
+            .map(|_| ("edge".to_owned(), false)),
         "schedule" => (facts.event == "schedule").then(|| {
             let pattern = rule.get("pattern").unwrap_or("nightly");
             (pattern.replace("{{date 'YYYYMMDD'}}", &facts.now.strftime("%Y%m%d").to_string()), false)
@@ -178,7 +199,8 @@ fn value_of(rule: &Rule, facts: &Facts) -> Result<Option<(String, bool)>, String
             if let Some(number) = rule.get("group") {
                 group = number.parse().map_err(|_| format!("the group '{number}' is not a number"))?;
             }
-            let regex = regex::Regex::new(pattern).map_err(|error| format!("the pattern '{pattern}' is not supported: {error}"))?;
+            let regex = regex::Regex::new(pattern)
+                .map_err(|error| format!("the pattern '{pattern}' is not supported: {error}"))?;
             regex.captures(text).and_then(|found| found.get(group).map(|m| (m.as_str().to_owned(), true)))
         }
         "semver" | "pep440" => {
@@ -231,7 +253,11 @@ fn expand(text: &str, facts: &Facts) -> Result<String, String> {
 }
 
 fn sanitize(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect::<String>().trim_start_matches(['.', '-']).to_owned()
+    text.chars()
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .collect::<String>()
+        .trim_start_matches(['.', '-'])
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -251,7 +277,11 @@ mod tests {
             server: "https://github.com".to_owned(),
             now: "2026-11-23T10:00:00Z".parse().unwrap(),
         };
-        let request = Request { images: vec!["user/App".to_owned()], tags: tags.iter().map(|t| (*t).to_owned()).collect(), ..Request::default() };
+        let request = Request {
+            images: vec!["user/App".to_owned()],
+            tags: tags.iter().map(|t| (*t).to_owned()).collect(),
+            ..Request::default()
+        };
         compute(&request, &facts).unwrap().names
     }
 
@@ -261,9 +291,15 @@ mod tests {
         assert_eq!(names("refs/heads/my/feature", &[]), ["my-feature"]);
         assert_eq!(names("refs/tags/v1.2.3", &[]), ["v1.2.3", "latest"]);
         assert_eq!(names("refs/pull/2/merge", &[]), ["pr-2"]);
-        assert_eq!(names("refs/tags/v1.2.3", &["type=semver,pattern={{version}}", "type=semver,pattern={{major}}.{{minor}}"]), ["1.2.3", "1.2", "latest"]);
+        assert_eq!(
+            names("refs/tags/v1.2.3", &["type=semver,pattern={{version}}", "type=semver,pattern={{major}}.{{minor}}"]),
+            ["1.2.3", "1.2", "latest"]
+        );
         assert_eq!(names("refs/tags/v2.0.8-beta.67", &["type=semver,pattern={{version}}"]), ["2.0.8-beta.67"]);
-        assert_eq!(names("refs/heads/main", &["type=sha", "type=raw,value=x,enable={{is_default_branch}}"]), ["x", "sha-0123456"]);
+        assert_eq!(
+            names("refs/heads/main", &["type=sha", "type=raw,value=x,enable={{is_default_branch}}"]),
+            ["x", "sha-0123456"]
+        );
         assert_eq!(names("refs/heads/dev", &["type=edge,branch=dev"]), ["edge"]);
     }
 }

@@ -33,11 +33,15 @@ pub enum How {
 }
 
 /// Files of these kinds are written under a new name and put in place; nothing appends to them.
-const REPLACED: &[&str] = &["rlib", "rmeta", "so", "a", "o", "crate", "jar", "whl", "pack", "idx", "gz", "tgz", "zip", "zst", "xz", "class", "node", "wasm"];
+const REPLACED: &[&str] = &[
+    "rlib", "rmeta", "so", "a", "o", "crate", "jar", "whl", "pack", "idx", "gz", "tgz", "zip", "zst", "xz", "class",
+    "node", "wasm",
+];
 const WORTH_LINKING: u64 = 16 * 1024;
 
 fn shareable(path: &Path, meta: &fs::Metadata) -> bool {
-    meta.len() >= WORTH_LINKING && path.extension().and_then(|ext| ext.to_str()).is_some_and(|ext| REPLACED.contains(&ext))
+    meta.len() >= WORTH_LINKING
+        && path.extension().and_then(|ext| ext.to_str()).is_some_and(|ext| REPLACED.contains(&ext))
 }
 
 /// Transfers `from` (a file, link or directory) to `to`; the files that were stored are added to `manifest`, with paths below `root`.
@@ -100,7 +104,9 @@ fn set_mtime(path: &Path, meta: &fs::Metadata) -> io::Result<()> {
 /// Whether every stored file is as it was.
 pub fn intact(root: &Path, manifest: &[Entry]) -> bool {
     manifest.iter().all(|entry| {
-        root.join(&entry.path).symlink_metadata().is_ok_and(|meta| meta.len() == entry.size && (meta.mtime(), meta.mtime_nsec()) == entry.mtime)
+        root.join(&entry.path)
+            .symlink_metadata()
+            .is_ok_and(|meta| meta.len() == entry.size && (meta.mtime(), meta.mtime_nsec()) == entry.mtime)
     })
 }
 
@@ -126,7 +132,10 @@ mod tests {
         assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("small"));
         assert_eq!(fs::metadata(to.join("small")).unwrap().mode() & 0o777, 0o755);
         assert_eq!(fs::metadata(to.join("deps/big.rlib")).unwrap().nlink(), 2);
-        assert_eq!(fs::metadata(to.join("small")).unwrap().modified().unwrap(), fs::metadata(from.join("small")).unwrap().modified().unwrap());
+        assert_eq!(
+            fs::metadata(to.join("small")).unwrap().modified().unwrap(),
+            fs::metadata(from.join("small")).unwrap().modified().unwrap()
+        );
         // Replacing does no harm, writing in place is noticed.
         fs::remove_file(to.join("deps/big.rlib")).unwrap();
         assert!(intact(&store, &manifest));

@@ -62,7 +62,14 @@ pub(super) struct Dispatcher {
 
 impl Dispatcher {
     pub(super) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, active: BTreeMap::new(), held: HashMap::new(), groups: HashMap::new(), running: HashMap::new(), gates: HashMap::new() }
+        Self {
+            inner,
+            active: BTreeMap::new(),
+            held: HashMap::new(),
+            groups: HashMap::new(),
+            running: HashMap::new(),
+            gates: HashMap::new(),
+        }
     }
 
     pub(super) async fn run(mut self, mut messages: mpsc::Receiver<Message>) {
@@ -115,7 +122,8 @@ impl Dispatcher {
 
     async fn cancel(&mut self, run: i64, force: bool) {
         if force {
-            let jobs: Vec<i64> = self.active.get(&run).map(|active| active.jobs.keys().copied().collect()).unwrap_or_default();
+            let jobs: Vec<i64> =
+                self.active.get(&run).map(|active| active.jobs.keys().copied().collect()).unwrap_or_default();
             for job in jobs {
                 if let Some(running) = self.running.get(&job) {
                     running.abort.cancel();
@@ -207,10 +215,23 @@ impl Dispatcher {
             }
             change.runs.push(active.run.clone());
             let head = super::source_head(&self.inner, &active.run).await;
-            change.new_events.push(payload::workflow_run(&active.run, &active.input, "completed", &head, &self.inner.services.host.server_url(), &self.inner.services.host.api_url()));
+            change.new_events.push(payload::workflow_run(
+                &active.run,
+                &active.input,
+                "completed",
+                &head,
+                &self.inner.services.host.server_url(),
+                &self.inner.services.host.api_url(),
+            ));
         }
         let (run, over) = (active.run.clone(), effects.over);
-        let jobs: Vec<Job> = effects.created.iter().chain(&effects.completed).filter_map(|job| active.jobs.get(job)).map(|state| state.job.clone()).collect();
+        let jobs: Vec<Job> = effects
+            .created
+            .iter()
+            .chain(&effects.completed)
+            .filter_map(|job| active.jobs.get(job))
+            .map(|state| state.job.clone())
+            .collect();
         let events = change.new_events.clone();
         let ids = self.write(change).await;
         self.publish(id);
@@ -221,7 +242,11 @@ impl Dispatcher {
             }
             seen.push(job.id);
             self.inner.report(&run, &job);
-            let event = if job.status == Status::Completed { RunEvent::JobCompleted { run: run.clone(), job } } else { RunEvent::JobQueued { run: run.clone(), job } };
+            let event = if job.status == Status::Completed {
+                RunEvent::JobCompleted { run: run.clone(), job }
+            } else {
+                RunEvent::JobQueued { run: run.clone(), job }
+            };
             self.inner.tell(event);
         }
         for job in &effects.completed {
@@ -312,7 +337,11 @@ impl Dispatcher {
     async fn schedule(&mut self) {
         loop {
             let mut started = false;
-            let candidates: Vec<(i64, i64)> = self.active.iter().flat_map(|(run, active)| active.startable().into_iter().map(|job| (*run, job))).collect();
+            let candidates: Vec<(i64, i64)> = self
+                .active
+                .iter()
+                .flat_map(|(run, active)| active.startable().into_iter().map(|job| (*run, job)))
+                .collect();
             for (run, job) in candidates {
                 let Some(state) = self.active.get(&run).and_then(|active| active.jobs.get(&job)) else { continue };
                 if state.started || state.job.status == Status::Completed {
@@ -448,13 +477,28 @@ fn plain(message: &str) -> crate::model::Annotation {
 }
 
 /// The protection of an environment: its branches, its wait, its reviewers.
-async fn gate(inner: &Inner, run: i64, repository: &str, environment: &str, git_ref: &str, created: i64) -> Result<(), String> {
-    let info = inner.services.host.environment(repository, environment).await.map_err(|error| format!("cannot look up the environment {environment}: {error}"))?;
+async fn gate(
+    inner: &Inner,
+    run: i64,
+    repository: &str,
+    environment: &str,
+    git_ref: &str,
+    created: i64,
+) -> Result<(), String> {
+    let info = inner
+        .services
+        .host
+        .environment(repository, environment)
+        .await
+        .map_err(|error| format!("cannot look up the environment {environment}: {error}"))?;
     if let Some(patterns) = &info.branches {
         let name = short_ref(git_ref);
-        let admitted = patterns.iter().any(|pattern| Pattern::parse(pattern).is_ok_and(|pattern| pattern.matches(name)));
+        let admitted =
+            patterns.iter().any(|pattern| Pattern::parse(pattern).is_ok_and(|pattern| pattern.matches(name)));
         if !admitted {
-            return Err(format!("Branch \"{name}\" is not allowed to deploy to {environment} due to environment protection rules."));
+            return Err(format!(
+                "Branch \"{name}\" is not allowed to deploy to {environment} due to environment protection rules."
+            ));
         }
     }
     if !info.reviewers.is_empty() {

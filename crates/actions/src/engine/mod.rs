@@ -119,7 +119,14 @@ impl Engine {
     async fn recover(&self) -> Result<(), Error> {
         let mut adopted = Vec::new();
         for (mut run, input) in self.inner.store.open_runs().await? {
-            let kept = self.inner.store.jobs(run.id, run.attempt).await?.into_iter().filter(|job| job.status == Status::Completed).collect();
+            let kept = self
+                .inner
+                .store
+                .jobs(run.id, run.attempt)
+                .await?
+                .into_iter()
+                .filter(|job| job.status == Status::Completed)
+                .collect();
             run.status = Status::Queued;
             adopted.push((run, Arc::new(input), kept));
         }
@@ -197,7 +204,11 @@ impl Engine {
 
     /// The jobs of an attempt of a run.
     pub async fn jobs_of_attempt(&self, run: i64, attempt: i64) -> Result<Vec<Job>, Error> {
-        if self.run(run).await?.attempt == attempt { self.jobs(run).await } else { self.inner.store.jobs(run, attempt).await }
+        if self.run(run).await?.attempt == attempt {
+            self.jobs(run).await
+        } else {
+            self.inner.store.jobs(run, attempt).await
+        }
     }
 
     /// A job.
@@ -261,7 +272,13 @@ impl Engine {
         }
         let input = self.inner.store.input(id).await?.ok_or(Error::NoRun(id))?;
         let kept = if failed_only {
-            self.inner.store.jobs(id, run.attempt).await?.into_iter().filter(|job| job.conclusion == Some(Conclusion::Success)).collect()
+            self.inner
+                .store
+                .jobs(id, run.attempt)
+                .await?
+                .into_iter()
+                .filter(|job| job.conclusion == Some(Conclusion::Success))
+                .collect()
         } else {
             Vec::new()
         };
@@ -332,9 +349,19 @@ async fn source_head(inner: &Inner, run: &Run) -> Json {
 }
 
 impl Inner {
-    pub(crate) async fn workflow_files(&self, repository: &str, reference: Option<&str>) -> Result<(crate::host::RepositoryInfo, String, Arc<Vec<source::WorkflowFile>>), Error> {
-        let info = self.services.host.repository(repository).await?.ok_or_else(|| Error::NoRepository(repository.to_owned()))?;
-        let mut subject = crate::event::Subject { git_ref: reference.unwrap_or_default().to_owned(), ..Default::default() };
+    pub(crate) async fn workflow_files(
+        &self,
+        repository: &str,
+        reference: Option<&str>,
+    ) -> Result<(crate::host::RepositoryInfo, String, Arc<Vec<source::WorkflowFile>>), Error> {
+        let info = self
+            .services
+            .host
+            .repository(repository)
+            .await?
+            .ok_or_else(|| Error::NoRepository(repository.to_owned()))?;
+        let mut subject =
+            crate::event::Subject { git_ref: reference.unwrap_or_default().to_owned(), ..Default::default() };
         source::resolve(&info, &mut subject).await?;
         let files = self.sources.of(&info, &subject.sha).await?;
         Ok((info, subject.sha, files))
@@ -377,7 +404,13 @@ impl Inner {
         match update {
             Update::Log(size) => self.tell(RunEvent::Log { run, job, size }),
             Update::Step(step) => {
-                if let Some(job) = self.views.write().unwrap_or_else(PoisonError::into_inner).get_mut(&run).and_then(|view| view.jobs.get_mut(&job)) {
+                if let Some(job) = self
+                    .views
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_mut(&run)
+                    .and_then(|view| view.jobs.get_mut(&job))
+                {
                     match job.steps.iter_mut().find(|known| known.number == step.number) {
                         Some(known) => known.clone_from(&step),
                         None => job.steps.push(step.clone()),
@@ -390,8 +423,14 @@ impl Inner {
 
     fn report(&self, run: &Run, job: &Job) {
         let summary = (job.conclusion.is_some_and(|c| c.result() == "failure")).then(|| {
-            let step = job.steps.iter().find(|step| step.conclusion == Some(Conclusion::Failure)).map(|step| format!("step \"{}\" failed: ", step.name)).unwrap_or_default();
-            let message = job.annotations.iter().find(|a| a.level == "failure").map(|a| a.message.clone()).unwrap_or_default();
+            let step = job
+                .steps
+                .iter()
+                .find(|step| step.conclusion == Some(Conclusion::Failure))
+                .map(|step| format!("step \"{}\" failed: ", step.name))
+                .unwrap_or_default();
+            let message =
+                job.annotations.iter().find(|a| a.level == "failure").map(|a| a.message.clone()).unwrap_or_default();
             format!("{step}{message}")
         });
         let check = CheckRun {
@@ -434,11 +473,22 @@ impl Inner {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    async fn handle(self: &Arc<Self>, event: Event, only: Option<&[String]>, inputs: Option<Json>) -> Result<Vec<i64>, Error> {
+    async fn handle(
+        self: &Arc<Self>,
+        event: Event,
+        only: Option<&[String]>,
+        inputs: Option<Json>,
+    ) -> Result<Vec<i64>, Error> {
         self.take(event, only, inputs, None).await
     }
 
-    async fn take(self: &Arc<Self>, event: Event, only: Option<&[String]>, inputs: Option<Json>, stored: Option<i64>) -> Result<Vec<i64>, Error> {
+    async fn take(
+        self: &Arc<Self>,
+        event: Event,
+        only: Option<&[String]>,
+        inputs: Option<Json>,
+        stored: Option<i64>,
+    ) -> Result<Vec<i64>, Error> {
         if self.shutdown.is_cancelled() {
             return Err(Error::Stopped);
         }
@@ -462,15 +512,25 @@ impl Inner {
                 .collect();
             if direct && chosen.is_empty() {
                 let path = only.and_then(<[String]>::first).cloned().unwrap_or_default();
-                return Err(Error::NoWorkflow { repository: event.repository.clone(), path, sha: plan.subject.sha.clone() });
+                return Err(Error::NoWorkflow {
+                    repository: event.repository.clone(),
+                    path,
+                    sha: plan.subject.sha.clone(),
+                });
             }
             for planned in chosen {
                 let Some(workflow) = &planned.file.workflow else {
                     let first = planned.file.findings.first().map(ToString::to_string).unwrap_or_default();
-                    return Err(Error::InvalidWorkflow { path: planned.path.clone(), first, findings: planned.file.findings.clone() });
+                    return Err(Error::InvalidWorkflow {
+                        path: planned.path.clone(),
+                        first,
+                        findings: planned.file.findings.clone(),
+                    });
                 };
                 let inputs = match (&inputs, workflow.trigger("workflow_dispatch")) {
-                    (given, Some(trigger)) if event.name == "workflow_dispatch" => plan::dispatch_inputs(trigger, given.as_ref().unwrap_or(&Json::Null))?,
+                    (given, Some(trigger)) if event.name == "workflow_dispatch" => {
+                        plan::dispatch_inputs(trigger, given.as_ref().unwrap_or(&Json::Null))?
+                    }
                     (Some(given), _) => given.clone(),
                     (None, _) => Json::Null,
                 };
@@ -489,10 +549,16 @@ impl Inner {
             }
             // GitHub shows a broken file that a push brings as a run that failed at its start.
             if event.name == "push" && only.is_none() && !event.by_job_token {
-                let broken: Vec<&Planned> = plan.workflows.iter().filter(|planned| planned.file.workflow.is_none()).collect();
-                let changed = if broken.is_empty() { None } else { source::changed_files(&plan.info, &plan.subject).await };
-                for planned in broken.into_iter().filter(|planned| changed.as_ref().is_some_and(|files| files.contains(&planned.path))) {
-                    let list: Vec<String> = planned.file.findings.iter().map(|finding| format!("{} {finding}", planned.path)).collect();
+                let broken: Vec<&Planned> =
+                    plan.workflows.iter().filter(|planned| planned.file.workflow.is_none()).collect();
+                let changed =
+                    if broken.is_empty() { None } else { source::changed_files(&plan.info, &plan.subject).await };
+                for planned in broken
+                    .into_iter()
+                    .filter(|planned| changed.as_ref().is_some_and(|files| files.contains(&planned.path)))
+                {
+                    let list: Vec<String> =
+                        planned.file.findings.iter().map(|finding| format!("{} {finding}", planned.path)).collect();
                     let number = self.store.greatest_number(event.repository.clone(), planned.path.clone()).await? + 1;
                     let problem = format!("Invalid workflow file: {}", list.join("; "));
                     change.new_runs.push(self.new_run(&event, &plan, planned, number, Json::Null, &vars, Err(problem)));
@@ -536,7 +602,9 @@ impl Inner {
         let pointer = |path: &str| event.payload.pointer(path).and_then(Json::as_str).map(str::to_owned);
         let title = match event.name.as_str() {
             "pull_request" | "pull_request_target" => pointer("/pull_request/title"),
-            "release" => pointer("/release/name").filter(|name| !name.is_empty()).or_else(|| pointer("/release/tag_name")),
+            "release" => {
+                pointer("/release/name").filter(|name| !name.is_empty()).or_else(|| pointer("/release/tag_name"))
+            }
             _ => Some(subject.message.lines().next().unwrap_or_default().to_owned()).filter(|line| !line.is_empty()),
         };
         let (message, called) = match called {
@@ -554,7 +622,11 @@ impl Inner {
             git_ref: subject.git_ref.clone(),
             head_branch: subject.head_branch.clone(),
             head_sha: subject.head_sha.clone(),
-            actor: if subject.actor.is_empty() { plan.info.full_name.split('/').next().unwrap_or_default().to_owned() } else { subject.actor.clone() },
+            actor: if subject.actor.is_empty() {
+                plan.info.full_name.split('/').next().unwrap_or_default().to_owned()
+            } else {
+                subject.actor.clone()
+            },
             number,
             attempt: 1,
             status: if failed { Status::Completed } else { Status::Queued },
@@ -579,7 +651,13 @@ impl Inner {
         };
         if let Some(workflow) = planned.file.workflow.as_ref().filter(|workflow| workflow.run_name.is_some()) {
             let host = &self.services.host;
-            let active = state::Active::new(run.clone(), Arc::new(input.clone()), workflow.clone(), Vec::new(), (host.server_url(), host.api_url()));
+            let active = state::Active::new(
+                run.clone(),
+                Arc::new(input.clone()),
+                workflow.clone(),
+                Vec::new(),
+                (host.server_url(), host.api_url()),
+            );
             run.title = active.title(&run.title);
         }
         (run, input)

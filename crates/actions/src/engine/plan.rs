@@ -50,7 +50,8 @@ pub struct Plan {
 
 /// Plans an event. None when nothing can run for it at all.
 pub async fn plan(host: &dyn Host, sources: &Sources, event: &Event) -> Result<Option<Plan>, Error> {
-    let info = host.repository(&event.repository).await?.ok_or_else(|| Error::NoRepository(event.repository.clone()))?;
+    let info =
+        host.repository(&event.repository).await?.ok_or_else(|| Error::NoRepository(event.repository.clone()))?;
     let Some(mut subject) = event::subject(event, &info.default_branch) else { return Ok(None) };
     source::resolve(&info, &mut subject).await?;
     if event.name.starts_with("pull_request") && subject.message.is_empty() {
@@ -95,20 +96,29 @@ pub async fn plan(host: &dyn Host, sources: &Sources, event: &Event) -> Result<O
 }
 
 fn general_refusal(event: &Event, subject: &Subject) -> Option<String> {
-    if event.by_job_token && !matches!(event.name.as_str(), "workflow_dispatch" | "repository_dispatch" | "workflow_run") {
+    if event.by_job_token
+        && !matches!(event.name.as_str(), "workflow_dispatch" | "repository_dispatch" | "workflow_run")
+    {
         return Some("a job's own token caused the event".to_owned());
     }
     if event.name == "workflow_run" && event.depth > MAX_CHAIN {
         return Some(format!("workflow_run events chain at most {MAX_CHAIN} deep"));
     }
-    event::skipped_by_message(&event.name, &subject.message).then(|| "the head commit's message asks for no runs".to_owned())
+    event::skipped_by_message(&event.name, &subject.message)
+        .then(|| "the head commit's message asks for no runs".to_owned())
 }
 
 /// The files of the reusable workflows that a workflow calls, directly and through others, by what `uses` says.
-pub async fn called(host: &dyn Host, info: &RepositoryInfo, sha: &str, workflow: &Arc<Workflow>) -> Result<BTreeMap<String, String>, String> {
+pub async fn called(
+    host: &dyn Host,
+    info: &RepositoryInfo,
+    sha: &str,
+    workflow: &Arc<Workflow>,
+) -> Result<BTreeMap<String, String>, String> {
     let mut out = BTreeMap::new();
     // What is to be looked at: the workflow, where its local references lie, how deep it is.
-    let mut queue: Vec<(Arc<Workflow>, RepositoryInfo, String, String, usize)> = vec![(workflow.clone(), info.clone(), sha.to_owned(), String::new(), 0)];
+    let mut queue: Vec<(Arc<Workflow>, RepositoryInfo, String, String, usize)> =
+        vec![(workflow.clone(), info.clone(), sha.to_owned(), String::new(), 0)];
     while let Some((workflow, info, sha, prefix, depth)) = queue.pop() {
         for job in workflow.jobs.values() {
             let JobKind::Call(call) = &job.kind else { continue };
@@ -130,19 +140,26 @@ pub async fn called(host: &dyn Host, info: &RepositoryInfo, sha: &str, workflow:
                         .repository(&repository)
                         .await
                         .map_err(|error| format!("{at}: {error}"))?
-                        .ok_or_else(|| format!("{at}: the forge has no repository {repository} to take the reusable workflow from"))?;
+                        .ok_or_else(|| {
+                            format!("{at}: the forge has no repository {repository} to take the reusable workflow from")
+                        })?;
                     (info, reference.clone(), path, format!("{repository}@{reference}:"))
                 }
             };
             let text = source::file(&info, &sha, &path).await.map_err(|error| format!("{at}: {error}"))?;
-            let text = text.ok_or_else(|| format!("{at}: error parsing called workflow \"{}\": workflow was not found.", call.uses))?;
+            let text = text.ok_or_else(|| {
+                format!("{at}: error parsing called workflow \"{}\": workflow was not found.", call.uses)
+            })?;
             let file = source::parse(&path, text.clone());
             let Some(inner) = file.workflow else {
                 let first = file.findings.first().map(ToString::to_string).unwrap_or_default();
                 return Err(format!("{at}: error parsing called workflow \"{}\": {first}", call.uses));
             };
             if inner.trigger("workflow_call").is_none() {
-                return Err(format!("{at}: error parsing called workflow \"{}\": workflow is not reusable as it is missing a `on.workflow_call` trigger", call.uses));
+                return Err(format!(
+                    "{at}: error parsing called workflow \"{}\": workflow is not reusable as it is missing a `on.workflow_call` trigger",
+                    call.uses
+                ));
             }
             out.insert(key, text);
             queue.push((inner, info, sha, prefix, depth + 1));
@@ -168,8 +185,12 @@ pub fn dispatch_inputs(trigger: &Trigger, given: &Json) -> Result<Json, Error> {
                 .kind
                 .coerce(&value)
                 .filter(|value| input.options.is_empty() || input.options.contains(&value.to_text()))
-                .ok_or_else(|| Error::Inputs(format!("Provided value '{}' for input '{name}' is not valid", value.to_text())))?,
-            None if input.required && input.default.is_none() => return Err(Error::Inputs(format!("Required input '{name}' not provided"))),
+                .ok_or_else(|| {
+                    Error::Inputs(format!("Provided value '{}' for input '{name}' is not valid", value.to_text()))
+                })?,
+            None if input.required && input.default.is_none() => {
+                return Err(Error::Inputs(format!("Required input '{name}' not provided")));
+            }
             None => match input.default.as_ref().map(|tree| tree.evaluate(&Contexts::new())) {
                 Some(Ok(value)) => input.kind.coerce(&value).unwrap_or_else(|| input.kind.empty()),
                 _ => input.kind.empty(),
@@ -189,7 +210,10 @@ pub fn publishes(workflow: &Workflow) -> bool {
             StepKind::Uses { action, .. } => action.to_ascii_lowercase().starts_with("docker/build-push-action@"),
             StepKind::Run { script, .. } => {
                 let text = script.source();
-                text.contains("docker push") || text.contains("docker image push") || (text.contains("docker") && text.contains("--push")) || text.contains("imagetools create")
+                text.contains("docker push")
+                    || text.contains("docker image push")
+                    || (text.contains("docker") && text.contains("--push"))
+                    || text.contains("imagetools create")
             }
             _ => false,
         }),

@@ -57,7 +57,8 @@ impl Sources {
             .into_iter()
             .filter(|entry| {
                 let extension = Path::new(&entry.path).extension();
-                entry.mode & 0o170_000 == 0o100_000 && extension.is_some_and(|extension| extension == "yml" || extension == "yaml")
+                entry.mode & 0o170_000 == 0o100_000
+                    && extension.is_some_and(|extension| extension == "yml" || extension == "yaml")
             })
             .collect();
         let oids: Vec<&str> = entries.iter().map(|entry| entry.oid.as_str()).collect();
@@ -101,7 +102,10 @@ pub async fn resolve(info: &RepositoryInfo, subject: &mut Subject) -> Result<(),
                 subject.git_ref = tag;
             }
         }
-        subject.sha = found.ok_or_else(|| Error::NoCommit { repository: info.full_name.clone(), reference: subject.git_ref.clone() })?;
+        subject.sha = found.ok_or_else(|| Error::NoCommit {
+            repository: info.full_name.clone(),
+            reference: subject.git_ref.clone(),
+        })?;
     }
     if subject.head_sha.is_empty() {
         subject.head_sha.clone_from(&subject.sha);
@@ -116,7 +120,12 @@ pub async fn changed_files(info: &RepositoryInfo, subject: &Subject) -> Option<V
     let zero = from.is_empty() || from.bytes().all(|byte| byte == b'0');
     let from = if zero {
         // A new branch: what it has over the default branch.
-        git.merge_base(&format!("refs/heads/{}", info.default_branch), &to).await.ok().flatten().filter(|base| *base != to).unwrap_or_else(|| git::EMPTY_TREE.to_owned())
+        git.merge_base(&format!("refs/heads/{}", info.default_branch), &to)
+            .await
+            .ok()
+            .flatten()
+            .filter(|base| *base != to)
+            .unwrap_or_else(|| git::EMPTY_TREE.to_owned())
     } else if from_base {
         git.merge_base(&from, &to).await.ok().flatten()?
     } else {
@@ -143,8 +152,10 @@ pub async fn head_commit(info: &RepositoryInfo, sha: &str) -> serde_json::Value 
         Err(_) => None,
     };
     match commit {
-        Some(commit) => serde_json::json!({"id": commit.id, "tree_id": commit.tree, "message": commit.message.trim_end(),
-            "author": {"name": commit.author.name, "email": commit.author.email}, "committer": {"name": commit.committer.name, "email": commit.committer.email}}),
+        Some(commit) => {
+            serde_json::json!({"id": commit.id, "tree_id": commit.tree, "message": commit.message.trim_end(),
+            "author": {"name": commit.author.name, "email": commit.author.email}, "committer": {"name": commit.committer.name, "email": commit.committer.email}})
+        }
         None => serde_json::json!({"id": sha}),
     }
 }

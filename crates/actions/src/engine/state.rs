@@ -118,7 +118,10 @@ impl Scope for JobScope<'_> {
 
     fn call(&self, name: &str, args: &[Value]) -> Option<Result<Value, expr::Error>> {
         let chosen = |test: &dyn Fn(Conclusion) -> bool| {
-            let mut named = self.results.iter().filter(|(id, _)| args.is_empty() || args.iter().any(|arg| arg.to_text().eq_ignore_ascii_case(id)));
+            let mut named = self
+                .results
+                .iter()
+                .filter(|(id, _)| args.is_empty() || args.iter().any(|arg| arg.to_text().eq_ignore_ascii_case(id)));
             named.any(|(_, conclusion)| test(*conclusion))
         };
         Some(Ok(Value::Bool(match name {
@@ -241,10 +244,9 @@ impl Active {
     fn ready(&self, scope: usize, node: usize) -> bool {
         let state = &self.scopes[scope];
         let definition = &state.workflow.jobs[&state.nodes[node].id];
-        definition
-            .needs
-            .iter()
-            .all(|(need, _)| state.nodes.iter().any(|other| other.id.eq_ignore_ascii_case(need) && other.stage == Stage::Done))
+        definition.needs.iter().all(|(need, _)| {
+            state.nodes.iter().any(|other| other.id.eq_ignore_ascii_case(need) && other.stage == Stage::Done)
+        })
     }
 
     /// Decides about a job whose needs are over: skipped, or expanded into its instances.
@@ -255,29 +257,36 @@ impl Active {
         let contexts = self.contexts(scope, Some(node));
         let results: Vec<(&str, Conclusion)> = {
             let state = &self.scopes[scope];
-            let result = |name: &str| state.nodes.iter().find(|other| other.id == name).map_or(Conclusion::Skipped, |other| other.result);
+            let result = |name: &str| {
+                state.nodes.iter().find(|other| other.id == name).map_or(Conclusion::Skipped, |other| other.result)
+            };
             graph::ancestors(&workflow.jobs, &id).into_iter().map(|name| (name, result(name))).collect()
         };
         let job_scope = JobScope { contexts: contexts.clone(), results, cancelled: self.cancelled };
         let holds = match &definition.condition {
-            None => Ok(!job_scope.cancelled && job_scope.results.iter().all(|(_, conclusion)| *conclusion == Conclusion::Success)),
+            None => Ok(!job_scope.cancelled
+                && job_scope.results.iter().all(|(_, conclusion)| *conclusion == Conclusion::Success)),
             Some(template) => template.holds(&job_scope),
         };
         let stubborn = definition.condition.as_ref().is_some_and(|template| template.calls(&["always", "cancelled"]));
         let strategy = match &holds {
             Ok(true) => match &definition.strategy {
                 None => Ok(Strategy::single()),
-                Some(tree) => tree
-                    .evaluate(&job_scope)
-                    .map_err(|error| error.to_string())
-                    .and_then(|value| Strategy::from_value(&value).map_err(|problem| format!("(Line: {}, Col: {}): {problem}", tree.at.line, tree.at.column))),
+                Some(tree) => tree.evaluate(&job_scope).map_err(|error| error.to_string()).and_then(|value| {
+                    Strategy::from_value(&value)
+                        .map_err(|problem| format!("(Line: {}, Col: {}): {problem}", tree.at.line, tree.at.column))
+                }),
             },
             _ => Ok(Strategy::single()),
         };
         let refusal = match (&holds, &strategy) {
-            (Err(error), _) => Some((Conclusion::Failure, format!("The condition of the job '{id}' has no value: {error}"))),
+            (Err(error), _) => {
+                Some((Conclusion::Failure, format!("The condition of the job '{id}' has no value: {error}")))
+            }
             (_, Err(problem)) => Some((Conclusion::Failure, format!("The job '{id}': {problem}"))),
-            (Ok(false), _) => Some((if self.cancelled { Conclusion::Cancelled } else { Conclusion::Skipped }, String::new())),
+            (Ok(false), _) => {
+                Some((if self.cancelled { Conclusion::Cancelled } else { Conclusion::Skipped }, String::new()))
+            }
             _ => None,
         };
         if let Some((conclusion, message)) = refusal {
@@ -289,7 +298,10 @@ impl Active {
             let state = &mut self.scopes[scope].nodes[node];
             state.stage = Stage::Done;
             state.result = conclusion;
-            self.jobs.insert(job.id, JobState { job, spec: None, group: None, started: true, place: (scope, node, 0), stubborn: false });
+            self.jobs.insert(
+                job.id,
+                JobState { job, spec: None, group: None, started: true, place: (scope, node, 0), stubborn: false },
+            );
             return;
         }
         let strategy = strategy.unwrap_or_else(|_| Strategy::single());
@@ -375,7 +387,8 @@ impl Active {
                         effects.created.push(job.id);
                         effects.completed.push(job.id);
                         self.scopes[scope].nodes[node].instances[index].conclusion = Some(Conclusion::Failure);
-                        self.jobs.insert(job.id, JobState { job, spec: None, group: None, started: true, place, stubborn });
+                        self.jobs
+                            .insert(job.id, JobState { job, spec: None, group: None, started: true, place, stubborn });
                         return;
                     }
                 };
@@ -410,7 +423,8 @@ impl Active {
         effects.completed.push(job.id);
         let (scope, node, index) = place;
         let instance = &mut self.scopes[scope].nodes[node].instances[index];
-        instance.conclusion = job.conclusion.map(|conclusion| if job.failure_allowed { Conclusion::Success } else { conclusion });
+        instance.conclusion =
+            job.conclusion.map(|conclusion| if job.failure_allowed { Conclusion::Success } else { conclusion });
         instance.outputs.clone_from(&job.outputs);
         self.jobs.insert(job.id, JobState { job, spec: None, group: None, started: true, place, stubborn: false });
     }
@@ -427,7 +441,11 @@ impl Active {
     ) -> Result<(), String> {
         let scope = place.0;
         let lookup = format!("{}{}", self.scopes[scope].called_prefix, call.uses);
-        let source = self.input.called.get(&lookup).ok_or_else(|| format!("the called workflow {} was not resolved", call.uses))?;
+        let source = self
+            .input
+            .called
+            .get(&lookup)
+            .ok_or_else(|| format!("the called workflow {} was not resolved", call.uses))?;
         let (path, called_prefix) = match call.uses.strip_prefix("./") {
             Some(path) => (path.to_owned(), self.scopes[scope].called_prefix.clone()),
             None => {
@@ -438,7 +456,8 @@ impl Active {
             }
         };
         let (workflow, findings) = crate::workflow::read(&path, source);
-        let workflow = Arc::new(workflow.ok_or_else(|| findings.0.first().map(ToString::to_string).unwrap_or_default())?);
+        let workflow =
+            Arc::new(workflow.ok_or_else(|| findings.0.first().map(ToString::to_string).unwrap_or_default())?);
         let trigger = workflow.trigger("workflow_call").ok_or("the called workflow has no workflow_call")?.call.clone();
         let given = match &call.with {
             Some(tree) => tree.evaluate(contexts).map_err(|error| error.to_string())?,
@@ -456,8 +475,12 @@ impl Active {
         for (name, input) in &trigger.inputs {
             let value = given.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
             let value = match value {
-                Some(value) => input.kind.coerce(value).ok_or_else(|| format!("Invalid input, {name} is not of the type that the referenced workflow defines."))?,
-                None if input.required => return Err(format!("Input {name} is required, but not provided while calling.")),
+                Some(value) => input.kind.coerce(value).ok_or_else(|| {
+                    format!("Invalid input, {name} is not of the type that the referenced workflow defines.")
+                })?,
+                None if input.required => {
+                    return Err(format!("Input {name} is required, but not provided while calling."));
+                }
                 None => match &input.default {
                     Some(tree) => {
                         let value = tree.evaluate(contexts).map_err(|error| error.to_string())?;
@@ -472,14 +495,19 @@ impl Active {
         let secrets = match &call.secrets {
             CallSecrets::Inherit => from,
             CallSecrets::None => Arc::new(Secrets::None),
-            CallSecrets::Given(tree) => Arc::new(Secrets::Given { tree: tree.clone(), contexts: contexts.clone(), from }),
+            CallSecrets::Given(tree) => {
+                Arc::new(Secrets::Given { tree: tree.clone(), contexts: contexts.clone(), from })
+            }
         };
         if let CallSecrets::Given(tree) = &call.secrets
             && let crate::workflow::TreeKind::Mapping(entries) = &tree.kind
         {
             for (name, _) in entries {
                 if !trigger.secrets.keys().any(|known| known.eq_ignore_ascii_case(name.source())) {
-                    return Err(format!("Invalid secret, {} is not defined in the referenced workflow.", name.source()));
+                    return Err(format!(
+                        "Invalid secret, {} is not defined in the referenced workflow.",
+                        name.source()
+                    ));
                 }
             }
         }
@@ -499,7 +527,10 @@ impl Active {
                 let word = |access: Access| format!("{access:?}").to_lowercase();
                 return Err(format!(
                     "Error calling workflow '{}'. The nested job '{}' is requesting '{permission}: {}', but is only allowed '{permission}: {}'.",
-                    call.uses, job.id, word(wanted), word(allowed)
+                    call.uses,
+                    job.id,
+                    word(wanted),
+                    word(allowed)
                 ));
             }
         }
@@ -524,7 +555,9 @@ impl Active {
         if state.instances.iter().any(|instance| instance.conclusion.is_none()) {
             return false;
         }
-        let has = |wanted: &str| state.instances.iter().any(|instance| instance.conclusion.is_some_and(|c| c.result() == wanted));
+        let has = |wanted: &str| {
+            state.instances.iter().any(|instance| instance.conclusion.is_some_and(|c| c.result() == wanted))
+        };
         state.result = if has("failure") {
             Conclusion::Failure
         } else if has("cancelled") {
@@ -598,11 +631,27 @@ impl Active {
             jobs.insert(node.id.as_str(), entry);
         }
         contexts.set("jobs", jobs);
-        trigger.call.outputs.iter().filter_map(|(name, tree)| Some((name.clone(), tree.evaluate(&contexts).ok()?.to_text()))).collect()
+        trigger
+            .call
+            .outputs
+            .iter()
+            .filter_map(|(name, tree)| Some((name.clone(), tree.evaluate(&contexts).ok()?.to_text())))
+            .collect()
     }
 
-    fn name_of(&self, scope: usize, name: &Option<Tree>, id: &str, contexts: &Contexts, combination: Option<&Value>) -> String {
-        let given = name.as_ref().and_then(|tree| tree.evaluate(contexts).ok()).map(|value| value.to_text()).filter(|text| !text.is_empty());
+    fn name_of(
+        &self,
+        scope: usize,
+        name: &Option<Tree>,
+        id: &str,
+        contexts: &Contexts,
+        combination: Option<&Value>,
+    ) -> String {
+        let given = name
+            .as_ref()
+            .and_then(|tree| tree.evaluate(contexts).ok())
+            .map(|value| value.to_text())
+            .filter(|text| !text.is_empty());
         let literal = name.as_ref().is_none_or(|tree| tree.constant().is_some());
         let mut text = given.unwrap_or_else(|| id.to_owned());
         if literal && let Some(combination) = combination {
@@ -638,7 +687,13 @@ impl Active {
     }
 
     /// A job is over. Fails fast where the matrix wants it.
-    pub fn complete(&mut self, id: i64, conclusion: Conclusion, outputs: BTreeMap<String, String>, failure_allowed: bool) -> Effects {
+    pub fn complete(
+        &mut self,
+        id: i64,
+        conclusion: Conclusion,
+        outputs: BTreeMap<String, String>,
+        failure_allowed: bool,
+    ) -> Effects {
         let mut effects = Effects { completed: vec![id], ..Effects::default() };
         let Some(state) = self.jobs.get_mut(&id) else { return effects };
         state.job.status = Status::Completed;
@@ -660,7 +715,9 @@ impl Active {
             let others: Vec<i64> = self
                 .jobs
                 .values()
-                .filter(|other| (other.place.0, other.place.1) == (scope, node) && other.job.status != Status::Completed)
+                .filter(|other| {
+                    (other.place.0, other.place.1) == (scope, node) && other.job.status != Status::Completed
+                })
                 .map(|other| other.job.id)
                 .collect();
             self.stop(others, &mut effects);

@@ -65,7 +65,12 @@ fn from_json(text: &str) -> Result<Value, Error> {
     }
     serde_json::from_str(text).map_err(|error| {
         // The message never repeats the input: it may be a secret.
-        Error::evaluation(format!("Error parsing fromJson: line {}, column {}: {:?} error", error.line(), error.column(), error.classify()))
+        Error::evaluation(format!(
+            "Error parsing fromJson: line {}, column {}: {:?} error",
+            error.line(),
+            error.column(),
+            error.classify()
+        ))
     })
 }
 

@@ -79,7 +79,14 @@ impl<'a> Lexer<'a> {
 
     fn token(&mut self, c: char) -> Result<(), Error> {
         let start = self.at;
-        let two = [("!=", Kind::BangEqual), ("==", Kind::EqualEqual), (">=", Kind::GreaterEqual), ("<=", Kind::LessEqual), ("&&", Kind::And), ("||", Kind::Or)];
+        let two = [
+            ("!=", Kind::BangEqual),
+            ("==", Kind::EqualEqual),
+            (">=", Kind::GreaterEqual),
+            ("<=", Kind::LessEqual),
+            ("&&", Kind::And),
+            ("||", Kind::Or),
+        ];
         if let Some((text, kind)) = two.into_iter().find(|(text, _)| self.follows(text)) {
             self.at += text.len();
             self.push(kind, start);
@@ -95,7 +102,11 @@ impl<'a> Lexer<'a> {
             '>' => Some(Kind::Greater),
             '<' => Some(Kind::Less),
             '*' => Some(Kind::Star),
-            '.' if matches!(self.tokens.last().map(|t| &t.kind), Some(Kind::Identifier | Kind::RightBracket | Kind::RightParen | Kind::Star)) => {
+            '.' if matches!(
+                self.tokens.last().map(|t| &t.kind),
+                Some(Kind::Identifier | Kind::RightBracket | Kind::RightParen | Kind::Star)
+            ) =>
+            {
                 Some(Kind::Dot)
             }
             _ => None,

@@ -123,7 +123,10 @@ impl Template {
                 Part::Expression(expression) => out.push_str(&expression.evaluate(scope)?.to_text()),
             }
             if out.len() > super::MAX_MEMORY {
-                return Err(Error { kind: ErrorKind::Evaluation, message: "The maximum allowed memory size was exceeded".into() });
+                return Err(Error {
+                    kind: ErrorKind::Evaluation,
+                    message: "The maximum allowed memory size was exceeded".into(),
+                });
             }
         }
         Ok(out)

@@ -95,16 +95,23 @@ struct Pattern {
 impl Matchers {
     /// Adds the matchers of a file; a matcher of the same owner is replaced.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
-        let file: MatcherFile = serde_json::from_str(text).map_err(|error| format!("the problem matcher is not valid: {error}"))?;
+        let file: MatcherFile =
+            serde_json::from_str(text).map_err(|error| format!("the problem matcher is not valid: {error}"))?;
         for config in file.problem_matcher {
             let mut patterns = Vec::new();
             for pattern in config.pattern {
-                let regex = Regex::new(&pattern.regexp)
-                    .map_err(|error| format!("the problem matcher '{}' has a pattern that is not supported: {error}", config.owner))?;
+                let regex = Regex::new(&pattern.regexp).map_err(|error| {
+                    format!("the problem matcher '{}' has a pattern that is not supported: {error}", config.owner)
+                })?;
                 patterns.push((regex, pattern));
             }
             self.remove(&config.owner);
-            self.list.push(Matcher { owner: config.owner, severity: config.severity.unwrap_or_else(|| "error".to_owned()), patterns, state: Vec::new() });
+            self.list.push(Matcher {
+                owner: config.owner,
+                severity: config.severity.unwrap_or_else(|| "error".to_owned()),
+                patterns,
+                state: Vec::new(),
+            });
         }
         Ok(())
     }
@@ -136,7 +143,9 @@ impl Matcher {
             }
             return None;
         };
-        let group = |index: Option<usize>| index.and_then(|i| found.get(i)).map(|m| m.as_str().to_owned()).filter(|text| !text.is_empty());
+        let group = |index: Option<usize>| {
+            index.and_then(|i| found.get(i)).map(|m| m.as_str().to_owned()).filter(|text| !text.is_empty())
+        };
         let mut annotation = self.state.last().cloned().unwrap_or_else(|| plain(level(&self.severity), ""));
         annotation.file = group(pattern.file).or(annotation.file);
         annotation.line = group(pattern.line).and_then(|text| text.parse().ok()).or(annotation.line);

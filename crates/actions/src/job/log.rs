@@ -66,7 +66,8 @@ impl Log {
     pub fn push(&self, text: &str) {
         let mut inner = self.lock();
         let stamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.7fZ").to_string();
-        let masked = if inner.masks.is_empty() { std::borrow::Cow::Borrowed(text) } else { inner.masks.apply(text).into() };
+        let masked =
+            if inner.masks.is_empty() { std::borrow::Cow::Borrowed(text) } else { inner.masks.apply(text).into() };
         for line in masked.split('\n') {
             let line = line.strip_suffix('\r').unwrap_or(line);
             inner.buffer.push_str(&stamp);

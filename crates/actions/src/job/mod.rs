@@ -3,10 +3,10 @@
 //! The scheduler decides when a job runs and gives it a [`JobSpec`]; [`run`] gives back an [`Outcome`] and tells of its progress on a
 //! channel. Nothing here writes to the database.
 
-pub mod log;
-pub mod process;
 mod announce;
+pub mod log;
 mod prepare;
+pub mod process;
 pub mod resolve;
 pub mod scope;
 pub mod shell;
@@ -26,8 +26,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use steps as steps_api;
 pub use spec::{Config, JobSpec, Outcome, Secrets, Services, Update};
+pub(crate) use steps as steps_api;
 
 use self::log::Log;
 use self::workspace::Workspace;

@@ -19,11 +19,45 @@ use crate::model::Conclusion;
 
 /// Variables of the user's environment that jobs get: those that say how this machine reaches others and speaks.
 const PASSED: &[&str] = &[
-    "PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_CTYPE", "TZ", "SHELL", "USER", "LOGNAME", "TERM", "http_proxy", "https_proxy", "no_proxy",
-    "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
-    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "JAVA_HOME", "GOROOT", "RUSTUP_TOOLCHAIN", "RUSTUP_DIST_SERVER",
-    "PYENV_ROOT", "NVM_DIR", "PIP_INDEX_URL", "PIP_CONFIG_FILE", "UV_INDEX_URL", "NPM_CONFIG_REGISTRY", "npm_config_registry", "GOPROXY",
-    "GOSUMDB", "GONOSUMDB", "GOFLAGS",
+    "PATH",
+    "LANG",
+    "LANGUAGE",
+    "LC_ALL",
+    "LC_CTYPE",
+    "TZ",
+    "SHELL",
+    "USER",
+    "LOGNAME",
+    "TERM",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "JAVA_HOME",
+    "GOROOT",
+    "RUSTUP_TOOLCHAIN",
+    "RUSTUP_DIST_SERVER",
+    "PYENV_ROOT",
+    "NVM_DIR",
+    "PIP_INDEX_URL",
+    "PIP_CONFIG_FILE",
+    "UV_INDEX_URL",
+    "NPM_CONFIG_REGISTRY",
+    "npm_config_registry",
+    "GOPROXY",
+    "GOSUMDB",
+    "GONOSUMDB",
+    "GOFLAGS",
 ];
 const PASSED_PREFIXES: &[&str] = &["CARGO_NET_", "CARGO_HTTP_", "CARGO_SOURCE_", "CARGO_REGISTRIES_"];
 
@@ -33,10 +67,18 @@ pub(crate) fn refuse(config: &Config, labels: &[String]) -> Option<String> {
     if missing.is_empty() {
         return None;
     }
-    Some(format!("No runner here has the label{} {}. This machine is Linux and takes ubuntu-*, linux, self-hosted and its own labels.", if missing.len() > 1 { "s" } else { "" }, missing.join(", ")))
+    Some(format!(
+        "No runner here has the label{} {}. This machine is Linux and takes ubuntu-*, linux, self-hosted and its own labels.",
+        if missing.len() > 1 { "s" } else { "" },
+        missing.join(", ")
+    ))
 }
 
-fn secrets_of<'a>(host: &'a Arc<dyn Host>, spec: &'a JobSpec, source: &'a Secrets) -> BoxFuture<'a, Result<BTreeMap<String, String>, String>> {
+fn secrets_of<'a>(
+    host: &'a Arc<dyn Host>,
+    spec: &'a JobSpec,
+    source: &'a Secrets,
+) -> BoxFuture<'a, Result<BTreeMap<String, String>, String>> {
     Box::pin(async move {
         match source {
             Secrets::None => Ok(BTreeMap::new()),
@@ -78,7 +120,9 @@ fn base_env(config: &Config, home: &Path, mark: &str) -> Result<Vec<(String, Str
     let mut env: IndexMap<String, String> = config
         .environment
         .iter()
-        .filter(|(name, _)| PASSED.contains(&name.as_str()) || PASSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|(name, _)| {
+            PASSED.contains(&name.as_str()) || PASSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        })
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     env.insert("HOME".to_owned(), home.to_string_lossy().into_owned());
@@ -115,7 +159,9 @@ pub(super) async fn prepare(
     if let Some(problem) = refuse(config, &spec.job.labels) {
         return Err(problem);
     }
-    let given = |tree: &Option<crate::workflow::Tree>| tree.as_ref().is_some_and(|tree| !matches!(tree.constant(), Some(Value::Null)));
+    let given = |tree: &Option<crate::workflow::Tree>| {
+        tree.as_ref().is_some_and(|tree| !matches!(tree.constant(), Some(Value::Null)))
+    };
     if given(&definition.container) || given(&definition.services) {
         return Err("This job asks for a container or for services, which this engine does not run yet. Start them in a step, or run the job without.".to_owned());
     }
@@ -125,7 +171,12 @@ pub(super) async fn prepare(
     let mark = format!("bigben-{}", uuid::Uuid::new_v4());
     let workspace = services
         .slots
-        .take(&config.dir, &spec.run.repository, &format!("{}\n{}", spec.run.path, spec.job.key), config.keep_workspaces)
+        .take(
+            &config.dir,
+            &spec.run.repository,
+            &format!("{}\n{}", spec.run.path, spec.job.key),
+            config.keep_workspaces,
+        )
         .map_err(|error| error_chain(&error))?;
     let request = TokenRequest {
         repository: spec.run.repository.clone(),
@@ -136,16 +187,13 @@ pub(super) async fn prepare(
     };
     let (repository, environment) = (spec.run.repository.as_str(), spec.job.environment.as_deref());
     let secrets_source = spec.secrets.clone();
-    let (token, secrets, variables) = futures::join!(
-        host.mint_token(&request),
-        secrets_of(&host, &spec, &secrets_source),
-        async {
+    let (token, secrets, variables) =
+        futures::join!(host.mint_token(&request), secrets_of(&host, &spec, &secrets_source), async {
             match environment {
                 Some(_) => host.variables(repository, environment).await,
                 None => Ok(spec.input.vars.clone()),
             }
-        }
-    );
+        });
     let token = token.map_err(|error| format!("cannot make the job's token: {error}"))?;
     let mut secrets = secrets?;
     let variables = variables.map_err(|error| format!("cannot get the variables: {error}"))?;
@@ -162,7 +210,8 @@ pub(super) async fn prepare(
         token: token.clone(),
         home: workspace.home.clone(),
     };
-    let added = host.job_environment(&info).await.map_err(|error| format!("cannot prepare the job's environment: {error}"))?;
+    let added =
+        host.job_environment(&info).await.map_err(|error| format!("cannot prepare the job's environment: {error}"))?;
     let mut base = base_env(config, &workspace.home, &mark)?;
     base.extend(added.env);
     if !added.path.is_empty() {
@@ -182,7 +231,10 @@ pub(super) async fn prepare(
     };
     write().map_err(|error| format!("cannot write the event: {error}"))?;
     let github = scope::github(&spec.run, &spec.input, &host.server_url(), &host.api_url());
-    let debug = secrets.get("ACTIONS_STEP_DEBUG").or_else(|| variables.get("ACTIONS_STEP_DEBUG")).is_some_and(|value| value == "true");
+    let debug = secrets
+        .get("ACTIONS_STEP_DEBUG")
+        .or_else(|| variables.get("ACTIONS_STEP_DEBUG"))
+        .is_some_and(|value| value == "true");
     let mut executor = Executor {
         vars: scope::strings(&variables, false),
         spec,

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 /// The variable that carries a job's mark, as on GitHub's runner.
 pub const MARK: &str = "RUNNER_TRACKING_ID";
 /// How long a cancelled process has after SIGINT, and then after SIGTERM.
-const GRACE: [(Signal, Duration); 2] = [(Signal::SIGINT, Duration::from_millis(7500)), (Signal::SIGTERM, Duration::from_millis(2500))];
+const GRACE: [(Signal, Duration); 2] =
+    [(Signal::SIGINT, Duration::from_millis(7500)), (Signal::SIGTERM, Duration::from_millis(2500))];
 
 /// What to run.
 #[derive(Debug, Clone, Default)]
@@ -73,7 +74,8 @@ impl End {
 /// Finds a program on a `PATH`.
 pub fn which(program: &str, path: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
-    let executable = |path: &Path| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    let executable =
+        |path: &Path| path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
     if program.contains('/') {
         return Some(PathBuf::from(program)).filter(|path| executable(path));
     }
@@ -163,8 +165,9 @@ pub async fn run(
 fn spawn(command: &Command) -> std::io::Result<(tokio::process::Child, pipe::Receiver)> {
     let path = command.env.iter().rev().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
     let program = command.program.to_string_lossy();
-    let program = which(&program, path)
-        .ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, format!("{program}: command not found on PATH")))?;
+    let program = which(&program, path).ok_or_else(|| {
+        std::io::Error::new(std::io::ErrorKind::NotFound, format!("{program}: command not found on PATH"))
+    })?;
     let (reader, writer) = std::io::pipe()?;
     let mut builder = std::process::Command::new(program);
     builder
@@ -240,12 +243,23 @@ fn marked(needle: &str) -> Vec<(Pid, String)> {
     let mut i = 0;
     while i < found.len() {
         let pid = found[i];
-        found.extend(parents.iter().filter(|(child, parent, _)| *parent == pid && !found.contains(child)).map(|(child, ..)| *child).collect::<Vec<_>>());
+        found.extend(
+            parents
+                .iter()
+                .filter(|(child, parent, _)| *parent == pid && !found.contains(child))
+                .map(|(child, ..)| *child)
+                .collect::<Vec<_>>(),
+        );
         i += 1;
     }
     found
         .into_iter()
-        .map(|pid| (Pid::from_raw(pid), parents.iter().find(|(p, ..)| *p == pid).map(|(.., name)| name.clone()).unwrap_or_default()))
+        .map(|pid| {
+            (
+                Pid::from_raw(pid),
+                parents.iter().find(|(p, ..)| *p == pid).map(|(.., name)| name.clone()).unwrap_or_default(),
+            )
+        })
         .collect()
 }
 
@@ -308,7 +322,8 @@ mod tests {
 
     #[tokio::test]
     async fn order_and_code() {
-        let (end, lines) = output(&shell("echo a; echo b >&2; printf c; exit 3"), None, &CancellationToken::new()).await;
+        let (end, lines) =
+            output(&shell("echo a; echo b >&2; printf c; exit 3"), None, &CancellationToken::new()).await;
         assert_eq!(lines, ["a", "b", "c"]);
         assert_eq!(end.message().unwrap(), "Process completed with exit code 3.");
         let mut command = shell("");
@@ -325,7 +340,8 @@ mod tests {
         let end = run(&command, None, &cancel, |line| {
             lines += usize::from(line.is_some());
             token.cancel();
-        }).await;
+        })
+        .await;
         assert!(matches!(end, End::Cancelled));
         assert_eq!(lines, 1);
         let mark = command.env[1].1.clone();

@@ -38,13 +38,18 @@ impl Resolver {
             busy.entry(repository.to_ascii_lowercase()).or_default().clone()
         };
         let _one = lock.lock().await;
-        let info = host.repository(repository).await.map_err(|error| format!("cannot look up the action {repository}: {error}"))?;
+        let info = host
+            .repository(repository)
+            .await
+            .map_err(|error| format!("cannot look up the action {repository}: {error}"))?;
         if let Some(info) = info {
             let git = open(&info.dir)?;
             if let Some(sha) = find(&git, reference).await? {
                 return self.unpack(&info.dir, repository, sha).await;
             }
-            return Err(format!("Unable to resolve action `{repository}@{reference}`, unable to find version `{reference}`"));
+            return Err(format!(
+                "Unable to resolve action `{repository}@{reference}`, unable to find version `{reference}`"
+            ));
         }
         let name = format!("{}@{reference}", repository.to_ascii_lowercase());
         let mirror = self.dir.join("git").join(format!("{}.git", repository.to_ascii_lowercase()));
@@ -54,7 +59,8 @@ impl Resolver {
             if dir.is_dir() {
                 return Ok(Fetched { dir, sha: sha.clone() });
             }
-            if mirror.is_dir() && open(&mirror)?.rev_parse(&format!("{sha}^{{commit}}")).await.ok().flatten().is_some() {
+            if mirror.is_dir() && open(&mirror)?.rev_parse(&format!("{sha}^{{commit}}")).await.ok().flatten().is_some()
+            {
                 return self.unpack(&mirror, repository, sha.clone()).await;
             }
         }
@@ -68,7 +74,9 @@ impl Resolver {
         let git = open(&mirror)?;
         let sha = match locked {
             Some(sha) => sha,
-            None => find(&git, "FETCH_HEAD").await?.ok_or_else(|| format!("upstream has no {repository}@{reference}"))?,
+            None => {
+                find(&git, "FETCH_HEAD").await?.ok_or_else(|| format!("upstream has no {repository}@{reference}"))?
+            }
         };
         let fetched = self.unpack(&mirror, repository, sha).await?;
         self.add_lock(name, fetched.sha.clone())?;
@@ -92,14 +100,20 @@ impl Resolver {
         all.insert(name, sha);
         let text = serde_json::to_vec_pretty(&all).map_err(|error| error.to_string())?;
         let temp = self.dir.join(format!(".lock-{}", uuid::Uuid::new_v4()));
-        std::fs::write(&temp, text).and_then(|()| std::fs::rename(&temp, self.lock_path())).map_err(|error| format!("cannot write the lock file of actions: {error}"))
+        std::fs::write(&temp, text)
+            .and_then(|()| std::fs::rename(&temp, self.lock_path()))
+            .map_err(|error| format!("cannot write the lock file of actions: {error}"))
     }
 
     async fn mirror(&self, mirror: &Path, url: &str, reference: &str) -> Result<(), String> {
         if !mirror.is_dir() {
             git::Repository::init_bare(mirror, "main").await.map_err(|error| super::prepare::error_chain(&error))?;
         }
-        run_git(&["--git-dir", &mirror.to_string_lossy(), "fetch", "--quiet", "--depth=1", "--no-tags", url, reference], &[]).await
+        run_git(
+            &["--git-dir", &mirror.to_string_lossy(), "fetch", "--quiet", "--depth=1", "--no-tags", url, reference],
+            &[],
+        )
+        .await
     }
 
     async fn unpack(&self, git_dir: &Path, repository: &str, sha: String) -> Result<Fetched, String> {
@@ -114,7 +128,16 @@ impl Resolver {
         std::fs::create_dir_all(&temp).map_err(fail)?;
         let index = parent.join(format!(".{}.index", uuid::Uuid::new_v4()));
         let result = run_git(
-            &["--git-dir", &git_dir.to_string_lossy(), "--work-tree", &temp.to_string_lossy(), "read-tree", "-u", "--reset", &sha],
+            &[
+                "--git-dir",
+                &git_dir.to_string_lossy(),
+                "--work-tree",
+                &temp.to_string_lossy(),
+                "read-tree",
+                "-u",
+                "--reset",
+                &sha,
+            ],
             &[("GIT_INDEX_FILE", &index.to_string_lossy())],
         )
         .await;
@@ -133,7 +156,8 @@ fn open(dir: &Path) -> Result<git::Repository, String> {
 
 async fn find(git: &git::Repository, reference: &str) -> Result<Option<String>, String> {
     for name in [reference.to_owned(), format!("refs/tags/{reference}"), format!("refs/heads/{reference}")] {
-        let found = git.rev_parse(&format!("{name}^{{commit}}")).await.map_err(|error| super::prepare::error_chain(&error))?;
+        let found =
+            git.rev_parse(&format!("{name}^{{commit}}")).await.map_err(|error| super::prepare::error_chain(&error))?;
         if found.is_some() {
             return Ok(found);
         }

@@ -31,9 +31,10 @@ impl Scope for StepScope<'_> {
             "always" => Ok(Value::Bool(true)),
             "hashfiles" => {
                 let patterns: Vec<String> = args.iter().map(Value::to_text).collect();
-                crate::builtin::glob::hash_files(self.workspace, &patterns)
-                    .map(Value::from)
-                    .map_err(|error| Error { kind: crate::expr::ErrorKind::Evaluation, message: format!("hashFiles('{}') failed: {error}", patterns.join(", ")) })
+                crate::builtin::glob::hash_files(self.workspace, &patterns).map(Value::from).map_err(|error| Error {
+                    kind: crate::expr::ErrorKind::Evaluation,
+                    message: format!("hashFiles('{}') failed: {error}", patterns.join(", ")),
+                })
             }
             _ => return None,
         })
@@ -78,7 +79,15 @@ pub fn github(run: &crate::model::Run, input: &crate::model::Input, server: &str
         ("ref_type", ref_type.to_owned()),
         ("secret_source", if subject.from_fork { "None" } else { "Actions" }.to_owned()),
         ("repository_id", id("/id")),
-        ("repository_visibility", if input.repository.pointer("/private").and_then(serde_json::Value::as_bool) == Some(true) { "private" } else { "public" }.to_owned()),
+        (
+            "repository_visibility",
+            if input.repository.pointer("/private").and_then(serde_json::Value::as_bool) == Some(true) {
+                "private"
+            } else {
+                "public"
+            }
+            .to_owned(),
+        ),
     ] {
         object.insert(name, value);
     }

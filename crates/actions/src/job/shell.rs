@@ -34,10 +34,14 @@ impl Shell {
                 prefix: "$ErrorActionPreference = 'stop'\n",
                 suffix: "\nif ((Test-Path -LiteralPath variable:\\LASTEXITCODE)) { exit $LASTEXITCODE }",
             },
-            "powershell" | "cmd" => return Err(format!("the shell '{name}' exists only on Windows; use bash, sh, pwsh or python")),
+            "powershell" | "cmd" => {
+                return Err(format!("the shell '{name}' exists only on Windows; use bash, sh, pwsh or python"));
+            }
             custom if custom.contains("{0}") => plain(custom),
             unknown => {
-                return Err(format!("Invalid shell option. Shell must be a valid built-in (bash, sh, cmd, powershell, pwsh) or a format string containing '{{0}}': '{unknown}'"));
+                return Err(format!(
+                    "Invalid shell option. Shell must be a valid built-in (bash, sh, cmd, powershell, pwsh) or a format string containing '{{0}}': '{unknown}'"
+                ));
             }
         })
     }

@@ -50,7 +50,9 @@ impl Config {
         let label = label.to_ascii_lowercase();
         let arch = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x64" };
         let ubuntu = label.strip_prefix("ubuntu-").is_some_and(|rest| !rest.contains("arm") || arch == "arm64");
-        ubuntu || ["self-hosted", "linux", arch].contains(&label.as_str()) || self.labels.iter().any(|own| own.eq_ignore_ascii_case(&label))
+        ubuntu
+            || ["self-hosted", "linux", arch].contains(&label.as_str())
+            || self.labels.iter().any(|own| own.eq_ignore_ascii_case(&label))
     }
 
     /// Where the log of a job lies.

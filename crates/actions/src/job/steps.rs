@@ -61,9 +61,15 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
-        [("GITHUB_ENV", &self.env), ("GITHUB_OUTPUT", &self.output), ("GITHUB_PATH", &self.path), ("GITHUB_STATE", &self.state), ("GITHUB_STEP_SUMMARY", &self.summary)]
-            .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
-            .into()
+        [
+            ("GITHUB_ENV", &self.env),
+            ("GITHUB_OUTPUT", &self.output),
+            ("GITHUB_PATH", &self.path),
+            ("GITHUB_STATE", &self.state),
+            ("GITHUB_STEP_SUMMARY", &self.summary),
+        ]
+        .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
+        .into()
     }
 }
 
@@ -90,7 +96,13 @@ impl Executor {
         }
         contexts.set("github", Value::object(github));
         let mut env = Object::case_sensitive();
-        for (name, value) in self.env.iter().map(|(n, v)| (n, v)).chain(frame.env.iter().map(|(n, v)| (n, v))).chain(step_env.iter().map(|(n, v)| (n, v))) {
+        for (name, value) in self
+            .env
+            .iter()
+            .map(|(n, v)| (n, v))
+            .chain(frame.env.iter().map(|(n, v)| (n, v)))
+            .chain(step_env.iter().map(|(n, v)| (n, v)))
+        {
             env.insert(name.as_str(), value.as_str());
         }
         contexts.set("env", env);
@@ -106,7 +118,13 @@ impl Executor {
             contexts.set("secrets", super::scope::strings(&self.secrets, false));
         }
         let failed = if frame.action.is_some() { frame.failed } else { self.failed };
-        StepScope { contexts, success: !failed, failure: failed, cancelled: self.cancelled, workspace: &self.workspace.workspace }
+        StepScope {
+            contexts,
+            success: !failed,
+            failure: failed,
+            cancelled: self.cancelled,
+            workspace: &self.workspace.workspace,
+        }
     }
 
     pub(crate) fn event_path(&self) -> PathBuf {
@@ -123,7 +141,10 @@ impl Executor {
             ("environment", "self-hosted".to_owned()),
             ("temp", self.workspace.temp.to_string_lossy().into_owned()),
             ("tool_cache", self.tool_cache().to_string_lossy().into_owned()),
-            ("workspace", self.workspace.workspace.parent().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default()),
+            (
+                "workspace",
+                self.workspace.workspace.parent().map(|p| p.to_string_lossy().into_owned()).unwrap_or_default(),
+            ),
         ] {
             runner.insert(name, value);
         }
@@ -139,7 +160,16 @@ impl Executor {
 
     fn job_context(&self) -> Value {
         let mut job = Object::new();
-        job.insert("status", if self.cancelled { "cancelled" } else if self.failed { "failure" } else { "success" });
+        job.insert(
+            "status",
+            if self.cancelled {
+                "cancelled"
+            } else if self.failed {
+                "failure"
+            } else {
+                "success"
+            },
+        );
         job.insert("check_run_id", Value::Number(self.spec.job.id as f64));
         Value::object(job)
     }
@@ -162,7 +192,12 @@ impl Executor {
     }
 
     /// Runs a step and enters it into the `steps` context; gives outcome and conclusion.
-    pub(crate) async fn step_body(&mut self, step: &Step, frame: &mut Frame, _name: Option<&str>) -> (Conclusion, Conclusion) {
+    pub(crate) async fn step_body(
+        &mut self,
+        step: &Step,
+        frame: &mut Frame,
+        _name: Option<&str>,
+    ) -> (Conclusion, Conclusion) {
         let mut current = Current { id: step.id.clone(), ..Current::default() };
         let outcome = self.guarded(step, frame, &mut current).await;
         let mut conclusion = outcome;
@@ -203,7 +238,9 @@ impl Executor {
         };
         if let Some(tree) = &step.timeout_minutes {
             match tree.evaluate(&self.scope_with(frame, &env)).map(|value| value.to_number()) {
-                Ok(minutes) if minutes > 0.0 => current.deadline = Some(Instant::now() + Duration::from_secs_f64(minutes * 60.0)),
+                Ok(minutes) if minutes > 0.0 => {
+                    current.deadline = Some(Instant::now() + Duration::from_secs_f64(minutes * 60.0))
+                }
                 Ok(_) => {}
                 Err(error) => {
                     self.error(&error.to_string());
@@ -214,7 +251,8 @@ impl Executor {
         let result = match &step.kind {
             StepKind::Run { script, shell, working_directory } => {
                 let (scope, default) = (self.scope_with(frame, &env), self.defaults(frame));
-                let text = |template: &Option<crate::expr::Template>| template.as_ref().map(|t| t.text(&scope)).transpose();
+                let text =
+                    |template: &Option<crate::expr::Template>| template.as_ref().map(|t| t.text(&scope)).transpose();
                 let parts = script.text(&scope).and_then(|script| Ok((script, text(shell)?, text(working_directory)?)));
                 drop(scope);
                 match (parts, default) {
@@ -222,13 +260,23 @@ impl Executor {
                         // A composite action's steps take nothing from the job's defaults.
                         let (default_shell, default_directory) =
                             if frame.action.is_some() { (None, None) } else { (default_shell, default_directory) };
-                        self.script(&script, shell.or(default_shell), directory.or(default_directory), &env, frame, current).await
+                        self.script(
+                            &script,
+                            shell.or(default_shell),
+                            directory.or(default_directory),
+                            &env,
+                            frame,
+                            current,
+                        )
+                        .await
                     }
                     (Err(error), _) => Err(error.to_string()),
                     (_, Err(message)) => Err(message),
                 }
             }
-            StepKind::Uses { action, with } => Box::pin(self.uses(step, action, with.as_ref(), &env, frame, current)).await,
+            StepKind::Uses { action, with } => {
+                Box::pin(self.uses(step, action, with.as_ref(), &env, frame, current)).await
+            }
             StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) => {
                 Err("background steps, and waiting for or cancelling them, are not supported here".to_owned())
             }
@@ -247,7 +295,10 @@ impl Executor {
         match &step.condition {
             None => Ok(scope.success && !scope.cancelled),
             Some(template) => template.holds(&scope).map_err(|error| {
-                format!("The condition of the step at (Line: {}, Col: {}) has no value: {error}", step.at.line, step.at.column)
+                format!(
+                    "The condition of the step at (Line: {}, Col: {}) has no value: {error}",
+                    step.at.line, step.at.column
+                )
             }),
         }
     }
@@ -326,7 +377,13 @@ impl Executor {
             program = "python3".to_owned();
         }
         let env = self.process_env(env, frame, current)?;
-        let command = Command { program: program.into(), args: words.into_iter().map(Into::into).collect(), env, cwd, stdin: None };
+        let command = Command {
+            program: program.into(),
+            args: words.into_iter().map(Into::into).collect(),
+            env,
+            cwd,
+            stdin: None,
+        };
         let end = self.exec(&command, current).await;
         let files = self.read_files(current);
         match end.message() {
@@ -382,7 +439,9 @@ impl Executor {
     /// A line of a step's output.
     fn output(&mut self, line: &str, current: &mut Current) {
         if let Some(token) = &current.stop_token {
-            if line.trim_start().starts_with("::") && commands::parse(line).is_some_and(|command| command.name == token.to_ascii_lowercase()) {
+            if line.trim_start().starts_with("::")
+                && commands::parse(line).is_some_and(|command| command.name == token.to_ascii_lowercase())
+            {
                 current.stop_token = None;
             }
             self.log.push(line);
@@ -430,7 +489,10 @@ impl Executor {
             "endgroup" => self.log.push("##[endgroup]"),
             "command" => self.log.push(&format!("[command]{}", command.data)),
             "stop-commands" => {
-                if command.data.len() < 2 || ["group", "endgroup", "error", "warning", "notice", "debug", "add-mask"].contains(&command.data.as_str()) {
+                if command.data.len() < 2
+                    || ["group", "endgroup", "error", "warning", "notice", "debug", "add-mask"]
+                        .contains(&command.data.as_str())
+                {
                     self.error("Invalid value for 'stop-commands': use a random token.");
                 } else {
                     current.stop_token = Some(command.data.clone());
@@ -438,7 +500,10 @@ impl Executor {
             }
             "set-output" | "save-state" => {
                 let file = if command.name == "set-output" { "GITHUB_OUTPUT" } else { "GITHUB_STATE" };
-                self.log.push(&format!("##[warning]The `{}` command is deprecated. Please upgrade to using Environment Files ({file}).", command.name));
+                self.log.push(&format!(
+                    "##[warning]The `{}` command is deprecated. Please upgrade to using Environment Files ({file}).",
+                    command.name
+                ));
                 if let Some(name) = command.property("name") {
                     let slot = if command.name == "set-output" { &mut current.outputs } else { &mut current.state };
                     slot.insert(name.to_owned(), command.data.clone());
@@ -446,7 +511,10 @@ impl Executor {
             }
             "set-env" | "add-path" => {
                 let file = if command.name == "set-env" { "GITHUB_ENV" } else { "GITHUB_PATH" };
-                self.error(&format!("The `{}` command is disabled. Please upgrade to using Environment Files ({file}).", command.name));
+                self.error(&format!(
+                    "The `{}` command is disabled. Please upgrade to using Environment Files ({file}).",
+                    command.name
+                ));
             }
             "add-matcher" => {
                 let path = self.workspace.workspace.join(command.data.trim());
@@ -456,7 +524,9 @@ impl Executor {
                             self.log.push(&format!("##[warning]{problem}"));
                         }
                     }
-                    Err(error) => self.log.push(&format!("##[warning]cannot read the problem matcher {}: {error}", path.display())),
+                    Err(error) => self
+                        .log
+                        .push(&format!("##[warning]cannot read the problem matcher {}: {error}", path.display())),
                 }
             }
             "remove-matcher" => {
@@ -474,7 +544,13 @@ impl Executor {
     pub(crate) fn make_files(&mut self, current: &mut Current) -> Result<(), String> {
         self.count += 1;
         let name = |kind: &str| self.workspace.files.join(format!("{kind}_{}", self.count));
-        let files = Files { env: name("set_env"), output: name("set_output"), path: name("add_path"), state: name("save_state"), summary: name("step_summary") };
+        let files = Files {
+            env: name("set_env"),
+            output: name("set_output"),
+            path: name("add_path"),
+            state: name("save_state"),
+            summary: name("step_summary"),
+        };
         for path in [&files.env, &files.output, &files.path, &files.state, &files.summary] {
             std::fs::write(path, "").map_err(|error| format!("cannot create {}: {error}", path.display()))?;
         }
@@ -484,7 +560,9 @@ impl Executor {
 
     /// Takes over what a step wrote to its files.
     pub(crate) fn read_files(&mut self, current: &mut Current) -> Result<(), String> {
-        let read = |path: &PathBuf| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        };
         let files = current.files.clone();
         let mut problems = Vec::new();
         let mut take = |path: &PathBuf, name: &str| match commands::parse_file(&read(path)) {
@@ -494,7 +572,8 @@ impl Executor {
                 Vec::new()
             }
         };
-        let (env, outputs, state) = (take(&files.env, "env"), take(&files.output, "output"), take(&files.state, "state"));
+        let (env, outputs, state) =
+            (take(&files.env, "env"), take(&files.output, "output"), take(&files.state, "state"));
         for (name, value) in env {
             if name.eq_ignore_ascii_case("NODE_OPTIONS") {
                 problems.push("Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.".to_owned());
@@ -510,7 +589,10 @@ impl Executor {
         }
         let summary = read(&files.summary);
         if summary.len() > SUMMARY_LIMIT {
-            self.log.line(&format!("##[error]$GITHUB_STEP_SUMMARY upload aborted, supports content up to a size of 1024k, got {}k.", summary.len() / 1024));
+            self.log.line(&format!(
+                "##[error]$GITHUB_STEP_SUMMARY upload aborted, supports content up to a size of 1024k, got {}k.",
+                summary.len() / 1024
+            ));
         } else if !summary.trim().is_empty() {
             self.summary.push_str(&self.log.masked(&summary));
             if !self.summary.ends_with('\n') {
@@ -536,7 +618,12 @@ impl Executor {
     }
 
     /// The whole environment of a process of a step.
-    pub(crate) fn process_env(&mut self, env: &[(String, String)], frame: &Frame, current: &mut Current) -> Result<Vec<(String, String)>, String> {
+    pub(crate) fn process_env(
+        &mut self,
+        env: &[(String, String)],
+        frame: &Frame,
+        current: &mut Current,
+    ) -> Result<Vec<(String, String)>, String> {
         self.make_files(current)?;
         let mut all: IndexMap<String, String> = self.base_env.iter().cloned().collect();
         all.extend(self.env.iter().map(|(n, v)| (n.clone(), v.clone())));
@@ -571,7 +658,12 @@ impl Executor {
             ("AGENT_TOOLSDIRECTORY".to_owned(), path(&self.tool_cache())),
         ]);
         if let Value::Object(runner) = self.runner_context() {
-            out.extend(runner.iter().filter(|(name, _)| !matches!(*name, "tool_cache" | "workspace")).map(|(n, v)| (format!("RUNNER_{}", n.to_ascii_uppercase()), v.to_text())));
+            out.extend(
+                runner
+                    .iter()
+                    .filter(|(name, _)| !matches!(*name, "tool_cache" | "workspace"))
+                    .map(|(n, v)| (format!("RUNNER_{}", n.to_ascii_uppercase()), v.to_text())),
+            );
         }
         if let Some(action) = &frame.action {
             out.push(("GITHUB_ACTION_PATH".to_owned(), path(&action.path)));
@@ -587,6 +679,11 @@ pub(crate) fn env_of(tree: &Tree, scope: &dyn crate::expr::Scope) -> Result<Vec<
     match tree.evaluate(scope).map_err(|error| error.to_string())? {
         Value::Object(object) => Ok(object.iter().map(|(name, value)| (name.to_owned(), value.to_text())).collect()),
         Value::Null => Ok(Vec::new()),
-        other => Err(format!("(Line: {}, Col: {}): env must be a mapping, not {}", tree.at.line, tree.at.column, other.kind())),
+        other => Err(format!(
+            "(Line: {}, Col: {}): env must be a mapping, not {}",
+            tree.at.line,
+            tree.at.column,
+            other.kind()
+        )),
     }
 }

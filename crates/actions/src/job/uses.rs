@@ -71,11 +71,17 @@ impl Executor {
         let place;
         let dir = match Reference::parse(action)? {
             Reference::Docker(image) => {
-                return Err(format!("'docker://{image}': Docker actions are not supported here yet; run the image with the docker command in a step"));
+                return Err(format!(
+                    "'docker://{image}': Docker actions are not supported here yet; run the image with the docker command in a step"
+                ));
             }
             Reference::Local(path) => {
                 let dir = self.workspace.workspace.join(&path);
-                place = ActionPlace { path: dir.clone(), repository: self.spec.run.repository.clone(), reference: self.spec.input.subject.git_ref.clone() };
+                place = ActionPlace {
+                    path: dir.clone(),
+                    repository: self.spec.run.repository.clone(),
+                    reference: self.spec.input.subject.git_ref.clone(),
+                };
                 dir
             }
             Reference::Repository { repository, path, reference } => {
@@ -119,7 +125,8 @@ impl Executor {
             Runs::Composite(steps) => self.composite(&file, &steps, inputs, env, inner, current).await,
             Runs::Node { version, main, post, .. } => {
                 let node = self.node(version)?;
-                let end = self.node_script(&node, &dir.join(main), &inputs, env, &inner, current, &IndexMap::new()).await?;
+                let end =
+                    self.node_script(&node, &dir.join(main), &inputs, env, &inner, current, &IndexMap::new()).await?;
                 if let Some((script, condition)) = post {
                     self.posts.push(Post {
                         name: format!("Post {}", step.name.as_ref().map_or(action, |name| name.source())),
@@ -150,19 +157,33 @@ impl Executor {
     }
 
     /// Given inputs over the action's defaults.
-    fn inputs_of(&mut self, file: &ActionFile, given: Vec<(String, String)>, frame: &Frame, place: &ActionPlace) -> Result<IndexMap<String, String>, String> {
+    fn inputs_of(
+        &mut self,
+        file: &ActionFile,
+        given: Vec<(String, String)>,
+        frame: &Frame,
+        place: &ActionPlace,
+    ) -> Result<IndexMap<String, String>, String> {
         let mut inputs: IndexMap<String, String> = IndexMap::new();
-        let unknown: Vec<&str> =
-            given.iter().map(|(name, _)| name.as_str()).filter(|name| !file.inputs.keys().any(|known| known.eq_ignore_ascii_case(name))).collect();
+        let unknown: Vec<&str> = given
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .filter(|name| !file.inputs.keys().any(|known| known.eq_ignore_ascii_case(name)))
+            .collect();
         if !unknown.is_empty() {
             let valid: Vec<&str> = file.inputs.keys().map(String::as_str).collect();
-            self.log.line(&format!("##[warning]Unexpected input(s) '{}', valid inputs are ['{}']", unknown.join("', '"), valid.join("', '")));
+            self.log.line(&format!(
+                "##[warning]Unexpected input(s) '{}', valid inputs are ['{}']",
+                unknown.join("', '"),
+                valid.join("', '")
+            ));
         }
         let inner = Frame { action: Some(place.clone()), ..frame.clone() };
         let scope = self.scope(&inner);
         let mut notes = Vec::new();
         for (name, input) in &file.inputs {
-            let value = given.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
+            let value =
+                given.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone());
             if let (Some(note), Some(_)) = (&input.deprecation, &value) {
                 notes.push(format!("##[warning]Input '{name}' has been deprecated with message: {note}"));
             }
@@ -227,9 +248,13 @@ impl Executor {
     pub(crate) fn node(&self, version: u32) -> Result<PathBuf, String> {
         let path = self.path_variable(&[]);
         let node = which("node", &path).ok_or("this action needs Node.js, and there is no `node` on PATH; install Node.js or put it on PATH with actions/setup-node")?;
-        let output = std::process::Command::new(&node).arg("--version").output().map_err(|error| format!("cannot run {}: {error}", node.display()))?;
+        let output = std::process::Command::new(&node)
+            .arg("--version")
+            .output()
+            .map_err(|error| format!("cannot run {}: {error}", node.display()))?;
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let major: u32 = text.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
+        let major: u32 =
+            text.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
         if major < version {
             self.log.line(&format!("##[warning]The action asks for Node {version}; this machine has {text}."));
         }
@@ -248,7 +273,11 @@ impl Executor {
         state: &IndexMap<String, String>,
     ) -> Result<End, String> {
         let mut all = self.process_env(env, frame, current)?;
-        all.extend(inputs.iter().map(|(name, value)| (format!("INPUT_{}", name.replace(' ', "_").to_uppercase()), value.clone())));
+        all.extend(
+            inputs
+                .iter()
+                .map(|(name, value)| (format!("INPUT_{}", name.replace(' ', "_").to_uppercase()), value.clone())),
+        );
         all.extend(state.iter().map(|(name, value)| (format!("STATE_{name}"), value.clone())));
         all.extend(self.service_variables());
         let command = Command {
@@ -274,7 +303,9 @@ impl Executor {
             if Builtin::find(&repository, &path).is_some() {
                 continue;
             }
-            let Ok(fetched) = self.services.actions.fetch(&*self.services.host, &repository, &reference).await else { continue };
+            let Ok(fetched) = self.services.actions.fetch(&*self.services.host, &repository, &reference).await else {
+                continue;
+            };
             let dir = fetched.dir.join(&path);
             let Ok(file) = read_action(&dir) else { continue };
             let Runs::Node { version, pre: Some((script, condition)), .. } = &file.runs else { continue };
@@ -294,7 +325,9 @@ impl Executor {
                 };
                 let inputs = self.inputs_of(&file, given, &frame, &place)?;
                 let node = self.node(*version)?;
-                let end = self.node_script(&node, &dir.join(script), &inputs, &[], &frame, &mut current, &IndexMap::new()).await?;
+                let end = self
+                    .node_script(&node, &dir.join(script), &inputs, &[], &frame, &mut current, &IndexMap::new())
+                    .await?;
                 self.conclude(end)
             }
             .await;
@@ -317,7 +350,9 @@ impl Executor {
                 self.cancelled = true;
             }
             let index = self.begin(&post.name, &post.id);
-            let holds = post.condition.as_ref().is_none_or(|condition| condition.holds(&self.scope(&Frame { action: None, ..post.frame.clone() })).unwrap_or(false));
+            let holds = post.condition.as_ref().is_none_or(|condition| {
+                condition.holds(&self.scope(&Frame { action: None, ..post.frame.clone() })).unwrap_or(false)
+            });
             if !holds {
                 self.end(index, Conclusion::Skipped, None);
                 continue;
@@ -326,10 +361,14 @@ impl Executor {
             let result = match &post.kind {
                 PostKind::Builtin(action) => {
                     let inputs = Inputs::new(post.inputs.iter().map(|(n, v)| (n.clone(), v.clone())).collect());
-                    self.post_builtin(action, &inputs, &post.env, &post.frame, &mut current).await.map(|()| Conclusion::Success)
+                    self.post_builtin(action, &inputs, &post.env, &post.frame, &mut current)
+                        .await
+                        .map(|()| Conclusion::Success)
                 }
                 PostKind::Script { node, script } => {
-                    let end = self.node_script(node, script, &post.inputs, &post.env, &post.frame, &mut current, &post.state).await;
+                    let end = self
+                        .node_script(node, script, &post.inputs, &post.env, &post.frame, &mut current, &post.state)
+                        .await;
                     end.and_then(|end| self.conclude(end))
                 }
             };
@@ -370,7 +409,8 @@ fn read_action(dir: &Path) -> Result<ActionFile, String> {
             Ok(text) => {
                 let (action, findings) = ActionFile::read(&text);
                 return action.ok_or_else(|| {
-                    let list: Vec<String> = findings.0.iter().map(|finding| format!("{} {finding}", path.display())).collect();
+                    let list: Vec<String> =
+                        findings.0.iter().map(|finding| format!("{} {finding}", path.display())).collect();
                     list.join("\n")
                 });
             }
@@ -381,5 +421,8 @@ fn read_action(dir: &Path) -> Result<ActionFile, String> {
     if dir.join("Dockerfile").is_file() {
         return Err(format!("{} is a Docker action, which is not supported here yet", dir.display()));
     }
-    Err(format!("Can't find 'action.yml', 'action.yaml' or 'Dockerfile' under '{}'. Did you forget to run actions/checkout before running your local action?", dir.display()))
+    Err(format!(
+        "Can't find 'action.yml', 'action.yaml' or 'Dockerfile' under '{}'. Did you forget to run actions/checkout before running your local action?",
+        dir.display()
+    ))
 }

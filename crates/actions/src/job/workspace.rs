@@ -41,7 +41,13 @@ impl Slots {
         let root = {
             let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
             let root = (0..)
-                .map(|n| dir.join("work").join(if n == 0 { digest[..12].to_owned() } else { format!("{}-{n}", &digest[..12]) }))
+                .map(|n| {
+                    dir.join("work").join(if n == 0 {
+                        digest[..12].to_owned()
+                    } else {
+                        format!("{}-{n}", &digest[..12])
+                    })
+                })
                 .find(|path| !used.contains(path))
                 .expect("there are more numbers than jobs");
             used.insert(root.clone());
@@ -63,7 +69,11 @@ impl Slots {
         }
         made.clear();
         for path in [&made.workspace, &made.temp, &made.home, &made.files] {
-            std::fs::create_dir_all(path).map_err(|source| Error::File { what: "create", path: path.clone(), source })?;
+            std::fs::create_dir_all(path).map_err(|source| Error::File {
+                what: "create",
+                path: path.clone(),
+                source,
+            })?;
         }
         Ok(made)
     }
@@ -130,7 +140,12 @@ impl Leftovers {
 
 impl Drop for Workspace {
     fn drop(&mut self) {
-        let left = Leftovers { root: self.root.clone(), workspace: self.workspace.clone(), trash: self.trash.clone(), slots: self.slots.clone() };
+        let left = Leftovers {
+            root: self.root.clone(),
+            workspace: self.workspace.clone(),
+            trash: self.trash.clone(),
+            slots: self.slots.clone(),
+        };
         if self.keep {
             left.slots.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
             return;

@@ -38,11 +38,14 @@ type Functions = &'static [(&'static str, usize, usize)];
 
 const NEEDS: &[&str] = &["github", "inputs", "vars", "needs"];
 const MATRIX: &[&str] = &["github", "inputs", "vars", "needs", "strategy", "matrix"];
-const RUNNER: &[&str] = &["github", "inputs", "vars", "needs", "strategy", "matrix", "secrets", "steps", "job", "runner", "env"];
-const RUNNER_NO_SECRETS: &[&str] = &["github", "inputs", "vars", "needs", "strategy", "matrix", "steps", "job", "runner", "env"];
+const RUNNER: &[&str] =
+    &["github", "inputs", "vars", "needs", "strategy", "matrix", "secrets", "steps", "job", "runner", "env"];
+const RUNNER_NO_SECRETS: &[&str] =
+    &["github", "inputs", "vars", "needs", "strategy", "matrix", "steps", "job", "runner", "env"];
 const COMPOSITE: &[&str] = &["github", "inputs", "strategy", "matrix", "steps", "job", "runner", "env", "vars"];
 const HASH: Functions = &[("hashFiles", 1, 255)];
-const JOB_STATUS: Functions = &[("always", 0, 0), ("failure", 0, usize::MAX), ("cancelled", 0, 0), ("success", 0, usize::MAX)];
+const JOB_STATUS: Functions =
+    &[("always", 0, 0), ("failure", 0, usize::MAX), ("cancelled", 0, 0), ("success", 0, usize::MAX)];
 const STEP_STATUS: Functions =
     &[("always", 0, 0), ("failure", 0, 0), ("cancelled", 0, 0), ("success", 0, 0), ("hashFiles", 1, 255)];
 
@@ -56,7 +59,9 @@ impl Place {
             Place::JobIf => (NEEDS, JOB_STATUS),
             Place::Strategy => (NEEDS, &[]),
             Place::Job => (MATRIX, &[]),
-            Place::JobEnv | Place::JobSecrets => (&["github", "inputs", "vars", "needs", "strategy", "matrix", "secrets"], &[]),
+            Place::JobEnv | Place::JobSecrets => {
+                (&["github", "inputs", "vars", "needs", "strategy", "matrix", "secrets"], &[])
+            }
             Place::JobDefaults => (&["github", "inputs", "vars", "strategy", "matrix", "needs", "env"], &[]),
             Place::JobOutputs | Place::ContainerEnv => (RUNNER, &[]),
             Place::EnvironmentUrl => (RUNNER_NO_SECRETS, &[]),
@@ -66,14 +71,17 @@ impl Place {
             Place::CompositeStepIf => (COMPOSITE, STEP_STATUS),
             Place::CompositeStep | Place::ActionOutput => (COMPOSITE, HASH),
             Place::ActionInputDefault => (&["github", "strategy", "matrix", "job", "runner"], HASH),
-            Place::ActionRunsIf => (&["github", "inputs", "strategy", "matrix", "steps", "job", "runner", "env"], STEP_STATUS),
+            Place::ActionRunsIf => {
+                (&["github", "inputs", "strategy", "matrix", "steps", "job", "runner", "env"], STEP_STATUS)
+            }
             Place::ActionDocker => (&["inputs"], &[]),
         }
     }
 
     /// The contexts and functions of this place.
     pub fn allowed(self) -> &'static Allowed {
-        static CACHE: LazyLock<std::sync::Mutex<std::collections::HashMap<Place, &'static Allowed>>> = LazyLock::new(Default::default);
+        static CACHE: LazyLock<std::sync::Mutex<std::collections::HashMap<Place, &'static Allowed>>> =
+            LazyLock::new(Default::default);
         let mut cache = CACHE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         cache.entry(self).or_insert_with(|| {
             let (contexts, functions) = self.table();

@@ -2,8 +2,8 @@
 
 use indexmap::IndexMap;
 
-use super::trigger::strings;
 use super::tree::{Tree, template};
+use super::trigger::strings;
 use super::{Findings, Permissions, Place, Position};
 use crate::expr::{Template, Value};
 use crate::yaml::{Kind, Node};
@@ -172,10 +172,20 @@ pub(super) fn text(node: &Node, place: Place, findings: &mut Findings) -> Option
 }
 
 /// A value that must be of a type unless it is an expression.
-pub(super) fn typed(node: &Node, place: Place, what: &str, test: fn(&Value) -> bool, findings: &mut Findings) -> Option<Tree> {
+pub(super) fn typed(
+    node: &Node,
+    place: Place,
+    what: &str,
+    test: fn(&Value) -> bool,
+    findings: &mut Findings,
+) -> Option<Tree> {
     let tree = Tree::read(node, place, findings);
     if tree.constant().is_some_and(|value| !test(&value)) {
-        findings.error_with_hint(node.at, format!("Unexpected value '{}'", node.text().unwrap_or_default()), format!("{what} is expected"));
+        findings.error_with_hint(
+            node.at,
+            format!("Unexpected value '{}'", node.text().unwrap_or_default()),
+            format!("{what} is expected"),
+        );
         return None;
     }
     Some(tree)
@@ -201,7 +211,9 @@ pub(super) fn environment(node: &Node, place: Place, findings: &mut Findings) ->
             Some(Tree::read(node, place, findings))
         }
         Kind::Scalar { value: Value::Null, .. } => None,
-        Kind::Scalar { value: Value::String(text), .. } if text.contains("${{") => Some(Tree::read(node, place, findings)),
+        Kind::Scalar { value: Value::String(text), .. } if text.contains("${{") => {
+            Some(Tree::read(node, place, findings))
+        }
         _ => {
             findings.error(node.at, "A mapping was expected");
             None
@@ -210,7 +222,14 @@ pub(super) fn environment(node: &Node, place: Place, findings: &mut Findings) ->
 }
 
 /// A mapping with only these keys, or an expression; keys of inner levels are the caller's business.
-fn shaped(node: &Node, place: Place, scalar_ok: bool, keys: &[&str], required: &[&str], findings: &mut Findings) -> Option<Tree> {
+fn shaped(
+    node: &Node,
+    place: Place,
+    scalar_ok: bool,
+    keys: &[&str],
+    required: &[&str],
+    findings: &mut Findings,
+) -> Option<Tree> {
     match &node.kind {
         Kind::Mapping(entries) => {
             for (key, _) in entries {
@@ -266,8 +285,18 @@ pub(super) fn defaults(node: &Node, place: Place, findings: &mut Findings) -> Op
 const JOB_KEYS: &[&str] = &["name", "needs", "if", "permissions", "concurrency", "strategy"];
 const CALL_KEYS: &[&str] = &["uses", "with", "secrets"];
 const STEPS_KEYS: &[&str] = &[
-    "runs-on", "timeout-minutes", "cancel-timeout-minutes", "continue-on-error", "container", "services", "env", "environment",
-    "outputs", "defaults", "steps", "snapshot",
+    "runs-on",
+    "timeout-minutes",
+    "cancel-timeout-minutes",
+    "continue-on-error",
+    "container",
+    "services",
+    "env",
+    "environment",
+    "outputs",
+    "defaults",
+    "steps",
+    "snapshot",
 ];
 
 pub(super) fn read_jobs(node: &Node, findings: &mut Findings) -> IndexMap<String, Job> {
@@ -290,7 +319,8 @@ pub(super) fn read_jobs(node: &Node, findings: &mut Findings) -> IndexMap<String
             findings.error(key.at, format!("The identifier '{id}' is invalid. IDs starting with '__' are reserved."));
         }
         if jobs.keys().any(|other: &String| other.eq_ignore_ascii_case(id)) {
-            findings.error(key.at, format!("The identifier '{id}' may not be used more than once within the same scope."));
+            findings
+                .error(key.at, format!("The identifier '{id}' may not be used more than once within the same scope."));
         }
         if let Some(job) = read_job(id, key, value, findings) {
             jobs.insert(id.to_owned(), job);
@@ -314,7 +344,9 @@ fn read_job(id: &str, key: &Node, node: &Node, findings: &mut Findings) -> Optio
     }
     let needs = match node.get("needs") {
         Some(needs) => match &needs.kind {
-            Kind::Sequence(items) => items.iter().flat_map(|item| strings(item, findings).into_iter().map(|n| (n, item.at))).collect(),
+            Kind::Sequence(items) => {
+                items.iter().flat_map(|item| strings(item, findings).into_iter().map(|n| (n, item.at))).collect()
+            }
             _ => strings(needs, findings).into_iter().map(|name| (name, needs.at)).collect(),
         },
         None => Vec::new(),
@@ -391,7 +423,12 @@ fn read_call(node: &Node, findings: &mut Findings) -> CallJob {
             None => CallSecrets::None,
         },
     };
-    CallJob { uses: text.to_owned(), uses_at: at, with: node.get("with").and_then(|node| environment(node, Place::Job, findings)), secrets }
+    CallJob {
+        uses: text.to_owned(),
+        uses_at: at,
+        with: node.get("with").and_then(|node| environment(node, Place::Job, findings)),
+        secrets,
+    }
 }
 
 fn containers(node: &Node, service: bool, findings: &mut Findings) {
@@ -404,7 +441,14 @@ fn containers(node: &Node, service: bool, findings: &mut Findings) {
                 environment(value, Place::ContainerEnv, findings);
             }
             "credentials" => {
-                shaped(value, Place::Credentials, false, &["username", "password"], &["username", "password"], findings);
+                shaped(
+                    value,
+                    Place::Credentials,
+                    false,
+                    &["username", "password"],
+                    &["username", "password"],
+                    findings,
+                );
             }
             "ports" | "volumes" => {
                 if !matches!(value.kind, Kind::Sequence(_)) && !value.text().is_some_and(|text| text.contains("${{")) {
@@ -446,13 +490,16 @@ fn read_steps_job(node: &Node, findings: &mut Findings) -> Option<StepsJob> {
             Vec::new()
         }
     };
-    let mut number = |key: &str| node.get(key).and_then(|node| typed(node, Place::Job, "a number", is_number, findings));
+    let mut number =
+        |key: &str| node.get(key).and_then(|node| typed(node, Place::Job, "a number", is_number, findings));
     let (timeout_minutes, cancel_timeout_minutes) = (number("timeout-minutes"), number("cancel-timeout-minutes"));
     Some(StepsJob {
         runs_on: Tree::read(runs_on, Place::Job, findings),
         timeout_minutes,
         cancel_timeout_minutes,
-        continue_on_error: node.get("continue-on-error").and_then(|node| typed(node, Place::Job, "a boolean", is_bool, findings)),
+        continue_on_error: node
+            .get("continue-on-error")
+            .and_then(|node| typed(node, Place::Job, "a boolean", is_bool, findings)),
         // The inner places allow more contexts (`env` of a container, credentials) than the outer.
         container: node.get("container").map(|node| Tree::read(node, Place::ContainerEnv, findings)),
         services: node.get("services").map(|node| Tree::read(node, Place::ContainerEnv, findings)),
@@ -498,7 +545,8 @@ pub(crate) fn read_steps(node: &Node, composite: bool, findings: &mut Findings) 
                 format!("The identifier '{id}' is invalid. IDs may only contain alphanumeric characters, '_', and '-'. IDs must start with a letter or '_' and must be less than 100 characters."),
             );
         } else if ids.iter().any(|other| other.eq_ignore_ascii_case(id)) {
-            findings.error(node.at, format!("The identifier '{id}' may not be used more than once within the same scope."));
+            findings
+                .error(node.at, format!("The identifier '{id}' may not be used more than once within the same scope."));
         }
         ids.push(id.to_owned());
     }
@@ -538,12 +586,19 @@ fn read_step(node: &Node, composite: bool, ids: &mut Vec<String>, findings: &mut
         "run" => {
             let script = field("run", findings)?;
             if script.source().chars().count() > MAX_SCRIPT && !composite {
-                findings.error(node.get("run").map_or(node.at, |n| n.at), format!("Exceeded max expression length {MAX_SCRIPT}"));
+                findings.error(
+                    node.get("run").map_or(node.at, |n| n.at),
+                    format!("Exceeded max expression length {MAX_SCRIPT}"),
+                );
             }
             if composite && node.get("shell").is_none() {
                 findings.error(node.at, "Required property is missing: shell");
             }
-            StepKind::Run { script, shell: field("shell", findings), working_directory: field("working-directory", findings) }
+            StepKind::Run {
+                script,
+                shell: field("shell", findings),
+                working_directory: field("working-directory", findings),
+            }
         }
         "uses" => {
             let action = node.get("uses").and_then(Node::text).unwrap_or_default().to_owned();
@@ -565,9 +620,17 @@ fn read_step(node: &Node, composite: bool, ids: &mut Vec<String>, findings: &mut
         name: field("name", findings),
         condition: node.get("if").and_then(|node| condition(node, if_place, findings)),
         env: node.get("env").and_then(|node| environment(node, place, findings)),
-        continue_on_error: node.get("continue-on-error").and_then(|node| typed(node, place, "a boolean", is_bool, findings)),
-        timeout_minutes: node.get("timeout-minutes").and_then(|node| typed(node, place, "a number", is_number, findings)),
-        background: node.get("background").and_then(|node| typed(node, Place::None, "a boolean", is_bool, findings)).and_then(|t| t.constant()) == Some(Value::Bool(true)),
+        continue_on_error: node
+            .get("continue-on-error")
+            .and_then(|node| typed(node, place, "a boolean", is_bool, findings)),
+        timeout_minutes: node
+            .get("timeout-minutes")
+            .and_then(|node| typed(node, place, "a number", is_number, findings)),
+        background: node
+            .get("background")
+            .and_then(|node| typed(node, Place::None, "a boolean", is_bool, findings))
+            .and_then(|t| t.constant())
+            == Some(Value::Bool(true)),
         kind,
     })
 }

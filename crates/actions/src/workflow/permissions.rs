@@ -78,7 +78,10 @@ impl Permissions {
 
     /// The first scope in which this asks for more than `limit` allows.
     pub fn exceeds(&self, limit: &Permissions) -> Option<(&str, Access, Access)> {
-        self.0.iter().find(|(scope, access)| **access > limit.get(scope)).map(|(scope, access)| (scope.as_str(), *access, limit.get(scope)))
+        self.0
+            .iter()
+            .find(|(scope, access)| **access > limit.get(scope))
+            .map(|(scope, access)| (scope.as_str(), *access, limit.get(scope)))
     }
 
     pub(super) fn read(node: &Node, findings: &mut Findings) -> Option<Self> {
@@ -88,7 +91,11 @@ impl Permissions {
                 "write-all" => Some(Self::all(Access::Write)),
                 "" => Some(Self(BTreeMap::new())),
                 other => {
-                    findings.error_with_hint(node.at, format!("Unexpected value '{other}'"), "use read-all, write-all or a mapping of scopes");
+                    findings.error_with_hint(
+                        node.at,
+                        format!("Unexpected value '{other}'"),
+                        "use read-all, write-all or a mapping of scopes",
+                    );
                     None
                 }
             },

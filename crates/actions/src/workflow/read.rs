@@ -5,7 +5,8 @@ use super::{Findings, Permissions, Place, Workflow, trigger};
 use crate::graph;
 use crate::yaml::{self, Kind};
 
-const KEYS: &[&str] = &["on", "name", "description", "run-name", "defaults", "env", "permissions", "concurrency", "jobs"];
+const KEYS: &[&str] =
+    &["on", "name", "description", "run-name", "defaults", "env", "permissions", "concurrency", "jobs"];
 
 /// Reads a workflow file. The workflow is there only when no finding is an error.
 pub fn read(path: &str, source: &str) -> (Option<Workflow>, Findings) {

@@ -55,7 +55,8 @@ jobs:
 
 #[test]
 fn githubs_wording_of_errors() {
-    let job = |body: &str| format!("on: push\njobs:\n  build:\n    runs-on: linux\n{body}    steps:\n      - run: echo hi\n");
+    let job =
+        |body: &str| format!("on: push\njobs:\n  build:\n    runs-on: linux\n{body}    steps:\n      - run: echo hi\n");
     for (source, expected) in [
         (job("    concurrency: ${{ secrets.foo\n"), "(Line: 5, Col: 18): The expression is not closed. An unescaped ${{ sequence was found, but the closing }} sequence was not found."),
         (job("    concurrency: ${{ secrets.foo  }}\n"), "(Line: 5, Col: 18): Unrecognized named-value: 'secrets'. Located at position 1 within expression: secrets.foo"),
@@ -85,13 +86,19 @@ fn nothing_is_ignored() {
     for (source, part) in [
         ("on: {push: {branchs: [main]}}\njobs: {a: {runs-on: x, steps: [{run: a}]}}", "branchs"),
         ("on: {release: {types: [publish]}}\njobs: {a: {runs-on: x, steps: [{run: a}]}}", "publish"),
-        ("on: {push: {branches: [a], branches-ignore: [b]}}\njobs: {a: {runs-on: x, steps: [{run: a}]}}", "cannot be used for the same event"),
+        (
+            "on: {push: {branches: [a], branches-ignore: [b]}}\njobs: {a: {runs-on: x, steps: [{run: a}]}}",
+            "cannot be used for the same event",
+        ),
         ("on: {push: {branches: ['!a']}}\njobs: {a: {runs-on: x, steps: [{run: a}]}}", "only patterns that begin"),
         ("on: {workflow_run: {types: [completed]}}\njobs: {a: {runs-on: x, steps: [{run: a}]}}", "workflows"),
         ("on: {schedule: [{cron: '99 * * * *'}]}\njobs: {a: {runs-on: x, steps: [{run: a}]}}", "not a minute"),
         ("on: push\njobs: {a: {runs-on: x, steps: [{run: a, uses: b/c@v1}]}}", "both 'run' and 'uses'"),
         ("on: push\njobs: {a: {runs-on: x, steps: [{uses: checkout}]}}", "Expected format"),
-        ("on: push\njobs: {a: {runs-on: x, steps: [{run: a, id: x}, {run: b, id: X}]}}", "may not be used more than once"),
+        (
+            "on: push\njobs: {a: {runs-on: x, steps: [{run: a, id: x}, {run: b, id: X}]}}",
+            "may not be used more than once",
+        ),
         ("on: push\njobs: {a: {uses: ./.github/workflows/x.yml, runs-on: y}}", "Unexpected value 'runs-on'"),
         ("on: push\njobs: {a: {uses: x/y@v1}}", "invalid value workflow reference"),
         ("on: push\njobs: {a: {runs-on: x, strategy: {matrix: {n: 3}}, steps: [{run: a}]}}", "A sequence was expected"),

@@ -58,7 +58,9 @@ impl Tree {
                 }
             }
             Kind::Scalar { value, .. } => TreeKind::Constant(value.clone()),
-            Kind::Sequence(items) => TreeKind::Sequence(items.iter().map(|item| Tree::read(item, place, findings)).collect()),
+            Kind::Sequence(items) => {
+                TreeKind::Sequence(items.iter().map(|item| Tree::read(item, place, findings)).collect())
+            }
             Kind::Mapping(entries) => TreeKind::Mapping(
                 entries
                     .iter()

@@ -132,7 +132,11 @@ pub(super) fn read(node: &Node, findings: &mut Findings) -> Vec<Trigger> {
             return None;
         }
         if name == "schedule" {
-            findings.error_with_hint(node.at, "'schedule' needs at least one 'cron'", "write it as a mapping: schedule: [{cron: '0 4 * * *'}]");
+            findings.error_with_hint(
+                node.at,
+                "'schedule' needs at least one 'cron'",
+                "write it as a mapping: schedule: [{cron: '0 4 * * *'}]",
+            );
         }
         Some(Trigger { event: name.to_owned(), at: node.at, ..Trigger::default() })
     };
@@ -149,10 +153,13 @@ pub(super) fn read(node: &Node, findings: &mut Findings) -> Vec<Trigger> {
 
 fn unknown_event(node: &Node, name: &str, findings: &mut Findings) {
     let near = EVENTS.iter().map(|event| event.name).find(|event| {
-        event.replace('_', "") == name.replace(['_', '-'], "").to_ascii_lowercase() || event.starts_with(name) && name.len() > 3
+        event.replace('_', "") == name.replace(['_', '-'], "").to_ascii_lowercase()
+            || event.starts_with(name) && name.len() > 3
     });
     match near {
-        Some(near) => findings.error_with_hint(node.at, format!("Unexpected value '{name}'"), format!("did you mean '{near}'?")),
+        Some(near) => {
+            findings.error_with_hint(node.at, format!("Unexpected value '{name}'"), format!("did you mean '{near}'?"))
+        }
         None => findings.error(node.at, format!("Unexpected value '{name}'")),
     }
 }
@@ -216,7 +223,8 @@ fn trigger(key: &Node, value: &Node, findings: &mut Findings) -> Option<Trigger>
     };
     for (key, value) in entries {
         let field = key.text().unwrap_or_default();
-        let known = kind.keys.contains(&field) || field == "types" && (!kind.types.is_empty() || name == "repository_dispatch");
+        let known =
+            kind.keys.contains(&field) || field == "types" && (!kind.types.is_empty() || name == "repository_dispatch");
         if !known {
             findings.error(key.at, format!("Unexpected value '{field}'"));
             continue;
@@ -227,11 +235,21 @@ fn trigger(key: &Node, value: &Node, findings: &mut Findings) -> Option<Trigger>
                 findings.error(value.at, format!("'{field}' needs at least one pattern"));
             }
             if !ignore && patterns.iter().all(Pattern::is_negative) && !patterns.is_empty() {
-                findings.error_with_hint(value.at, format!("'{field}' has only patterns that begin with '!', so nothing can match"), "add a pattern without '!' before them, or use the -ignore form");
+                findings.error_with_hint(
+                    value.at,
+                    format!("'{field}' has only patterns that begin with '!', so nothing can match"),
+                    "add a pattern without '!' before them, or use the -ignore form",
+                );
             }
             let slot = slot(&mut trigger);
             if slot.is_some() {
-                findings.error(key.at, format!("'{}' and its -ignore form cannot be used for the same event", field.trim_end_matches("-ignore")));
+                findings.error(
+                    key.at,
+                    format!(
+                        "'{}' and its -ignore form cannot be used for the same event",
+                        field.trim_end_matches("-ignore")
+                    ),
+                );
             }
             *slot = Some(if ignore { Filter::Ignore(patterns) } else { Filter::Include(patterns) });
         };
@@ -239,7 +257,11 @@ fn trigger(key: &Node, value: &Node, findings: &mut Findings) -> Option<Trigger>
             "types" => {
                 let types = strings(value, findings);
                 for unknown in types.iter().filter(|t| !kind.types.is_empty() && !kind.types.contains(&t.as_str())) {
-                    findings.error_with_hint(value.at, format!("Unexpected value '{unknown}'"), format!("one of {}", kind.types.join(", ")));
+                    findings.error_with_hint(
+                        value.at,
+                        format!("Unexpected value '{unknown}'"),
+                        format!("one of {}", kind.types.join(", ")),
+                    );
                 }
                 trigger.types = Some(types);
             }
@@ -326,14 +348,24 @@ fn entries<'a>(node: &'a Node, findings: &mut Findings) -> &'a [(Node, Node)] {
 fn inputs(node: &Node, call: bool, findings: &mut Findings) -> IndexMap<String, Input> {
     let mut out = IndexMap::new();
     for (key, value) in entries(node, findings) {
-        let mut input = Input { kind: InputKind::String, required: false, default: None, options: Vec::new(), description: String::new(), at: key.at };
+        let mut input = Input {
+            kind: InputKind::String,
+            required: false,
+            default: None,
+            options: Vec::new(),
+            description: String::new(),
+            at: key.at,
+        };
         let mut typed = false;
         for (field, value) in entries(value, findings) {
             match field.text().unwrap_or_default() {
                 "description" => input.description = value.text().unwrap_or_default().to_owned(),
                 "deprecationMessage" if !call => {}
                 "required" => input.required = boolean(value, findings),
-                "default" => input.default = Some(Tree::read(value, if call { Place::CallInputDefault } else { Place::None }, findings)),
+                "default" => {
+                    input.default =
+                        Some(Tree::read(value, if call { Place::CallInputDefault } else { Place::None }, findings))
+                }
                 "options" if !call => input.options = strings(value, findings),
                 "type" => {
                     typed = true;
@@ -356,13 +388,17 @@ fn inputs(node: &Node, call: bool, findings: &mut Findings) -> IndexMap<String, 
             findings.error(value.at, "Required property is missing: type");
         }
         if input.kind == InputKind::Choice && input.options.is_empty() {
-            findings.error(key.at, format!("the input '{}' is a choice without options", key.text().unwrap_or_default()));
+            findings
+                .error(key.at, format!("the input '{}' is a choice without options", key.text().unwrap_or_default()));
         }
         if let Some(default) = input.default.as_ref().and_then(|tree| tree.constant())
             && default != Value::Null
             && input.kind.coerce(&default).is_none()
         {
-            findings.error(key.at, format!("the default of the input '{}' is not of its type", key.text().unwrap_or_default()));
+            findings.error(
+                key.at,
+                format!("the default of the input '{}' is not of its type", key.text().unwrap_or_default()),
+            );
         }
         out.insert(key.text().unwrap_or_default().to_owned(), input);
     }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use actions::host::{CheckRun, EnvironmentInfo, Host, HostResult, JobEnvironment, JobInfo, RepositoryInfo, TokenRequest};
+use actions::host::{
+    CheckRun, EnvironmentInfo, Host, HostResult, JobEnvironment, JobInfo, RepositoryInfo, TokenRequest,
+};
 use actions::model::{Job, Run};
 use actions::{Config, Engine, Event};
 use serde_json::json;
@@ -39,7 +41,11 @@ impl Host for TestHost {
     }
     fn secrets<'a>(&'a self, _: &'a str, environment: Option<&'a str>) -> HostResult<'a, BTreeMap<String, String>> {
         let all = self.secrets.lock().unwrap();
-        let found = all.iter().filter(|((of, _), _)| of.is_none() || of.as_deref() == environment).map(|((_, name), value)| (name.clone(), value.clone())).collect();
+        let found = all
+            .iter()
+            .filter(|((of, _), _)| of.is_none() || of.as_deref() == environment)
+            .map(|((_, name), value)| (name.clone(), value.clone()))
+            .collect();
         Box::pin(async move { Ok(found) })
     }
     fn variables<'a>(&'a self, _: &'a str, _: Option<&'a str>) -> HostResult<'a, BTreeMap<String, String>> {
@@ -146,11 +152,19 @@ impl Bench {
     /// The event of the last push.
     pub fn push_event(&self) -> Event {
         let after = git(&self.work, &["rev-parse", "HEAD"]);
-        let before = if git(&self.work, &["rev-list", "--count", "HEAD"]) == "1" { "0".repeat(40) } else { git(&self.work, &["rev-parse", "HEAD~1"]) };
+        let before = if git(&self.work, &["rev-list", "--count", "HEAD"]) == "1" {
+            "0".repeat(40)
+        } else {
+            git(&self.work, &["rev-parse", "HEAD~1"])
+        };
         let branch = git(&self.work, &["rev-parse", "--abbrev-ref", "HEAD"]);
         let message = git(&self.work, &["log", "-1", "--format=%B"]);
-        Event::new(REPO, "push", json!({"ref": format!("refs/heads/{branch}"), "before": before, "after": after,
-            "head_commit": {"id": after, "message": message}, "sender": {"login": "tester", "id": 9}, "repository": {"full_name": REPO}}))
+        Event::new(
+            REPO,
+            "push",
+            json!({"ref": format!("refs/heads/{branch}"), "before": before, "after": after,
+            "head_commit": {"id": after, "message": message}, "sender": {"login": "tester", "id": 9}, "repository": {"full_name": REPO}}),
+        )
     }
 
     /// Sends the event of the last push and waits for all that follows.
@@ -168,7 +182,13 @@ impl Bench {
     pub async fn story(&self, run: &Run) -> String {
         let mut out = format!("run {} {}: {:?} {:?}\n", run.id, run.workflow, run.conclusion, run.message);
         for job in self.engine.jobs(run.id).await.unwrap() {
-            out.push_str(&format!("--- {} {:?} {:?}\n{}\n", job.name, job.conclusion, job.annotations, self.log(&job).await));
+            out.push_str(&format!(
+                "--- {} {:?} {:?}\n{}\n",
+                job.name,
+                job.conclusion,
+                job.annotations,
+                self.log(&job).await
+            ));
         }
         out
     }

@@ -18,7 +18,9 @@ impl Api {
     pub(super) fn limit_defaults(&self, pod: &mut Value) {
         for item in self.limit_items(meta::namespace(pod)).iter().filter(|i| i["type"] == "Container") {
             for kind in KINDS {
-                for container in pod.pointer_mut(&format!("/spec/{kind}")).and_then(Value::as_array_mut).into_iter().flatten() {
+                for container in
+                    pod.pointer_mut(&format!("/spec/{kind}")).and_then(Value::as_array_mut).into_iter().flatten()
+                {
                     fill(container, "limits", item.get("default"));
                     fill(container, "requests", item.get("defaultRequest"));
                 }
@@ -42,11 +44,20 @@ impl Api {
                     }
                 }
                 ("Pod", "pods") => {
-                    let of = |kind: &str| crate::strategy::requests_of(object, kind).into_iter().map(|(k, v)| (k, json!(v.to_string()))).collect();
+                    let of = |kind: &str| {
+                        crate::strategy::requests_of(object, kind)
+                            .into_iter()
+                            .map(|(k, v)| (k, json!(v.to_string())))
+                            .collect()
+                    };
                     check("Pod", item, &of("requests"), &of("limits"), &mut faults);
                 }
                 ("PersistentVolumeClaim", "persistentvolumeclaims") => {
-                    let requests = object.pointer("/spec/resources/requests").and_then(Value::as_object).cloned().unwrap_or_default();
+                    let requests = object
+                        .pointer("/spec/resources/requests")
+                        .and_then(Value::as_object)
+                        .cloned()
+                        .unwrap_or_default();
                     check("PersistentVolumeClaim", item, &requests, &Map::new(), &mut faults);
                 }
                 _ => {}
@@ -75,15 +86,27 @@ fn fill(container: &mut Value, kind: &str, defaults: Option<&Value>) {
     }
 }
 
-fn check(what: &str, item: &Value, requests: &Map<String, Value>, limits: &Map<String, Value>, faults: &mut Vec<String>) {
+fn check(
+    what: &str,
+    item: &Value,
+    requests: &Map<String, Value>,
+    limits: &Map<String, Value>,
+    faults: &mut Vec<String>,
+) {
     let quantity = |v: Option<&Value>| v.and_then(|v| Quantity::from_value(v).ok());
     let bound = |kind: &str| item[kind].as_object().cloned().unwrap_or_default();
     let only_requests = what == "PersistentVolumeClaim";
     for (name, min) in bound("min") {
-        let (Some(least), request, limit) = (quantity(Some(&min)), quantity(requests.get(&name)), quantity(limits.get(&name))) else { continue };
+        let (Some(least), request, limit) =
+            (quantity(Some(&min)), quantity(requests.get(&name)), quantity(limits.get(&name)))
+        else {
+            continue;
+        };
         match request {
             None => faults.push(format!("minimum {name} usage per {what} is {least}.  No request is specified")),
-            Some(r) if r < least => faults.push(format!("minimum {name} usage per {what} is {least}, but request is {r}")),
+            Some(r) if r < least => {
+                faults.push(format!("minimum {name} usage per {what} is {least}, but request is {r}"))
+            }
             _ => {}
         }
         if let Some(l) = limit.filter(|l| *l < least) {
@@ -91,9 +114,15 @@ fn check(what: &str, item: &Value, requests: &Map<String, Value>, limits: &Map<S
         }
     }
     for (name, max) in bound("max") {
-        let (Some(most), request, limit) = (quantity(Some(&max)), quantity(requests.get(&name)), quantity(limits.get(&name))) else { continue };
+        let (Some(most), request, limit) =
+            (quantity(Some(&max)), quantity(requests.get(&name)), quantity(limits.get(&name)))
+        else {
+            continue;
+        };
         match limit {
-            None if !only_requests => faults.push(format!("maximum {name} usage per {what} is {most}.  No limit is specified")),
+            None if !only_requests => {
+                faults.push(format!("maximum {name} usage per {what} is {most}.  No limit is specified"))
+            }
             Some(l) if l > most => faults.push(format!("maximum {name} usage per {what} is {most}, but limit is {l}")),
             _ => {}
         }
@@ -102,13 +131,19 @@ fn check(what: &str, item: &Value, requests: &Map<String, Value>, limits: &Map<S
         }
     }
     for (name, ratio) in bound("maxLimitRequestRatio") {
-        let (Some(most), Some(request), Some(limit)) = (quantity(Some(&ratio)), quantity(requests.get(&name)), quantity(limits.get(&name))) else { continue };
+        let (Some(most), Some(request), Some(limit)) =
+            (quantity(Some(&ratio)), quantity(requests.get(&name)), quantity(limits.get(&name)))
+        else {
+            continue;
+        };
         if request.is_zero() {
             continue;
         }
         let have = limit.nanos() as f64 / request.nanos() as f64;
         if have > most.nanos() as f64 / 1e9 {
-            faults.push(format!("{name} max limit to request ratio per {what} is {most}, but provided ratio is {have:.6}"));
+            faults.push(format!(
+                "{name} max limit to request ratio per {what} is {most}, but provided ratio is {have:.6}"
+            ));
         }
     }
 }

@@ -36,7 +36,12 @@ const LASTING: [&str; 3] = ["default", "kube-system", "kube-public"];
 
 impl Api {
     /// Fills in what other objects decide.
-    pub(crate) async fn admit(&self, attempt: &Attempt<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    pub(crate) async fn admit(
+        &self,
+        attempt: &Attempt<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
         let kind = &attempt.call.kind;
         if attempt.operation == Operation::Create {
             self.namespace_open(attempt, object)?;
@@ -56,9 +61,15 @@ impl Api {
     }
 
     /// Refuses what other objects forbid.
-    pub(crate) async fn permit(&self, attempt: &Attempt<'_>, object: &Value, old: Option<&Value>) -> Result<(), Status> {
+    pub(crate) async fn permit(
+        &self,
+        attempt: &Attempt<'_>,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
         let call = attempt.call;
-        let writes_pod = attempt.operation == Operation::Create || matches!(attempt.subresource, "ephemeralcontainers" | "resize");
+        let writes_pod =
+            attempt.operation == Operation::Create || matches!(attempt.subresource, "ephemeralcontainers" | "resize");
         if &*call.kind.table == "pods" && writes_pod {
             self.pod_security(object)?;
         }
@@ -93,9 +104,19 @@ impl Api {
             return Ok(());
         }
         let why = format!("unable to create new content in namespace {namespace} because it is being terminated");
-        let cause = Cause { reason: "NamespaceTerminating", message: format!("namespace {namespace} is being terminated"), field: "metadata.namespace".into() };
+        let cause = Cause {
+            reason: "NamespaceTerminating",
+            message: format!("namespace {namespace} is being terminated"),
+            field: "metadata.namespace".into(),
+        };
         let resource = call.kind.group_resource();
-        let details = Details { name: meta::name(object).into(), group: resource.group.clone(), kind: resource.resource.clone(), causes: vec![cause], ..Details::default() };
+        let details = Details {
+            name: meta::name(object).into(),
+            group: resource.group.clone(),
+            kind: resource.resource.clone(),
+            causes: vec![cause],
+            ..Details::default()
+        };
         Err(Status::forbidden(&resource, meta::name(object), why).with_details(details))
     }
 
@@ -105,10 +126,21 @@ impl Api {
             return;
         }
         let is_default = |class: &Value| {
-            ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"].iter().any(|a| meta::annotation(class, a) == Some("true"))
+            ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"]
+                .iter()
+                .any(|a| meta::annotation(class, a) == Some("true"))
         };
-        let mut classes: Vec<Value> = self.store.list("storage.k8s.io/storageclasses", None, |_| true).items.iter().map(|s| s.value()).filter(is_default).collect();
-        classes.sort_by(|a, b| meta::creation_timestamp(b).cmp(meta::creation_timestamp(a)).then_with(|| meta::name(a).cmp(meta::name(b))));
+        let mut classes: Vec<Value> = self
+            .store
+            .list("storage.k8s.io/storageclasses", None, |_| true)
+            .items
+            .iter()
+            .map(|s| s.value())
+            .filter(is_default)
+            .collect();
+        classes.sort_by(|a, b| {
+            meta::creation_timestamp(b).cmp(meta::creation_timestamp(a)).then_with(|| meta::name(a).cmp(meta::name(b)))
+        });
         if let Some(class) = classes.first() {
             claim["spec"]["storageClassName"] = meta::name(class).into();
         }

@@ -32,12 +32,16 @@ impl Api {
             return Err(Status::forbidden(&GroupResource::new("", "pods"), meta::name(pod), why));
         };
         if pod.pointer("/spec/imagePullSecrets").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-            if let Some(secrets) = account.get("imagePullSecrets").filter(|s| s.as_array().is_some_and(|s| !s.is_empty())) {
+            if let Some(secrets) =
+                account.get("imagePullSecrets").filter(|s| s.as_array().is_some_and(|s| !s.is_empty()))
+            {
                 pod["spec"]["imagePullSecrets"] = secrets.clone();
             }
         }
         let wants = |v: Option<&Value>| v.and_then(Value::as_bool);
-        let mount = wants(pod.pointer("/spec/automountServiceAccountToken")).or(wants(account.get("automountServiceAccountToken"))).unwrap_or(true);
+        let mount = wants(pod.pointer("/spec/automountServiceAccountToken"))
+            .or(wants(account.get("automountServiceAccountToken")))
+            .unwrap_or(true);
         if mount {
             mount_token(pod);
         }
@@ -49,7 +53,10 @@ impl Api {
         let class = match pod.pointer("/spec/priorityClassName").and_then(Value::as_str).unwrap_or("") {
             "" => {
                 let list = self.store.list(classes, None, |_| true).items;
-                list.iter().map(|s| s.value()).filter(|c| c["globalDefault"] == json!(true)).min_by_key(|c| c["value"].as_i64())
+                list.iter()
+                    .map(|s| s.value())
+                    .filter(|c| c["globalDefault"] == json!(true))
+                    .min_by_key(|c| c["value"].as_i64())
             }
             name => {
                 let found = self.store.get(classes, &key("", name)).map(|s| s.value());
@@ -59,10 +66,13 @@ impl Api {
         };
         let value = class.as_ref().and_then(|c| c["value"].as_i64()).unwrap_or(0);
         if let Some(sent) = pod.pointer("/spec/priority").and_then(Value::as_i64).filter(|s| *s != value) {
-            let why = format!("the integer value of priority ({sent}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name");
+            let why = format!(
+                "the integer value of priority ({sent}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
+            );
             return Err(Status::forbidden(&GroupResource::new("", "pods"), meta::name(pod), why));
         }
-        let policy = class.as_ref().and_then(|c| c["preemptionPolicy"].as_str()).unwrap_or("PreemptLowerPriority").to_owned();
+        let policy =
+            class.as_ref().and_then(|c| c["preemptionPolicy"].as_str()).unwrap_or("PreemptLowerPriority").to_owned();
         if let Some(class) = &class {
             pod["spec"]["priorityClassName"] = meta::name(class).into();
         }
@@ -78,11 +88,13 @@ impl Api {
 fn mount_token(pod: &mut Value) {
     let mounted = |c: &Value| c["volumeMounts"].as_array().into_iter().flatten().any(|m| m["mountPath"] == TOKEN_DIR);
     let existing = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
-    let existing = existing.filter_map(|v| v["name"].as_str()).find(|n| n.starts_with("kube-api-access-")).map(str::to_owned);
+    let existing =
+        existing.filter_map(|v| v["name"].as_str()).find(|n| n.starts_with("kube-api-access-")).map(str::to_owned);
     let name = existing.clone().unwrap_or_else(|| crate::apply::generate_name("kube-api-access-"));
     let mut used = false;
     for field in ["containers", "initContainers"] {
-        for container in pod.pointer_mut(&format!("/spec/{field}")).and_then(Value::as_array_mut).into_iter().flatten() {
+        for container in pod.pointer_mut(&format!("/spec/{field}")).and_then(Value::as_array_mut).into_iter().flatten()
+        {
             if mounted(container) || !container.is_object() {
                 continue;
             }

@@ -16,9 +16,16 @@ type Use = BTreeMap<String, Quantity>;
 
 impl Api {
     /// Refuses what would exceed a quota; what it answers is held until the object is stored.
-    pub(crate) async fn hold_quota(&self, attempt: &Attempt<'_>, object: &Value, old: Option<&Value>) -> Result<Option<MutexGuard<'_, ()>>, Status> {
+    pub(crate) async fn hold_quota(
+        &self,
+        attempt: &Attempt<'_>,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<Option<MutexGuard<'_, ()>>, Status> {
         let kind = &attempt.call.kind;
-        let counted = attempt.operation == Operation::Create || matches!(&*kind.table, "services" | "persistentvolumeclaims") || attempt.subresource == "resize";
+        let counted = attempt.operation == Operation::Create
+            || matches!(&*kind.table, "services" | "persistentvolumeclaims")
+            || attempt.subresource == "resize";
         if !kind.namespaced || !counted || &*kind.table == "resourcequotas" && attempt.operation != Operation::Create {
             return Ok(None);
         }
@@ -34,7 +41,12 @@ impl Api {
     }
 
     fn within(&self, quota: &Value, kind: &Kind, object: &Value, old: Option<&Value>) -> Result<(), Status> {
-        let hard: Use = quota["spec"]["hard"].as_object().into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), Quantity::from_value(v).ok()?))).collect();
+        let hard: Use = quota["spec"]["hard"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter_map(|(k, v)| Some((k.clone(), Quantity::from_value(v).ok()?)))
+            .collect();
         let resource = kind.group_resource();
         if !in_scope(quota, &resource, object) {
             return Ok(());
@@ -42,13 +54,21 @@ impl Api {
         let asked = used_by(&resource, object);
         let before = old.map(|o| used_by(&resource, o)).unwrap_or_default();
         must_say(quota, &hard, &resource, object)?;
-        let relevant: Vec<&String> = asked.iter().filter(|(name, amount)| hard.contains_key(*name) && before.get(*name).copied().unwrap_or_default() < **amount).map(|(n, _)| n).collect();
+        let relevant: Vec<&String> = asked
+            .iter()
+            .filter(|(name, amount)| {
+                hard.contains_key(*name) && before.get(*name).copied().unwrap_or_default() < **amount
+            })
+            .map(|(n, _)| n)
+            .collect();
         if relevant.is_empty() {
             return Ok(());
         }
         let mut used = Use::new();
         let uid = meta::uid(object);
-        for other in self.store.list(&kind.table, Some(meta::namespace(object)), |_| true).items.iter().map(|s| s.value()) {
+        for other in
+            self.store.list(&kind.table, Some(meta::namespace(object)), |_| true).items.iter().map(|s| s.value())
+        {
             if meta::uid(&other) != uid && in_scope(quota, &resource, &other) {
                 crate::strategy::resource_sum(&mut used, &used_by(&resource, &other));
             }
@@ -62,8 +82,18 @@ impl Api {
             let amount = |n: &&String| only.map_or_else(|| at(map, n), |less| at(map, n) - at(less, n));
             over.iter().map(|n| format!("{n}={}", amount(n))).collect::<Vec<_>>().join(",")
         };
-        let total = { let mut t = used.clone(); crate::strategy::resource_sum(&mut t, &before); t };
-        let why = format!("exceeded quota: {}, requested: {}, used: {}, limited: {}", meta::name(quota), list(&asked, Some(&before)), list(&total, None), list(&hard, None));
+        let total = {
+            let mut t = used.clone();
+            crate::strategy::resource_sum(&mut t, &before);
+            t
+        };
+        let why = format!(
+            "exceeded quota: {}, requested: {}, used: {}, limited: {}",
+            meta::name(quota),
+            list(&asked, Some(&before)),
+            list(&total, None),
+            list(&hard, None)
+        );
         Err(Status::forbidden(&resource, meta::name(object), why))
     }
 }
@@ -79,8 +109,12 @@ fn must_say(quota: &Value, hard: &Use, resource: &GroupResource, object: &Value)
             continue;
         }
         let (kind, plain) = name.split_once('.').unwrap_or(("requests", name));
-        let containers = ["containers", "initContainers"].iter().flat_map(|k| object["spec"][k].as_array().into_iter().flatten());
-        let names: Vec<&str> = containers.filter(|c| c["resources"][kind].get(plain).is_none()).filter_map(|c| c["name"].as_str()).collect();
+        let containers =
+            ["containers", "initContainers"].iter().flat_map(|k| object["spec"][k].as_array().into_iter().flatten());
+        let names: Vec<&str> = containers
+            .filter(|c| c["resources"][kind].get(plain).is_none())
+            .filter_map(|c| c["name"].as_str())
+            .collect();
         if !names.is_empty() {
             missing.push(format!("{name} for: {}", names.join(",")));
         }
@@ -95,7 +129,11 @@ fn must_say(quota: &Value, hard: &Use, resource: &GroupResource, object: &Value)
 fn used_by(resource: &GroupResource, object: &Value) -> Use {
     let one = Quantity::from_units(1);
     let mut out = Use::new();
-    let count = if resource.group.is_empty() { format!("count/{}", resource.resource) } else { format!("count/{}.{}", resource.resource, resource.group) };
+    let count = if resource.group.is_empty() {
+        format!("count/{}", resource.resource)
+    } else {
+        format!("count/{}.{}", resource.resource, resource.group)
+    };
     out.insert(count, one);
     match (&*resource.group, &*resource.resource) {
         ("", "pods") => {
@@ -126,7 +164,10 @@ fn used_by(resource: &GroupResource, object: &Value) -> Use {
         }
         ("", "persistentvolumeclaims") => {
             out.insert("persistentvolumeclaims".into(), one);
-            let storage = object.pointer("/spec/resources/requests/storage").and_then(|s| Quantity::from_value(s).ok()).unwrap_or_default();
+            let storage = object
+                .pointer("/spec/resources/requests/storage")
+                .and_then(|s| Quantity::from_value(s).ok())
+                .unwrap_or_default();
             out.insert("requests.storage".into(), storage);
             if let Some(class) = object.pointer("/spec/storageClassName").and_then(Value::as_str) {
                 out.insert(format!("{class}.storageclass.storage.k8s.io/requests.storage"), storage);
@@ -144,7 +185,8 @@ fn used_by(resource: &GroupResource, object: &Value) -> Use {
 fn in_scope(quota: &Value, resource: &GroupResource, object: &Value) -> bool {
     let plain = quota["spec"]["scopes"].as_array().cloned().unwrap_or_default();
     let plain = plain.iter().map(|s| json!({"scopeName": s, "operator": "Exists"}));
-    let selected = quota.pointer("/spec/scopeSelector/matchExpressions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let selected =
+        quota.pointer("/spec/scopeSelector/matchExpressions").and_then(Value::as_array).cloned().unwrap_or_default();
     let all: Vec<Value> = plain.chain(selected).collect();
     if all.is_empty() {
         return true;
@@ -162,7 +204,8 @@ fn in_scope(quota: &Value, resource: &GroupResource, object: &Value) -> bool {
             "NotTerminating" => !terminating,
             "PriorityClass" => {
                 let class = object.pointer("/spec/priorityClassName").and_then(Value::as_str);
-                let labels: BTreeMap<String, String> = class.map(|c| ("class".to_owned(), c.to_owned())).into_iter().collect();
+                let labels: BTreeMap<String, String> =
+                    class.map(|c| ("class".to_owned(), c.to_owned())).into_iter().collect();
                 let mut expression = json!({"key": "class", "operator": term["operator"]});
                 if let Some(values) = term.get("values") {
                     expression["values"] = values.clone();
@@ -183,7 +226,10 @@ mod tests {
         let pod = json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}}]}});
         let used = used_by(&GroupResource::new("", "pods"), &pod);
         assert_eq!((used["pods"].units(), used["requests.cpu"].millis(), used["limits.cpu"].millis()), (1, 100, 1000));
-        assert_eq!(used_by(&GroupResource::new("apps", "deployments"), &json!({}))["count/deployments.apps"].units(), 1);
+        assert_eq!(
+            used_by(&GroupResource::new("apps", "deployments"), &json!({}))["count/deployments.apps"].units(),
+            1
+        );
         let scoped = json!({"spec": {"scopes": ["BestEffort"]}});
         assert!(!in_scope(&scoped, &GroupResource::new("", "pods"), &pod));
     }

@@ -10,7 +10,9 @@ const LABEL: &str = "pod-security.kubernetes.io/enforce";
 impl Api {
     /// Refuses a pod that its namespace's standard does not allow.
     pub(super) fn pod_security(&self, pod: &Value) -> Result<(), Status> {
-        let Some(namespace) = self.store.get("namespaces", &crate::store::key("", meta::namespace(pod))) else { return Ok(()) };
+        let Some(namespace) = self.store.get("namespaces", &crate::store::key("", meta::namespace(pod))) else {
+            return Ok(());
+        };
         let level = namespace.labels().iter().find(|(k, _)| &**k == LABEL).map_or("privileged", |(_, v)| v);
         let faults = faults(&pod["spec"], level);
         if faults.is_empty() {
@@ -22,17 +24,48 @@ impl Api {
 }
 
 fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
-    ["containers", "initContainers", "ephemeralContainers"].into_iter().flat_map(|k| spec[k].as_array().into_iter().flatten())
+    ["containers", "initContainers", "ephemeralContainers"]
+        .into_iter()
+        .flat_map(|k| spec[k].as_array().into_iter().flatten())
 }
 
 const CAPABILITIES: [&str; 13] = [
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
 ];
 const SYSCTLS: [&str; 9] = [
-    "kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start", "net.ipv4.tcp_syncookies", "net.ipv4.ping_group_range",
-    "net.ipv4.ip_local_reserved_ports", "net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl",
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
 ];
-const VOLUMES: [&str; 9] = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret", "image"];
+const VOLUMES: [&str; 9] = [
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+    "image",
+];
 
 /// What a pod's spec has that a standard does not allow.
 fn faults(spec: &Value, level: &str) -> Vec<String> {
@@ -45,7 +78,9 @@ fn faults(spec: &Value, level: &str) -> Vec<String> {
         let list: Vec<String> = found.iter().map(|n| format!("{n:?}")).collect();
         format!("{what} (container{s} {} must not set it)", list.join(", "))
     };
-    let which = |wrong: &dyn Fn(&Value) -> bool| -> Vec<&str> { containers(spec).filter(|c| wrong(c)).filter_map(|c| c["name"].as_str()).collect() };
+    let which = |wrong: &dyn Fn(&Value) -> bool| -> Vec<&str> {
+        containers(spec).filter(|c| wrong(c)).filter_map(|c| c["name"].as_str()).collect()
+    };
     let mut each = |what: &str, wrong: &dyn Fn(&Value) -> bool| {
         let found = which(wrong);
         if !found.is_empty() {
@@ -53,18 +88,32 @@ fn faults(spec: &Value, level: &str) -> Vec<String> {
         }
     };
     each("privileged", &|c| c.pointer("/securityContext/privileged") == Some(&json!(true)));
-    each("hostPort", &|c| c["ports"].as_array().into_iter().flatten().any(|p| p["hostPort"].as_i64().unwrap_or(0) != 0));
+    each("hostPort", &|c| {
+        c["ports"].as_array().into_iter().flatten().any(|p| p["hostPort"].as_i64().unwrap_or(0) != 0)
+    });
     each("non-default capabilities", &|c| {
-        c.pointer("/securityContext/capabilities/add").and_then(Value::as_array).into_iter().flatten().any(|a| !CAPABILITIES.contains(&a.as_str().unwrap_or("")))
+        c.pointer("/securityContext/capabilities/add")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .any(|a| !CAPABILITIES.contains(&a.as_str().unwrap_or("")))
     });
     each("procMount", &|c| c.pointer("/securityContext/procMount").is_some_and(|p| p != "Default"));
     each("seccompProfile", &|c| c.pointer("/securityContext/seccompProfile/type") == Some(&json!("Unconfined")));
     let seccomp = spec.pointer("/securityContext/seccompProfile/type");
     if level == "restricted" {
-        each("allowPrivilegeEscalation != false", &|c| c.pointer("/securityContext/allowPrivilegeEscalation") != Some(&json!(false)));
+        each("allowPrivilegeEscalation != false", &|c| {
+            c.pointer("/securityContext/allowPrivilegeEscalation") != Some(&json!(false))
+        });
         each("unrestricted capabilities", &|c| {
-            let dropped = c.pointer("/securityContext/capabilities/drop").and_then(Value::as_array).is_some_and(|d| d.iter().any(|x| x == "ALL"));
-            let added = c.pointer("/securityContext/capabilities/add").and_then(Value::as_array).is_some_and(|a| a.iter().any(|x| x != "NET_BIND_SERVICE"));
+            let dropped = c
+                .pointer("/securityContext/capabilities/drop")
+                .and_then(Value::as_array)
+                .is_some_and(|d| d.iter().any(|x| x == "ALL"));
+            let added = c
+                .pointer("/securityContext/capabilities/add")
+                .and_then(Value::as_array)
+                .is_some_and(|a| a.iter().any(|x| x != "NET_BIND_SERVICE"));
             !dropped || added
         });
         let pod_nonroot = spec.pointer("/securityContext/runAsNonRoot") == Some(&json!(true));
@@ -74,7 +123,9 @@ fn faults(spec: &Value, level: &str) -> Vec<String> {
         });
         each("runAsUser=0", &|c| c.pointer("/securityContext/runAsUser") == Some(&json!(0)));
         let fine = |t: Option<&Value>| t.is_some_and(|t| t == "RuntimeDefault" || t == "Localhost");
-        each("seccompProfile must be RuntimeDefault or Localhost", &|c| match c.pointer("/securityContext/seccompProfile/type") {
+        each("seccompProfile must be RuntimeDefault or Localhost", &|c| match c
+            .pointer("/securityContext/seccompProfile/type")
+        {
             None => !fine(seccomp),
             own => !fine(own),
         });
@@ -85,18 +136,26 @@ fn faults(spec: &Value, level: &str) -> Vec<String> {
     if seccomp == Some(&json!("Unconfined")) {
         out.push("seccompProfile (pod must not set securityContext.seccompProfile.type to \"Unconfined\")".into());
     }
-    let hosts: Vec<&str> = ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|h| spec[*h] == json!(true)).collect();
+    let hosts: Vec<&str> =
+        ["hostNetwork", "hostPID", "hostIPC"].into_iter().filter(|h| spec[*h] == json!(true)).collect();
     if !hosts.is_empty() {
-        out.push(format!("host namespaces ({})", hosts.iter().map(|h| format!("{h}=true")).collect::<Vec<_>>().join(", ")));
+        out.push(format!(
+            "host namespaces ({})",
+            hosts.iter().map(|h| format!("{h}=true")).collect::<Vec<_>>().join(", ")
+        ));
     }
     let volumes = spec["volumes"].as_array().cloned().unwrap_or_default();
     for volume in &volumes {
-        let kinds: Vec<&str> = volume.as_object().into_iter().flatten().map(|(k, _)| k.as_str()).filter(|k| *k != "name").collect();
+        let kinds: Vec<&str> =
+            volume.as_object().into_iter().flatten().map(|(k, _)| k.as_str()).filter(|k| *k != "name").collect();
         let name = volume["name"].as_str().unwrap_or("");
         if kinds.contains(&"hostPath") {
             out.push(format!("hostPath volumes (volume {name:?})"));
         } else if level == "restricted" && kinds.iter().any(|k| !VOLUMES.contains(k)) {
-            out.push(format!("restricted volume types (volume {name:?} uses restricted volume type {:?})", kinds.first().unwrap_or(&"")));
+            out.push(format!(
+                "restricted volume types (volume {name:?} uses restricted volume type {:?})",
+                kinds.first().unwrap_or(&"")
+            ));
         }
     }
     for sysctl in spec.pointer("/securityContext/sysctls").and_then(Value::as_array).into_iter().flatten() {
@@ -120,7 +179,8 @@ mod tests {
             "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}}]});
         assert!(faults(&good, "restricted").is_empty());
         for spec in [
-            json!({"hostNetwork": true}), json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
+            json!({"hostNetwork": true}),
+            json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
             json!({"containers": [{"name": "c", "securityContext": {"privileged": true}}]}),
             json!({"containers": [{"name": "c", "securityContext": {"capabilities": {"add": ["NET_ADMIN"]}}}]}),
         ] {

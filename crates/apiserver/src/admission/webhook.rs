@@ -36,7 +36,12 @@ impl Operation {
 
 impl Api {
     /// Lets mutating webhooks change an object.
-    pub(super) async fn mutate(&self, attempt: &Attempt<'_>, object: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+    pub(super) async fn mutate(
+        &self,
+        attempt: &Attempt<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
         for hook in self.hooks(MUTATING, attempt, object, old) {
             let response = match self.call_hook(&hook, &Question { attempt, object, old }).await? {
                 Some(response) => response,
@@ -44,7 +49,8 @@ impl Api {
             };
             let Some(patch) = response["patch"].as_str() else { continue };
             let name = hook["name"].as_str().unwrap_or("");
-            let bad = |e: String| Status::internal(format!("webhook {name:?} answered a patch that cannot be applied: {e}"));
+            let bad =
+                |e: String| Status::internal(format!("webhook {name:?} answered a patch that cannot be applied: {e}"));
             let patch = STANDARD.decode(patch).map_err(|e| bad(e.to_string()))?;
             let patch: Value = serde_json::from_slice(&patch).map_err(|e| bad(e.to_string()))?;
             *object = objects::patch::json_patch(object, &patch).map_err(|e| bad(e.to_string()))?;
@@ -80,14 +86,21 @@ impl Api {
     }
 
     /// Whether the namespace and the object are selected.
-    pub(super) fn matches_selectors(&self, hook: &Value, attempt: &Attempt<'_>, object: &Value, old: Option<&Value>) -> bool {
+    pub(super) fn matches_selectors(
+        &self,
+        hook: &Value,
+        attempt: &Attempt<'_>,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> bool {
         let selected = |field: &str, object: &Value| match hook.get(field) {
             None => true,
             Some(selector) => Selector::from_label_selector(selector).is_ok_and(|s| s.matches_object(object)),
         };
         let subject = if object.is_null() { old.unwrap_or(object) } else { object };
         let namespaced = if attempt.call.kind.namespaced {
-            let namespace = self.store.get("namespaces", &crate::store::key("", meta::namespace(subject))).map(|s| s.value());
+            let namespace =
+                self.store.get("namespaces", &crate::store::key("", meta::namespace(subject))).map(|s| s.value());
             namespace.is_none_or(|n| selected("namespaceSelector", &n))
         } else if &*attempt.call.kind.table == "namespaces" {
             selected("namespaceSelector", subject)
@@ -102,7 +115,8 @@ impl Api {
         let name = hook["name"].as_str().unwrap_or("");
         let seconds = hook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30);
         let review = review(question);
-        let asked = tokio::time::timeout(Duration::from_secs(seconds), self.post_review(&hook["clientConfig"], &review)).await;
+        let asked =
+            tokio::time::timeout(Duration::from_secs(seconds), self.post_review(&hook["clientConfig"], &review)).await;
         let answer = match asked {
             Ok(Ok(answer)) if answer["response"].is_object() => answer["response"].clone(),
             failed => {
@@ -122,7 +136,8 @@ impl Api {
             return Ok(Some(answer));
         }
         let message = answer.pointer("/status/message").and_then(Value::as_str).unwrap_or("without explanation");
-        let code = answer.pointer("/status/code").and_then(Value::as_u64).filter(|c| (400..600).contains(c)).unwrap_or(403);
+        let code =
+            answer.pointer("/status/code").and_then(Value::as_u64).filter(|c| (400..600).contains(c)).unwrap_or(403);
         let why = format!("admission webhook {name:?} denied the request: {message}");
         let mut status = Status::forbidden(&GroupResource::default(), "", "");
         status.message = why;
@@ -144,7 +159,8 @@ impl Api {
         let text = |f: &str| service[f].as_str().unwrap_or("");
         let (namespace, name) = (text("namespace"), text("name"));
         let port = service["port"].as_u64().unwrap_or(443);
-        let (host, port) = crate::proxy::service_endpoint(self, namespace, name, port).ok_or_else(|| format!("no endpoints available for service {name:?}"))?;
+        let (host, port) = crate::proxy::service_endpoint(self, namespace, name, port)
+            .ok_or_else(|| format!("no endpoints available for service {name:?}"))?;
         let path = if text("path").is_empty() { "/" } else { text("path") };
         crate::proxy::post_json(self, &host, port, &format!("{name}.{namespace}.svc"), &bundle, path, review).await
     }
@@ -154,17 +170,24 @@ impl Api {
 pub(super) fn matches_rules(rules: &Value, attempt: &Attempt<'_>, kind: &Arc<Kind>) -> bool {
     let version = &attempt.call.target.version;
     rules.as_array().into_iter().flatten().any(|rule| {
-        let has = |field: &str, value: &str| rule[field].as_array().into_iter().flatten().any(|v| v == "*" || v == value);
-        let resource = rule["resources"].as_array().into_iter().flatten().filter_map(Value::as_str).any(|r| match r.split_once('/') {
-            None => attempt.subresource.is_empty() && (r == "*" || r == &*kind.resource),
-            Some((r, s)) => (r == "*" || r == &*kind.resource) && (s == "*" || s == attempt.subresource),
+        let has =
+            |field: &str, value: &str| rule[field].as_array().into_iter().flatten().any(|v| v == "*" || v == value);
+        let resource = rule["resources"].as_array().into_iter().flatten().filter_map(Value::as_str).any(|r| {
+            match r.split_once('/') {
+                None => attempt.subresource.is_empty() && (r == "*" || r == &*kind.resource),
+                Some((r, s)) => (r == "*" || r == &*kind.resource) && (s == "*" || s == attempt.subresource),
+            }
         });
         let scope = match rule["scope"].as_str() {
             Some("Namespaced") => kind.namespaced,
             Some("Cluster") => !kind.namespaced,
             _ => true,
         };
-        has("operations", attempt.operation.name()) && has("apiGroups", &kind.group) && (has("apiVersions", version) || kind.versions.iter().any(|v| has("apiVersions", &v.name))) && resource && scope
+        has("operations", attempt.operation.name())
+            && has("apiGroups", &kind.group)
+            && (has("apiVersions", version) || kind.versions.iter().any(|v| has("apiVersions", &v.name)))
+            && resource
+            && scope
     })
 }
 

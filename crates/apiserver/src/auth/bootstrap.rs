@@ -19,8 +19,16 @@ pub(crate) fn objects(api: &Api) -> Vec<Value> {
     out.extend(roles());
     out.extend(bindings());
     for (name, value, description) in [
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
-        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
     ] {
         out.push(json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value, "description": description}));
     }
@@ -72,10 +80,57 @@ fn aggregate(role: &mut Value, to: &str) {
 
 fn view_rules() -> Vec<Value> {
     vec![
-        rule(&[""], &["configmaps", "endpoints", "persistentvolumeclaims", "persistentvolumeclaims/status", "pods", "replicationcontrollers", "replicationcontrollers/scale", "serviceaccounts", "services", "services/status"], READ),
-        rule(&[""], &["bindings", "events", "limitranges", "namespaces/status", "pods/log", "pods/status", "replicationcontrollers/status", "resourcequotas", "resourcequotas/status", "namespaces"], READ),
+        rule(
+            &[""],
+            &[
+                "configmaps",
+                "endpoints",
+                "persistentvolumeclaims",
+                "persistentvolumeclaims/status",
+                "pods",
+                "replicationcontrollers",
+                "replicationcontrollers/scale",
+                "serviceaccounts",
+                "services",
+                "services/status",
+            ],
+            READ,
+        ),
+        rule(
+            &[""],
+            &[
+                "bindings",
+                "events",
+                "limitranges",
+                "namespaces/status",
+                "pods/log",
+                "pods/status",
+                "replicationcontrollers/status",
+                "resourcequotas",
+                "resourcequotas/status",
+                "namespaces",
+            ],
+            READ,
+        ),
         rule(&["discovery.k8s.io"], &["endpointslices"], READ),
-        rule(&["apps"], &["controllerrevisions", "daemonsets", "daemonsets/status", "deployments", "deployments/scale", "deployments/status", "replicasets", "replicasets/scale", "replicasets/status", "statefulsets", "statefulsets/scale", "statefulsets/status"], READ),
+        rule(
+            &["apps"],
+            &[
+                "controllerrevisions",
+                "daemonsets",
+                "daemonsets/status",
+                "deployments",
+                "deployments/scale",
+                "deployments/status",
+                "replicasets",
+                "replicasets/scale",
+                "replicasets/status",
+                "statefulsets",
+                "statefulsets/scale",
+                "statefulsets/status",
+            ],
+            READ,
+        ),
         rule(&["autoscaling"], &["horizontalpodautoscalers", "horizontalpodautoscalers/status"], READ),
         rule(&["batch"], &["cronjobs", "cronjobs/status", "jobs", "jobs/status"], READ),
         rule(&["policy"], &["poddisruptionbudgets", "poddisruptionbudgets/status"], READ),
@@ -90,20 +145,55 @@ fn edit_rules() -> Vec<Value> {
         rule(&[""], &["serviceaccounts"], &["impersonate"]),
         rule(&[""], &["pods", "pods/attach", "pods/exec", "pods/portforward", "pods/proxy"], WRITE),
         rule(&[""], &["pods/eviction", "serviceaccounts/token"], &["create"]),
-        rule(&[""], &["configmaps", "events", "persistentvolumeclaims", "replicationcontrollers", "replicationcontrollers/scale", "secrets", "serviceaccounts", "services", "services/proxy"], WRITE),
-        rule(&["apps"], &["daemonsets", "deployments", "deployments/rollback", "deployments/scale", "replicasets", "replicasets/scale", "statefulsets", "statefulsets/scale"], WRITE),
+        rule(
+            &[""],
+            &[
+                "configmaps",
+                "events",
+                "persistentvolumeclaims",
+                "replicationcontrollers",
+                "replicationcontrollers/scale",
+                "secrets",
+                "serviceaccounts",
+                "services",
+                "services/proxy",
+            ],
+            WRITE,
+        ),
+        rule(
+            &["apps"],
+            &[
+                "daemonsets",
+                "deployments",
+                "deployments/rollback",
+                "deployments/scale",
+                "replicasets",
+                "replicasets/scale",
+                "statefulsets",
+                "statefulsets/scale",
+            ],
+            WRITE,
+        ),
         rule(&["autoscaling"], &["horizontalpodautoscalers"], WRITE),
         rule(&["batch"], &["cronjobs", "jobs"], WRITE),
         rule(&["policy"], &["poddisruptionbudgets"], WRITE),
         rule(&["networking.k8s.io"], &["ingresses", "networkpolicies"], WRITE),
-        rule(&["coordination.k8s.io"], &["leases"], &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]),
+        rule(
+            &["coordination.k8s.io"],
+            &["leases"],
+            &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        ),
     ]
 }
 
 fn admin_rules() -> Vec<Value> {
     vec![
         rule(&["authorization.k8s.io"], &["localsubjectaccessreviews"], &["create"]),
-        rule(&["rbac.authorization.k8s.io"], &["rolebindings", "roles"], &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]),
+        rule(
+            &["rbac.authorization.k8s.io"],
+            &["rolebindings", "roles"],
+            &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        ),
     ]
 }
 
@@ -119,53 +209,123 @@ fn roles() -> Vec<Value> {
         role("admin", [admin, edit, view].concat()),
         edit_role,
         view_role,
-        role("system:discovery", vec![paths(&["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"])]),
+        role(
+            "system:discovery",
+            vec![paths(&[
+                "/api",
+                "/api/*",
+                "/apis",
+                "/apis/*",
+                "/healthz",
+                "/livez",
+                "/openapi",
+                "/openapi/*",
+                "/readyz",
+                "/version",
+                "/version/",
+            ])],
+        ),
         role("system:public-info-viewer", vec![paths(&["/healthz", "/livez", "/readyz", "/version", "/version/"])]),
-        role("system:basic-user", vec![
-            rule(&["authorization.k8s.io"], &["selfsubjectaccessreviews", "selfsubjectrulesreviews"], &["create"]),
-            rule(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
-        ]),
-        role("system:monitoring", vec![paths(&["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/readyz", "/readyz/*"])]),
-        role("system:service-account-issuer-discovery", vec![paths(&["/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"])]),
-        role("system:auth-delegator", vec![
-            rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
-            rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
-        ]),
+        role(
+            "system:basic-user",
+            vec![
+                rule(&["authorization.k8s.io"], &["selfsubjectaccessreviews", "selfsubjectrulesreviews"], &["create"]),
+                rule(&["authentication.k8s.io"], &["selfsubjectreviews"], &["create"]),
+            ],
+        ),
+        role(
+            "system:monitoring",
+            vec![paths(&["/healthz", "/healthz/*", "/livez", "/livez/*", "/metrics", "/readyz", "/readyz/*"])],
+        ),
+        role(
+            "system:service-account-issuer-discovery",
+            vec![paths(&[
+                "/.well-known/openid-configuration",
+                "/.well-known/openid-configuration/",
+                "/openid/v1/jwks",
+                "/openid/v1/jwks/",
+            ])],
+        ),
+        role(
+            "system:auth-delegator",
+            vec![
+                rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
+                rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
+            ],
+        ),
         role("system:aggregated-metrics-reader", vec![rule(&["metrics.k8s.io"], &["pods", "nodes"], READ)]),
-        role("system:node-proxier", vec![
-            rule(&[""], &["endpoints", "services"], &["list", "watch"]), rule(&[""], &["nodes"], READ),
-            rule(&["", "events.k8s.io"], &["events"], &["create", "patch", "update"]), rule(&["discovery.k8s.io"], &["endpointslices"], &["list", "watch"]),
-        ]),
-        role("system:node", vec![
-            rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
-            rule(&["authorization.k8s.io"], &["subjectaccessreviews", "localsubjectaccessreviews"], &["create"]),
-            rule(&[""], &["services", "configmaps", "secrets", "persistentvolumeclaims", "persistentvolumes", "endpoints", "serviceaccounts", "namespaces"], READ),
-            rule(&["discovery.k8s.io"], &["endpointslices"], READ),
-            rule(&[""], &["nodes"], &["create", "get", "list", "watch", "patch", "update"]),
-            rule(&[""], &["nodes/status"], &["patch", "update"]),
-            rule(&["", "events.k8s.io"], &["events"], &["create", "patch", "update"]),
-            rule(&[""], &["pods"], &["create", "delete", "get", "list", "watch"]),
-            rule(&[""], &["pods/status"], &["patch", "update"]),
-            rule(&[""], &["pods/eviction"], &["create"]),
-            rule(&[""], &["serviceaccounts/token"], &["create"]),
-            rule(&[""], &["persistentvolumeclaims/status"], &["get", "patch", "update"]),
-            rule(&["coordination.k8s.io"], &["leases"], &["create", "delete", "get", "patch", "update"]),
-            rule(&["storage.k8s.io"], &["volumeattachments", "csinodes", "csidrivers"], READ),
-            rule(&["node.k8s.io"], &["runtimeclasses"], READ),
-            rule(&["networking.k8s.io"], &["networkpolicies"], READ),
-        ]),
-        role("system:kube-scheduler", vec![
-            rule(&["", "events.k8s.io"], &["events"], &["create", "patch", "update"]),
-            rule(&["coordination.k8s.io"], &["leases"], &["create", "get", "list", "watch", "update"]),
-            rule(&[""], &["nodes", "namespaces", "persistentvolumeclaims", "persistentvolumes", "replicationcontrollers", "services"], READ),
-            rule(&[""], &["pods"], &["delete", "get", "list", "watch"]),
-            rule(&[""], &["bindings", "pods/binding"], &["create"]),
-            rule(&[""], &["pods/status"], &["patch", "update"]),
-            rule(&["apps"], &["replicasets", "statefulsets"], READ),
-            rule(&["policy"], &["poddisruptionbudgets"], READ),
-            rule(&["storage.k8s.io"], &["storageclasses", "csinodes", "csidrivers", "csistoragecapacities"], READ),
-        ]),
-        role("system:kube-controller-manager", vec![rule(&all, &all, &all), json!({"nonResourceURLs": all, "verbs": ["get"]})]),
+        role(
+            "system:node-proxier",
+            vec![
+                rule(&[""], &["endpoints", "services"], &["list", "watch"]),
+                rule(&[""], &["nodes"], READ),
+                rule(&["", "events.k8s.io"], &["events"], &["create", "patch", "update"]),
+                rule(&["discovery.k8s.io"], &["endpointslices"], &["list", "watch"]),
+            ],
+        ),
+        role(
+            "system:node",
+            vec![
+                rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
+                rule(&["authorization.k8s.io"], &["subjectaccessreviews", "localsubjectaccessreviews"], &["create"]),
+                rule(
+                    &[""],
+                    &[
+                        "services",
+                        "configmaps",
+                        "secrets",
+                        "persistentvolumeclaims",
+                        "persistentvolumes",
+                        "endpoints",
+                        "serviceaccounts",
+                        "namespaces",
+                    ],
+                    READ,
+                ),
+                rule(&["discovery.k8s.io"], &["endpointslices"], READ),
+                rule(&[""], &["nodes"], &["create", "get", "list", "watch", "patch", "update"]),
+                rule(&[""], &["nodes/status"], &["patch", "update"]),
+                rule(&["", "events.k8s.io"], &["events"], &["create", "patch", "update"]),
+                rule(&[""], &["pods"], &["create", "delete", "get", "list", "watch"]),
+                rule(&[""], &["pods/status"], &["patch", "update"]),
+                rule(&[""], &["pods/eviction"], &["create"]),
+                rule(&[""], &["serviceaccounts/token"], &["create"]),
+                rule(&[""], &["persistentvolumeclaims/status"], &["get", "patch", "update"]),
+                rule(&["coordination.k8s.io"], &["leases"], &["create", "delete", "get", "patch", "update"]),
+                rule(&["storage.k8s.io"], &["volumeattachments", "csinodes", "csidrivers"], READ),
+                rule(&["node.k8s.io"], &["runtimeclasses"], READ),
+                rule(&["networking.k8s.io"], &["networkpolicies"], READ),
+            ],
+        ),
+        role(
+            "system:kube-scheduler",
+            vec![
+                rule(&["", "events.k8s.io"], &["events"], &["create", "patch", "update"]),
+                rule(&["coordination.k8s.io"], &["leases"], &["create", "get", "list", "watch", "update"]),
+                rule(
+                    &[""],
+                    &[
+                        "nodes",
+                        "namespaces",
+                        "persistentvolumeclaims",
+                        "persistentvolumes",
+                        "replicationcontrollers",
+                        "services",
+                    ],
+                    READ,
+                ),
+                rule(&[""], &["pods"], &["delete", "get", "list", "watch"]),
+                rule(&[""], &["bindings", "pods/binding"], &["create"]),
+                rule(&[""], &["pods/status"], &["patch", "update"]),
+                rule(&["apps"], &["replicasets", "statefulsets"], READ),
+                rule(&["policy"], &["poddisruptionbudgets"], READ),
+                rule(&["storage.k8s.io"], &["storageclasses", "csinodes", "csidrivers", "csistoragecapacities"], READ),
+            ],
+        ),
+        role(
+            "system:kube-controller-manager",
+            vec![rule(&all, &all, &all), json!({"nonResourceURLs": all, "verbs": ["get"]})],
+        ),
     ]
 }
 
@@ -174,7 +334,10 @@ fn binding(name: &str, subjects: &[(&str, &str)]) -> Value {
 }
 
 fn named_binding(name: &str, role: &str, subjects: &[(&str, &str)]) -> Value {
-    let subjects: Vec<Value> = subjects.iter().map(|(kind, name)| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name})).collect();
+    let subjects: Vec<Value> = subjects
+        .iter()
+        .map(|(kind, name)| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}))
+        .collect();
     json!({"apiVersion": RBAC, "kind": "ClusterRoleBinding", "metadata": {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}, "subjects": subjects})
 }

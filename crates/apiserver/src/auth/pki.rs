@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
@@ -98,14 +99,16 @@ impl Authority {
             let path = path.display().to_string();
             move |source| Error::File { path, source }
         };
-        let (certificate, key) = match (std::fs::read_to_string(&certificate_path), std::fs::read_to_string(&key_path)) {
+        let (certificate, key) = match (std::fs::read_to_string(&certificate_path), std::fs::read_to_string(&key_path))
+        {
             (Ok(certificate), Ok(key)) => (certificate, KeyPair::from_pem(&key)?),
             _ => {
                 let key = KeyPair::generate()?;
                 let mut params = CertificateParams::new(Vec::new())?;
                 params.distinguished_name = subject("kubernetes", &[]);
                 params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-                params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+                params.key_usages =
+                    vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
                 valid_for(&mut params, 3650);
                 let certificate = params.self_signed(&key)?.pem();
                 write_private(&key_path, key.serialize_pem().as_bytes()).map_err(file(&key_path))?;
@@ -115,7 +118,8 @@ impl Authority {
         };
         let issuer = Issuer::from_ca_cert_pem(&certificate, key)?;
         let der = rustls_pemfile::certs(&mut certificate.as_bytes()).next().and_then(Result::ok);
-        let der = der.ok_or_else(|| Error::Tls(rustls::Error::General("the authority's certificate is damaged".into())))?;
+        let der =
+            der.ok_or_else(|| Error::Tls(rustls::Error::General("the authority's certificate is damaged".into())))?;
         Ok(Self { certificate, issuer, der })
     }
 
@@ -169,9 +173,10 @@ impl Authority {
     /// TLS does not accept the certificates.
     pub fn server_tls(&self, names: &[String]) -> Result<rustls::ServerConfig, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), Arc::clone(&provider))
-            .allow_unauthenticated()
-            .build()?;
+        let verifier =
+            rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), Arc::clone(&provider))
+                .allow_unauthenticated()
+                .build()?;
         let pair = self.server("kube-apiserver", names)?;
         let (chain, key) = der(&pair);
         let mut config = rustls::ServerConfig::builder_with_provider(provider)

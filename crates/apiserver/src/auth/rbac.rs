@@ -58,9 +58,21 @@ impl Rule {
     /// From a rule object.
     pub fn from_value(value: &Value) -> Self {
         let list = |field: &str| -> Vec<String> {
-            value.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+            value
+                .get(field)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(|v| v.as_str().map(str::to_owned))
+                .collect()
         };
-        Self { verbs: list("verbs"), groups: list("apiGroups"), resources: list("resources"), names: list("resourceNames"), paths: list("nonResourceURLs") }
+        Self {
+            verbs: list("verbs"),
+            groups: list("apiGroups"),
+            resources: list("resources"),
+            names: list("resourceNames"),
+            paths: list("nonResourceURLs"),
+        }
     }
 
     /// Whether it allows what is asked.
@@ -70,7 +82,10 @@ impl Rule {
             return false;
         }
         if ask.resource.is_empty() {
-            return self.paths.iter().any(|p| p == ask.path || p.strip_suffix('*').is_some_and(|prefix| ask.path.starts_with(prefix)));
+            return self
+                .paths
+                .iter()
+                .any(|p| p == ask.path || p.strip_suffix('*').is_some_and(|prefix| ask.path.starts_with(prefix)));
         }
         has(&self.groups, ask.group)
             && self.resources.iter().any(|r| resource_fits(r, ask))
@@ -83,7 +98,9 @@ fn resource_fits(rule: &str, ask: &Ask<'_>) -> bool {
         _ if rule == "*" => true,
         None => ask.subresource.is_empty() && rule == ask.resource,
         Some((resource, subresource)) => {
-            !ask.subresource.is_empty() && subresource == ask.subresource && (resource == "*" || resource == ask.resource)
+            !ask.subresource.is_empty()
+                && subresource == ask.subresource
+                && (resource == "*" || resource == ask.resource)
         }
     }
 }
@@ -134,7 +151,8 @@ impl Api {
         for table in [TABLES[0], TABLES[2]] {
             for stored in self.store.list(table, None, |_| true).items {
                 let value = stored.value();
-                let rules = value.get("rules").and_then(Value::as_array).into_iter().flatten().map(Rule::from_value).collect();
+                let rules =
+                    value.get("rules").and_then(Value::as_array).into_iter().flatten().map(Rule::from_value).collect();
                 roles.insert((stored.namespace().to_owned(), stored.name().to_owned()), rules);
             }
         }
@@ -158,13 +176,17 @@ impl Api {
 
     /// Whether someone may do something.
     pub fn authorised(&self, who: &Identity, ask: &Ask<'_>) -> bool {
-        who.is_master() || self.rules_of(who, |namespace, rule| (namespace.is_none() || namespace == Some(ask.namespace)) && rule.allows(ask))
+        who.is_master()
+            || self.rules_of(who, |namespace, rule| {
+                (namespace.is_none() || namespace == Some(ask.namespace)) && rule.allows(ask)
+            })
     }
 
     /// Looks at every rule that someone has (with the namespace that it counts in) until `found` says so.
     pub fn rules_of(&self, who: &Identity, mut found: impl FnMut(Option<&str>, &Rule) -> bool) -> bool {
         let compiled = self.compiled();
-        let subjects = std::iter::once(Subject::User(who.name.clone())).chain(who.groups.iter().cloned().map(Subject::Group));
+        let subjects =
+            std::iter::once(Subject::User(who.name.clone())).chain(who.groups.iter().cloned().map(Subject::Group));
         for subject in subjects {
             for grant in compiled.grants.get(&subject).into_iter().flatten() {
                 if grant.rules.iter().any(|rule| found(grant.namespace.as_deref(), rule)) {
@@ -189,15 +211,18 @@ impl Api {
         let namespace = meta::namespace(object);
         let (rules, verb, resource): (Vec<Rule>, &str, &str) = match kind {
             "Role" | "ClusterRole" => {
-                let rules = object.get("rules").and_then(Value::as_array).into_iter().flatten().map(Rule::from_value).collect();
+                let rules =
+                    object.get("rules").and_then(Value::as_array).into_iter().flatten().map(Rule::from_value).collect();
                 (rules, "escalate", if kind == "Role" { "roles" } else { "clusterroles" })
             }
             "RoleBinding" | "ClusterRoleBinding" => {
                 let cluster = object["roleRef"]["kind"] == "ClusterRole";
                 let name = object["roleRef"]["name"].as_str().unwrap_or("");
                 let key = crate::store::key(if cluster { "" } else { namespace }, name);
-                let role = self.store.get(TABLES[if cluster { 0 } else { 2 }], &key).map(|s| s.value()).unwrap_or_default();
-                let rules = role.get("rules").and_then(Value::as_array).into_iter().flatten().map(Rule::from_value).collect();
+                let role =
+                    self.store.get(TABLES[if cluster { 0 } else { 2 }], &key).map(|s| s.value()).unwrap_or_default();
+                let rules =
+                    role.get("rules").and_then(Value::as_array).into_iter().flatten().map(Rule::from_value).collect();
                 (rules, "bind", if cluster { "clusterroles" } else { "roles" })
             }
             _ => return Ok(()),
@@ -208,14 +233,20 @@ impl Api {
             return Ok(());
         }
         let resource = format!("{}s", kind.to_lowercase());
-        Err(Status::forbidden(&GroupResource::new(GROUP, resource), meta::name(object), format!(
-            "user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held", who.name, who.groups
-        )))
+        Err(Status::forbidden(
+            &GroupResource::new(GROUP, resource),
+            meta::name(object),
+            format!(
+                "user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held",
+                who.name, who.groups
+            ),
+        ))
     }
 
     /// Whether someone has everything that a rule gives.
     fn covers(&self, who: &Identity, namespace: &str, rule: &Rule) -> bool {
-        let names: Vec<&str> = if rule.names.is_empty() { vec![""] } else { rule.names.iter().map(String::as_str).collect() };
+        let names: Vec<&str> =
+            if rule.names.is_empty() { vec![""] } else { rule.names.iter().map(String::as_str).collect() };
         for verb in &rule.verbs {
             let paths = rule.paths.iter().all(|path| self.authorised(who, &Ask { verb, path, ..Ask::default() }));
             if !paths {
@@ -225,7 +256,8 @@ impl Api {
                 for resource in &rule.resources {
                     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
                     for name in &names {
-                        if !self.authorised(who, &Ask { verb, group, resource, subresource, namespace, name, path: "" }) {
+                        if !self.authorised(who, &Ask { verb, group, resource, subresource, namespace, name, path: "" })
+                        {
                             return false;
                         }
                     }
@@ -252,11 +284,23 @@ fn subject_of(subject: &Value, namespace: &str) -> Option<Subject> {
 /// The answer to what is not allowed.
 pub fn forbidden(who: &Identity, ask: &Ask<'_>) -> Status {
     if ask.resource.is_empty() {
-        return Status::forbidden_path(format!("forbidden: User {:?} cannot {} path {:?}", who.name, ask.verb, ask.path));
+        return Status::forbidden_path(format!(
+            "forbidden: User {:?} cannot {} path {:?}",
+            who.name, ask.verb, ask.path
+        ));
     }
-    let resource = if ask.subresource.is_empty() { ask.resource.to_owned() } else { format!("{}/{}", ask.resource, ask.subresource) };
-    let scope = if ask.namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace {:?}", ask.namespace) };
-    let why = format!("User {:?} cannot {} resource {resource:?} in API group {:?} {scope}", who.name, ask.verb, ask.group);
+    let resource = if ask.subresource.is_empty() {
+        ask.resource.to_owned()
+    } else {
+        format!("{}/{}", ask.resource, ask.subresource)
+    };
+    let scope = if ask.namespace.is_empty() {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace {:?}", ask.namespace)
+    };
+    let why =
+        format!("User {:?} cannot {} resource {resource:?} in API group {:?} {scope}", who.name, ask.verb, ask.group);
     Status::forbidden(&GroupResource::new(ask.group, ask.resource), ask.name, why)
 }
 
@@ -267,11 +311,22 @@ mod tests {
 
     #[test]
     fn rules() {
-        let rule = Rule::from_value(&json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods", "pods/log", "*/scale"], "resourceNames": []}));
+        let rule = Rule::from_value(
+            &json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods", "pods/log", "*/scale"], "resourceNames": []}),
+        );
         let ask = |verb, resource, subresource| Ask { verb, resource, subresource, ..Ask::default() };
-        assert!(rule.allows(&ask("get", "pods", "")) && rule.allows(&ask("get", "pods", "log")) && rule.allows(&ask("get", "x", "scale")));
-        assert!(!rule.allows(&ask("list", "pods", "")) && !rule.allows(&ask("get", "pods", "exec")) && !rule.allows(&ask("get", "x", "")));
-        let named = Rule::from_value(&json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "resourceNames": ["a"]}));
+        assert!(
+            rule.allows(&ask("get", "pods", ""))
+                && rule.allows(&ask("get", "pods", "log"))
+                && rule.allows(&ask("get", "x", "scale"))
+        );
+        assert!(
+            !rule.allows(&ask("list", "pods", ""))
+                && !rule.allows(&ask("get", "pods", "exec"))
+                && !rule.allows(&ask("get", "x", ""))
+        );
+        let named =
+            Rule::from_value(&json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "resourceNames": ["a"]}));
         assert!(named.allows(&Ask { verb: "get", resource: "x", name: "a", ..Ask::default() }));
         assert!(!named.allows(&Ask { verb: "list", resource: "x", ..Ask::default() }));
         let paths = Rule::from_value(&json!({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/apis/*"]}));

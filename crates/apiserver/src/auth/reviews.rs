@@ -9,19 +9,35 @@ use crate::config::Identity;
 
 impl Api {
     /// Answers a review: a kind that is created and not kept.
-    pub(crate) fn review(&self, who: &Identity, resource: &str, namespace: &str, mut review: Value) -> Result<Value, Status> {
+    pub(crate) fn review(
+        &self,
+        who: &Identity,
+        resource: &str,
+        namespace: &str,
+        mut review: Value,
+    ) -> Result<Value, Status> {
         match resource {
             "selfsubjectreviews" => review["status"] = json!({"userInfo": user_info(who)}),
             "tokenreviews" => review["status"] = self.token_review(&review["spec"]),
             "selfsubjectaccessreviews" => review["status"] = self.access(who, &review["spec"])?,
-            "selfsubjectrulesreviews" => review["status"] = self.rules(who, review["spec"]["namespace"].as_str().unwrap_or("")),
+            "selfsubjectrulesreviews" => {
+                review["status"] = self.rules(who, review["spec"]["namespace"].as_str().unwrap_or(""))
+            }
             "subjectaccessreviews" | "localsubjectaccessreviews" => {
                 let spec = &review["spec"];
-                if resource == "localsubjectaccessreviews" && spec.pointer("/resourceAttributes/namespace").and_then(Value::as_str) != Some(namespace) {
+                if resource == "localsubjectaccessreviews"
+                    && spec.pointer("/resourceAttributes/namespace").and_then(Value::as_str) != Some(namespace)
+                {
                     return Err(Status::bad_request("spec.resourceAttributes.namespace must match metadata.namespace"));
                 }
-                let groups: Vec<String> = spec["groups"].as_array().into_iter().flatten().filter_map(|g| g.as_str().map(str::to_owned)).collect();
-                let subject = Identity { name: spec["user"].as_str().unwrap_or("").to_owned(), groups, ..Identity::default() };
+                let groups: Vec<String> = spec["groups"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|g| g.as_str().map(str::to_owned))
+                    .collect();
+                let subject =
+                    Identity { name: spec["user"].as_str().unwrap_or("").to_owned(), groups, ..Identity::default() };
                 if subject.name.is_empty() && subject.groups.is_empty() {
                     return Err(Status::bad_request("spec.user: at least one of user or group must be specified"));
                 }
@@ -33,7 +49,8 @@ impl Api {
     }
 
     fn token_review(&self, spec: &Value) -> Value {
-        let audiences: Vec<String> = spec["audiences"].as_array().into_iter().flatten().filter_map(|a| a.as_str().map(str::to_owned)).collect();
+        let audiences: Vec<String> =
+            spec["audiences"].as_array().into_iter().flatten().filter_map(|a| a.as_str().map(str::to_owned)).collect();
         let wanted = (!audiences.is_empty()).then_some(audiences.as_slice());
         match self.token_identity(spec["token"].as_str().unwrap_or(""), wanted) {
             Ok(identity) => {
@@ -56,14 +73,26 @@ impl Api {
                     Some((r, s)) => (r.to_owned(), s.to_owned()),
                     None => (resource, subresource),
                 };
-                let ask = Ask { verb: &verb, group: &group, resource: &resource, subresource: &subresource, namespace: &namespace, name: &name, path: "" };
+                let ask = Ask {
+                    verb: &verb,
+                    group: &group,
+                    resource: &resource,
+                    subresource: &subresource,
+                    namespace: &namespace,
+                    name: &name,
+                    path: "",
+                };
                 self.authorised(who, &ask)
             }
             (None, Some(p)) => {
                 let (verb, path) = (text(p, "verb"), text(p, "path"));
                 self.authorised(who, &Ask { verb: &verb, path: &path, ..Ask::default() })
             }
-            _ => return Err(Status::bad_request("exactly one of nonResourceAttributes or resourceAttributes must be specified")),
+            _ => {
+                return Err(Status::bad_request(
+                    "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+                ));
+            }
         };
         Ok(json!({"allowed": allowed}))
     }

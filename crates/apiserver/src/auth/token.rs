@@ -7,7 +7,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use objects::{GroupResource, Status, meta};
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
+};
 use serde_json::{Value, json};
 
 use crate::Api;
@@ -54,7 +56,8 @@ impl Signer {
         let pkcs8 = match std::fs::read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let fresh = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(|_| damaged())?;
+                let fresh =
+                    EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).map_err(|_| damaged())?;
                 super::pki::write_private(&path, fresh.as_ref()).map_err(file)?;
                 fresh.as_ref().to_vec()
             }
@@ -68,7 +71,8 @@ impl Signer {
     /// Signs claims.
     pub fn sign(&self, claims: &Value) -> String {
         let header = json!({"alg": "ES256", "kid": self.id, "typ": "JWT"});
-        let body = format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let body =
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()));
         let signature = self.key.sign(&self.random, body.as_bytes()).expect("the system's random source works");
         format!("{body}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
@@ -116,13 +120,17 @@ impl Api {
         }
         let own = [ISSUER.to_owned()];
         let wanted = audiences.unwrap_or(&own);
-        let has = claims["aud"].as_array().is_none_or(|list| list.iter().any(|a| wanted.iter().any(|w| a == w.as_str())));
+        let has =
+            claims["aud"].as_array().is_none_or(|list| list.iter().any(|a| wanted.iter().any(|w| a == w.as_str())));
         if !has {
             return Err("the token is for another audience");
         }
         let private = &claims["kubernetes.io"];
         let namespace = private["namespace"].as_str().unwrap_or("");
-        let (name, uid) = (private["serviceaccount"]["name"].as_str().unwrap_or(""), private["serviceaccount"]["uid"].as_str().unwrap_or(""));
+        let (name, uid) = (
+            private["serviceaccount"]["name"].as_str().unwrap_or(""),
+            private["serviceaccount"]["uid"].as_str().unwrap_or(""),
+        );
         let live = |table: &str, namespace: &str, name: &str, uid: &str| {
             let found = self.store.get(table, &crate::store::key(namespace, name)).map(|s| s.value());
             found.is_some_and(|o| meta::uid(&o) == uid)
@@ -132,7 +140,11 @@ impl Api {
         }
         let mut identity = Identity::service_account(namespace, name);
         identity.uid = uid.to_owned();
-        for (claim, table, scope, extra) in [("pod", "pods", namespace, "pod"), ("secret", "secrets", namespace, "secret"), ("node", "nodes", "", "node")] {
+        for (claim, table, scope, extra) in [
+            ("pod", "pods", namespace, "pod"),
+            ("secret", "secrets", namespace, "secret"),
+            ("node", "nodes", "", "node"),
+        ] {
             let Some(bound) = private.get(claim) else { continue };
             let (name, uid) = (bound["name"].as_str().unwrap_or(""), bound["uid"].as_str().unwrap_or(""));
             if claim != "node" && !live(table, scope, name, uid) {
@@ -151,14 +163,23 @@ impl Api {
     pub(crate) fn request_token(&self, account: &Value, mut request: Value) -> Result<Value, Status> {
         let (namespace, name, uid) = (meta::namespace(account), meta::name(account), meta::uid(account));
         let spec = &request["spec"];
-        let mut audiences: Vec<String> = spec["audiences"].as_array().into_iter().flatten().filter_map(|a| a.as_str().map(str::to_owned)).collect();
+        let mut audiences: Vec<String> =
+            spec["audiences"].as_array().into_iter().flatten().filter_map(|a| a.as_str().map(str::to_owned)).collect();
         if audiences.is_empty() {
             audiences.push(ISSUER.to_owned());
         }
         let seconds = spec["expirationSeconds"].as_i64().unwrap_or(3600);
         if !(600..=1i64 << 32).contains(&seconds) {
-            let cause = objects::status::Cause::invalid("spec.expirationSeconds", &json!(seconds), "may not specify a duration less than 10 minutes");
-            return Err(Status::invalid(&objects::GroupKind::new("authentication.k8s.io", "TokenRequest"), name, vec![cause]));
+            let cause = objects::status::Cause::invalid(
+                "spec.expirationSeconds",
+                &json!(seconds),
+                "may not specify a duration less than 10 minutes",
+            );
+            return Err(Status::invalid(
+                &objects::GroupKind::new("authentication.k8s.io", "TokenRequest"),
+                name,
+                vec![cause],
+            ));
         }
         let mut private = json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}});
         if let Some(bound) = spec.get("boundObjectRef").filter(|b| b.is_object()) {
@@ -173,11 +194,19 @@ impl Api {
             let object = self.store.get(table, &crate::store::key(scope, bound_name)).map(|s| s.value());
             let object = object.ok_or_else(|| Status::not_found(&GroupResource::new("", table), bound_name))?;
             if bound["uid"].as_str().is_some_and(|u| !u.is_empty() && u != meta::uid(&object)) {
-                return Err(Status::conflict(&GroupResource::new("", table), bound_name, "the UID in the bound object reference does not match the UID in record"));
+                return Err(Status::conflict(
+                    &GroupResource::new("", table),
+                    bound_name,
+                    "the UID in the bound object reference does not match the UID in record",
+                ));
             }
             private[kind.to_lowercase()] = json!({"name": bound_name, "uid": meta::uid(&object)});
             if let Some(node) = object.pointer("/spec/nodeName").and_then(Value::as_str).filter(|_| kind == "Pod") {
-                let node_uid = self.store.get("nodes", &crate::store::key("", node)).map(|s| meta::uid(&s.value()).to_owned()).unwrap_or_default();
+                let node_uid = self
+                    .store
+                    .get("nodes", &crate::store::key("", node))
+                    .map(|s| meta::uid(&s.value()).to_owned())
+                    .unwrap_or_default();
                 private["node"] = json!({"name": node, "uid": node_uid});
             }
         }

@@ -29,7 +29,11 @@ pub(crate) struct Options {
 impl Options {
     /// From a body and the query.
     pub(crate) fn of(call: &Call, body: &Bytes) -> Result<Self, Status> {
-        let body = if body.iter().all(u8::is_ascii_whitespace) { Value::Null } else { parse_body(content_type(&call.headers), body)? };
+        let body = if body.iter().all(u8::is_ascii_whitespace) {
+            Value::Null
+        } else {
+            parse_body(content_type(&call.headers), body)?
+        };
         Self::from_value(call, &body)
     }
 
@@ -39,21 +43,34 @@ impl Options {
             return Err(Status::bad_request("DeleteOptions must be an object"));
         }
         let text = |pointer: &str| body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let grace = body.get("gracePeriodSeconds").and_then(Value::as_i64).or(call.info.number("gracePeriodSeconds")?);
+        let grace =
+            body.get("gracePeriodSeconds").and_then(Value::as_i64).or(call.info.number("gracePeriodSeconds")?);
         if grace.is_some_and(|g| g < 0) {
             return Err(Status::bad_request("gracePeriodSeconds must be greater than or equal to 0"));
         }
-        let orphan = body.get("orphanDependents").and_then(Value::as_bool).map(|o| if o { "Orphan" } else { "Background" }.to_owned());
-        let propagation = text("/propagationPolicy").or_else(|| call.info.param("propagationPolicy").map(str::to_owned)).or(orphan);
+        let orphan = body
+            .get("orphanDependents")
+            .and_then(Value::as_bool)
+            .map(|o| if o { "Orphan" } else { "Background" }.to_owned());
+        let propagation =
+            text("/propagationPolicy").or_else(|| call.info.param("propagationPolicy").map(str::to_owned)).or(orphan);
         if let Some(policy) = propagation.as_deref().filter(|p| !matches!(*p, "Background" | "Foreground" | "Orphan")) {
-            return Err(Status::bad_request(format!("invalid propagationPolicy {policy:?}: supported values: \"Background\", \"Foreground\", \"Orphan\"")));
+            return Err(Status::bad_request(format!(
+                "invalid propagationPolicy {policy:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
+            )));
         }
         let dry_run = match body.get("dryRun").and_then(Value::as_array).map(Vec::as_slice) {
             None | Some([]) => call.info.dry_run()?,
             Some([one]) if one == "All" => true,
             Some(_) => return Err(Status::bad_request("invalid dryRun: supported values: \"All\"")),
         };
-        Ok(Self { grace, uid: text("/preconditions/uid"), resource_version: text("/preconditions/resourceVersion"), propagation, dry_run })
+        Ok(Self {
+            grace,
+            uid: text("/preconditions/uid"),
+            resource_version: text("/preconditions/resourceVersion"),
+            propagation,
+            dry_run,
+        })
     }
 }
 
@@ -71,10 +88,16 @@ pub(super) async fn one(call: &Call, body: &Bytes) -> Result<Response<Body>, Sta
     let deleted = delete(call, &read::key(call), &options).await?;
     Ok(match deleted {
         Deleted::Waiting(stored) => render::stored(call, StatusCode::OK, &stored),
-        Deleted::Gone(stored) if matches!(&*call.kind.table, "pods" | "serviceaccounts") => render::stored(call, StatusCode::OK, &stored),
+        Deleted::Gone(stored) if matches!(&*call.kind.table, "pods" | "serviceaccounts") => {
+            render::stored(call, StatusCode::OK, &stored)
+        }
         Deleted::Gone(stored) => {
             let object = stored.value();
-            render::value(call.accept.format, StatusCode::OK, &status::success(&call.kind.group_resource(), meta::name(&object), meta::uid(&object)))
+            render::value(
+                call.accept.format,
+                StatusCode::OK,
+                &status::success(&call.kind.group_resource(), meta::name(&object), meta::uid(&object)),
+            )
         }
     })
 }
@@ -83,7 +106,8 @@ pub(super) async fn one(call: &Call, body: &Bytes) -> Result<Response<Body>, Sta
 pub(super) async fn many(call: &Call, body: &Bytes) -> Result<Response<Body>, Status> {
     let options = Options::of(call, body)?;
     let selection = Selection::of(call)?;
-    let namespace = (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
+    let namespace =
+        (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
     let page = call.api.store.list(&call.kind.table, namespace, |s| selection.matches(s));
     let mut deleted = Vec::with_capacity(page.items.len());
     for stored in page.items {
@@ -105,11 +129,21 @@ pub(crate) async fn delete(call: &Call, key: &str, options: &Options) -> Result<
         let old = call.api.store.get(&kind.table, key).ok_or_else(|| Status::not_found(&resource, name))?;
         let before = old.value();
         if let Some(uid) = options.uid.as_deref().filter(|u| *u != meta::uid(&before)) {
-            return Err(Status::conflict(&resource, name, format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta::uid(&before))));
+            return Err(Status::conflict(
+                &resource,
+                name,
+                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", meta::uid(&before)),
+            ));
         }
         let revision = old.revision.to_string();
         if let Some(wanted) = options.resource_version.as_deref().filter(|v| *v != revision) {
-            return Err(Status::conflict(&resource, name, format!("Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {revision}")));
+            return Err(Status::conflict(
+                &resource,
+                name,
+                format!(
+                    "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {revision}"
+                ),
+            ));
         }
         let attempt = Attempt { call, operation: Operation::Delete, subresource: "", dry_run: options.dry_run };
         call.api.permit(&attempt, &Value::Null, Some(&before)).await?;
@@ -143,7 +177,9 @@ fn mark(call: &Call, object: &mut Value, options: &Options) -> bool {
         Some("Foreground") => Some("foregroundDeletion"),
         Some(_) => None,
         // What a client did not say, an earlier finalizer says.
-        None => ["orphan", "foregroundDeletion"].into_iter().find(|f| meta::finalizers(object).iter().any(|have| have == f)),
+        None => {
+            ["orphan", "foregroundDeletion"].into_iter().find(|f| meta::finalizers(object).iter().any(|have| have == f))
+        }
     };
     for other in ["orphan", "foregroundDeletion"] {
         if Some(other) == finalizer {
@@ -160,7 +196,9 @@ fn mark(call: &Call, object: &mut Value, options: &Options) -> bool {
             let start = meta::deletion_timestamp(object).and_then(time::parse);
             let at = match (start, already) {
                 // A shorter grace counts from when deletion was first asked.
-                (Some(end), Some(have)) => end.saturating_sub(jiff::SignedDuration::from_secs(have - grace)).unwrap_or(end),
+                (Some(end), Some(have)) => {
+                    end.saturating_sub(jiff::SignedDuration::from_secs(have - grace)).unwrap_or(end)
+                }
                 _ => jiff::Timestamp::now().saturating_add(jiff::SignedDuration::from_secs(grace)).unwrap_or_default(),
             };
             let metadata = meta::metadata_mut(object);
@@ -188,5 +226,8 @@ fn grace(table: &str, object: &Value, options: &Options) -> i64 {
     if !assigned || over {
         return 0;
     }
-    options.grace.unwrap_or_else(|| object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30)).max(0)
+    options
+        .grace
+        .unwrap_or_else(|| object.pointer("/spec/terminationGracePeriodSeconds").and_then(Value::as_i64).unwrap_or(30))
+        .max(0)
 }

@@ -54,7 +54,9 @@ impl Flow {
             Arc::clone(clients.entry(who.name.clone()).or_insert_with(fresh))
         };
         let busy = || Status::too_many_requests("too many requests, please try again later", 1);
-        if let (Ok(own), Ok(all)) = (Arc::clone(&client.turns).try_acquire_owned(), Arc::clone(&self.all).try_acquire_owned()) {
+        if let (Ok(own), Ok(all)) =
+            (Arc::clone(&client.turns).try_acquire_owned(), Arc::clone(&self.all).try_acquire_owned())
+        {
             return Ok(Permit { _all: all, _own: own });
         }
         if client.waiting.fetch_add(1, Relaxed) >= WAITING {

@@ -109,15 +109,19 @@ async fn route(api: Arc<Api>, peer: Option<Identity>, request: Request<Body>) ->
         return crate::metrics::answer(&api, &info, &target, request.headers()).await;
     }
     let kinds = api.kinds.kinds();
-    let kind = kinds.resource(&target.group, &target.resource).filter(|k| k.version(&target.version).is_some()).cloned();
+    let kind =
+        kinds.resource(&target.group, &target.resource).filter(|k| k.version(&target.version).is_some()).cloned();
     let Some(kind) = kind else { return crate::proxy::aggregated(&api, &who, &target, request).await };
     if !target.namespace.is_empty() && !kind.namespaced && &*kind.resource != "namespaces" {
         return Err(Status::no_such_path());
     }
     // Long-running requests are not counted against the limit.
-    let long = info.verb == "watch" || matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
+    let long = info.verb == "watch"
+        || matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
     let _permit = if long || who.is_master() { None } else { Some(api.flow.enter(&who).await?) };
-    if matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy") && kind.subresources.contains(&target.subresource.as_str()) {
+    if matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy")
+        && kind.subresources.contains(&target.subresource.as_str())
+    {
         return crate::proxy::subresource(&api, &info, &target, request).await;
     }
     let (parts, body) = request.into_parts();
@@ -174,7 +178,8 @@ fn not_allowed(verb: &str) -> Status {
 /// Reads a body: bounded in size and time.
 pub(crate) async fn read_body(body: Body, headers: &HeaderMap) -> Result<Bytes, Status> {
     let too_large = || Status::too_large(format!("limit is {MAX_BODY} bytes"));
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     if announced.is_some_and(|n| n > MAX_BODY) {
         return Err(too_large());
     }

@@ -70,7 +70,9 @@ fn answer_text(code: StatusCode, text: String) -> Response<Body> {
 }
 
 fn metrics(api: &Api) -> String {
-    let mut out = String::from("# HELP apiserver_storage_objects Number of stored objects by resource.\n# TYPE apiserver_storage_objects gauge\n");
+    let mut out = String::from(
+        "# HELP apiserver_storage_objects Number of stored objects by resource.\n# TYPE apiserver_storage_objects gauge\n",
+    );
     let mut counts = api.store.counts();
     counts.sort();
     for (resource, count) in counts {

@@ -21,11 +21,15 @@ pub(crate) struct Selection {
 
 impl Selection {
     pub(crate) fn of(call: &Call) -> Result<Self, Status> {
-        let labels = Selector::parse(call.info.param("labelSelector").unwrap_or("")).map_err(|e| Status::bad_request(e.to_string()))?;
-        let fields = FieldSelector::parse(call.info.param("fieldSelector").unwrap_or("")).map_err(|e| Status::bad_request(e.to_string()))?;
+        let labels = Selector::parse(call.info.param("labelSelector").unwrap_or(""))
+            .map_err(|e| Status::bad_request(e.to_string()))?;
+        let fields = FieldSelector::parse(call.info.param("fieldSelector").unwrap_or(""))
+            .map_err(|e| Status::bad_request(e.to_string()))?;
         for term in fields.terms() {
             let field = field_name(&term.field);
-            let known = field == "metadata.name" || (call.kind.namespaced && field == "metadata.namespace") || call.kind.selectable.iter().any(|f| **f == *field);
+            let known = field == "metadata.name"
+                || (call.kind.namespaced && field == "metadata.namespace")
+                || call.kind.selectable.iter().any(|f| **f == *field);
             if !known {
                 return Err(Status::bad_request(format!("field label not supported: {}", term.field)));
             }
@@ -67,7 +71,10 @@ pub(super) fn get(call: &Call) -> Result<Response<Body>, Status> {
 /// The object that a call names.
 pub(crate) fn find(call: &Call) -> Result<std::sync::Arc<Stored>, Status> {
     let key = key(call);
-    call.api.store.get(&call.kind.table, &key).ok_or_else(|| Status::not_found(&call.kind.group_resource(), &call.target.name))
+    call.api
+        .store
+        .get(&call.kind.table, &key)
+        .ok_or_else(|| Status::not_found(&call.kind.group_resource(), &call.target.name))
 }
 
 /// The key of the object that a call names.
@@ -78,7 +85,8 @@ pub(crate) fn key(call: &Call) -> String {
 
 /// A resource version in a query; `None` where none is asked.
 pub(crate) fn resource_version(call: &Call) -> Result<Option<u64>, Status> {
-    let parse = |v: &str| v.parse().map_err(|_| Status::bad_request(format!("invalid resource version {v:?}: not a number")));
+    let parse =
+        |v: &str| v.parse().map_err(|_| Status::bad_request(format!("invalid resource version {v:?}: not a number")));
     call.info.param("resourceVersion").map(parse).transpose()
 }
 
@@ -88,9 +96,17 @@ pub(crate) fn not_ahead(call: &Call, wanted: u64) -> Result<(), Status> {
     if wanted <= current {
         return Ok(());
     }
-    let cause = objects::status::Cause { reason: "ResourceVersionTooLarge", message: "Too large resource version".into(), field: String::new() };
+    let cause = objects::status::Cause {
+        reason: "ResourceVersionTooLarge",
+        message: "Too large resource version".into(),
+        field: String::new(),
+    };
     let message = format!("Too large resource version: {wanted}, current: {current}");
-    Err(Status::timeout(message).with_details(objects::status::Details { causes: vec![cause], retry_after_seconds: 1, ..Default::default() }))
+    Err(Status::timeout(message).with_details(objects::status::Details {
+        causes: vec![cause],
+        retry_after_seconds: 1,
+        ..Default::default()
+    }))
 }
 
 /// A page of a list.
@@ -102,11 +118,15 @@ pub(super) fn list(call: &Call) -> Result<Response<Body>, Status> {
     }
     let exact = call.info.param("resourceVersionMatch");
     match (resource_version(call)?, exact) {
-        (None, Some(_)) => return Err(Status::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided")),
+        (None, Some(_)) => {
+            return Err(Status::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
         (Some(wanted), Some("Exact")) => {
             not_ahead(call, wanted)?;
             if wanted != call.api.store.revision() && wanted < call.api.store.table_revision(&call.kind.table) {
-                return Err(Status::expired(format!("The provided resource version {wanted} is not available any more; list without resourceVersion")));
+                return Err(Status::expired(format!(
+                    "The provided resource version {wanted} is not available any more; list without resourceVersion"
+                )));
             }
         }
         (Some(_), Some("NotOlderThan")) | (_, None) => {
@@ -116,12 +136,19 @@ pub(super) fn list(call: &Call) -> Result<Response<Body>, Status> {
         }
         (_, Some(other)) => return Err(Status::bad_request(format!("invalid resourceVersionMatch {other:?}"))),
     }
-    let namespace = (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
+    let namespace =
+        (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
     let page = call.api.store.list(&call.kind.table, namespace, |s| selection.matches(s));
     page_of(call, page.items, page.revision, limit, &selection)
 }
 
-fn page_of(call: &Call, mut items: Vec<std::sync::Arc<Stored>>, revision: u64, limit: usize, selection: &Selection) -> Result<Response<Body>, Status> {
+fn page_of(
+    call: &Call,
+    mut items: Vec<std::sync::Arc<Stored>>,
+    revision: u64,
+    limit: usize,
+    selection: &Selection,
+) -> Result<Response<Body>, Status> {
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if limit > 0 && items.len() > limit {
         let rest = items.split_off(limit);
@@ -141,7 +168,8 @@ fn token(id: u64, at: usize, revision: u64, last: &str) -> String {
 }
 
 fn next_page(call: &Call, selection: &Selection, text: &str, limit: usize) -> Result<Response<Body>, Status> {
-    let bad = || Status::bad_request(format!("continue key is not valid: {:?}", text.chars().take(40).collect::<String>()));
+    let bad =
+        || Status::bad_request(format!("continue key is not valid: {:?}", text.chars().take(40).collect::<String>()));
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
     let number = |field: &str| value[field].as_u64().ok_or_else(bad);
@@ -149,12 +177,15 @@ fn next_page(call: &Call, selection: &Selection, text: &str, limit: usize) -> Re
     let last = value["last"].as_str().ok_or_else(bad)?;
     if id == 0 {
         // A list that goes on from a key, in the state of now.
-        let namespace = (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
+        let namespace =
+            (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
         let page = call.api.store.list(&call.kind.table, namespace, |s| *s.key > *last && selection.matches(s));
         return page_of(call, page.items, page.revision, limit, selection);
     }
     let Some(held) = call.api.snapshots.get(id) else {
-        let mut status = Status::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.");
+        let mut status = Status::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+        );
         status.reason = "Expired";
         let mut body = status.to_value();
         body["metadata"]["continue"] = token(0, 0, revision, last).into();

@@ -37,7 +37,11 @@ pub(crate) fn value(format: Format, code: StatusCode, value: &Value) -> Response
 
 /// The JSON of a stored object in the version asked for.
 pub(crate) fn bytes(call: &Call, stored: &Stored) -> Bytes {
-    if call.kind.storage_api_version() == call.api_version() { stored.data.clone() } else { object(call, stored).to_string().into() }
+    if call.kind.storage_api_version() == call.api_version() {
+        stored.data.clone()
+    } else {
+        object(call, stored).to_string().into()
+    }
 }
 
 /// A stored object in the version asked for.
@@ -79,7 +83,12 @@ pub(crate) fn include(call: &Call) -> &str {
 }
 
 /// A table.
-pub(crate) fn table(version: &Version, include: &str, list_metadata: Value, objects: impl Iterator<Item = Value>) -> Value {
+pub(crate) fn table(
+    version: &Version,
+    include: &str,
+    list_metadata: Value,
+    objects: impl Iterator<Item = Value>,
+) -> Value {
     let columns: Vec<Value> = version.columns.definitions().into_iter().map(|c| {
         json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority})
     }).collect();
@@ -114,7 +123,11 @@ pub(crate) fn list(call: &Call, list_metadata: Value, items: Vec<Arc<Stored>>) -
         }
         (Form::Object, Format::Yaml) => {
             let items: Vec<Value> = items.iter().map(|s| object(call, s)).collect();
-            value(Format::Yaml, StatusCode::OK, &json!({"kind": kind.list_kind, "apiVersion": api_version, "metadata": list_metadata, "items": items}))
+            value(
+                Format::Yaml,
+                StatusCode::OK,
+                &json!({"kind": kind.list_kind, "apiVersion": api_version, "metadata": list_metadata, "items": items}),
+            )
         }
         (Form::Object, Format::Json) => {
             let head = format!(

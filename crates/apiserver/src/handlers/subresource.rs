@@ -26,7 +26,11 @@ pub(super) fn get(call: &Call) -> Result<Response<Body>, Status> {
         "scale" => {
             let stored = read::find(call)?;
             let scale = scale_spec(call)?;
-            Ok(render::value(call.accept.format, StatusCode::OK, &scale_of(call, &render::object(call, &stored), &scale)))
+            Ok(render::value(
+                call.accept.format,
+                StatusCode::OK,
+                &scale_of(call, &render::object(call, &stored), &scale),
+            ))
         }
         _ => Err(Status::method_not_allowed("the server does not allow this method on the requested resource")),
     }
@@ -104,10 +108,14 @@ pub(super) fn prepare(call: &Call, subresource: &str, object: &mut Value, before
             let mut out = before.clone();
             out["spec"]["ephemeralContainers"] = list;
             apply::default(&call.kind, &mut out);
-            let had = before.pointer("/spec/ephemeralContainers").and_then(Value::as_array).cloned().unwrap_or_default();
+            let had =
+                before.pointer("/spec/ephemeralContainers").and_then(Value::as_array).cloned().unwrap_or_default();
             let has = out.pointer("/spec/ephemeralContainers").and_then(Value::as_array).cloned().unwrap_or_default();
             if !had.iter().all(|c| has.contains(c)) {
-                let cause = Cause::forbidden("spec.ephemeralContainers", "existing ephemeral containers may not be removed or changed");
+                let cause = Cause::forbidden(
+                    "spec.ephemeralContainers",
+                    "existing ephemeral containers may not be removed or changed",
+                );
                 return Err(Status::invalid(&call.kind.group_kind(), meta::name(before), vec![cause]));
             }
             *object = out;
@@ -115,8 +123,11 @@ pub(super) fn prepare(call: &Call, subresource: &str, object: &mut Value, before
         "resize" => {
             let mut out = before.clone();
             for field in ["containers", "initContainers"] {
-                let wanted = object.pointer(&format!("/spec/{field}")).and_then(Value::as_array).cloned().unwrap_or_default();
-                for container in out.pointer_mut(&format!("/spec/{field}")).and_then(Value::as_array_mut).into_iter().flatten() {
+                let wanted =
+                    object.pointer(&format!("/spec/{field}")).and_then(Value::as_array).cloned().unwrap_or_default();
+                for container in
+                    out.pointer_mut(&format!("/spec/{field}")).and_then(Value::as_array_mut).into_iter().flatten()
+                {
                     if let Some(new) = wanted.iter().find(|w| w["name"] == container["name"]) {
                         take_field(container, new, "resources");
                     }
@@ -143,7 +154,9 @@ fn scale_of(call: &Call, object: &Value, scale: &Scale) -> Value {
         Some(Value::Object(_)) if &*call.kind.resource == "replicationcontrollers" => {
             Some(objects::labels::Selector::from_map(&meta::string_map(selector)).to_string())
         }
-        Some(value @ Value::Object(_)) => objects::labels::Selector::from_label_selector(value).ok().map(|s| s.to_string()),
+        Some(value @ Value::Object(_)) => {
+            objects::labels::Selector::from_label_selector(value).ok().map(|s| s.to_string())
+        }
         _ => None,
     };
     if let Some(text) = text {
@@ -160,15 +173,23 @@ fn scale_of(call: &Call, object: &Value, scale: &Scale) -> Value {
 pub(super) async fn scale(call: &mut Call, body: &Bytes) -> Result<Response<Body>, Status> {
     let spec = scale_spec(call)?;
     let kind = content_type(&call.headers).to_owned();
-    let document = if kind == "application/apply-patch+yaml" { crate::negotiate::parse_yaml(body)? } else { parse_body(&kind, body)? };
+    let document = if kind == "application/apply-patch+yaml" {
+        crate::negotiate::parse_yaml(body)?
+    } else {
+        parse_body(&kind, body)?
+    };
     let resource = call.kind.group_resource();
     for _ in 0..32 {
         let old = read::find(call)?;
         let mut object = render::object(call, &old);
         let current = scale_of(call, &object, &spec);
         let wanted = match kind.as_str() {
-            "application/json-patch+json" | "application/merge-patch+json" => patched(call, &kind, &current, &document)?,
-            "application/strategic-merge-patch+json" | "application/apply-patch+yaml" => objects::patch::merge_patch(&current, &document),
+            "application/json-patch+json" | "application/merge-patch+json" => {
+                patched(call, &kind, &current, &document)?
+            }
+            "application/strategic-merge-patch+json" | "application/apply-patch+yaml" => {
+                objects::patch::merge_patch(&current, &document)
+            }
             _ => document.clone(),
         };
         let Some(replicas) = wanted.pointer("/spec/replicas").map_or(Some(0), Value::as_i64) else {
@@ -189,7 +210,13 @@ pub(super) async fn scale(call: &mut Call, body: &Bytes) -> Result<Response<Body
         let outcome = replace(call, &old, object, None).await;
         call.target.subresource = "scale".into();
         let done = match outcome {
-            Err(status) if status.reason == "Conflict" && sent.is_empty() && read::find(call).is_ok_and(|s| s.revision != old.revision) => continue,
+            Err(status)
+                if status.reason == "Conflict"
+                    && sent.is_empty()
+                    && read::find(call).is_ok_and(|s| s.revision != old.revision) =>
+            {
+                continue;
+            }
             other => other?,
         };
         let object = match done {
@@ -232,10 +259,18 @@ pub(super) async fn bind(call: &Call, binding: &Value) -> Result<Response<Body>,
         let old = call.api.store.get("pods", &key).ok_or_else(|| Status::not_found(&pods, name))?;
         let before = old.value();
         if !uid.is_empty() && uid != meta::uid(&before) {
-            return Err(Status::conflict(&pods, name, "Precondition failed: UID in precondition differs from UID in object meta"));
+            return Err(Status::conflict(
+                &pods,
+                name,
+                "Precondition failed: UID in precondition differs from UID in object meta",
+            ));
         }
         if meta::deletion_timestamp(&before).is_some() {
-            return Err(Status::conflict(&pods, name, format!("pod {name} is being deleted, cannot be assigned to a host")));
+            return Err(Status::conflict(
+                &pods,
+                name,
+                format!("pod {name} is being deleted, cannot be assigned to a host"),
+            ));
         }
         if let Some(have) = before.pointer("/spec/nodeName").and_then(Value::as_str).filter(|n| !n.is_empty()) {
             return Err(Status::conflict(&pods, name, format!("pod {name} is already assigned to node {have:?}")));
@@ -248,8 +283,10 @@ pub(super) async fn bind(call: &Call, binding: &Value) -> Result<Response<Body>,
         for (key, value) in meta::annotations(binding) {
             meta::set_annotation(&mut object, &key, &value);
         }
-        let condition = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time::now()});
-        let mut conditions = object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let condition =
+            json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": time::now()});
+        let mut conditions =
+            object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
         conditions.retain(|c| c["type"] != "PodScheduled");
         conditions.push(condition);
         object["status"]["conditions"] = conditions.into();
@@ -258,7 +295,11 @@ pub(super) async fn bind(call: &Call, binding: &Value) -> Result<Response<Body>,
         }
         let draft = crate::store::Draft::new(&mut object, &kind.selectable);
         let change = crate::store::Change {
-            resource: kind.table.clone(), key: key.clone(), expect: crate::store::Expect::Revision(old.revision), draft, delete: false,
+            resource: kind.table.clone(),
+            key: key.clone(),
+            expect: crate::store::Expect::Revision(old.revision),
+            draft,
+            delete: false,
         };
         match call.api.store.change(change).await {
             Err(crate::store::Refused::Changed) => {}
@@ -274,12 +315,15 @@ async fn evict(call: &Call, eviction: &Value) -> Result<Response<Body>, Status> 
     let pod = read::find(call)?;
     let object = pod.value();
     let options = Options::from_value(call, eviction.get("deleteOptions").unwrap_or(&Value::Null))?;
-    let over = matches!(object.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed" | "Pending"));
+    let over =
+        matches!(object.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed" | "Pending"));
     if !over && meta::deletion_timestamp(&object).is_none() {
         take_disruption(call, &object).await?;
     }
     match delete::delete(call, &read::key(call), &options).await? {
-        Deleted::Gone(_) | Deleted::Waiting(_) => Ok(render::value(call.accept.format, StatusCode::CREATED, &created())),
+        Deleted::Gone(_) | Deleted::Waiting(_) => {
+            Ok(render::value(call.accept.format, StatusCode::CREATED, &created()))
+        }
     }
 }
 
@@ -297,13 +341,16 @@ async fn take_disruption(call: &Call, pod: &Value) -> Result<(), Status> {
         let mut covering = budgets.into_iter().filter(|b| covers(&b.value()));
         let Some(stored) = covering.next() else { return Ok(()) };
         if covering.next().is_some() {
-            return Err(Status::internal("this pod has more than one PodDisruptionBudget, which the eviction subresource does not support"));
+            return Err(Status::internal(
+                "this pod has more than one PodDisruptionBudget, which the eviction subresource does not support",
+            ));
         }
         let mut budget = stored.value();
         let number = |p: &str| budget.pointer(p).and_then(Value::as_i64).unwrap_or(0);
         let ready = meta::condition_is_true(pod, "Ready");
         let unhealthy_ok = budget.pointer("/spec/unhealthyPodEvictionPolicy") == Some(&json!("AlwaysAllow"))
-            || number("/status/currentHealthy") >= number("/status/desiredHealthy") && number("/status/desiredHealthy") > 0;
+            || number("/status/currentHealthy") >= number("/status/desiredHealthy")
+                && number("/status/desiredHealthy") > 0;
         if !ready && unhealthy_ok {
             return Ok(());
         }
@@ -311,10 +358,19 @@ async fn take_disruption(call: &Call, pod: &Value) -> Result<(), Status> {
         let observed = number("/status/observedGeneration") >= meta::generation(&budget);
         if allowed < 1 || !observed {
             let name = meta::name(&budget).to_owned();
-            let message = format!("The disruption budget {name} needs {} healthy pods and has {} currently", number("/status/desiredHealthy"), number("/status/currentHealthy"));
+            let message = format!(
+                "The disruption budget {name} needs {} healthy pods and has {} currently",
+                number("/status/desiredHealthy"),
+                number("/status/currentHealthy")
+            );
             let cause = Cause { reason: "DisruptionBudget", message, field: String::new() };
-            let status = Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
-            return Err(status.with_details(Details { causes: vec![cause], retry_after_seconds: 10, ..Details::default() }));
+            let status =
+                Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 10);
+            return Err(status.with_details(Details {
+                causes: vec![cause],
+                retry_after_seconds: 10,
+                ..Details::default()
+            }));
         }
         if call.info.dry_run()? {
             return Ok(());
@@ -323,7 +379,11 @@ async fn take_disruption(call: &Call, pod: &Value) -> Result<(), Status> {
         budget["status"]["disruptedPods"][meta::name(pod)] = time::now().into();
         let draft = crate::store::Draft::new(&mut budget, &[]);
         let change = crate::store::Change {
-            resource: BUDGETS.into(), key: stored.key.to_string(), expect: crate::store::Expect::Revision(stored.revision), draft, delete: false,
+            resource: BUDGETS.into(),
+            key: stored.key.to_string(),
+            expect: crate::store::Expect::Revision(stored.revision),
+            draft,
+            delete: false,
         };
         match call.api.store.change(change).await {
             Err(crate::store::Refused::Changed) => {}

@@ -76,8 +76,12 @@ impl Shape {
         }
         let object = match self.form {
             Form::Object => json!({"kind": self.kind.kind, "apiVersion": self.api_version, "metadata": metadata}),
-            Form::Metadata => json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}),
-            Form::Table => json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [], "rows": []}),
+            Form::Metadata => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
+            Form::Table => {
+                json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "columnDefinitions": [], "rows": []})
+            }
         };
         crate::store::frame("BOOKMARK", object.to_string().as_bytes())
     }
@@ -93,7 +97,9 @@ pub(super) fn watch(call: &Call) -> Result<Response<Body>, Status> {
         return Err(Status::bad_request("sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
     }
     if !initial && call.info.param("sendInitialEvents").is_none() && call.info.param("resourceVersionMatch").is_some() {
-        return Err(Status::bad_request("resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+        return Err(Status::bad_request(
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ));
     }
     let from = resource_version(call)?;
     if let Some(from) = from {
@@ -115,7 +121,8 @@ pub(super) fn watch(call: &Call) -> Result<Response<Body>, Status> {
         _ if no_initial => store.revision(),
         // The state of now first, then what follows.
         _ => {
-            let namespace = (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
+            let namespace =
+                (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
             let page = store.list(&call.kind.table, namespace, |s| selection.matches(s));
             queue.extend(page.items.iter().map(|s| shape.frame("ADDED", s)));
             if initial && asked_bookmarks {
@@ -142,7 +149,15 @@ pub(super) fn watch(call: &Call) -> Result<Response<Body>, Status> {
         Err(expired) => return Err(Status::expired(expired.to_string())),
     }
     let state = Stream {
-        watcher, selection, shape, queue, bookmarks, ends, shutdown: call.api.shutdown.clone(), last_bookmark: after, done: false,
+        watcher,
+        selection,
+        shape,
+        queue,
+        bookmarks,
+        ends,
+        shutdown: call.api.shutdown.clone(),
+        last_bookmark: after,
+        done: false,
     };
     let body = Body::from_stream(stream::unfold(state, |mut state| async move {
         let frame = state.next().await?;
@@ -164,7 +179,11 @@ fn push(queue: &mut VecDeque<Bytes>, shape: &mut Shape, selection: &Selection, e
         (true, true) => EventKind::Modified,
         (true, false) => EventKind::Deleted,
     };
-    queue.push_back(if shape.plain && kind == event.kind { event.frame() } else { shape.frame(kind.name(), &event.object) });
+    queue.push_back(if shape.plain && kind == event.kind {
+        event.frame()
+    } else {
+        shape.frame(kind.name(), &event.object)
+    });
 }
 
 impl Stream {

@@ -41,7 +41,11 @@ fn finish(call: &Call, code: StatusCode, done: Done, warnings: &[String]) -> Res
         }
     };
     for warning in warnings.iter().take(16) {
-        let text: String = format!("299 - {:?}", warning).chars().filter(|c| c.is_ascii() && !c.is_ascii_control()).take(512).collect();
+        let text: String = format!("299 - {:?}", warning)
+            .chars()
+            .filter(|c| c.is_ascii() && !c.is_ascii_control())
+            .take(512)
+            .collect();
         if let Ok(value) = HeaderValue::from_str(&text) {
             response.headers_mut().append("warning", value);
         }
@@ -93,7 +97,9 @@ fn in_namespace(call: &Call, object: &mut Value) -> Result<(), Status> {
     }
     let sent = meta::namespace(object);
     if !sent.is_empty() && sent != call.target.namespace {
-        return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     let namespace = call.target.namespace.clone();
     meta::set_text(object, "namespace", &namespace);
@@ -136,7 +142,9 @@ async fn create_once(call: &Call, mut object: Value, managed: Option<Value>) -> 
         return Ok(Done::Shown(object));
     }
     let _quota = call.api.hold_quota(&attempt, &object, None).await?;
-    let stored = apply::store(call, key, Expect::Absent, &mut object, false).await.map_err(|r| apply::refused(call, r, &name))?;
+    let stored = apply::store(call, key, Expect::Absent, &mut object, false)
+        .await
+        .map_err(|r| apply::refused(call, r, &name))?;
     drop(held);
     call.api.created(call, &stored).await;
     Ok(Done::Stored(stored))
@@ -152,7 +160,10 @@ pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Response<Body>, 
         return Err(Status::bad_request("name must be provided"));
     }
     if name != call.target.name {
-        return Err(Status::bad_request(format!("the name of the object ({name}) does not match the name on the URL ({})", call.target.name)));
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({})",
+            call.target.name
+        )));
     }
     in_namespace(call, &mut object)?;
     let sent = meta::resource_version(&object).to_owned();
@@ -167,14 +178,26 @@ pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Response<Body>, 
             return Err(Status::not_found(&resource, &call.target.name));
         };
         if sent.is_empty() && call.kind.custom && call.target.subresource.is_empty() {
-            let cause = objects::status::Cause::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
+            let cause = objects::status::Cause::invalid(
+                "metadata.resourceVersion",
+                &0.into(),
+                "must be specified for an update",
+            );
             return Err(Status::invalid(&call.kind.group_kind(), &call.target.name, vec![cause]));
         }
         if !sent.is_empty() && sent != old.revision.to_string() {
             return Err(Status::stale(&resource, &call.target.name));
         }
         match replace(call, &old, object.clone(), None).await {
-            Err(status) if status.code == 409 && status.reason == "Conflict" && sent.is_empty() && call.api.store.get(&call.kind.table, &read::key(call)).is_some_and(|s| s.revision != old.revision) => {}
+            Err(status)
+                if status.code == 409
+                    && status.reason == "Conflict"
+                    && sent.is_empty()
+                    && call
+                        .api
+                        .store
+                        .get(&call.kind.table, &read::key(call))
+                        .is_some_and(|s| s.revision != old.revision) => {}
             other => return Ok(finish(call, StatusCode::OK, other?, &warnings)),
         }
     }
@@ -193,13 +216,19 @@ fn part(call: &Call) -> Result<(), Status> {
 
 /// Puts an object (in its storage version) in the place of the old one; `managed` are its managers where the caller settled
 /// them already.
-pub(crate) async fn replace(call: &Call, old: &Arc<Stored>, mut object: Value, managed: Option<Value>) -> Result<Done, Status> {
+pub(crate) async fn replace(
+    call: &Call,
+    old: &Arc<Stored>,
+    mut object: Value,
+    managed: Option<Value>,
+) -> Result<Done, Status> {
     let kind = &call.kind;
     let resource = kind.group_resource();
     let before = old.value();
     let sent_uid = meta::uid(&object);
     if !sent_uid.is_empty() && sent_uid != meta::uid(&before) {
-        let why = format!("Precondition failed: UID in precondition: {sent_uid}, UID in object meta: {}", meta::uid(&before));
+        let why =
+            format!("Precondition failed: UID in precondition: {sent_uid}, UID in object meta: {}", meta::uid(&before));
         return Err(Status::conflict(&resource, meta::name(&before), why));
     }
     let version = call.kind.storage();
@@ -214,13 +243,20 @@ pub(crate) async fn replace(call: &Call, old: &Arc<Stored>, mut object: Value, m
         name => subresource::prepare(call, name, &mut object, &before)?,
     }
     apply::kept_metadata(&mut object, &before);
-    if call.target.subresource.is_empty() || &*call.target.subresource == "resize" || &*call.target.subresource == "ephemeralcontainers" {
+    if call.target.subresource.is_empty()
+        || &*call.target.subresource == "resize"
+        || &*call.target.subresource == "ephemeralcontainers"
+    {
         apply::count_generation(kind, &mut object, &before);
     }
     let dry_run = call.info.dry_run()?;
     let attempt = Attempt { call, operation: Operation::Update, subresource: &call.target.subresource, dry_run };
     call.api.admit(&attempt, &mut object, Some(&before)).await?;
-    let held = if &*kind.table == "services" && call.target.subresource.is_empty() { Some(call.api.allocation.lock().await) } else { None };
+    let held = if &*kind.table == "services" && call.target.subresource.is_empty() {
+        Some(call.api.allocation.lock().await)
+    } else {
+        None
+    };
     if held.is_some() {
         call.api.allocate(&mut object, Some(&before))?;
     }
@@ -290,7 +326,9 @@ pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Response<Body>, S
         return server_side_apply(call, body).await;
     }
     let document = match kind {
-        "application/json-patch+json" | "application/merge-patch+json" | "application/strategic-merge-patch+json" => parse_body(kind, body)?,
+        "application/json-patch+json" | "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+            parse_body(kind, body)?
+        }
         other => {
             return Err(Status::unsupported_media_type(format!(
                 "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml; got {other:?}"
@@ -298,7 +336,9 @@ pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Response<Body>, S
         }
     };
     if kind == "application/strategic-merge-patch+json" && call.kind.custom {
-        return Err(Status::unsupported_media_type("strategic merge patch is not supported for custom resources; use application/merge-patch+json"));
+        return Err(Status::unsupported_media_type(
+            "strategic merge patch is not supported for custom resources; use application/merge-patch+json",
+        ));
     }
     let resource = call.kind.group_resource();
     for _ in 0..32 {
@@ -315,7 +355,8 @@ pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Response<Body>, S
         }
         apply::to_storage(&call.kind, &mut object);
         match replace(call, &old, object, None).await {
-            Err(status) if status.reason == "Conflict" && read::find(call).is_ok_and(|s| s.revision != old.revision) => {}
+            Err(status)
+                if status.reason == "Conflict" && read::find(call).is_ok_and(|s| s.revision != old.revision) => {}
             other => return Ok(finish(call, StatusCode::OK, other?, &warnings)),
         }
     }
@@ -334,9 +375,12 @@ pub(super) fn patched(call: &Call, kind: &str, current: &Value, document: &Value
             patches::Error::TooMany(_) => Status::too_large(e.to_string()),
             patches::Error::Apply(cause) => invalid(format!("{e}: {cause}")),
         }),
-        "application/merge-patch+json" if !document.is_object() => Err(Status::bad_request("the merge patch is not a JSON object")),
+        "application/merge-patch+json" if !document.is_object() => {
+            Err(Status::bad_request("the merge patch is not a JSON object"))
+        }
         "application/merge-patch+json" => Ok(patches::merge_patch(current, document)),
-        _ => patches::strategic_merge(current, document, call.kind.schema(&call.target.version)).map_err(|e| Status::bad_request(e.to_string())),
+        _ => patches::strategic_merge(current, document, call.kind.schema(&call.target.version))
+            .map_err(|e| Status::bad_request(e.to_string())),
     }
 }
 
@@ -366,7 +410,11 @@ async fn server_side_apply(call: &Call, body: &Bytes) -> Result<Response<Body>, 
                 return Err(Status::not_found(&resource, &call.target.name));
             }
             if !sent.is_empty() || !meta::uid(&config).is_empty() {
-                return Err(Status::conflict(&resource, &call.target.name, "uid mismatch: the provided object specified uid or resourceVersion, and no existing object was found"));
+                return Err(Status::conflict(
+                    &resource,
+                    &call.target.name,
+                    "uid mismatch: the provided object specified uid or resourceVersion, and no existing object was found",
+                ));
             }
             match create_applied(call, merged).await {
                 Err(status) if status.reason == "AlreadyExists" => continue,
@@ -379,7 +427,8 @@ async fn server_side_apply(call: &Call, body: &Bytes) -> Result<Response<Body>, 
         let managed = merged.pointer("/metadata/managedFields").cloned();
         meta::metadata_mut(&mut merged).remove("resourceVersion");
         match replace(call, &old, merged, managed).await {
-            Err(status) if status.reason == "Conflict" && read::find(call).is_ok_and(|s| s.revision != old.revision) => {}
+            Err(status)
+                if status.reason == "Conflict" && read::find(call).is_ok_and(|s| s.revision != old.revision) => {}
             other => return Ok(finish(call, StatusCode::OK, other?, &warnings)),
         }
     }
@@ -388,7 +437,10 @@ async fn server_side_apply(call: &Call, body: &Bytes) -> Result<Response<Body>, 
 
 /// Checks an applied configuration.
 fn apply_config(call: &Call, config: &mut Value, duplicates: &[String]) -> Result<Vec<String>, Status> {
-    if config.pointer("/metadata/managedFields").is_some_and(|m| !m.is_null() && m.as_array().is_none_or(|l| !l.is_empty())) {
+    if config
+        .pointer("/metadata/managedFields")
+        .is_some_and(|m| !m.is_null() && m.as_array().is_none_or(|l| !l.is_empty()))
+    {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     for field in ["apiVersion", "kind"] {
@@ -399,7 +451,12 @@ fn apply_config(call: &Call, config: &mut Value, duplicates: &[String]) -> Resul
     let warnings = decode_config(call, config, duplicates)?;
     match meta::name(config) {
         "" => meta::set_text(config, "name", &call.target.name),
-        name if name != call.target.name => return Err(Status::bad_request(format!("metadata.name ({name}) does not match the name on the URL ({})", call.target.name))),
+        name if name != call.target.name => {
+            return Err(Status::bad_request(format!(
+                "metadata.name ({name}) does not match the name on the URL ({})",
+                call.target.name
+            )));
+        }
         _ => {}
     }
     in_namespace(call, config)?;
@@ -430,7 +487,14 @@ async fn create_applied(call: &Call, mut object: Value) -> Result<Done, Status> 
         crate::kinds::custom::default(&mut object, schema);
     }
     let target = &call.target;
-    let ask = crate::auth::rbac::Ask { verb: "create", group: &target.group, resource: &target.resource, namespace: &target.namespace, name: &target.name, ..Default::default() };
+    let ask = crate::auth::rbac::Ask {
+        verb: "create",
+        group: &target.group,
+        resource: &target.resource,
+        namespace: &target.namespace,
+        name: &target.name,
+        ..Default::default()
+    };
     call.api.require(&call.who, &ask)?;
     create_once(call, object, Some(managed)).await
 }

@@ -47,9 +47,17 @@ impl Columns {
             priority: 0,
         };
         let rest: Vec<Column> = match self {
-            Columns::Builtin(printer) => printer.columns.iter().map(|(name, kind, priority)| Column {
-                name: (*name).into(), kind: (*kind).into(), format: String::new(), description: String::new(), priority: *priority,
-            }).collect(),
+            Columns::Builtin(printer) => printer
+                .columns
+                .iter()
+                .map(|(name, kind, priority)| Column {
+                    name: (*name).into(),
+                    kind: (*kind).into(),
+                    format: String::new(),
+                    description: String::new(),
+                    priority: *priority,
+                })
+                .collect(),
             Columns::Paths(list) => list.iter().map(|(c, _)| c.clone()).collect(),
         };
         std::iter::once(name).chain(rest).collect()
@@ -71,7 +79,11 @@ fn cell(object: &Value, kind: &str, path: &str) -> Value {
     let Some(first) = found.first() else { return Value::Null };
     match (kind, *first) {
         ("date", Value::String(text)) => since(text).into(),
-        ("string", Value::String(_)) | ("boolean", Value::Bool(_)) | ("integer" | "number", Value::Number(_)) if found.len() == 1 => (*first).clone(),
+        ("string", Value::String(_)) | ("boolean", Value::Bool(_)) | ("integer" | "number", Value::Number(_))
+            if found.len() == 1 =>
+        {
+            (*first).clone()
+        }
         ("string", _) => found.iter().map(|v| plain(v)).collect::<Vec<_>>().join(",").into(),
         ("integer", Value::String(text)) => text.parse::<i64>().map_or(Value::Null, Value::from),
         (_, other) => other.clone(),
@@ -145,117 +157,375 @@ macro_rules! printer {
     };
 }
 
-printer!(PODS, [("Ready", "string", 0), ("Status", "string", 0), ("Restarts", "string", 0), AGE, ("IP", "string", 1), ("Node", "string", 1),
-    ("Nominated Node", "string", 1), ("Readiness Gates", "string", 1)], pod);
-printer!(DEPLOYMENTS, [("Ready", "string", 0), ("Up-to-date", "integer", 0), ("Available", "integer", 0), AGE, ("Containers", "string", 1),
-    ("Images", "string", 1), ("Selector", "string", 1)], |o| vec![
-    format!("{}/{}", number(o, "/status/readyReplicas"), number(o, "/spec/replicas")).into(),
-    number(o, "/status/updatedReplicas").into(), number(o, "/status/availableReplicas").into(), age(o),
-    containers(o, "/spec/template/spec/containers", "name").into(), containers(o, "/spec/template/spec/containers", "image").into(),
-    selector(o.pointer("/spec/selector")).into(),
-]);
-printer!(REPLICA_SETS, [("Desired", "integer", 0), ("Current", "integer", 0), ("Ready", "integer", 0), AGE, ("Containers", "string", 1),
-    ("Images", "string", 1), ("Selector", "string", 1)], |o| vec![
-    number(o, "/spec/replicas").into(), number(o, "/status/replicas").into(), number(o, "/status/readyReplicas").into(), age(o),
-    containers(o, "/spec/template/spec/containers", "name").into(), containers(o, "/spec/template/spec/containers", "image").into(),
-    if o["kind"] == "ReplicationController" { string_map(o.pointer("/spec/selector")) } else { selector(o.pointer("/spec/selector")) }.into(),
-]);
+printer!(
+    PODS,
+    [
+        ("Ready", "string", 0),
+        ("Status", "string", 0),
+        ("Restarts", "string", 0),
+        AGE,
+        ("IP", "string", 1),
+        ("Node", "string", 1),
+        ("Nominated Node", "string", 1),
+        ("Readiness Gates", "string", 1)
+    ],
+    pod
+);
+printer!(
+    DEPLOYMENTS,
+    [
+        ("Ready", "string", 0),
+        ("Up-to-date", "integer", 0),
+        ("Available", "integer", 0),
+        AGE,
+        ("Containers", "string", 1),
+        ("Images", "string", 1),
+        ("Selector", "string", 1)
+    ],
+    |o| vec![
+        format!("{}/{}", number(o, "/status/readyReplicas"), number(o, "/spec/replicas")).into(),
+        number(o, "/status/updatedReplicas").into(),
+        number(o, "/status/availableReplicas").into(),
+        age(o),
+        containers(o, "/spec/template/spec/containers", "name").into(),
+        containers(o, "/spec/template/spec/containers", "image").into(),
+        selector(o.pointer("/spec/selector")).into(),
+    ]
+);
+printer!(
+    REPLICA_SETS,
+    [
+        ("Desired", "integer", 0),
+        ("Current", "integer", 0),
+        ("Ready", "integer", 0),
+        AGE,
+        ("Containers", "string", 1),
+        ("Images", "string", 1),
+        ("Selector", "string", 1)
+    ],
+    |o| vec![
+        number(o, "/spec/replicas").into(),
+        number(o, "/status/replicas").into(),
+        number(o, "/status/readyReplicas").into(),
+        age(o),
+        containers(o, "/spec/template/spec/containers", "name").into(),
+        containers(o, "/spec/template/spec/containers", "image").into(),
+        if o["kind"] == "ReplicationController" {
+            string_map(o.pointer("/spec/selector"))
+        } else {
+            selector(o.pointer("/spec/selector"))
+        }
+        .into(),
+    ]
+);
 printer!(STATEFUL_SETS, [("Ready", "string", 0), AGE, ("Containers", "string", 1), ("Images", "string", 1)], |o| vec![
-    format!("{}/{}", number(o, "/status/readyReplicas"), number(o, "/spec/replicas")).into(), age(o),
-    containers(o, "/spec/template/spec/containers", "name").into(), containers(o, "/spec/template/spec/containers", "image").into(),
+    format!("{}/{}", number(o, "/status/readyReplicas"), number(o, "/spec/replicas")).into(),
+    age(o),
+    containers(o, "/spec/template/spec/containers", "name").into(),
+    containers(o, "/spec/template/spec/containers", "image").into(),
 ]);
-printer!(DAEMON_SETS, [("Desired", "integer", 0), ("Current", "integer", 0), ("Ready", "integer", 0), ("Up-to-date", "integer", 0),
-    ("Available", "integer", 0), ("Node Selector", "string", 0), AGE, ("Containers", "string", 1), ("Images", "string", 1), ("Selector", "string", 1)], |o| vec![
-    number(o, "/status/desiredNumberScheduled").into(), number(o, "/status/currentNumberScheduled").into(),
-    number(o, "/status/numberReady").into(), number(o, "/status/updatedNumberScheduled").into(), number(o, "/status/numberAvailable").into(),
-    string_map(o.pointer("/spec/template/spec/nodeSelector")).into(), age(o),
-    containers(o, "/spec/template/spec/containers", "name").into(), containers(o, "/spec/template/spec/containers", "image").into(),
-    selector(o.pointer("/spec/selector")).into(),
-]);
-printer!(JOBS, [("Status", "string", 0), ("Completions", "string", 0), ("Duration", "string", 0), AGE, ("Containers", "string", 1), ("Images", "string", 1),
-    ("Selector", "string", 1)], job);
-printer!(CRON_JOBS, [("Schedule", "string", 0), ("Timezone", "string", 0), ("Suspend", "string", 0), ("Active", "integer", 0), ("Last Schedule", "string", 0), AGE,
-    ("Containers", "string", 1), ("Images", "string", 1), ("Selector", "string", 1)], |o| vec![
-    text(o, "/spec/schedule").into(), or(text(o, "/spec/timeZone"), "<none>").into(),
-    if o.pointer("/spec/suspend") == Some(&json!(true)) { "True" } else { "False" }.into(), list(o, "/status/active").len().into(),
-    match text(o, "/status/lastScheduleTime") { "" => "<none>".into(), at => since(at).into() }, age(o),
-    containers(o, "/spec/jobTemplate/spec/template/spec/containers", "name").into(),
-    containers(o, "/spec/jobTemplate/spec/template/spec/containers", "image").into(), selector(o.pointer("/spec/jobTemplate/spec/selector")).into(),
-]);
-printer!(SERVICES, [("Type", "string", 0), ("Cluster-IP", "string", 0), ("External-IP", "string", 0), ("Port(s)", "string", 0), AGE, ("Selector", "string", 1)], service);
-printer!(INGRESSES, [("Class", "string", 0), ("Hosts", "string", 0), ("Address", "string", 0), ("Ports", "string", 0), AGE], |o| vec![
-    or(text(o, "/spec/ingressClassName"), "<none>").into(),
-    joined(list(o, "/spec/rules").iter().filter_map(|r| r.get("host")?.as_str().map(str::to_owned)), "*").into(),
-    addresses(o).into(), if list(o, "/spec/tls").is_empty() { "80" } else { "80, 443" }.into(), age(o),
-]);
-printer!(NODES, [("Status", "string", 0), ("Roles", "string", 0), AGE, ("Version", "string", 0), ("Internal-IP", "string", 1), ("External-IP", "string", 1),
-    ("OS-Image", "string", 1), ("Kernel-Version", "string", 1), ("Container-Runtime", "string", 1)], node);
+printer!(
+    DAEMON_SETS,
+    [
+        ("Desired", "integer", 0),
+        ("Current", "integer", 0),
+        ("Ready", "integer", 0),
+        ("Up-to-date", "integer", 0),
+        ("Available", "integer", 0),
+        ("Node Selector", "string", 0),
+        AGE,
+        ("Containers", "string", 1),
+        ("Images", "string", 1),
+        ("Selector", "string", 1)
+    ],
+    |o| vec![
+        number(o, "/status/desiredNumberScheduled").into(),
+        number(o, "/status/currentNumberScheduled").into(),
+        number(o, "/status/numberReady").into(),
+        number(o, "/status/updatedNumberScheduled").into(),
+        number(o, "/status/numberAvailable").into(),
+        string_map(o.pointer("/spec/template/spec/nodeSelector")).into(),
+        age(o),
+        containers(o, "/spec/template/spec/containers", "name").into(),
+        containers(o, "/spec/template/spec/containers", "image").into(),
+        selector(o.pointer("/spec/selector")).into(),
+    ]
+);
+printer!(
+    JOBS,
+    [
+        ("Status", "string", 0),
+        ("Completions", "string", 0),
+        ("Duration", "string", 0),
+        AGE,
+        ("Containers", "string", 1),
+        ("Images", "string", 1),
+        ("Selector", "string", 1)
+    ],
+    job
+);
+printer!(
+    CRON_JOBS,
+    [
+        ("Schedule", "string", 0),
+        ("Timezone", "string", 0),
+        ("Suspend", "string", 0),
+        ("Active", "integer", 0),
+        ("Last Schedule", "string", 0),
+        AGE,
+        ("Containers", "string", 1),
+        ("Images", "string", 1),
+        ("Selector", "string", 1)
+    ],
+    |o| vec![
+        text(o, "/spec/schedule").into(),
+        or(text(o, "/spec/timeZone"), "<none>").into(),
+        if o.pointer("/spec/suspend") == Some(&json!(true)) { "True" } else { "False" }.into(),
+        list(o, "/status/active").len().into(),
+        match text(o, "/status/lastScheduleTime") {
+            "" => "<none>".into(),
+            at => since(at).into(),
+        },
+        age(o),
+        containers(o, "/spec/jobTemplate/spec/template/spec/containers", "name").into(),
+        containers(o, "/spec/jobTemplate/spec/template/spec/containers", "image").into(),
+        selector(o.pointer("/spec/jobTemplate/spec/selector")).into(),
+    ]
+);
+printer!(
+    SERVICES,
+    [
+        ("Type", "string", 0),
+        ("Cluster-IP", "string", 0),
+        ("External-IP", "string", 0),
+        ("Port(s)", "string", 0),
+        AGE,
+        ("Selector", "string", 1)
+    ],
+    service
+);
+printer!(
+    INGRESSES,
+    [("Class", "string", 0), ("Hosts", "string", 0), ("Address", "string", 0), ("Ports", "string", 0), AGE],
+    |o| vec![
+        or(text(o, "/spec/ingressClassName"), "<none>").into(),
+        joined(list(o, "/spec/rules").iter().filter_map(|r| r.get("host")?.as_str().map(str::to_owned)), "*").into(),
+        addresses(o).into(),
+        if list(o, "/spec/tls").is_empty() { "80" } else { "80, 443" }.into(),
+        age(o),
+    ]
+);
+printer!(
+    NODES,
+    [
+        ("Status", "string", 0),
+        ("Roles", "string", 0),
+        AGE,
+        ("Version", "string", 0),
+        ("Internal-IP", "string", 1),
+        ("External-IP", "string", 1),
+        ("OS-Image", "string", 1),
+        ("Kernel-Version", "string", 1),
+        ("Container-Runtime", "string", 1)
+    ],
+    node
+);
 printer!(NAMESPACES, [("Status", "string", 0), AGE], |o| vec![text(o, "/status/phase").into(), age(o)]);
 printer!(CONFIG_MAPS, [("Data", "integer", 0), AGE], |o| {
     let count = |f: &str| o.get(f).and_then(Value::as_object).map_or(0, serde_json::Map::len);
     vec![(count("data") + count("binaryData")).into(), age(o)]
 });
 printer!(SECRETS, [("Type", "string", 0), ("Data", "integer", 0), AGE], |o| {
-    vec![text(o, "/type").into(), o.get("data").and_then(Value::as_object).map_or(0, serde_json::Map::len).into(), age(o)]
+    vec![
+        text(o, "/type").into(),
+        o.get("data").and_then(Value::as_object).map_or(0, serde_json::Map::len).into(),
+        age(o),
+    ]
 });
 printer!(SERVICE_ACCOUNTS, [("Secrets", "integer", 0), AGE], |o| vec![list(o, "/secrets").len().into(), age(o)]);
-printer!(EVENTS, [("Last Seen", "string", 0), ("Type", "string", 0), ("Reason", "string", 0), ("Object", "string", 0), ("Subobject", "string", 1),
-    ("Source", "string", 1), ("Message", "string", 0), ("First Seen", "string", 1), ("Count", "integer", 1)], event);
-printer!(CLAIMS, [("Status", "string", 0), ("Volume", "string", 0), ("Capacity", "string", 0), ("Access Modes", "string", 0), ("StorageClass", "string", 0),
-    ("VolumeAttributesClass", "string", 0), AGE, ("VolumeMode", "string", 1)], |o| vec![
-    if meta::deletion_timestamp(o).is_some() { "Terminating" } else { text(o, "/status/phase") }.into(), text(o, "/spec/volumeName").into(),
-    text(o, "/status/capacity/storage").into(), modes(list(o, "/status/accessModes")).into(), text(o, "/spec/storageClassName").into(),
-    or(text(o, "/spec/volumeAttributesClassName"), "<unset>").into(), age(o), text(o, "/spec/volumeMode").into(),
-]);
-printer!(VOLUMES, [("Capacity", "string", 0), ("Access Modes", "string", 0), ("Reclaim Policy", "string", 0), ("Status", "string", 0), ("Claim", "string", 0),
-    ("StorageClass", "string", 0), ("VolumeAttributesClass", "string", 0), ("Reason", "string", 0), AGE, ("VolumeMode", "string", 1)], |o| vec![
-    text(o, "/spec/capacity/storage").into(), modes(list(o, "/spec/accessModes")).into(), text(o, "/spec/persistentVolumeReclaimPolicy").into(),
-    if meta::deletion_timestamp(o).is_some() { "Terminating" } else { text(o, "/status/phase") }.into(),
-    match text(o, "/spec/claimRef/name") { "" => String::new(), name => format!("{}/{name}", text(o, "/spec/claimRef/namespace")) }.into(),
-    text(o, "/spec/storageClassName").into(), or(text(o, "/spec/volumeAttributesClassName"), "<unset>").into(), text(o, "/status/reason").into(), age(o),
-    text(o, "/spec/volumeMode").into(),
-]);
+printer!(
+    EVENTS,
+    [
+        ("Last Seen", "string", 0),
+        ("Type", "string", 0),
+        ("Reason", "string", 0),
+        ("Object", "string", 0),
+        ("Subobject", "string", 1),
+        ("Source", "string", 1),
+        ("Message", "string", 0),
+        ("First Seen", "string", 1),
+        ("Count", "integer", 1)
+    ],
+    event
+);
+printer!(
+    CLAIMS,
+    [
+        ("Status", "string", 0),
+        ("Volume", "string", 0),
+        ("Capacity", "string", 0),
+        ("Access Modes", "string", 0),
+        ("StorageClass", "string", 0),
+        ("VolumeAttributesClass", "string", 0),
+        AGE,
+        ("VolumeMode", "string", 1)
+    ],
+    |o| vec![
+        if meta::deletion_timestamp(o).is_some() { "Terminating" } else { text(o, "/status/phase") }.into(),
+        text(o, "/spec/volumeName").into(),
+        text(o, "/status/capacity/storage").into(),
+        modes(list(o, "/status/accessModes")).into(),
+        text(o, "/spec/storageClassName").into(),
+        or(text(o, "/spec/volumeAttributesClassName"), "<unset>").into(),
+        age(o),
+        text(o, "/spec/volumeMode").into(),
+    ]
+);
+printer!(
+    VOLUMES,
+    [
+        ("Capacity", "string", 0),
+        ("Access Modes", "string", 0),
+        ("Reclaim Policy", "string", 0),
+        ("Status", "string", 0),
+        ("Claim", "string", 0),
+        ("StorageClass", "string", 0),
+        ("VolumeAttributesClass", "string", 0),
+        ("Reason", "string", 0),
+        AGE,
+        ("VolumeMode", "string", 1)
+    ],
+    |o| vec![
+        text(o, "/spec/capacity/storage").into(),
+        modes(list(o, "/spec/accessModes")).into(),
+        text(o, "/spec/persistentVolumeReclaimPolicy").into(),
+        if meta::deletion_timestamp(o).is_some() { "Terminating" } else { text(o, "/status/phase") }.into(),
+        match text(o, "/spec/claimRef/name") {
+            "" => String::new(),
+            name => format!("{}/{name}", text(o, "/spec/claimRef/namespace")),
+        }
+        .into(),
+        text(o, "/spec/storageClassName").into(),
+        or(text(o, "/spec/volumeAttributesClassName"), "<unset>").into(),
+        text(o, "/status/reason").into(),
+        age(o),
+        text(o, "/spec/volumeMode").into(),
+    ]
+);
 printer!(ENDPOINTS, [("Endpoints", "string", 0), AGE], |o| vec![endpoints(o).into(), age(o)]);
 printer!(SLICES, [("AddressType", "string", 0), ("Ports", "string", 0), ("Endpoints", "string", 0), AGE], |o| vec![
     text(o, "/addressType").into(),
     joined(list(o, "/ports").iter().map(|p| p.get("port").map_or("*".into(), Value::to_string)), "<unset>").into(),
-    joined(list(o, "/endpoints").iter().flat_map(|e| list(e, "/addresses")).take(3).map(plain), "<unset>").into(), age(o),
+    joined(list(o, "/endpoints").iter().flat_map(|e| list(e, "/addresses")).take(3).map(plain), "<unset>").into(),
+    age(o),
 ]);
-printer!(AUTOSCALERS, [("Reference", "string", 0), ("Targets", "string", 0), ("MinPods", "string", 0), ("MaxPods", "string", 0), ("Replicas", "integer", 0), AGE], autoscaler);
-printer!(BUDGETS, [("Min Available", "string", 0), ("Max Unavailable", "string", 0), ("Allowed Disruptions", "integer", 0), AGE], |o| {
-    let value = |p: &str| o.pointer(p).map_or("N/A".to_owned(), plain);
-    vec![value("/spec/minAvailable").into(), value("/spec/maxUnavailable").into(), number(o, "/status/disruptionsAllowed").into(), age(o)]
-});
-printer!(POLICIES, [("Pod-Selector", "string", 0), AGE], |o| vec![selector(o.pointer("/spec/podSelector")).into(), age(o)]);
+printer!(
+    AUTOSCALERS,
+    [
+        ("Reference", "string", 0),
+        ("Targets", "string", 0),
+        ("MinPods", "string", 0),
+        ("MaxPods", "string", 0),
+        ("Replicas", "integer", 0),
+        AGE
+    ],
+    autoscaler
+);
+printer!(
+    BUDGETS,
+    [("Min Available", "string", 0), ("Max Unavailable", "string", 0), ("Allowed Disruptions", "integer", 0), AGE],
+    |o| {
+        let value = |p: &str| o.pointer(p).map_or("N/A".to_owned(), plain);
+        vec![
+            value("/spec/minAvailable").into(),
+            value("/spec/maxUnavailable").into(),
+            number(o, "/status/disruptionsAllowed").into(),
+            age(o),
+        ]
+    }
+);
+printer!(POLICIES, [("Pod-Selector", "string", 0), AGE], |o| vec![
+    selector(o.pointer("/spec/podSelector")).into(),
+    age(o)
+]);
 printer!(ROLES, [("Created At", "date", 0)], |o| vec![meta::creation_timestamp(o).into()]);
-printer!(BINDINGS, [("Role", "string", 0), AGE, ("Users", "string", 1), ("Groups", "string", 1), ("ServiceAccounts", "string", 1)], |o| {
-    let subjects = |kind: &str| {
-        let named = |s: &&Value| s["kind"] == kind;
-        let name = |s: &Value| match text(s, "/namespace") { "" => text(s, "/name").to_owned(), ns => format!("{ns}/{}", text(s, "/name")) };
-        list(o, "/subjects").iter().filter(named).map(name).collect::<Vec<_>>().join(", ")
-    };
-    vec![format!("{}/{}", text(o, "/roleRef/kind"), text(o, "/roleRef/name")).into(), age(o), subjects("User").into(), subjects("Group").into(), subjects("ServiceAccount").into()]
-});
-printer!(STORAGE_CLASSES, [("Provisioner", "string", 0), ("ReclaimPolicy", "string", 0), ("VolumeBindingMode", "string", 0), ("AllowVolumeExpansion", "string", 0), AGE], |o| vec![
-    text(o, "/provisioner").into(), or(text(o, "/reclaimPolicy"), "Delete").into(), or(text(o, "/volumeBindingMode"), "Immediate").into(),
-    if o.get("allowVolumeExpansion") == Some(&json!(true)) { "true" } else { "false" }.into(), age(o),
-]);
+printer!(
+    BINDINGS,
+    [("Role", "string", 0), AGE, ("Users", "string", 1), ("Groups", "string", 1), ("ServiceAccounts", "string", 1)],
+    |o| {
+        let subjects = |kind: &str| {
+            let named = |s: &&Value| s["kind"] == kind;
+            let name = |s: &Value| match text(s, "/namespace") {
+                "" => text(s, "/name").to_owned(),
+                ns => format!("{ns}/{}", text(s, "/name")),
+            };
+            list(o, "/subjects").iter().filter(named).map(name).collect::<Vec<_>>().join(", ")
+        };
+        vec![
+            format!("{}/{}", text(o, "/roleRef/kind"), text(o, "/roleRef/name")).into(),
+            age(o),
+            subjects("User").into(),
+            subjects("Group").into(),
+            subjects("ServiceAccount").into(),
+        ]
+    }
+);
+printer!(
+    STORAGE_CLASSES,
+    [
+        ("Provisioner", "string", 0),
+        ("ReclaimPolicy", "string", 0),
+        ("VolumeBindingMode", "string", 0),
+        ("AllowVolumeExpansion", "string", 0),
+        AGE
+    ],
+    |o| vec![
+        text(o, "/provisioner").into(),
+        or(text(o, "/reclaimPolicy"), "Delete").into(),
+        or(text(o, "/volumeBindingMode"), "Immediate").into(),
+        if o.get("allowVolumeExpansion") == Some(&json!(true)) { "true" } else { "false" }.into(),
+        age(o),
+    ]
+);
 printer!(LEASES, [("Holder", "string", 0), AGE], |o| vec![text(o, "/spec/holderIdentity").into(), age(o)]);
 printer!(CRDS, [("Created At", "date", 0)], |o| vec![meta::creation_timestamp(o).into()]);
-printer!(PRIORITY_CLASSES, [("Value", "integer", 0), ("Global-Default", "boolean", 0), AGE, ("PreemptionPolicy", "string", 0)], |o| vec![
-    number(o, "/value").into(), (o.get("globalDefault") == Some(&json!(true))).into(), age(o), or(text(o, "/preemptionPolicy"), "PreemptLowerPriority").into(),
-]);
+printer!(
+    PRIORITY_CLASSES,
+    [("Value", "integer", 0), ("Global-Default", "boolean", 0), AGE, ("PreemptionPolicy", "string", 0)],
+    |o| vec![
+        number(o, "/value").into(),
+        (o.get("globalDefault") == Some(&json!(true))).into(),
+        age(o),
+        or(text(o, "/preemptionPolicy"), "PreemptLowerPriority").into(),
+    ]
+);
 printer!(INGRESS_CLASSES, [("Controller", "string", 0), ("Parameters", "string", 0), AGE], |o| vec![
-    text(o, "/spec/controller").into(), or(text(o, "/spec/parameters/name"), "<none>").into(), age(o),
+    text(o, "/spec/controller").into(),
+    or(text(o, "/spec/parameters/name"), "<none>").into(),
+    age(o),
 ]);
 printer!(API_SERVICES, [("Service", "string", 0), ("Available", "string", 0), AGE], |o| vec![
-    match text(o, "/spec/service/name") { "" => "Local".into(), name => format!("{}/{name}", text(o, "/spec/service/namespace")) }.into(),
-    if meta::condition_is_true(o, "Available") { "True".into() } else { meta::condition(o, "Available").map_or("Unknown".to_owned(), |c| format!("False ({})", text(c, "/reason"))) }.into(), age(o),
+    match text(o, "/spec/service/name") {
+        "" => "Local".into(),
+        name => format!("{}/{name}", text(o, "/spec/service/namespace")),
+    }
+    .into(),
+    if meta::condition_is_true(o, "Available") {
+        "True".into()
+    } else {
+        meta::condition(o, "Available").map_or("Unknown".to_owned(), |c| format!("False ({})", text(c, "/reason")))
+    }
+    .into(),
+    age(o),
 ]);
 printer!(WEBHOOKS, [("Webhooks", "integer", 0), AGE], |o| vec![list(o, "/webhooks").len().into(), age(o)]);
 printer!(QUOTAS, [("Request", "string", 0), ("Limit", "string", 0), AGE], quota);
 printer!(REVISIONS, [("Controller", "string", 0), ("Revision", "integer", 0), AGE], |o| vec![
-    meta::controller_of(o).map_or("<none>".into(), |c| format!("{}.apps/{}", text(c, "/kind").to_lowercase(), text(c, "/name"))).into(), number(o, "/revision").into(), age(o),
+    meta::controller_of(o)
+        .map_or("<none>".into(), |c| format!("{}.apps/{}", text(c, "/kind").to_lowercase(), text(c, "/name")))
+        .into(),
+    number(o, "/revision").into(),
+    age(o),
 ]);
 
 /// The printer of one of Kubernetes' own kinds.
@@ -302,14 +572,18 @@ fn pod(o: &Value) -> Vec<Value> {
     let statuses = list(o, "/status/containerStatuses");
     let mut restarts: i64 = statuses.iter().map(|s| number(s, "/restartCount")).sum();
     let (mut total, mut ready) = (list(o, "/spec/containers").len(), 0);
-    let sidecar = |name: &str| list(o, "/spec/initContainers").iter().any(|c| c["name"] == name && c["restartPolicy"] == "Always");
+    let sidecar = |name: &str| {
+        list(o, "/spec/initContainers").iter().any(|c| c["name"] == name && c["restartPolicy"] == "Always")
+    };
     let mut reason = or(text(o, "/status/reason"), text(o, "/status/phase")).to_owned();
     if list(o, "/status/conditions").iter().any(|c| c["type"] == "PodScheduled" && c["reason"] == "SchedulingGated") {
         reason = "SchedulingGated".into();
     }
     let inits = list(o, "/status/initContainerStatuses");
     let count = list(o, "/spec/initContainers").len();
-    let restarted = |s: &'_ Value| -> Option<String> { s.pointer("/lastState/terminated/finishedAt").and_then(Value::as_str).map(str::to_owned) };
+    let restarted = |s: &'_ Value| -> Option<String> {
+        s.pointer("/lastState/terminated/finishedAt").and_then(Value::as_str).map(str::to_owned)
+    };
     let mut initialising = false;
     total += list(o, "/spec/initContainers").iter().filter(|c| c["restartPolicy"] == "Always").count();
     for (i, status) in inits.iter().enumerate() {
@@ -318,7 +592,8 @@ fn pod(o: &Value) -> Vec<Value> {
         if is_sidecar && status["ready"] == true {
             ready += 1;
         }
-        if status.pointer("/state/terminated/exitCode") == Some(&json!(0)) || (is_sidecar && status["started"] == true) {
+        if status.pointer("/state/terminated/exitCode") == Some(&json!(0)) || (is_sidecar && status["started"] == true)
+        {
             continue;
         }
         reason = match status.pointer("/state/terminated") {
@@ -401,8 +676,13 @@ fn job(o: &Value) -> Vec<Value> {
         "Running"
     });
     vec![
-        status.into(), completions.into(), duration.into(), age(o), containers(o, "/spec/template/spec/containers", "name").into(),
-        containers(o, "/spec/template/spec/containers", "image").into(), selector(o.pointer("/spec/selector")).into(),
+        status.into(),
+        completions.into(),
+        duration.into(),
+        age(o),
+        containers(o, "/spec/template/spec/containers", "name").into(),
+        containers(o, "/spec/template/spec/containers", "image").into(),
+        selector(o.pointer("/spec/selector")).into(),
     ]
 }
 
@@ -428,8 +708,12 @@ fn service(o: &Value) -> Vec<Value> {
         node => format!("{}:{node}/{}", number(p, "/port"), text(p, "/protocol")),
     };
     vec![
-        kind.into(), or(text(o, "/spec/clusterIP"), "<none>").into(), external.into(),
-        joined(list(o, "/spec/ports").iter().map(port), "<none>").into(), age(o), string_map(o.pointer("/spec/selector")).into(),
+        kind.into(),
+        or(text(o, "/spec/clusterIP"), "<none>").into(),
+        external.into(),
+        joined(list(o, "/spec/ports").iter().map(port), "<none>").into(),
+        age(o),
+        string_map(o.pointer("/spec/selector")).into(),
     ]
 }
 
@@ -454,9 +738,15 @@ fn node(o: &Value) -> Vec<Value> {
     };
     let unknown = |p: &str| or(text(o, p), "<unknown>").to_owned();
     vec![
-        if cordoned { format!("{ready},SchedulingDisabled") } else { ready.into() }.into(), roles.into(), age(o),
-        text(o, "/status/nodeInfo/kubeletVersion").into(), address("InternalIP").into(), address("ExternalIP").into(),
-        unknown("/status/nodeInfo/osImage").into(), unknown("/status/nodeInfo/kernelVersion").into(), unknown("/status/nodeInfo/containerRuntimeVersion").into(),
+        if cordoned { format!("{ready},SchedulingDisabled") } else { ready.into() }.into(),
+        roles.into(),
+        age(o),
+        text(o, "/status/nodeInfo/kubeletVersion").into(),
+        address("InternalIP").into(),
+        address("ExternalIP").into(),
+        unknown("/status/nodeInfo/osImage").into(),
+        unknown("/status/nodeInfo/kernelVersion").into(),
+        unknown("/status/nodeInfo/containerRuntimeVersion").into(),
     ]
 }
 
@@ -465,10 +755,19 @@ fn event(o: &Value) -> Vec<Value> {
     let last = or(or(text(o, "/series/lastObservedTime"), text(o, "/lastTimestamp")), first);
     let seen = |at: &str| if at.is_empty() { "<unknown>".to_owned() } else { since(at) };
     let object = format!("{}/{}", text(o, "/involvedObject/kind").to_lowercase(), text(o, "/involvedObject/name"));
-    let source = joined(["/source/component", "/source/host"].iter().map(|p| text(o, p).to_owned()).filter(|s| !s.is_empty()), "");
+    let source = joined(
+        ["/source/component", "/source/host"].iter().map(|p| text(o, p).to_owned()).filter(|s| !s.is_empty()),
+        "",
+    );
     vec![
-        seen(last).into(), text(o, "/type").into(), text(o, "/reason").into(), object.into(), text(o, "/involvedObject/fieldPath").into(),
-        or(&source.replace(',', ", "), text(o, "/reportingComponent")).into(), text(o, "/message").trim().into(), seen(first).into(),
+        seen(last).into(),
+        text(o, "/type").into(),
+        text(o, "/reason").into(),
+        object.into(),
+        text(o, "/involvedObject/fieldPath").into(),
+        or(&source.replace(',', ", "), text(o, "/reportingComponent")).into(),
+        text(o, "/message").trim().into(),
+        seen(first).into(),
         number(o, "/series/count").max(number(o, "/count")).max(1).into(),
     ]
 }
@@ -525,8 +824,11 @@ fn autoscaler(o: &Value) -> Vec<Value> {
     let min = o.pointer("/spec/minReplicas").map_or("<unset>".to_owned(), plain);
     vec![
         format!("{}/{}", text(o, "/spec/scaleTargetRef/kind"), text(o, "/spec/scaleTargetRef/name")).into(),
-        joined(list(o, "/spec/metrics").iter().enumerate().map(target), "<none>").replace(',', ", ").into(), min.into(),
-        number(o, "/spec/maxReplicas").to_string().into(), number(o, "/status/currentReplicas").into(), age(o),
+        joined(list(o, "/spec/metrics").iter().enumerate().map(target), "<none>").replace(',', ", ").into(),
+        min.into(),
+        number(o, "/spec/maxReplicas").to_string().into(),
+        number(o, "/status/currentReplicas").into(),
+        age(o),
     ]
 }
 
@@ -547,8 +849,30 @@ mod tests {
 
     #[test]
     fn as_many_cells_as_columns() {
-        for printer in [&PODS, &DEPLOYMENTS, &REPLICA_SETS, &STATEFUL_SETS, &DAEMON_SETS, &JOBS, &CRON_JOBS, &SERVICES, &INGRESSES, &NODES, &EVENTS,
-            &CLAIMS, &VOLUMES, &SLICES, &AUTOSCALERS, &BUDGETS, &BINDINGS, &STORAGE_CLASSES, &API_SERVICES, &QUOTAS, &REVISIONS, &PRIORITY_CLASSES] {
+        for printer in [
+            &PODS,
+            &DEPLOYMENTS,
+            &REPLICA_SETS,
+            &STATEFUL_SETS,
+            &DAEMON_SETS,
+            &JOBS,
+            &CRON_JOBS,
+            &SERVICES,
+            &INGRESSES,
+            &NODES,
+            &EVENTS,
+            &CLAIMS,
+            &VOLUMES,
+            &SLICES,
+            &AUTOSCALERS,
+            &BUDGETS,
+            &BINDINGS,
+            &STORAGE_CLASSES,
+            &API_SERVICES,
+            &QUOTAS,
+            &REVISIONS,
+            &PRIORITY_CLASSES,
+        ] {
             assert_eq!((printer.cells)(&json!({})).len(), printer.columns.len(), "{:?}", printer.columns);
         }
     }
@@ -558,6 +882,9 @@ mod tests {
         let object = json!({"metadata": {"name": "p"}, "spec": {"containers": [{}, {}], "nodeName": "n"}, "status": {"phase": "Running", "containerStatuses": [
             {"ready": true, "restartCount": 0, "state": {"running": {}}}, {"ready": false, "restartCount": 2, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}});
         let cells = pod(&object);
-        assert_eq!((cells[0].as_str(), cells[1].as_str(), cells[2].as_str()), (Some("1/2"), Some("CrashLoopBackOff"), Some("2")));
+        assert_eq!(
+            (cells[0].as_str(), cells[1].as_str(), cells[2].as_str()),
+            (Some("1/2"), Some("CrashLoopBackOff"), Some("2"))
+        );
     }
 }

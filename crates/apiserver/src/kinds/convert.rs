@@ -49,7 +49,9 @@ const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
 fn is_cpu_utilisation(metric: &Value) -> bool {
-    metric["type"] == "Resource" && metric["resource"]["name"] == "cpu" && metric["resource"]["target"]["type"] == "Utilization"
+    metric["type"] == "Resource"
+        && metric["resource"]["name"] == "cpu"
+        && metric["resource"]["target"]["type"] == "Utilization"
 }
 
 fn autoscaler_to_v1(object: &mut Value) {
@@ -59,7 +61,10 @@ fn autoscaler_to_v1(object: &mut Value) {
     let mut rest = Vec::new();
     for metric in metrics.iter().filter_map(Value::as_array).flatten() {
         if is_cpu_utilisation(metric) && !spec.contains_key("targetCPUUtilizationPercentage") {
-            spec.insert("targetCPUUtilizationPercentage".into(), metric["resource"]["target"]["averageUtilization"].clone());
+            spec.insert(
+                "targetCPUUtilizationPercentage".into(),
+                metric["resource"]["target"]["averageUtilization"].clone(),
+            );
         } else {
             rest.push(metric.clone());
         }
@@ -73,7 +78,11 @@ fn autoscaler_to_v1(object: &mut Value) {
     if let Some(Value::Object(status)) = object.get_mut("status") {
         let current = status.remove("currentMetrics");
         status.remove("conditions");
-        let cpu = current.iter().filter_map(Value::as_array).flatten().find(|m| m["type"] == "Resource" && m["resource"]["name"] == "cpu");
+        let cpu = current
+            .iter()
+            .filter_map(Value::as_array)
+            .flatten()
+            .find(|m| m["type"] == "Resource" && m["resource"]["name"] == "cpu");
         if let Some(value) = cpu.and_then(|m| m.pointer("/resource/current/averageUtilization")) {
             status.insert("currentCPUUtilizationPercentage".into(), value.clone());
         }

@@ -75,7 +75,10 @@ pub fn kind(crd: &Value) -> Result<Kind, String> {
 
 fn version(version: &Value, storage: bool) -> Result<(Version, Vec<Box<str>>), String> {
     let name = version["name"].as_str().unwrap_or("");
-    let source = version.pointer("/schema/openAPIV3Schema").cloned().unwrap_or_else(|| json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
+    let source = version
+        .pointer("/schema/openAPIV3Schema")
+        .cloned()
+        .unwrap_or_else(|| json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
     let types = Types::custom(&source).map_err(|e| match std::error::Error::source(&e) {
         Some(cause) => format!("schema of version {name}: {e}: {cause}"),
         None => format!("schema of version {name}: {e}"),
@@ -93,19 +96,30 @@ fn version(version: &Value, storage: bool) -> Result<(Version, Vec<Box<str>>), S
     let column = |c: &Value| {
         let text = |field: &str| c[field].as_str().unwrap_or("").to_owned();
         let column = Column {
-            name: text("name"), kind: text("type"), format: text("format"), description: text("description"),
+            name: text("name"),
+            kind: text("type"),
+            format: text("format"),
+            description: text("description"),
             priority: c["priority"].as_i64().unwrap_or(0),
         };
         (column, text("jsonPath"))
     };
-    let mut columns: Vec<_> = version["additionalPrinterColumns"].as_array().into_iter().flatten().map(column).collect();
+    let mut columns: Vec<_> =
+        version["additionalPrinterColumns"].as_array().into_iter().flatten().map(column).collect();
     if columns.is_empty() {
-        let age = Column { name: "Age".into(), kind: "date".into(), format: String::new(), description: String::new(), priority: 0 };
+        let age = Column {
+            name: "Age".into(),
+            kind: "date".into(),
+            format: String::new(),
+            description: String::new(),
+            priority: 0,
+        };
         columns.push((age, ".metadata.creationTimestamp".into()));
     }
     let fields = version["selectableFields"].as_array().into_iter().flatten();
     let fields = fields.filter_map(|f| f["jsonPath"].as_str().map(|p| p.trim_start_matches('.').into())).collect();
-    let deprecated = (version["deprecated"] == json!(true)).then(|| version["deprecationWarning"].as_str().unwrap_or("").to_owned());
+    let deprecated =
+        (version["deprecated"] == json!(true)).then(|| version["deprecationWarning"].as_str().unwrap_or("").to_owned());
     let built = Version {
         name: name.into(),
         storage,
@@ -144,7 +158,14 @@ fn put_type(object: &mut Value, metadata: Option<Value>, api_version: Option<Val
 
 const MAX_DEPTH: usize = 128;
 
-fn prune(value: &mut Value, schema: SchemaRef<'_>, path: &mut String, unknown: &mut Vec<String>, _root: bool, depth: usize) {
+fn prune(
+    value: &mut Value,
+    schema: SchemaRef<'_>,
+    path: &mut String,
+    unknown: &mut Vec<String>,
+    _root: bool,
+    depth: usize,
+) {
     if depth > MAX_DEPTH {
         return;
     }
@@ -237,7 +258,9 @@ fn type_fits(value: &Value, kind: Type) -> bool {
         Type::Object => value.is_object(),
         Type::Array => value.is_array(),
         Type::String | Type::Bytes | Type::Time => value.is_string(),
-        Type::Int32 | Type::Int64 => value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|f| f.fract() == 0.0),
+        Type::Int32 | Type::Int64 => {
+            value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|f| f.fract() == 0.0)
+        }
         Type::Number => value.is_number(),
         Type::Boolean => value.is_boolean(),
         Type::IntOrString => value.is_string() || value.is_i64() || value.is_u64(),
@@ -333,7 +356,8 @@ fn unique(list: &[Value], schema: SchemaRef<'_>, path: &str, causes: &mut Vec<Ca
         ListType::Map(keys) => {
             let mut seen = std::collections::HashSet::new();
             for (i, item) in list.iter().enumerate() {
-                let id: Map<String, Value> = keys.iter().filter_map(|k| Some((k.to_string(), item.get(&**k)?.clone()))).collect();
+                let id: Map<String, Value> =
+                    keys.iter().filter_map(|k| Some((k.to_string(), item.get(&**k)?.clone()))).collect();
                 let id = Value::Object(id);
                 if !seen.insert(id.to_string()) {
                     causes.push(Cause::duplicate(format!("{path}[{i}]"), &id));
@@ -347,7 +371,8 @@ fn constraints(value: &Value, v: &Validation, path: &str, causes: &mut Vec<Cause
     let mut fail = |detail: String| causes.push(Cause::invalid(path, value, format!("{path} in body {detail}")));
     let number = |n: f64| if n.fract() == 0.0 && n.abs() < 1e15 { format!("{}", n as i64) } else { n.to_string() };
     if !v.allowed.is_empty() && !v.allowed.contains(value) {
-        let list: Vec<String> = v.allowed.iter().map(|a| a.as_str().map_or_else(|| a.to_string(), |s| format!("{s:?}"))).collect();
+        let list: Vec<String> =
+            v.allowed.iter().map(|a| a.as_str().map_or_else(|| a.to_string(), |s| format!("{s:?}"))).collect();
         let message = format!("Unsupported value: {value}: supported values: {}", list.join(", "));
         causes.push(Cause { reason: "FieldValueNotSupported", message, field: path.to_owned() });
         return;
@@ -433,7 +458,11 @@ fn logic(value: &Value, schema: SchemaRef<'_>, path: &str, causes: &mut Vec<Caus
     }
     let one: Vec<_> = schema.one_of().collect();
     if !one.is_empty() && one.into_iter().filter(|s| faults(*s).is_empty()).count() != 1 {
-        causes.push(Cause::invalid(path, value, format!("{path} in body must validate one and only one schema (oneOf)")));
+        causes.push(Cause::invalid(
+            path,
+            value,
+            format!("{path} in body must validate one and only one schema (oneOf)"),
+        ));
     }
     if schema.not().is_some_and(|s| faults(s).is_empty()) {
         causes.push(Cause::invalid(path, value, format!("{path} in body must not validate the schema (not)")));
@@ -471,7 +500,11 @@ pub fn json_path<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
                 continue;
             }
             let name = name.replace('\\', "");
-            current = if name == "*" { current.iter().flat_map(|v| children(v)).collect() } else { current.iter().filter_map(|v| v.get(&name)).collect() };
+            current = if name == "*" {
+                current.iter().flat_map(|v| children(v)).collect()
+            } else {
+                current.iter().filter_map(|v| v.get(&name)).collect()
+            };
             continue;
         };
         current = bracket(&current, step);
@@ -517,7 +550,9 @@ fn bracket<'a>(current: &[&'a Value], step: &str) -> Vec<&'a Value> {
         let Some((left, right)) = filter.split_once("==") else { return Vec::new() };
         let left = left.trim().trim_start_matches('@');
         let right = quoted(right);
-        let fits = |v: &&Value| json_path(v, left).iter().any(|f| f.as_str().map_or_else(|| f.to_string() == right, |t| t == right));
+        let fits = |v: &&Value| {
+            json_path(v, left).iter().any(|f| f.as_str().map_or_else(|| f.to_string() == right, |t| t == right))
+        };
         return current.iter().flat_map(|v| children(v)).filter(fits).collect();
     }
     let name = quoted(step);
@@ -534,22 +569,34 @@ mod tests {
 
     #[test]
     fn prunes_defaults_validates() {
-        let types = schema(json!({"type": "object", "required": ["spec"], "properties": {"spec": {"type": "object", "required": ["size"], "properties": {
+        let types = schema(
+            json!({"type": "object", "required": ["spec"], "properties": {"spec": {"type": "object", "required": ["size"], "properties": {
             "size": {"type": "integer", "minimum": 1}, "mode": {"type": "string", "default": "a", "enum": ["a", "b"]},
-            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}}));
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}}}),
+        );
         let mut object = json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "n"}, "other": 1, "spec": {"size": 0, "typo": 1, "free": {"z": 1}}});
         assert_eq!(decode(&mut object, types.root()), ["other", "spec.typo"]);
         default(&mut object, types.root());
         assert_eq!(object["spec"], json!({"size": 0, "mode": "a", "free": {"z": 1}}));
         let causes = validate(&object, types.root());
-        assert_eq!(causes[0].to_string(), "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1");
+        assert_eq!(
+            causes[0].to_string(),
+            "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"
+        );
         assert_eq!(validate(&json!({}), types.root())[0].field, "spec");
     }
 
     #[test]
     fn paths() {
         let object = json!({"a": {"b.c": [{"t": "x", "v": 1}, {"t": "y", "v": 2}]}});
-        for (path, want) in [(".a.b\\.c[0].v", vec![1]), (".a['b.c'][*].v", vec![1, 2]), (".a.b\\.c[?(@.t==\"y\")].v", vec![2]), (".nope.x", vec![]), ("[", vec![]), (".a.b\\.c[-1].v", vec![2])] {
+        for (path, want) in [
+            (".a.b\\.c[0].v", vec![1]),
+            (".a['b.c'][*].v", vec![1, 2]),
+            (".a.b\\.c[?(@.t==\"y\")].v", vec![2]),
+            (".nope.x", vec![]),
+            ("[", vec![]),
+            (".a.b\\.c[-1].v", vec![2]),
+        ] {
             assert_eq!(json_path(&object, path).iter().filter_map(|v| v.as_i64()).collect::<Vec<_>>(), want, "{path}");
         }
     }

@@ -131,7 +131,10 @@ impl Kind {
 
     /// Whether an update of an object that does not exist creates it.
     pub fn strategy_creates_on_update(&self) -> bool {
-        matches!(&*self.table, "endpoints" | "events" | "limitranges" | "coordination.k8s.io/leases" | "discovery.k8s.io/endpointslices")
+        matches!(
+            &*self.table,
+            "endpoints" | "events" | "limitranges" | "coordination.k8s.io/leases" | "discovery.k8s.io/endpointslices"
+        )
     }
 
     /// The `apiVersion` that objects are stored in.

@@ -33,11 +33,15 @@ impl Database {
 
     pub(super) fn load(&self, path: &Path, selectable: &dyn Fn(&str) -> Vec<Box<str>>) -> Result<State, Error> {
         let failed = |source| Error::Open { path: path.display().to_string(), source };
-        let revision: i64 =
-            self.connection.query_row("select value from meta where name = 'revision'", [], |r| r.get(0)).map_err(failed)?;
+        let revision: i64 = self
+            .connection
+            .query_row("select value from meta where name = 'revision'", [], |r| r.get(0))
+            .map_err(failed)?;
         let mut state = State { revision: revision as u64, ..State::default() };
-        let mut statement =
-            self.connection.prepare("select resource, key, revision, data from objects order by resource, key").map_err(failed)?;
+        let mut statement = self
+            .connection
+            .prepare("select resource, key, revision, data from objects order by resource, key")
+            .map_err(failed)?;
         let mut rows = statement.query([]).map_err(failed)?;
         let mut fields: (String, Vec<Box<str>>) = Default::default();
         while let Some(row) = rows.next().map_err(failed)? {
@@ -61,8 +65,9 @@ impl Database {
     pub(super) fn commit(&mut self, revision: u64, rows: &[Row<'_>]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         {
-            let mut put = transaction
-                .prepare_cached("insert or replace into objects (resource, key, revision, data) values (?1, ?2, ?3, ?4)")?;
+            let mut put = transaction.prepare_cached(
+                "insert or replace into objects (resource, key, revision, data) values (?1, ?2, ?3, ?4)",
+            )?;
             let mut delete = transaction.prepare_cached("delete from objects where resource = ?1 and key = ?2")?;
             for row in rows {
                 match row.data {
@@ -70,7 +75,9 @@ impl Database {
                     None => delete.execute(params![row.resource, row.key])?,
                 };
             }
-            transaction.prepare_cached("update meta set value = ?1 where name = 'revision'")?.execute([revision as i64])?;
+            transaction
+                .prepare_cached("update meta set value = ?1 where name = 'revision'")?
+                .execute([revision as i64])?;
         }
         transaction.commit()
     }

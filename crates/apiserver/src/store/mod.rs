@@ -242,7 +242,8 @@ impl Store {
     /// The database cannot be opened, or holds what does not parse.
     pub fn open(dir: &Path, selectable: &dyn Fn(&str) -> Vec<Box<str>>) -> Result<Self, Error> {
         let path = dir.join("store.db");
-        let database = database::Database::open(&path).map_err(|source| Error::Open { path: path.display().to_string(), source })?;
+        let database = database::Database::open(&path)
+            .map_err(|source| Error::Open { path: path.display().to_string(), source })?;
         let state = database.load(&path, selectable)?;
         let shared = Arc::new(Shared { state: RwLock::new(state) });
         let writer = Arc::new(writer::Writer::start(database, Arc::clone(&shared)).map_err(Error::Thread)?);
@@ -341,7 +342,10 @@ mod tests {
             let a = store.change(change("\0a", Expect::Absent, 1, false)).await.unwrap();
             assert_eq!(store.change(change("\0a", Expect::Absent, 2, false)).await.unwrap_err(), Refused::Exists);
             let b = store.change(change("\0a", Expect::Revision(a.revision), 3, false)).await.unwrap();
-            assert_eq!(store.change(change("\0a", Expect::Revision(a.revision), 4, false)).await.unwrap_err(), Refused::Changed);
+            assert_eq!(
+                store.change(change("\0a", Expect::Revision(a.revision), 4, false)).await.unwrap_err(),
+                Refused::Changed
+            );
             assert_eq!(b.value()["metadata"]["resourceVersion"], b.revision.to_string());
             assert_eq!(&*b.labels()[0].1, "y");
             let events = watcher.next().await.unwrap();

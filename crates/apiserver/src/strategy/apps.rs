@@ -33,7 +33,9 @@ pub(super) fn replica_set_default(object: &mut Value) {
 }
 
 fn default_labels(object: &mut Value, labels: Option<Value>) {
-    let (Some(labels), Some(metadata)) = (labels, object.get_mut("metadata").and_then(Value::as_object_mut)) else { return };
+    let (Some(labels), Some(metadata)) = (labels, object.get_mut("metadata").and_then(Value::as_object_mut)) else {
+        return;
+    };
     if metadata.get("labels").is_none_or(|l| l.as_object().is_some_and(Map::is_empty)) {
         metadata.insert("labels".into(), labels);
     }
@@ -98,11 +100,18 @@ pub(super) fn deployment(object: &Value, old: Option<&Value>, causes: &mut Vec<C
     if let Some(strategy) = spec.get("strategy") {
         one_of(strategy, "type", "spec.strategy", &["Recreate", "RollingUpdate"], causes);
         if strategy["type"] == "Recreate" && strategy.get("rollingUpdate").is_some() {
-            causes.push(Cause::forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"));
+            causes.push(Cause::forbidden(
+                "spec.strategy.rollingUpdate",
+                "may not be specified when strategy `type` is 'Recreate'",
+            ));
         }
         let zero = |name: &str| matches!(strategy.pointer(&format!("/rollingUpdate/{name}")), Some(v) if v == &json!(0) || v == "0%");
         if zero("maxSurge") && zero("maxUnavailable") {
-            causes.push(Cause::invalid("spec.strategy.rollingUpdate.maxUnavailable", &strategy["rollingUpdate"]["maxUnavailable"], "may not be 0 when `maxSurge` is 0"));
+            causes.push(Cause::invalid(
+                "spec.strategy.rollingUpdate.maxUnavailable",
+                &strategy["rollingUpdate"]["maxUnavailable"],
+                "may not be 0 when `maxSurge` is 0",
+            ));
         }
         for name in ["maxSurge", "maxUnavailable"] {
             if let Some(value) = strategy.pointer(&format!("/rollingUpdate/{name}")) {
@@ -113,7 +122,11 @@ pub(super) fn deployment(object: &Value, old: Option<&Value>, causes: &mut Vec<C
     let number = |name: &str| spec.get(name).and_then(Value::as_i64);
     if let (Some(deadline), min) = (number("progressDeadlineSeconds"), number("minReadySeconds").unwrap_or(0)) {
         if deadline <= min {
-            causes.push(Cause::invalid("spec.progressDeadlineSeconds", &json!(deadline), "must be greater than minReadySeconds"));
+            causes.push(Cause::invalid(
+                "spec.progressDeadlineSeconds",
+                &json!(deadline),
+                "must be greater than minReadySeconds",
+            ));
         }
     }
     workload(object, old, causes);
@@ -122,7 +135,9 @@ pub(super) fn deployment(object: &Value, old: Option<&Value>, causes: &mut Vec<C
 pub(super) fn percent_or_number(value: &Value, path: &str, causes: &mut Vec<Cause>) {
     let ok = match value {
         Value::Number(n) => n.as_i64().is_some_and(|n| n >= 0),
-        Value::String(text) => text.strip_suffix('%').is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit())),
+        Value::String(text) => {
+            text.strip_suffix('%').is_some_and(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit()))
+        }
         _ => false,
     };
     if !ok {
@@ -135,12 +150,22 @@ pub(super) fn stateful_set(object: &Value, old: Option<&Value>, causes: &mut Vec
     let mut found = Vec::new();
     workload(object, old, &mut found);
     // Volume mounts may name a claim template.
-    causes.extend(found.into_iter().filter(|c| !(c.reason == "FieldValueNotFound" && c.field.contains(".volumeMounts["))));
+    causes.extend(
+        found.into_iter().filter(|c| !(c.reason == "FieldValueNotFound" && c.field.contains(".volumeMounts["))),
+    );
     if let Some(old) = old {
         let masked = |o: &Value| {
             let mut spec = o["spec"].clone();
             if let Value::Object(spec) = &mut spec {
-                for field in ["replicas", "ordinals", "template", "updateStrategy", "persistentVolumeClaimRetentionPolicy", "minReadySeconds", "revisionHistoryLimit"] {
+                for field in [
+                    "replicas",
+                    "ordinals",
+                    "template",
+                    "updateStrategy",
+                    "persistentVolumeClaimRetentionPolicy",
+                    "minReadySeconds",
+                    "revisionHistoryLimit",
+                ] {
                     spec.remove(field);
                 }
             }
@@ -172,9 +197,15 @@ fn selector_faults(spec: &Value, causes: &mut Vec<Cause>) {
     let labels = spec.pointer("/template/metadata/labels").unwrap_or(&empty);
     match Selector::from_label_selector(&selector) {
         Err(error) => causes.push(Cause::invalid("spec.selector", &selector, error)),
-        Ok(parsed) if parsed.is_everything() => causes.push(Cause::invalid("spec.selector", &selector, "empty selector is invalid for deployment")),
+        Ok(parsed) if parsed.is_everything() => {
+            causes.push(Cause::invalid("spec.selector", &selector, "empty selector is invalid for deployment"))
+        }
         Ok(parsed) if !parsed.matches(labels) => {
-            causes.push(Cause::invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`"));
+            causes.push(Cause::invalid(
+                "spec.template.metadata.labels",
+                labels,
+                "`selector` does not match template `labels`",
+            ));
         }
         Ok(_) => {}
     }
@@ -186,9 +217,14 @@ pub(super) fn replication_controller(object: &Value, _old: Option<&Value>, cause
     let selector = objects::meta::string_map(spec.get("selector"));
     if selector.is_empty() {
         causes.push(Cause::required("spec.selector", ""));
-    } else if !Selector::from_map(&selector).matches(spec.pointer("/template/metadata/labels").unwrap_or(&Value::Null)) {
+    } else if !Selector::from_map(&selector).matches(spec.pointer("/template/metadata/labels").unwrap_or(&Value::Null))
+    {
         let labels = spec.pointer("/template/metadata/labels").unwrap_or(&Value::Null);
-        causes.push(Cause::invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`"));
+        causes.push(Cause::invalid(
+            "spec.template.metadata.labels",
+            labels,
+            "`selector` does not match template `labels`",
+        ));
     }
     template_faults(spec, "spec", &["Always"], causes);
 }

@@ -73,7 +73,8 @@ pub(super) fn job(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) 
     template_faults(spec, "spec", &["OnFailure", "Never"], causes);
     immutable(object, old, "/spec/selector", causes);
     immutable(object, old, "/spec/completionMode", causes);
-    let suspended = old.is_some_and(|o| o.pointer("/spec/suspend") == Some(&json!(true)) && o.pointer("/status/startTime").is_none());
+    let suspended = old
+        .is_some_and(|o| o.pointer("/spec/suspend") == Some(&json!(true)) && o.pointer("/status/startTime").is_none());
     if !suspended {
         immutable(object, old, "/spec/template", causes);
     }
@@ -90,9 +91,17 @@ pub(super) fn cron_job(object: &Value, _old: Option<&Value>, causes: &mut Vec<Ca
     if schedule.is_empty() {
         causes.push(Cause::required("spec.schedule", ""));
     } else if !(schedule.starts_with('@') || fields == 5) {
-        causes.push(Cause::invalid("spec.schedule", &spec["schedule"], format!("expected exactly 5 fields, found {fields}: [{schedule}]")));
+        causes.push(Cause::invalid(
+            "spec.schedule",
+            &spec["schedule"],
+            format!("expected exactly 5 fields, found {fields}: [{schedule}]"),
+        ));
     } else if schedule.contains("TZ") {
-        causes.push(Cause::invalid("spec.schedule", &spec["schedule"], "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"));
+        causes.push(Cause::invalid(
+            "spec.schedule",
+            &spec["schedule"],
+            "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+        ));
     }
     for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         not_negative(spec, field, "spec", causes);

@@ -17,7 +17,11 @@ pub(super) fn config_map(object: &Value, old: Option<&Value>, causes: &mut Vec<C
                 causes.push(Cause::invalid(format!("{field}[{key}]"), &json!(key), reason));
             }
             if field == "binaryData" && object.get("data").and_then(|d| d.get(key)).is_some() {
-                causes.push(Cause::invalid(format!("binaryData[{key}]"), &json!(key), "duplicate of key present in data"));
+                causes.push(Cause::invalid(
+                    format!("binaryData[{key}]"),
+                    &json!(key),
+                    "duplicate of key present in data",
+                ));
             }
         }
     }
@@ -50,7 +54,8 @@ pub(super) fn secret_default(object: &mut Value) {
         if let Some(Value::Object(texts)) = map.remove("stringData") {
             let data = map.entry("data").or_insert_with(|| json!({}));
             for (key, value) in texts {
-                let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, value.as_str().unwrap_or(""));
+                let encoded =
+                    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, value.as_str().unwrap_or(""));
                 if let Some(data) = data.as_object_mut() {
                     data.insert(key, encoded.into());
                 }
@@ -83,7 +88,9 @@ pub(super) fn secret(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause
             causes.push(Cause::required(format!("data[{key}]"), ""));
         }
     }
-    if text(object, "type") == "kubernetes.io/service-account-token" && objects::meta::annotation(object, "kubernetes.io/service-account.name").is_none() {
+    if text(object, "type") == "kubernetes.io/service-account-token"
+        && objects::meta::annotation(object, "kubernetes.io/service-account.name").is_none()
+    {
         causes.push(Cause::required("metadata.annotations[kubernetes.io/service-account.name]", ""));
     }
     immutable(object, old, "/type", causes);

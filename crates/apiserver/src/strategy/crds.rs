@@ -38,7 +38,11 @@ pub(super) fn validate(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
     let (group, plural) = (text(spec, "group"), text(&spec["names"], "plural"));
     let wanted = format!("{plural}.{group}");
     if objects::meta::name(object) != wanted {
-        causes.push(Cause::invalid("metadata.name", &json!(objects::meta::name(object)), format!("must be spec.names.plural+\".\"+spec.group")));
+        causes.push(Cause::invalid(
+            "metadata.name",
+            &json!(objects::meta::name(object)),
+            format!("must be spec.names.plural+\".\"+spec.group"),
+        ));
     }
     if group.is_empty() {
         causes.push(Cause::required("spec.group", ""));
@@ -59,7 +63,11 @@ pub(super) fn validate(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
     one_of(spec, "scope", "spec", &["Cluster", "Namespaced"], causes);
     let versions = list(spec, "versions");
     if versions.iter().filter(|v| v["storage"] == json!(true)).count() != 1 {
-        causes.push(Cause::invalid("spec.versions", &json!("versions"), "must have exactly one version marked as storage version"));
+        causes.push(Cause::invalid(
+            "spec.versions",
+            &json!("versions"),
+            "must have exactly one version marked as storage version",
+        ));
     }
     for (i, version) in versions.iter().enumerate() {
         let at = format!("spec.versions[{i}]");
@@ -71,10 +79,18 @@ pub(super) fn validate(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
             Some(schema) => {
                 if let Err(error) = objects::schema::Types::custom(schema) {
                     let cause = std::error::Error::source(&error).map_or(String::new(), |s| format!(": {s}"));
-                    causes.push(Cause::invalid(format!("{at}.schema.openAPIV3Schema"), &json!("schema"), format!("{error}{cause}")));
+                    causes.push(Cause::invalid(
+                        format!("{at}.schema.openAPIV3Schema"),
+                        &json!("schema"),
+                        format!("{error}{cause}"),
+                    ));
                 }
                 if schema.get("type").is_none_or(|t| t != "object") {
-                    causes.push(Cause::invalid(format!("{at}.schema.openAPIV3Schema.type"), schema.get("type").unwrap_or(&json!("")), "must be object at the root"));
+                    causes.push(Cause::invalid(
+                        format!("{at}.schema.openAPIV3Schema.type"),
+                        schema.get("type").unwrap_or(&json!("")),
+                        "must be object at the root",
+                    ));
                 }
             }
         }

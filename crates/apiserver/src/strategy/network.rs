@@ -69,14 +69,18 @@ pub(super) fn service_update(object: &mut Value, old: &Value) {
             if port.contains_key("nodePort") {
                 continue;
             }
-            let same = list(old_spec, "ports").iter().find(|p| p.get("port") == port.get("port") && p.get("protocol") == port.get("protocol"));
+            let same = list(old_spec, "ports")
+                .iter()
+                .find(|p| p.get("port") == port.get("port") && p.get("protocol") == port.get("protocol"));
             if let Some(node) = same.and_then(|p| p.get("nodePort")) {
                 port.insert("nodePort".into(), node.clone());
             }
         }
     } else {
         for port in each_mut(spec, "ports") {
-            let same = list(old_spec, "ports").iter().any(|p| p.get("nodePort").is_some() && p.get("nodePort") == port.get("nodePort"));
+            let same = list(old_spec, "ports")
+                .iter()
+                .any(|p| p.get("nodePort").is_some() && p.get("nodePort") == port.get("nodePort"));
             if same {
                 port.remove("nodePort");
             }
@@ -125,7 +129,11 @@ pub(super) fn service(object: &Value, old: Option<&Value>, causes: &mut Vec<Caus
         }
         match port.get("targetPort") {
             Some(Value::Number(n)) if !n.as_i64().is_some_and(|n| (1..=65535).contains(&n)) => {
-                causes.push(Cause::invalid(format!("{at}.targetPort"), &port["targetPort"], "must be between 1 and 65535, inclusive"));
+                causes.push(Cause::invalid(
+                    format!("{at}.targetPort"),
+                    &port["targetPort"],
+                    "must be between 1 and 65535, inclusive",
+                ));
             }
             Some(Value::String(name)) => {
                 if let Err(reason) = names::port_name(name) {
@@ -141,7 +149,11 @@ pub(super) fn service(object: &Value, old: Option<&Value>, causes: &mut Vec<Caus
     }
     let address = text(spec, "clusterIP");
     if !address.is_empty() && !headless && address.parse::<std::net::IpAddr>().is_err() {
-        causes.push(Cause::invalid("spec.clusterIPs[0]", &json!(address), "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"));
+        causes.push(Cause::invalid(
+            "spec.clusterIPs[0]",
+            &json!(address),
+            "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
+        ));
     }
     if let Some(old) = old {
         let was = text(&old["spec"], "clusterIP");
@@ -178,7 +190,11 @@ pub(super) fn ingress(object: &Value, _old: Option<&Value>, causes: &mut Vec<Cau
         let at = format!("spec.rules[{i}]");
         if !host.is_empty() {
             if host.parse::<std::net::IpAddr>().is_ok() {
-                causes.push(Cause::invalid(format!("{at}.host"), &json!(host), "must be a DNS name, not an IP address"));
+                causes.push(Cause::invalid(
+                    format!("{at}.host"),
+                    &json!(host),
+                    "must be a DNS name, not an IP address",
+                ));
             } else if let Err(reason) = names::dns1123_subdomain(host.strip_prefix("*.").unwrap_or(host)) {
                 causes.push(Cause::invalid(format!("{at}.host"), &json!(host), reason));
             }
@@ -196,7 +212,11 @@ pub(super) fn ingress(object: &Value, _old: Option<&Value>, causes: &mut Vec<Cau
                 one_of(path, "pathType", &at, &["Exact", "ImplementationSpecific", "Prefix"], causes);
             }
             if kind != "ImplementationSpecific" && !text(path, "path").starts_with('/') {
-                causes.push(Cause::invalid(format!("{at}.path"), &json!(text(path, "path")), "must be an absolute path"));
+                causes.push(Cause::invalid(
+                    format!("{at}.path"),
+                    &json!(text(path, "path")),
+                    "must be an absolute path",
+                ));
             }
             backend_faults(&path["backend"], &format!("{at}.backend"), causes);
         }
@@ -205,14 +225,18 @@ pub(super) fn ingress(object: &Value, _old: Option<&Value>, causes: &mut Vec<Cau
 
 fn backend_faults(backend: &Value, path: &str, causes: &mut Vec<Cause>) {
     match (backend.get("service"), backend.get("resource")) {
-        (Some(_), Some(_)) => causes.push(Cause::invalid(path, &json!(""), "cannot set both resource and service backends")),
+        (Some(_), Some(_)) => {
+            causes.push(Cause::invalid(path, &json!(""), "cannot set both resource and service backends"))
+        }
         (Some(service), None) => {
             if text(service, "name").is_empty() {
                 causes.push(Cause::required(format!("{path}.service.name"), ""));
             }
             let (name, number) = (service.pointer("/port/name"), service.pointer("/port/number"));
             match (name, number) {
-                (Some(_), Some(_)) => causes.push(Cause::invalid(path, &json!(""), "cannot set both port name & port number")),
+                (Some(_), Some(_)) => {
+                    causes.push(Cause::invalid(path, &json!(""), "cannot set both port name & port number"))
+                }
                 (None, None) => causes.push(Cause::required(path, "port name or number is required")),
                 _ => {}
             }

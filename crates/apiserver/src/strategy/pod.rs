@@ -95,10 +95,14 @@ fn container_default(container: &mut Map<String, Value>) {
         set(port, "protocol", "TCP");
     }
     for env in each_mut(container, "env") {
-        if let Some(reference) = env.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef")).and_then(Value::as_object_mut) {
+        if let Some(reference) =
+            env.get_mut("valueFrom").and_then(|v| v.get_mut("fieldRef")).and_then(Value::as_object_mut)
+        {
             set(reference, "apiVersion", "v1");
         }
-        if let Some(reference) = env.get_mut("valueFrom").and_then(|v| v.get_mut("resourceFieldRef")).and_then(Value::as_object_mut) {
+        if let Some(reference) =
+            env.get_mut("valueFrom").and_then(|v| v.get_mut("resourceFieldRef")).and_then(Value::as_object_mut)
+        {
             set(reference, "divisor", "0");
         }
     }
@@ -179,8 +183,7 @@ pub(super) fn create(object: &mut Value) {
         spec.remove("ephemeralContainers");
     }
     if list(&object["spec"], "schedulingGates").iter().next().is_some() {
-        object["status"]["conditions"] =
-            json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates"}]);
+        object["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates"}]);
     }
 }
 
@@ -194,7 +197,8 @@ pub(super) fn update(object: &mut Value, old: &Value) {
 
 /// The quality-of-service class.
 pub fn quality(object: &Value) -> &'static str {
-    let containers: Vec<&Value> = list(&object["spec"], "containers").iter().chain(list(&object["spec"], "initContainers")).collect();
+    let containers: Vec<&Value> =
+        list(&object["spec"], "containers").iter().chain(list(&object["spec"], "initContainers")).collect();
     let mut any = false;
     let mut guaranteed = true;
     for container in containers {
@@ -244,7 +248,8 @@ pub fn requests_of(pod: &Value, kind: &str) -> BTreeMap<String, Quantity> {
         *entry = (*entry).max(value);
     }
     let overhead = pod["spec"].get("overhead").and_then(Value::as_object);
-    let overhead = overhead.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), Quantity::from_value(v).ok()?))).collect();
+    let overhead =
+        overhead.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), Quantity::from_value(v).ok()?))).collect();
     resource_sum(&mut total, &overhead);
     total
 }
@@ -266,7 +271,14 @@ pub(super) fn validate(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
     let masked = |object: &Value| {
         let mut spec = object["spec"].clone();
         if let Value::Object(spec) = &mut spec {
-            for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "terminationGracePeriodSeconds", "ephemeralContainers", "nodeName"] {
+            for field in [
+                "activeDeadlineSeconds",
+                "tolerations",
+                "schedulingGates",
+                "terminationGracePeriodSeconds",
+                "ephemeralContainers",
+                "nodeName",
+            ] {
                 spec.remove(field);
             }
             if !list(&old["spec"], "schedulingGates").is_empty() {
@@ -294,10 +306,14 @@ pub(super) fn validate(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
     }
     let kept = |list: &[Value], item: &Value| list.contains(item);
     if !list(&old["spec"], "tolerations").iter().all(|t| kept(list(&object["spec"], "tolerations"), t)) {
-        causes.push(Cause::forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds"));
+        causes.push(Cause::forbidden(
+            "spec.tolerations",
+            "existing toleration can not be modified except its tolerationSeconds",
+        ));
     }
     if !list(&object["spec"], "schedulingGates").iter().all(|g| kept(list(&old["spec"], "schedulingGates"), g)) {
-        causes.push(Cause::forbidden("spec.schedulingGates", "only deletion is allowed, but found new scheduling gates"));
+        causes
+            .push(Cause::forbidden("spec.schedulingGates", "only deletion is allowed, but found new scheduling gates"));
     }
 }
 
@@ -326,7 +342,11 @@ fn spec_faults(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
         let at = format!("{path}.volumes[{i}]");
         let name = text(volume, "name");
         if let Err(reason) = names::dns1123_label(name) {
-            causes.push(if name.is_empty() { Cause::required(format!("{at}.name"), "") } else { Cause::invalid(format!("{at}.name"), &json!(name), reason) });
+            causes.push(if name.is_empty() {
+                Cause::required(format!("{at}.name"), "")
+            } else {
+                Cause::invalid(format!("{at}.name"), &json!(name), reason)
+            });
         } else if !volumes.insert(name) {
             causes.push(Cause::duplicate(format!("{at}.name"), &json!(name)));
         }
@@ -348,7 +368,11 @@ fn spec_faults(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
     one_of(spec, "dnsPolicy", path, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"], causes);
     not_negative(spec, "terminationGracePeriodSeconds", path, causes);
     if let Some(n) = spec.get("activeDeadlineSeconds").filter(|n| n.as_i64().is_some_and(|n| n < 1)) {
-        causes.push(Cause::invalid(format!("{path}.activeDeadlineSeconds"), n, "must be between 1 and 2147483647, inclusive"));
+        causes.push(Cause::invalid(
+            format!("{path}.activeDeadlineSeconds"),
+            n,
+            "must be between 1 and 2147483647, inclusive",
+        ));
     }
     if let Some(Value::String(name)) = spec.get("hostname") {
         if let Err(reason) = names::dns1123_label(name) {
@@ -365,7 +389,13 @@ fn spec_faults(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
     }
     for (i, toleration) in list(spec, "tolerations").iter().enumerate() {
         one_of(toleration, "operator", &format!("{path}.tolerations[{i}]"), &["Equal", "Exists", "Lt", "Gt"], causes);
-        one_of(toleration, "effect", &format!("{path}.tolerations[{i}]"), &["NoSchedule", "PreferNoSchedule", "NoExecute", ""], causes);
+        one_of(
+            toleration,
+            "effect",
+            &format!("{path}.tolerations[{i}]"),
+            &["NoSchedule", "PreferNoSchedule", "NoExecute", ""],
+            causes,
+        );
     }
 }
 
@@ -379,7 +409,11 @@ fn container_faults(container: &Value, path: &str, volumes: &HashSet<&str>, caus
     match text(container, "image") {
         "" => causes.push(Cause::required(format!("{path}.image"), "")),
         image if image.trim() != image => {
-            causes.push(Cause::invalid(format!("{path}.image"), &json!(image), "must not have leading or trailing whitespace"));
+            causes.push(Cause::invalid(
+                format!("{path}.image"),
+                &json!(image),
+                "must not have leading or trailing whitespace",
+            ));
         }
         _ => {}
     }
@@ -391,7 +425,11 @@ fn container_faults(container: &Value, path: &str, volumes: &HashSet<&str>, caus
         match port.get("containerPort").and_then(Value::as_i64) {
             None | Some(0) => causes.push(Cause::required(format!("{at}.containerPort"), "")),
             Some(n) if !(1..=65535).contains(&n) => {
-                causes.push(Cause::invalid(format!("{at}.containerPort"), &json!(n), "must be between 1 and 65535, inclusive"));
+                causes.push(Cause::invalid(
+                    format!("{at}.containerPort"),
+                    &json!(n),
+                    "must be between 1 and 65535, inclusive",
+                ));
             }
             _ => {}
         }
@@ -411,10 +449,18 @@ fn container_faults(container: &Value, path: &str, volumes: &HashSet<&str>, caus
         if name.is_empty() {
             causes.push(Cause::required(format!("{at}.name"), ""));
         } else if name.contains('=') || !name.bytes().all(|b| (0x20..0x7f).contains(&b)) {
-            causes.push(Cause::invalid(format!("{at}.name"), &json!(name), "a valid environment variable name must consist only of printable ASCII characters other than '='"));
+            causes.push(Cause::invalid(
+                format!("{at}.name"),
+                &json!(name),
+                "a valid environment variable name must consist only of printable ASCII characters other than '='",
+            ));
         }
         if env.get("valueFrom").is_some() && !text(env, "value").is_empty() {
-            causes.push(Cause::invalid(format!("{at}.valueFrom"), &json!(""), "may not be specified when `value` is not empty"));
+            causes.push(Cause::invalid(
+                format!("{at}.valueFrom"),
+                &json!(""),
+                "may not be specified when `value` is not empty",
+            ));
         }
     }
     let mut paths = HashSet::new();
@@ -428,20 +474,32 @@ fn container_faults(container: &Value, path: &str, volumes: &HashSet<&str>, caus
         }
         match text(mount, "mountPath") {
             "" => causes.push(Cause::required(format!("{at}.mountPath"), "")),
-            path if !paths.insert(path) => causes.push(Cause::invalid(format!("{at}.mountPath"), &json!(path), "must be unique")),
+            path if !paths.insert(path) => {
+                causes.push(Cause::invalid(format!("{at}.mountPath"), &json!(path), "must be unique"))
+            }
             _ => {}
         }
     }
     for kind in ["requests", "limits"] {
-        for (name, value) in container.get("resources").and_then(|r| r.get(kind)).and_then(Value::as_object).into_iter().flatten() {
+        for (name, value) in
+            container.get("resources").and_then(|r| r.get(kind)).and_then(Value::as_object).into_iter().flatten()
+        {
             match Quantity::from_value(value) {
                 Ok(q) if q.is_negative() => {
-                    causes.push(Cause::invalid(format!("{path}.resources.{kind}.{name}"), value, "must be greater than or equal to 0"));
+                    causes.push(Cause::invalid(
+                        format!("{path}.resources.{kind}.{name}"),
+                        value,
+                        "must be greater than or equal to 0",
+                    ));
                 }
                 Ok(q) => {
-                    let limit = container.pointer("/resources/limits").and_then(|l| l.get(name)).and_then(|l| Quantity::from_value(l).ok());
+                    let limit = container
+                        .pointer("/resources/limits")
+                        .and_then(|l| l.get(name))
+                        .and_then(|l| Quantity::from_value(l).ok());
                     if kind == "requests" && limit.is_some_and(|l| q > l) {
-                        let detail = format!("must be less than or equal to {name} limit of {}", limit.unwrap_or_default());
+                        let detail =
+                            format!("must be less than or equal to {name} limit of {}", limit.unwrap_or_default());
                         causes.push(Cause::invalid(format!("{path}.resources.requests"), value, detail));
                     }
                 }
@@ -458,7 +516,8 @@ fn container_faults(container: &Value, path: &str, volumes: &HashSet<&str>, caus
             1 => {}
             _ => causes.push(Cause::forbidden(&at, "may not specify more than 1 handler type")),
         }
-        for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+        for field in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
+        {
             not_negative(probe, field, &at, causes);
         }
         if name != "readinessProbe" && probe.get("successThreshold").and_then(Value::as_i64).is_some_and(|n| n != 1) {

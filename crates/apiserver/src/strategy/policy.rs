@@ -60,10 +60,17 @@ pub(super) fn role(object: &Value, _old: Option<&Value>, causes: &mut Vec<Cause>
         }
         let paths = !list(rule, "nonResourceURLs").is_empty();
         if !paths && list(rule, "resources").is_empty() {
-            causes.push(Cause::required(format!("rules[{i}].resources"), "resource rules must supply at least one resource"));
+            causes.push(Cause::required(
+                format!("rules[{i}].resources"),
+                "resource rules must supply at least one resource",
+            ));
         }
         if paths && object["kind"] == "Role" {
-            causes.push(Cause::invalid(format!("rules[{i}].nonResourceURLs"), &rule["nonResourceURLs"], "namespaced rules cannot apply to non-resource URLs"));
+            causes.push(Cause::invalid(
+                format!("rules[{i}].nonResourceURLs"),
+                &rule["nonResourceURLs"],
+                "namespaced rules cannot apply to non-resource URLs",
+            ));
         }
     }
 }
@@ -114,7 +121,10 @@ pub(super) fn priority_class(object: &Value, old: Option<&Value>, causes: &mut V
     let name = objects::meta::name(object);
     let value = object.get("value").and_then(Value::as_i64).unwrap_or(0);
     if name.starts_with("system-") && !matches!(name, "system-node-critical" | "system-cluster-critical") {
-        causes.push(Cause::forbidden("metadata.name", "priority class names with 'system-' prefix are reserved for system use only"));
+        causes.push(Cause::forbidden(
+            "metadata.name",
+            "priority class names with 'system-' prefix are reserved for system use only",
+        ));
     } else if !name.starts_with("system-") && value > 1_000_000_000 {
         causes.push(Cause::forbidden("value", "maximum allowed value of a user defined priority is 1000000000"));
     }
@@ -137,7 +147,9 @@ pub(super) fn webhooks_default(object: &mut Value) {
         for rule in each_mut(hook, "rules") {
             set(rule, "scope", "*");
         }
-        if let Some(service) = hook.get_mut("clientConfig").and_then(|c| c.get_mut("service")).and_then(Value::as_object_mut) {
+        if let Some(service) =
+            hook.get_mut("clientConfig").and_then(|c| c.get_mut("service")).and_then(Value::as_object_mut)
+        {
             set(service, "port", 443);
         }
     }

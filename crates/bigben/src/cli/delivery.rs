@@ -75,7 +75,8 @@ pub fn list(args: &ListArgs) -> Result<ExitCode> {
     anstream::print!("{}", table(&rows));
     let figures = &answer["figures"];
     let ms = |field: &str| figures[field].as_i64().map_or_else(|| "-".to_owned(), duration);
-    let rate = figures["change_failure_rate"].as_f64().map_or_else(|| "-".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
+    let rate =
+        figures["change_failure_rate"].as_f64().map_or_else(|| "-".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
     anstream::println!(
         "{} deployments, {:.1} a day; lead time {}; change failure rate {rate}; time to restore {}",
         figures["deployments"],

@@ -41,7 +41,11 @@ pub fn require() -> Result<()> {
             None => format!("{}: {}", check.name, check.detail),
         })
         .collect();
-    if missing.is_empty() { Ok(()) } else { bail!("this machine cannot run the platform yet:\n  {}", missing.join("\n  ")) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        bail!("this machine cannot run the platform yet:\n  {}", missing.join("\n  "))
+    }
 }
 
 fn checks() -> Vec<Check> {
@@ -52,10 +56,9 @@ fn checks() -> Vec<Check> {
 
 fn git() -> Check {
     let version = Command::new("git").arg("--version").output().ok().filter(|output| output.status.success());
-    let detail = version.as_ref().map_or_else(
-        || "not found".to_owned(),
-        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    );
+    let detail = version
+        .as_ref()
+        .map_or_else(|| "not found".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     Check {
         name: "git".to_owned(),
         ok: version.is_some(),

@@ -177,7 +177,12 @@ struct Display {
 impl Display {
     fn new(output: Output) -> Self {
         let terminal = std::io::stderr().is_terminal();
-        Self { quiet: output == Output::Json && !terminal, bars: terminal.then(MultiProgress::new), part: None, applications: None }
+        Self {
+            quiet: output == Output::Json && !terminal,
+            bars: terminal.then(MultiProgress::new),
+            part: None,
+            applications: None,
+        }
     }
 
     fn bar(&self, text: String) -> Option<ProgressBar> {

@@ -288,11 +288,7 @@ async fn application_logs(
     Ok(Body::from_stream(lines).into_response())
 }
 
-async fn run_logs(
-    State(daemon): Shared,
-    Path(run): Path<i64>,
-    Query(query): Parameters,
-) -> Result<Response, Refusal> {
+async fn run_logs(State(daemon): Shared, Path(run): Path<i64>, Query(query): Parameters) -> Result<Response, Refusal> {
     let job = query.get("job").and_then(|job| job.parse().ok());
     let follow = query.get("follow").is_some_and(|follow| follow == "true");
     let receiver = daemon.run_logs(run, job, follow).await?;

@@ -42,13 +42,7 @@ impl Backend {
 }
 
 /// One request to a router of this process.
-async fn call(
-    router: &Router,
-    method: Method,
-    path: &str,
-    token: &str,
-    body: Option<Value>,
-) -> Result<Value, Error> {
+async fn call(router: &Router, method: Method, path: &str, token: &str, body: Option<Value>) -> Result<Value, Error> {
     let request = Request::builder()
         .method(method)
         .uri(path)
@@ -138,7 +132,8 @@ impl console::Backend for Backend {
             .is_some_and(|application| application["spec"]["syncPolicy"]["automated"].is_object());
         if automated {
             // Git decides: what is live follows a commit.
-            let made = self.daemon.rollback(name, Some(id)).await.map_err(|error| Error::Refused(format!("{error:#}")))?;
+            let made =
+                self.daemon.rollback(name, Some(id)).await.map_err(|error| Error::Refused(format!("{error:#}")))?;
             return Ok(made);
         }
         let body = json!({"id": id});
@@ -184,8 +179,8 @@ impl console::Backend for Backend {
         let applications = tokio_stream::wrappers::WatchStream::from_changes(self.daemon.gitops.changes())
             .flat_map(move |_| futures::stream::iter(names.clone().into_iter().map(Change::Application)));
         let daemon = Arc::clone(&self.daemon);
-        let deliveries =
-            tokio_stream::wrappers::WatchStream::from_changes(self.daemon.deliveries.subscribe()).filter_map(move |_| {
+        let deliveries = tokio_stream::wrappers::WatchStream::from_changes(self.daemon.deliveries.subscribe())
+            .filter_map(move |_| {
                 let last = daemon.deliveries.read(|ledger| ledger.deliveries().last().map(|last| last.commit.clone()));
                 std::future::ready(last.map(Change::Delivery))
             });
@@ -196,9 +191,9 @@ impl console::Backend for Backend {
                 RunEvent::RunQueued { run } | RunEvent::RunStarted { run } | RunEvent::RunCompleted { run } => {
                     Change::Run(number(run.id))
                 }
-                RunEvent::JobQueued { run, .. } | RunEvent::JobStarted { run, .. } | RunEvent::JobCompleted { run, .. } => {
-                    Change::Run(number(run.id))
-                }
+                RunEvent::JobQueued { run, .. }
+                | RunEvent::JobStarted { run, .. }
+                | RunEvent::JobCompleted { run, .. } => Change::Run(number(run.id)),
                 RunEvent::Step { run, .. } => Change::Run(number(run)),
                 RunEvent::Log { job, .. } => Change::Log(number(job)),
             });

@@ -72,8 +72,15 @@ impl Follower {
         message: Option<String>,
         attributes: BTreeMap<String, String>,
     ) {
-        let event =
-            SpanEvent { commit: commit.to_owned(), stage, subject: subject.to_owned(), state, at_ms, message, attributes };
+        let event = SpanEvent {
+            commit: commit.to_owned(),
+            stage,
+            subject: subject.to_owned(),
+            state,
+            at_ms,
+            message,
+            attributes,
+        };
         self.deliveries.emit(event);
     }
 
@@ -160,12 +167,10 @@ impl Follower {
                 }
             }
             gitops::Event::Status { application, revision, sync, health, message } => {
-                self.status(&application, ApplicationState {
-                    revision,
-                    sync,
-                    health: health.as_str().to_owned(),
-                    message,
-                });
+                self.status(
+                    &application,
+                    ApplicationState { revision, sync, health: health.as_str().to_owned(), message },
+                );
             }
         }
     }

@@ -44,7 +44,8 @@ impl Host for ForgeHost {
 
     fn repository<'a>(&'a self, repository: &'a str) -> HostResult<'a, Option<RepositoryInfo>> {
         Box::pin(async move {
-            let found = self.forge.repository(repository).await.map_err(|error| failed("find the repository", error))?;
+            let found =
+                self.forge.repository(repository).await.map_err(|error| failed("find the repository", error))?;
             let Some(found) = found else { return Ok(None) };
             let git = self.forge.git(repository).await.map_err(|error| failed("open the repository", error))?;
             let payload = self
@@ -126,9 +127,9 @@ impl Host for ForgeHost {
     }
 
     fn revoke_token<'a>(&'a self, token: &'a str) -> HostResult<'a, ()> {
-        Box::pin(async move {
-            self.forge.revoke_token(token).await.map_err(|error| failed("end the job's token", error))
-        })
+        Box::pin(
+            async move { self.forge.revoke_token(token).await.map_err(|error| failed("end the job's token", error)) },
+        )
     }
 
     fn job_environment<'a>(&'a self, _job: &'a JobInfo) -> HostResult<'a, JobEnvironment> {

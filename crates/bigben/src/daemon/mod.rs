@@ -469,7 +469,8 @@ async fn start_machine(
         .append(true)
         .open(state.join("machine.log"))
         .context("cannot open the machine's log")?;
-    let env = ["PATH", "RUST_LOG", "HOME"].iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    let env =
+        ["PATH", "RUST_LOG", "HOME"].iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
     let spec = MachineSpec {
         name: delivered.cluster_name().to_owned(),
         cgroup_parents: vec![cgroup_parent],

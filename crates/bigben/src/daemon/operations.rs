@@ -27,7 +27,8 @@ impl Daemon {
     /// When the daemon ends first.
     pub async fn started_by(&self, event: &str) -> Result<Vec<i64>> {
         let mut started = self.started.subscribe();
-        let known = started.wait_for(|started| started.contains_key(event)).await.map_err(|_| anyhow!("the daemon ends"))?;
+        let known =
+            started.wait_for(|started| started.contains_key(event)).await.map_err(|_| anyhow!("the daemon ends"))?;
         Ok(known.get(event).cloned().unwrap_or_default())
     }
 
@@ -197,7 +198,12 @@ impl Daemon {
     ///
     /// # Errors
     /// When there is no such run or job.
-    pub async fn run_logs(self: &Arc<Self>, run: i64, job: Option<i64>, follow: bool) -> Result<mpsc::Receiver<String>> {
+    pub async fn run_logs(
+        self: &Arc<Self>,
+        run: i64,
+        job: Option<i64>,
+        follow: bool,
+    ) -> Result<mpsc::Receiver<String>> {
         self.engine.run(run).await.with_context(|| format!("there is no run {run}; `bigben runs` lists them"))?;
         let mut jobs = self.engine.jobs(run).await?;
         if let Some(job) = job {
@@ -286,18 +292,16 @@ fn meta_text(node: &Value, field: &str) -> String {
 }
 
 /// The files that belong to one Application alone: its value files from outside of the chart, or its directory of manifests.
-async fn files_of(
-    repository: &git::Repository,
-    spec: &Spec,
-    revision: &str,
-) -> Result<BTreeMap<String, Vec<u8>>> {
+async fn files_of(repository: &git::Repository, spec: &Spec, revision: &str) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     for source in spec.all_sources() {
         let outside: Vec<&str> = source
             .helm
             .iter()
             .flat_map(|helm| &helm.value_files)
-            .filter_map(|file| file.strip_prefix('/').or_else(|| file.strip_prefix('$')?.split_once('/').map(|(_, path)| path)))
+            .filter_map(|file| {
+                file.strip_prefix('/').or_else(|| file.strip_prefix('$')?.split_once('/').map(|(_, path)| path))
+            })
             .collect();
         for path in &outside {
             if let Some(content) = repository.read_file(revision, path).await? {

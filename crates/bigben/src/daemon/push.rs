@@ -20,9 +20,8 @@ impl PushListener for Listener {
         Box::pin(async move {
             // A job does not wait for what it starts.
             let (Some(daemon), None) = (daemon, &push.run) else { return };
-            let branches = push.updates.iter().filter(|update| {
-                update.name.starts_with("refs/heads/") && update.new != git::ZERO
-            });
+            let branches =
+                push.updates.iter().filter(|update| update.name.starts_with("refs/heads/") && update.new != git::ZERO);
             for update in branches {
                 tokio::select! {
                     () = output.closed() => return,

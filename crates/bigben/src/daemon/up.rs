@@ -225,7 +225,8 @@ impl Daemon {
             .into_iter()
             .map(|(name, _)| name.trim_start_matches("refs/tags/").to_owned())
             .collect();
-        let is_release = |image: &Image| tag_of(image).is_some_and(|tag| tags.contains(&tag) || !looks_like_commit(&tag));
+        let is_release =
+            |image: &Image| tag_of(image).is_some_and(|tag| tags.contains(&tag) || !looks_like_commit(&tag));
         let mut notes = Vec::new();
         if !missing.iter().all(is_release) {
             let paths = images::leading_to_images(&self.delivered.workflows, "push");
@@ -273,7 +274,8 @@ impl Daemon {
     /// The workflows that follow a release, which is made where it is not there yet.
     async fn run_release(&self, tag: &str, paths: &[String]) -> Result<()> {
         let name = &self.delivered.full_name;
-        let known = self.forge.releases(name).await?.into_iter().find(|release| release.tag_name == tag && !release.draft);
+        let known =
+            self.forge.releases(name).await?.into_iter().find(|release| release.tag_name == tag && !release.draft);
         if let Some(release) = known {
             let payload = json!({
                 "action": "published",
@@ -336,7 +338,8 @@ impl Daemon {
         let repository = self.forge.git(&self.delivered.full_name).await?;
         let delivered = repository::read(repository.dir(), &self.main().await?)?;
         let namespace = delivered.argo_namespace();
-        let applications = delivered.applications.iter().map(|(_, application)| (gitops::application_kind(), application));
+        let applications =
+            delivered.applications.iter().map(|(_, application)| (gitops::application_kind(), application));
         let projects = delivered.projects.iter().map(|project| (gitops::project_kind(), project));
         let mut count = 0;
         for (kind, object) in projects.chain(applications) {
@@ -364,7 +367,9 @@ impl Daemon {
                 told.clone_from(&states);
             }
             let well = |name: &String| {
-                states.get(name).is_some_and(|(sync, health, _)| sync == "Synced" && health == HealthStatus::Healthy.as_str())
+                states
+                    .get(name)
+                    .is_some_and(|(sync, health, _)| sync == "Synced" && health == HealthStatus::Healthy.as_str())
             };
             if self.delivered.application_names().iter().all(well) {
                 return Ok(());
@@ -443,9 +448,10 @@ impl Daemon {
             if self.deliveries.of(&main).is_none_or(|delivery| delivery.commit != commit) {
                 return Ok(());
             }
-            let running = self.deliveries.of(commit).is_none_or(|delivery| {
-                delivery.spans.iter().any(|span| span.state == delivery::SpanState::Running)
-            });
+            let running = self
+                .deliveries
+                .of(commit)
+                .is_none_or(|delivery| delivery.spans.iter().any(|span| span.state == delivery::SpanState::Running));
             if self.is_compared(&main) && !running && !self.follower.expects(&main) {
                 return Ok(());
             }
@@ -460,7 +466,10 @@ impl Daemon {
 impl Daemon {
     /// Whether every Application that follows `main` was compared with this commit, and needs or can have no sync.
     fn is_compared(&self, main: &str) -> bool {
-        let ours = gitops::repository::normalized(&format!("https://{}/{}", self.delivered.forge_host, self.delivered.full_name));
+        let ours = gitops::repository::normalized(&format!(
+            "https://{}/{}",
+            self.delivered.forge_host, self.delivered.full_name
+        ));
         self.gitops.applications().iter().all(|application| {
             let Ok(spec) = gitops::application::Spec::of(application) else { return true };
             let follows = |source: &gitops::application::Source| {
@@ -516,7 +525,8 @@ pub async fn publish_console(daemon: &Daemon, port: u16) -> Result<()> {
         "metadata": {"name": "argocd-initial-admin-secret", "namespace": namespace},
         "stringData": {"password": daemon.instance.admin_password},
     });
-    let kind = |group: &'static str, kind: &'static str, plural: &'static str| Kind::dynamic(group, "v1", kind, plural, true);
+    let kind =
+        |group: &'static str, kind: &'static str, plural: &'static str| Kind::dynamic(group, "v1", kind, plural, true);
     daemon.api.apply(&kind("", "Service", "services"), &service, true, false).await?;
     daemon.api.apply(&kind("discovery.k8s.io", "EndpointSlice", "endpointslices"), &slice, true, false).await?;
     daemon.api.apply(&kind("", "Secret", "secrets"), &secret, true, false).await?;

@@ -93,7 +93,9 @@ fn name(event: &str, payload: &serde_json::Value) -> String {
     match event {
         "push" => format!("push {} {}", text("/ref"), text("/after")),
         "release" => format!("release {} {}", text("/action"), text("/release/tag_name")),
-        "pull_request" => format!("pull_request {} {} {}", text("/action"), payload["number"], text("/pull_request/head/sha")),
+        "pull_request" => {
+            format!("pull_request {} {} {}", text("/action"), payload["number"], text("/pull_request/head/sha"))
+        }
         other => other.to_owned(),
     }
 }

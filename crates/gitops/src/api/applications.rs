@@ -38,9 +38,10 @@ pub(super) fn routes() -> Router<Api> {
 
 fn find(api: &Api, name: &str) -> Result<Arc<Value>, Refusal> {
     let namespace = &api.room.config.namespace;
-    api.room.applications.find(namespace, name).ok_or_else(|| {
-        Refusal::new(StatusCode::NOT_FOUND, format!("applications.argoproj.io {name:?} not found"))
-    })
+    api.room
+        .applications
+        .find(namespace, name)
+        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, format!("applications.argoproj.io {name:?} not found")))
 }
 
 /// Whether the query's filters let an Application through.
@@ -138,7 +139,8 @@ async fn patch(State(api): State<Api>, Path(name): Path<String>, Json(request): 
 async fn remove(State(api): State<Api>, Path(name): Path<String>, Query(query): Parameters) -> Answer {
     let live = find(&api, &name)?;
     let finalizer = "resources-finalizer.argocd.argoproj.io";
-    let mut finalizers: Vec<String> = meta::finalizers(&live).into_iter().filter(|f| !f.starts_with(finalizer)).collect();
+    let mut finalizers: Vec<String> =
+        meta::finalizers(&live).into_iter().filter(|f| !f.starts_with(finalizer)).collect();
     if query.get("cascade").is_none_or(|cascade| cascade != "false") {
         let background = query.get("propagationPolicy").is_some_and(|policy| policy == "background");
         finalizers.push(if background { format!("{finalizer}/background") } else { finalizer.to_owned() });

@@ -115,7 +115,9 @@ async fn version() -> Json<Value> {
 }
 
 async fn settings() -> Json<Value> {
-    Json(json!({"appLabelKey": "app.kubernetes.io/instance", "trackingMethod": "annotation", "userLoginsDisabled": false}))
+    Json(
+        json!({"appLabelKey": "app.kubernetes.io/instance", "trackingMethod": "annotation", "userLoginsDisabled": false}),
+    )
 }
 
 async fn projects(State(api): State<Api>) -> Result<Json<Value>, Refusal> {
@@ -147,7 +149,11 @@ async fn repositories(State(api): State<Api>) -> Json<Value> {
 }
 
 /// GitHub's `push` webhook: Applications of that repository look at it at once.
-async fn webhook(State(api): State<Api>, headers: HeaderMap, Json(payload): Json<Value>) -> Result<StatusCode, Refusal> {
+async fn webhook(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Json(payload): Json<Value>,
+) -> Result<StatusCode, Refusal> {
     match headers.get("x-github-event").and_then(|event| event.to_str().ok()) {
         Some("push") => {}
         Some(_) => return Ok(StatusCode::OK),

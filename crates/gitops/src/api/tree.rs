@@ -17,7 +17,8 @@ pub fn resource_tree(room: &GitOps, application: &str) -> Value {
     for live in &level {
         nodes.insert((plan::kind_order(meta::kind(live)), ResourceKey::of(live)), node(live, None));
     }
-    let kinds = [Kind::dynamic("apps", "v1", "ReplicaSet", "replicasets", true), Kind::dynamic("", "v1", "Pod", "pods", true)];
+    let kinds =
+        [Kind::dynamic("apps", "v1", "ReplicaSet", "replicasets", true), Kind::dynamic("", "v1", "Pod", "pods", true)];
     let children = kinds.map(|kind| room.cluster.store(&kind));
     while !level.is_empty() {
         let mut next = Vec::new();
@@ -59,12 +60,8 @@ fn node(object: &Value, parent: Option<&Value>) -> Value {
         node["parentRefs"] = json!([{"group": key.group, "kind": key.kind, "namespace": key.namespace,
             "name": key.name, "uid": meta::uid(parent)}]);
     }
-    let images: Vec<&Value> = object["spec"]["containers"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|container| &container["image"])
-        .collect();
+    let images: Vec<&Value> =
+        object["spec"]["containers"].as_array().into_iter().flatten().map(|container| &container["image"]).collect();
     if !images.is_empty() {
         node["images"] = json!(images);
     }

@@ -48,14 +48,19 @@ fn look_up(state: &State, domain: &str, name: &str, kind: u16) -> Answer {
     if let Some(reverse) = name.strip_suffix(".in-addr.arpa") {
         return look_up_reverse(state, domain, reverse);
     }
-    let Some(inside) = name.strip_suffix(domain).map(|rest| rest.trim_end_matches('.')) else { return Answer::Elsewhere };
+    let Some(inside) = name.strip_suffix(domain).map(|rest| rest.trim_end_matches('.')) else {
+        return Answer::Elsewhere;
+    };
     if name.len() != domain.len() && !name.ends_with(&format!(".{domain}")) {
         return Answer::Elsewhere;
     }
     let labels: Vec<&str> = inside.rsplit('.').filter(|label| !label.is_empty()).collect();
     let address = |records: Vec<Ipv4Addr>| {
         let wanted = kind == wire::A || kind == wire::ANY;
-        Answer::Records(if wanted { records.into_iter().map(|ip| (name.to_owned(), Data::A(ip))).collect() } else { Vec::new() }, Vec::new())
+        Answer::Records(
+            if wanted { records.into_iter().map(|ip| (name.to_owned(), Data::A(ip))).collect() } else { Vec::new() },
+            Vec::new(),
+        )
     };
     match labels.as_slice() {
         [] | ["svc"] | ["pod"] => Answer::Records(Vec::new(), Vec::new()),
@@ -63,26 +68,50 @@ fn look_up(state: &State, domain: &str, name: &str, kind: u16) -> Answer {
             Ok(ip) => address(vec![ip]),
             Err(_) => Answer::None,
         },
-        ["svc", namespace] if state.services.keys().any(|(ns, _)| ns == namespace) => Answer::Records(Vec::new(), Vec::new()),
+        ["svc", namespace] if state.services.keys().any(|(ns, _)| ns == namespace) => {
+            Answer::Records(Vec::new(), Vec::new())
+        }
         ["svc", namespace, service, rest @ ..] => {
-            let Some(found) = state.services.get(&((*namespace).to_owned(), (*service).to_owned())) else { return Answer::None };
+            let Some(found) = state.services.get(&((*namespace).to_owned(), (*service).to_owned())) else {
+                return Answer::None;
+            };
             if let Some(target) = &found.external_name {
-                return if rest.is_empty() { Answer::Alias(target.trim_end_matches('.').to_owned()) } else { Answer::None };
+                return if rest.is_empty() {
+                    Answer::Alias(target.trim_end_matches('.').to_owned())
+                } else {
+                    Answer::None
+                };
             }
             let base = format!("{service}.{namespace}.svc.{domain}");
-            let host = |endpoint: &crate::cluster::Endpoint| endpoint.hostname.clone().unwrap_or_else(|| endpoint.address.to_string().replace('.', "-"));
+            let host = |endpoint: &crate::cluster::Endpoint| {
+                endpoint.hostname.clone().unwrap_or_else(|| endpoint.address.to_string().replace('.', "-"))
+            };
             match rest {
-                [] if kind == wire::SRV => Answer::Records(services(state, found, &base, namespace, service, None, name).0, Vec::new()),
+                [] if kind == wire::SRV => {
+                    Answer::Records(services(state, found, &base, namespace, service, None, name).0, Vec::new())
+                }
                 [] => match found.cluster_ip {
                     Some(ip) => address(vec![ip]),
                     None => address(state.endpoints(namespace, service).iter().map(|e| e.address).collect()),
                 },
                 [protocol, port] if protocol.starts_with('_') && port.starts_with('_') => {
-                    let (records, additional) = services(state, found, &base, namespace, service, Some((&port[1..], &protocol[1..])), name);
-                    if records.is_empty() { Answer::None } else if kind == wire::SRV || kind == wire::ANY { Answer::Records(records, additional) } else { Answer::Records(Vec::new(), Vec::new()) }
+                    let (records, additional) =
+                        services(state, found, &base, namespace, service, Some((&port[1..], &protocol[1..])), name);
+                    if records.is_empty() {
+                        Answer::None
+                    } else if kind == wire::SRV || kind == wire::ANY {
+                        Answer::Records(records, additional)
+                    } else {
+                        Answer::Records(Vec::new(), Vec::new())
+                    }
                 }
                 [hostname] => {
-                    let found: Vec<Ipv4Addr> = state.endpoints(namespace, service).into_iter().filter(|e| host(e) == **hostname).map(|e| e.address).collect();
+                    let found: Vec<Ipv4Addr> = state
+                        .endpoints(namespace, service)
+                        .into_iter()
+                        .filter(|e| host(e) == **hostname)
+                        .map(|e| e.address)
+                        .collect();
                     if found.is_empty() { Answer::None } else { address(found) }
                 }
                 _ => Answer::None,
@@ -104,7 +133,9 @@ fn services(
     owner: &str,
 ) -> (Vec<(String, Data)>, Vec<(String, Data)>) {
     let (mut records, mut additional) = (Vec::new(), Vec::new());
-    for one in found.ports.iter().filter(|one| port.is_none_or(|(name, protocol)| one.name == name && one.protocol.eq_ignore_ascii_case(protocol))) {
+    for one in found.ports.iter().filter(|one| {
+        port.is_none_or(|(name, protocol)| one.name == name && one.protocol.eq_ignore_ascii_case(protocol))
+    }) {
         match found.cluster_ip {
             Some(ip) => {
                 records.push((owner.to_owned(), Data::Srv { port: one.port, target: base.to_owned() }));
@@ -112,7 +143,8 @@ fn services(
             }
             None => {
                 for endpoint in state.endpoints(namespace, service) {
-                    let host = endpoint.hostname.clone().unwrap_or_else(|| endpoint.address.to_string().replace('.', "-"));
+                    let host =
+                        endpoint.hostname.clone().unwrap_or_else(|| endpoint.address.to_string().replace('.', "-"));
                     let target = format!("{host}.{base}");
                     records.push((owner.to_owned(), Data::Srv { port: one.port, target: target.clone() }));
                     additional.push((target, Data::A(endpoint.address)));
@@ -135,7 +167,10 @@ fn look_up_reverse(state: &State, domain: &str, reverse: &str) -> Answer {
     for ((namespace, _), slice) in &state.slices {
         for endpoint in slice.endpoints.iter().filter(|e| e.address == ip) {
             if let Some(host) = &endpoint.hostname {
-                return Answer::Records(vec![(owner, Data::Ptr(format!("{host}.{}.{namespace}.svc.{domain}", slice.service)))], Vec::new());
+                return Answer::Records(
+                    vec![(owner, Data::Ptr(format!("{host}.{}.{namespace}.svc.{domain}", slice.service)))],
+                    Vec::new(),
+                );
             }
         }
     }
@@ -202,7 +237,9 @@ impl Dns {
         let limit = limit.unwrap_or(question.udp_size);
         let answer = look_up(&self.cluster.read(), &self.domain, &question.name, question.kind);
         match answer {
-            Answer::Records(records, additional) => Some(Some(wire::write(&question, Code::Ok, &records, &additional, Some(&self.domain), TTL, limit))),
+            Answer::Records(records, additional) => {
+                Some(Some(wire::write(&question, Code::Ok, &records, &additional, Some(&self.domain), TTL, limit)))
+            }
             Answer::None => Some(Some(wire::write(&question, Code::NoName, &[], &[], Some(&self.domain), TTL, limit))),
             Answer::Alias(_) | Answer::Elsewhere => None,
         }
@@ -282,14 +319,23 @@ mod tests {
     #[test]
     fn names_of_the_cluster() {
         let state = sample();
-        let a = |name: &str, ips: &[&str]| Answer::Records(ips.iter().map(|ip| (name.to_owned(), Data::A(ip.parse().expect("an address")))).collect(), Vec::new());
+        let a = |name: &str, ips: &[&str]| {
+            Answer::Records(
+                ips.iter().map(|ip| (name.to_owned(), Data::A(ip.parse().expect("an address")))).collect(),
+                Vec::new(),
+            )
+        };
         let empty = || Answer::Records(Vec::new(), Vec::new());
         for (name, kind, expected) in [
             ("web.shop.svc.cluster.local", wire::A, a("web.shop.svc.cluster.local", &["10.96.3.4"])),
             ("web.shop.svc.cluster.local", 28, empty()),
             ("db.shop.svc.cluster.local", wire::A, a("db.shop.svc.cluster.local", &["10.244.0.7", "10.244.0.8"])),
             ("db-0.db.shop.svc.cluster.local", wire::A, a("db-0.db.shop.svc.cluster.local", &["10.244.0.7"])),
-            ("10-244-0-8.db.shop.svc.cluster.local", wire::A, a("10-244-0-8.db.shop.svc.cluster.local", &["10.244.0.8"])),
+            (
+                "10-244-0-8.db.shop.svc.cluster.local",
+                wire::A,
+                a("10-244-0-8.db.shop.svc.cluster.local", &["10.244.0.8"]),
+            ),
             ("10-1-2-3.shop.pod.cluster.local", wire::A, a("10-1-2-3.shop.pod.cluster.local", &["10.1.2.3"])),
             ("ghost.shop.svc.cluster.local", wire::A, Answer::None),
             ("example.org.shop.svc.cluster.local", wire::A, Answer::None),
@@ -298,11 +344,22 @@ mod tests {
             ("notcluster.local", wire::A, Answer::Elsewhere),
             ("cluster.local", wire::A, empty()),
             ("shop.svc.cluster.local", wire::A, empty()),
-            ("4.3.96.10.in-addr.arpa", wire::PTR, Answer::Records(vec![("4.3.96.10.in-addr.arpa".into(), Data::Ptr("web.shop.svc.cluster.local".into()))], Vec::new())),
+            (
+                "4.3.96.10.in-addr.arpa",
+                wire::PTR,
+                Answer::Records(
+                    vec![("4.3.96.10.in-addr.arpa".into(), Data::Ptr("web.shop.svc.cluster.local".into()))],
+                    Vec::new(),
+                ),
+            ),
         ] {
             assert_eq!(look_up(&state, "cluster.local", name, kind), expected, "{name} {kind}");
         }
-        let Answer::Records(records, additional) = look_up(&state, "cluster.local", "_sql._tcp.db.shop.svc.cluster.local", wire::SRV) else { panic!("records") };
+        let Answer::Records(records, additional) =
+            look_up(&state, "cluster.local", "_sql._tcp.db.shop.svc.cluster.local", wire::SRV)
+        else {
+            panic!("records")
+        };
         assert_eq!(records.len(), 2);
         assert_eq!(records[0].1, Data::Srv { port: 5432, target: "db-0.db.shop.svc.cluster.local".into() });
         assert_eq!(additional.len(), 2);
@@ -310,7 +367,10 @@ mod tests {
 
     #[test]
     fn resolv_conf() {
-        assert_eq!(first_server("# x\nsearch a\nnameserver 10.0.0.2\nnameserver 8.8.8.8\n"), Some(("10.0.0.2".into(), 53)));
+        assert_eq!(
+            first_server("# x\nsearch a\nnameserver 10.0.0.2\nnameserver 8.8.8.8\n"),
+            Some(("10.0.0.2".into(), 53))
+        );
         assert_eq!(first_server(""), None);
     }
 }

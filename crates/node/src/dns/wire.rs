@@ -115,7 +115,15 @@ fn put_record(out: &mut Vec<u8>, owner: &str, kind: u16, ttl: u32, data: impl Fn
 }
 
 /// Writes an answer; `zone` is named as authority of a negative one. More than `limit` bytes are cut off and marked.
-pub(super) fn write(question: &Question, code: Code, answers: &[(String, Data)], additional: &[(String, Data)], zone: Option<&str>, ttl: u32, limit: usize) -> Vec<u8> {
+pub(super) fn write(
+    question: &Question,
+    code: Code,
+    answers: &[(String, Data)],
+    additional: &[(String, Data)],
+    zone: Option<&str>,
+    ttl: u32,
+    limit: usize,
+) -> Vec<u8> {
     let mut out = question.id.to_be_bytes().to_vec();
     let flags = 0x8480u16 | if question.recursion { 0x0100 } else { 0 } | code as u16;
     out.extend(flags.to_be_bytes());

@@ -23,7 +23,12 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 /// Reads the query of a log request.
 fn options(query: &HashMap<String, String>) -> Result<Options, String> {
     let flag = |name: &str| matches!(query.get(name).map(String::as_str), Some("true" | "1"));
-    let number = |name: &str| query.get(name).map(|text| text.parse::<u64>().map_err(|_| format!("{name} must be a number, not {text:?}"))).transpose();
+    let number = |name: &str| {
+        query
+            .get(name)
+            .map(|text| text.parse::<u64>().map_err(|_| format!("{name} must be a number, not {text:?}")))
+            .transpose()
+    };
     let now = jiff::Timestamp::now();
     let mut since = None;
     if let Some(seconds) = number("sinceSeconds")? {
@@ -32,18 +37,33 @@ fn options(query: &HashMap<String, String>) -> Result<Options, String> {
     if let Some(text) = query.get("sinceTime") {
         since = Some(text.parse().map_err(|_| format!("sinceTime must be a time, not {text:?}"))?);
     }
-    Ok(Options { follow: flag("follow"), timestamps: flag("timestamps"), tail: number("tailLines")?.map(|n| n as usize), since, limit_bytes: number("limitBytes")? })
+    Ok(Options {
+        follow: flag("follow"),
+        timestamps: flag("timestamps"),
+        tail: number("tailLines")?.map(|n| n as usize),
+        since,
+        limit_bytes: number("limitBytes")?,
+    })
 }
 
 /// The log of the last start, or of the one before.
 fn choose(dir: &FilePath, previous: bool) -> Option<(u32, PathBuf)> {
-    let mut attempts: Vec<u32> = std::fs::read_dir(dir).ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".log")?.parse().ok()).collect();
+    let mut attempts: Vec<u32> = std::fs::read_dir(dir)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".log")?.parse().ok())
+        .collect();
     attempts.sort_unstable();
-    let chosen = if previous { attempts.len().checked_sub(2).map(|at| attempts[at]) } else { attempts.last().copied() }?;
+    let chosen =
+        if previous { attempts.len().checked_sub(2).map(|at| attempts[at]) } else { attempts.last().copied() }?;
     Some((chosen, dir.join(format!("{chosen}.log"))))
 }
 
-pub(super) async fn container_logs(State(kubelet): State<Kubelet>, Path((namespace, name, container)): ContainerPath, Query(query): Query<HashMap<String, String>>) -> Response {
+pub(super) async fn container_logs(
+    State(kubelet): State<Kubelet>,
+    Path((namespace, name, container)): ContainerPath,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
     let pod = match kubelet.pod(&namespace, &name) {
         Ok(pod) => pod,
         Err(response) => return response,
@@ -64,7 +84,9 @@ pub(super) async fn container_logs(State(kubelet): State<Kubelet>, Path((namespa
     let opened = Reader::open(&path, options.clone());
     let (mut reader, first) = match opened {
         Ok(opened) => opened,
-        Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("open the log of {container}: {error}")),
+        Err(error) => {
+            return refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("open the log of {container}: {error}"));
+        }
     };
     // Only a container that still runs can be followed.
     let live = pod.containers.get(&container).filter(|running| running.attempt == attempt && options.follow);
@@ -79,7 +101,9 @@ pub(super) async fn container_logs(State(kubelet): State<Kubelet>, Path((namespa
             let _ = sender.send(Err(error)).await;
         }
     });
-    let stream = futures::stream::unfold((receiver, task), |(mut receiver, task)| async move { receiver.recv().await.map(|item| (item, (receiver, task))) });
+    let stream = futures::stream::unfold((receiver, task), |(mut receiver, task)| async move {
+        receiver.recv().await.map(|item| (item, (receiver, task)))
+    });
     ([("content-type", "text/plain; charset=utf-8")], Body::from_stream(stream)).into_response()
 }
 
@@ -129,8 +153,10 @@ mod tests {
 
     #[test]
     fn queries() {
-        let query = |pairs: &[(&str, &str)]| options(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
-        let parsed = query(&[("follow", "true"), ("tailLines", "5"), ("timestamps", "1"), ("limitBytes", "9")]).expect("valid");
+        let query =
+            |pairs: &[(&str, &str)]| options(&pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
+        let parsed =
+            query(&[("follow", "true"), ("tailLines", "5"), ("timestamps", "1"), ("limitBytes", "9")]).expect("valid");
         assert!(parsed.follow && parsed.timestamps && parsed.tail == Some(5) && parsed.limit_bytes == Some(9));
         assert!(query(&[("sinceSeconds", "60")]).expect("valid").since.is_some());
         assert!(query(&[("tailLines", "x")]).is_err() && query(&[("sinceTime", "yesterday")]).is_err());

@@ -74,15 +74,25 @@ impl Kubelet {
     /// The pod of a request, if it runs on this node.
     fn pod(&self, namespace: &str, name: &str) -> Result<RunningPod, Response> {
         let pod = self.shared.running.pod(namespace, name).filter(|pod| pod.node == self.node);
-        pod.ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("pod \"{name}_{namespace}\" not found on node {}", self.node)))
+        pod.ok_or_else(|| {
+            refuse(StatusCode::NOT_FOUND, format!("pod \"{name}_{namespace}\" not found on node {}", self.node))
+        })
     }
 }
 
 async fn authorise(State(kubelet): State<Kubelet>, request: Request, next: Next) -> Response {
     let tls = &kubelet.shared.config.kubelet_tls;
     let certified = request.extensions().get::<Certified>().is_some_and(|certified| certified.0);
-    let bearer = request.headers().get("authorization").and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer "));
-    let token = tls.token.as_deref().zip(bearer).is_some_and(|(token, given)| constant_time_equal(token.as_bytes(), given.as_bytes()));
+    let bearer = request
+        .headers()
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let token = tls
+        .token
+        .as_deref()
+        .zip(bearer)
+        .is_some_and(|(token, given)| constant_time_equal(token.as_bytes(), given.as_bytes()));
     if certified || token { next.run(request).await } else { refuse(StatusCode::UNAUTHORIZED, "Unauthorized") }
 }
 
@@ -115,7 +125,8 @@ type ContainerPath = Path<(String, String, String)>;
 
 /// Serves a node's kubelet API until cancelled.
 pub(crate) async fn serve(kubelet: Kubelet, address: Ipv4Addr, tls: tokio_rustls::TlsAcceptor) -> Result<()> {
-    let listener = TcpListener::bind((address, KUBELET_PORT)).await.context(|| format!("listen on {address}:{KUBELET_PORT}"))?;
+    let listener =
+        TcpListener::bind((address, KUBELET_PORT)).await.context(|| format!("listen on {address}:{KUBELET_PORT}"))?;
     let cancel = kubelet.cancel.clone();
     let upgraded = kubelet.upgraded.clone();
     let router = kubelet.router();
@@ -141,7 +152,11 @@ pub(crate) async fn serve(kubelet: Kubelet, address: Ipv4Addr, tls: tokio_rustls
     Ok(())
 }
 
-async fn connection(stream: TcpStream, tls: tokio_rustls::TlsAcceptor, router: Router) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn connection(
+    stream: TcpStream,
+    tls: tokio_rustls::TlsAcceptor,
+    router: Router,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let _ = stream.set_nodelay(true);
     let stream = tokio::time::timeout(Duration::from_secs(10), tls.accept(stream)).await??;
     let certified = Certified(stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty()));

@@ -1,8 +1,8 @@
 //! `portForward`: TCP connections into a pod, over SPDY (by itself or inside a WebSocket, as kubectl does it) or over WebSocket
 //! channels (`v4.channel.k8s.io`: two channels for each port).
 
-use super::{Kubelet, refuse};
 use super::spdy::{self, Opened};
+use super::{Kubelet, refuse};
 use crate::shared::RunningPod;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, Path, Query, State};
@@ -29,7 +29,10 @@ pub(crate) async fn dial(pod: &RunningPod, port: u16) -> io::Result<TcpStream> {
         namespaces.in_network(move || {
             let within = Duration::from_secs(5);
             let first = std::net::TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), within);
-            first.or_else(|error| std::net::TcpStream::connect_timeout(&SocketAddr::from((Ipv6Addr::LOCALHOST, port)), within).map_err(|_| error))
+            first.or_else(|error| {
+                std::net::TcpStream::connect_timeout(&SocketAddr::from((Ipv6Addr::LOCALHOST, port)), within)
+                    .map_err(|_| error)
+            })
         })
     });
     let stream = connected.await.map_err(io::Error::other)?.map_err(io::Error::other)??;
@@ -38,7 +41,12 @@ pub(crate) async fn dial(pod: &RunningPod, port: u16) -> io::Result<TcpStream> {
     TcpStream::from_std(stream)
 }
 
-pub(super) async fn port_forward(State(kubelet): State<Kubelet>, Path((namespace, name)): Path<(String, String)>, Query(query): Query<Vec<(String, String)>>, request: axum::extract::Request) -> Response {
+pub(super) async fn port_forward(
+    State(kubelet): State<Kubelet>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(query): Query<Vec<(String, String)>>,
+    request: axum::extract::Request,
+) -> Response {
     let pod = match kubelet.pod(&namespace, &name) {
         Ok(pod) => pod,
         Err(response) => return response,
@@ -58,9 +66,16 @@ pub(super) async fn port_forward(State(kubelet): State<Kubelet>, Path((namespace
             tokio::join!(spdy::tunnel(socket, opened), forward_streams(pod, streams));
         });
     }
-    let ports: Result<Vec<u16>, _> = query.iter().filter(|(key, _)| key == "ports" || key == "port").flat_map(|(_, value)| value.split(',')).map(str::parse).collect();
+    let ports: Result<Vec<u16>, _> = query
+        .iter()
+        .filter(|(key, _)| key == "ports" || key == "port")
+        .flat_map(|(_, value)| value.split(','))
+        .map(str::parse)
+        .collect();
     match ports {
-        Ok(ports) if !ports.is_empty() && ports.len() < 120 => upgrade.protocols(["v4.channel.k8s.io"]).on_upgrade(move |socket| channels(socket, pod, ports)),
+        Ok(ports) if !ports.is_empty() && ports.len() < 120 => {
+            upgrade.protocols(["v4.channel.k8s.io"]).on_upgrade(move |socket| channels(socket, pod, ports))
+        }
         _ => refuse(StatusCode::BAD_REQUEST, "the query names no port"),
     }
 }
@@ -78,7 +93,8 @@ fn upgrade_to_spdy(request: axum::extract::Request, pod: RunningPod, kubelet: &K
         };
         tokio::join!(serve, spdy::write_out(output, queue));
     });
-    let headers = [("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "portforward.k8s.io")];
+    let headers =
+        [("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "portforward.k8s.io")];
     (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
@@ -109,7 +125,9 @@ async fn forward_streams(pod: RunningPod, mut streams: mpsc::Receiver<Opened>) {
 async fn forward_pair(pod: RunningPod, mut data: Opened, errors: Opened) {
     let port = data.headers.get("port").and_then(|port| port.parse::<u16>().ok());
     let connected = match port {
-        Some(port) => dial(&pod, port).await.map_err(|error| format!("error forwarding port {port} to pod {}: {error}", pod.uid)),
+        Some(port) => {
+            dial(&pod, port).await.map_err(|error| format!("error forwarding port {port} to pod {}: {error}", pod.uid))
+        }
         None => Err("the stream names no port".to_owned()),
     };
     match connected {
@@ -161,7 +179,8 @@ async fn channels(socket: WebSocket, pod: RunningPod, ports: Vec<u16>) {
             let stream = match dial(&pod, port).await {
                 Ok(stream) => stream,
                 Err(error) => {
-                    let _ = sender.send((data + 1, Bytes::from(format!("error forwarding port {port}: {error}")))).await;
+                    let _ =
+                        sender.send((data + 1, Bytes::from(format!("error forwarding port {port}: {error}")))).await;
                     return;
                 }
             };

@@ -34,7 +34,10 @@ const FIN: u8 = 1;
 
 /// Whether a request asks for an upgrade to SPDY.
 pub(super) fn wants(headers: &http::HeaderMap) -> bool {
-    headers.get("upgrade").and_then(|value| value.to_str().ok()).is_some_and(|value| value.eq_ignore_ascii_case("SPDY/3.1"))
+    headers
+        .get("upgrade")
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.eq_ignore_ascii_case("SPDY/3.1"))
 }
 
 /// A stream as its client opened it.
@@ -170,7 +173,11 @@ fn encode(frame: Frame, replied: &mut bool) -> Vec<Bytes> {
 }
 
 /// Speaks SPDY until the connection ends: streams that the client opens go to `opened`.
-pub(super) async fn session(mut input: impl AsyncRead + Unpin, output: mpsc::Sender<Bytes>, opened: mpsc::Sender<Opened>) -> io::Result<()> {
+pub(super) async fn session(
+    mut input: impl AsyncRead + Unpin,
+    output: mpsc::Sender<Bytes>,
+    opened: mpsc::Sender<Opened>,
+) -> io::Result<()> {
     let (frames, mut queue) = mpsc::channel::<Frame>(64);
     let write = async move {
         let mut replied = false;
@@ -199,9 +206,14 @@ pub(super) async fn session(mut input: impl AsyncRead + Unpin, output: mpsc::Sen
             }
             let mut body = vec![0; length];
             input.read_exact(&mut body).await?;
-            let word = |at: usize| body.get(at..at + 4).map_or(0, |b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) & 0x7fff_ffff);
+            let word = |at: usize| {
+                body.get(at..at + 4).map_or(0, |b| u32::from_be_bytes([b[0], b[1], b[2], b[3]]) & 0x7fff_ffff)
+            };
             if first & 0x8000_0000 == 0 {
-                if !body.is_empty() && let Some(stream) = streams.get(&first) && stream.send(Bytes::from(body)).await.is_err() {
+                if !body.is_empty()
+                    && let Some(stream) = streams.get(&first)
+                    && stream.send(Bytes::from(body)).await.is_err()
+                {
                     streams.remove(&first);
                 }
                 if flags & FIN != 0 {

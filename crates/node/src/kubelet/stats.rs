@@ -93,7 +93,14 @@ fn measured(kubelet: &Kubelet) -> Vec<Measured> {
         }
         for (container, running) in &pod.containers {
             if let Some(sample) = kubelet.sampler.get(&(pod.uid.clone(), container.clone(), running.attempt)) {
-                all.push(Measured { namespace: namespace.clone(), pod: name.clone(), uid: pod.uid.clone(), container: container.clone(), started: running.started, sample });
+                all.push(Measured {
+                    namespace: namespace.clone(),
+                    pod: name.clone(),
+                    uid: pod.uid.clone(),
+                    container: container.clone(),
+                    started: running.started,
+                    sample,
+                });
             }
         }
     }
@@ -140,7 +147,8 @@ pub(super) async fn summary(State(kubelet): State<Kubelet>) -> Response {
         })
         .collect();
     let (cpu, mut memory) = usage(&all.iter().map(|one| one.sample).collect::<Vec<_>>());
-    memory["availableBytes"] = kubelet.shared.machine.memory_bytes.saturating_sub(memory["workingSetBytes"].as_u64().unwrap_or(0)).into();
+    memory["availableBytes"] =
+        kubelet.shared.machine.memory_bytes.saturating_sub(memory["workingSetBytes"].as_u64().unwrap_or(0)).into();
     Json(json!({ "node": { "nodeName": kubelet.node, "cpu": cpu, "memory": memory }, "pods": pods })).into_response()
 }
 
@@ -149,8 +157,14 @@ pub(super) async fn resource_metrics(State(kubelet): State<Kubelet>) -> Response
     let all = measured(&kubelet);
     let mut text = String::new();
     for (name, help, value) in [
-        ("container_cpu_usage_seconds_total", "Cumulative cpu time consumed by the container in core-seconds", (|s: &Sample| s.stats.cpu_nanos as f64 / 1e9) as fn(&Sample) -> f64),
-        ("container_memory_working_set_bytes", "Current working set of the container in bytes", |s| s.stats.working_set_bytes as f64),
+        (
+            "container_cpu_usage_seconds_total",
+            "Cumulative cpu time consumed by the container in core-seconds",
+            (|s: &Sample| s.stats.cpu_nanos as f64 / 1e9) as fn(&Sample) -> f64,
+        ),
+        ("container_memory_working_set_bytes", "Current working set of the container in bytes", |s| {
+            s.stats.working_set_bytes as f64
+        }),
     ] {
         let kind = if name.ends_with("total") { "counter" } else { "gauge" };
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -158,15 +172,25 @@ pub(super) async fn resource_metrics(State(kubelet): State<Kubelet>) -> Response
             let _ = writeln!(
                 text,
                 "{name}{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}} {} {}",
-                one.container, one.namespace, one.pod, value(&one.sample), one.sample.at.as_millisecond()
+                one.container,
+                one.namespace,
+                one.pod,
+                value(&one.sample),
+                one.sample.at.as_millisecond()
             );
         }
     }
     let now = jiff::Timestamp::now().as_millisecond();
     let cpu: f64 = all.iter().map(|one| one.sample.stats.cpu_nanos as f64 / 1e9).sum();
     let memory: u64 = all.iter().map(|one| one.sample.stats.working_set_bytes).sum();
-    let _ = writeln!(text, "# HELP node_cpu_usage_seconds_total Cumulative cpu time consumed by the node in core-seconds\n# TYPE node_cpu_usage_seconds_total counter\nnode_cpu_usage_seconds_total {cpu} {now}");
-    let _ = writeln!(text, "# HELP node_memory_working_set_bytes Current working set of the node in bytes\n# TYPE node_memory_working_set_bytes gauge\nnode_memory_working_set_bytes {memory} {now}");
+    let _ = writeln!(
+        text,
+        "# HELP node_cpu_usage_seconds_total Cumulative cpu time consumed by the node in core-seconds\n# TYPE node_cpu_usage_seconds_total counter\nnode_cpu_usage_seconds_total {cpu} {now}"
+    );
+    let _ = writeln!(
+        text,
+        "# HELP node_memory_working_set_bytes Current working set of the node in bytes\n# TYPE node_memory_working_set_bytes gauge\nnode_memory_working_set_bytes {memory} {now}"
+    );
     ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
@@ -177,7 +201,8 @@ mod tests {
     #[test]
     fn rates() {
         let at = |second| jiff::Timestamp::from_second(second).expect("a time");
-        let sample = Sample { at: at(10), stats: Stats { cpu_nanos: 1_000_000_000, ..Stats::default() }, nano_cores: 0 };
+        let sample =
+            Sample { at: at(10), stats: Stats { cpu_nanos: 1_000_000_000, ..Stats::default() }, nano_cores: 0 };
         assert_eq!(rate(Some(&sample), at(0), at(14), 3_000_000_000), 500_000_000);
         assert_eq!(rate(None, at(10), at(20), 1_000_000_000), 100_000_000);
         assert_eq!(rate(Some(&sample), at(0), at(14), 0), 0);

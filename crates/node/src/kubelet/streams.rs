@@ -5,8 +5,8 @@
 
 use super::{ContainerPath, Kubelet, refuse};
 use crate::shared::RunningContainer;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -79,11 +79,18 @@ fn outcome(status: ExitStatus) -> Value {
 fn find(kubelet: &Kubelet, namespace: &str, pod: &str, container: &str) -> Result<RunningContainer, Response> {
     let running = kubelet.pod(namespace, pod)?;
     let found = running.containers.get(container).filter(|one| one.container.status().is_none()).cloned();
-    found.ok_or_else(|| refuse(StatusCode::NOT_FOUND, format!("container \"{container}\" of pod \"{pod}\" does not run")))
+    found.ok_or_else(|| {
+        refuse(StatusCode::NOT_FOUND, format!("container \"{container}\" of pod \"{pod}\" does not run"))
+    })
 }
 
 /// `exec`.
-pub(super) async fn exec(State(kubelet): State<Kubelet>, Path((namespace, pod, container)): ContainerPath, Query(query): Query<Vec<(String, String)>>, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Response {
+pub(super) async fn exec(
+    State(kubelet): State<Kubelet>,
+    Path((namespace, pod, container)): ContainerPath,
+    Query(query): Query<Vec<(String, String)>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
     let running = match find(&kubelet, &namespace, &pod, &container) {
         Ok(running) => running,
         Err(response) => return response,
@@ -101,11 +108,19 @@ pub(super) async fn exec(State(kubelet): State<Kubelet>, Path((namespace, pod, c
 }
 
 pub(super) fn needs_websocket() -> Response {
-    refuse(StatusCode::BAD_REQUEST, "this endpoint is served over WebSocket (v5.channel.k8s.io or v4.channel.k8s.io); SPDY is not supported for it")
+    refuse(
+        StatusCode::BAD_REQUEST,
+        "this endpoint is served over WebSocket (v5.channel.k8s.io or v4.channel.k8s.io); SPDY is not supported for it",
+    )
 }
 
 /// `attach`.
-pub(super) async fn attach(State(kubelet): State<Kubelet>, Path((namespace, pod, container)): ContainerPath, Query(query): Query<Vec<(String, String)>>, upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Response {
+pub(super) async fn attach(
+    State(kubelet): State<Kubelet>,
+    Path((namespace, pod, container)): ContainerPath,
+    Query(query): Query<Vec<(String, String)>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
     let running = match find(&kubelet, &namespace, &pod, &container) {
         Ok(running) => running,
         Err(response) => return response,
@@ -200,7 +215,12 @@ fn terminal_size(message: &[u8]) -> Option<(u16, u16)> {
     Some((number("Height")?, number("Width")?))
 }
 
-async fn run_exec(running: &RunningContainer, wanted: &Wanted, mut source: mpsc::Receiver<(u8, Bytes)>, sink: &Outgoing) -> Value {
+async fn run_exec(
+    running: &RunningContainer,
+    wanted: &Wanted,
+    mut source: mpsc::Receiver<(u8, Bytes)>,
+    sink: &Outgoing,
+) -> Value {
     let mut outputs: JoinSet<()> = JoinSet::new();
     let mut stdio = Stdio::null();
     let mut input: Option<Input> = None;
@@ -232,7 +252,8 @@ async fn run_exec(running: &RunningContainer, wanted: &Wanted, mut source: mpsc:
             }
         }
     }
-    let spec = ExecSpec { args: wanted.command.clone(), terminal: wanted.tty.then_some((24, 80)), ..ExecSpec::default() };
+    let spec =
+        ExecSpec { args: wanted.command.clone(), terminal: wanted.tty.then_some((24, 80)), ..ExecSpec::default() };
     let mut process = match running.container.exec(&spec, stdio).await {
         Ok(process) => process,
         Err(error @ runtime::Error::Exec { .. }) => {
@@ -300,7 +321,12 @@ impl Input {
     }
 }
 
-async fn run_attach(running: &RunningContainer, wanted: &Wanted, mut source: mpsc::Receiver<(u8, Bytes)>, sink: &Outgoing) -> Value {
+async fn run_attach(
+    running: &RunningContainer,
+    wanted: &Wanted,
+    mut source: mpsc::Receiver<(u8, Bytes)>,
+    sink: &Outgoing,
+) -> Value {
     let mut live = running.log.live();
     let stdin = running.stdin.clone().filter(|_| wanted.stdin);
     loop {
@@ -338,9 +364,16 @@ mod tests {
 
     #[test]
     fn queries_of_both_kinds() {
-        let query = |text: &str| text.split('&').map(|pair| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).expect("a pair")).collect::<Vec<_>>();
+        let query = |text: &str| {
+            text.split('&')
+                .map(|pair| pair.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).expect("a pair"))
+                .collect::<Vec<_>>()
+        };
         let wanted = Wanted::parse(&query("command=ls&command=-l&input=1&output=1&tty=1"));
-        assert_eq!(wanted, Wanted { command: vec!["ls".into(), "-l".into()], stdin: true, stdout: true, stderr: false, tty: true });
+        assert_eq!(
+            wanted,
+            Wanted { command: vec!["ls".into(), "-l".into()], stdin: true, stdout: true, stderr: false, tty: true }
+        );
         assert!(Wanted::parse(&query("stdout=true&stderr=true")).stderr);
     }
 

@@ -49,7 +49,14 @@ pub(crate) fn data(object: &Value) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// The environment: image's, services', `envFrom`, `env`; the last of a name wins. `Err` names what is missing.
-pub(crate) fn build(pod: &Value, container: &Value, image: &[String], services: &[(String, String)], sources: &Sources, downward: &Downward) -> Result<Vec<(String, String)>, String> {
+pub(crate) fn build(
+    pod: &Value,
+    container: &Value,
+    image: &[String],
+    services: &[(String, String)],
+    sources: &Sources,
+    downward: &Downward,
+) -> Result<Vec<(String, String)>, String> {
     let mut order: Vec<String> = Vec::new();
     let mut values: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |values: &mut BTreeMap<String, String>, name: &str, value: String| {
@@ -64,14 +71,15 @@ pub(crate) fn build(pod: &Value, container: &Value, image: &[String], services: 
     for (name, value) in services {
         set(&mut values, name, value.clone());
     }
-    let source = |kind: &'static str, reference: &Value, what: &str| -> Result<Option<BTreeMap<String, Vec<u8>>>, String> {
-        let name = reference["name"].as_str().unwrap_or_default();
-        match sources.get(&(kind, name.to_owned())).and_then(Option::as_ref) {
-            Some(object) => Ok(Some(data(object))),
-            None if reference["optional"] == true => Ok(None),
-            None => Err(format!("{what} \"{name}\" not found")),
-        }
-    };
+    let source =
+        |kind: &'static str, reference: &Value, what: &str| -> Result<Option<BTreeMap<String, Vec<u8>>>, String> {
+            let name = reference["name"].as_str().unwrap_or_default();
+            match sources.get(&(kind, name.to_owned())).and_then(Option::as_ref) {
+                Some(object) => Ok(Some(data(object))),
+                None if reference["optional"] == true => Ok(None),
+                None => Err(format!("{what} \"{name}\" not found")),
+            }
+        };
     for from in container["envFrom"].as_array().into_iter().flatten() {
         let prefix = from["prefix"].as_str().unwrap_or_default();
         for (kind, field, what) in [("configmaps", "configMapRef", "configmap"), ("secrets", "secretRef", "secret")] {
@@ -91,12 +99,20 @@ pub(crate) fn build(pod: &Value, container: &Value, image: &[String], services: 
         } else if from["resourceFieldRef"].is_object() {
             set(&mut values, name, resource(pod, container, &from["resourceFieldRef"], downward)?);
         } else if from["configMapKeyRef"].is_object() || from["secretKeyRef"].is_object() {
-            let (kind, what, reference) =
-                if from["configMapKeyRef"].is_object() { ("configmaps", "configmap", &from["configMapKeyRef"]) } else { ("secrets", "secret", &from["secretKeyRef"]) };
+            let (kind, what, reference) = if from["configMapKeyRef"].is_object() {
+                ("configmaps", "configmap", &from["configMapKeyRef"])
+            } else {
+                ("secrets", "secret", &from["secretKeyRef"])
+            };
             let key = reference["key"].as_str().unwrap_or_default();
             match source(kind, reference, what)?.map(|mut data| data.remove(key)) {
                 Some(Some(value)) => set(&mut values, name, String::from_utf8_lossy(&value).into_owned()),
-                Some(None) if reference["optional"] != true => return Err(format!("couldn't find key {key} in {what} {}", reference["name"].as_str().unwrap_or_default())),
+                Some(None) if reference["optional"] != true => {
+                    return Err(format!(
+                        "couldn't find key {key} in {what} {}",
+                        reference["name"].as_str().unwrap_or_default()
+                    ));
+                }
                 _ => {}
             }
         } else {
@@ -104,7 +120,13 @@ pub(crate) fn build(pod: &Value, container: &Value, image: &[String], services: 
             set(&mut values, name, value);
         }
     }
-    Ok(order.into_iter().map(|name| { let value = values.remove(&name).unwrap_or_default(); (name, value) }).collect())
+    Ok(order
+        .into_iter()
+        .map(|name| {
+            let value = values.remove(&name).unwrap_or_default();
+            (name, value)
+        })
+        .collect())
 }
 
 /// Replaces `$(NAME)` by its value; `$$` is a dollar sign; an unknown name stays as it is.
@@ -160,10 +182,17 @@ pub(crate) fn field(pod: &Value, path: &str, downward: &Downward) -> Option<Stri
 }
 
 /// A resource of a container, as `resourceFieldRef` names it: in units of the divisor, rounded up.
-pub(crate) fn resource(pod: &Value, container: &Value, reference: &Value, downward: &Downward) -> Result<String, String> {
+pub(crate) fn resource(
+    pod: &Value,
+    container: &Value,
+    reference: &Value,
+    downward: &Downward,
+) -> Result<String, String> {
     let container = match reference["containerName"].as_str().filter(|name| !name.is_empty()) {
         Some(name) => {
-            let all = ["containers", "initContainers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+            let all = ["containers", "initContainers"]
+                .into_iter()
+                .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
             all.into_iter().find(|c| c["name"] == name).ok_or_else(|| format!("container {name} not found"))?
         }
         None => container,
@@ -194,7 +223,10 @@ pub(crate) fn of_service(name: &str, service: &crate::cluster::Service) -> Vec<(
     }
     for port in &service.ports {
         if !port.name.is_empty() {
-            out.push((format!("{prefix}_SERVICE_PORT_{}", port.name.to_ascii_uppercase().replace('-', "_")), port.port.to_string()));
+            out.push((
+                format!("{prefix}_SERVICE_PORT_{}", port.name.to_ascii_uppercase().replace('-', "_")),
+                port.port.to_string(),
+            ));
         }
         let protocol = port.protocol.to_ascii_lowercase();
         let base = format!("{prefix}_PORT_{}_{}", port.port, port.protocol);
@@ -212,7 +244,12 @@ mod tests {
     use serde_json::json;
 
     fn downward() -> Downward {
-        Downward { pod_ip: Ipv4Addr::new(10, 244, 0, 5), host_ip: Ipv4Addr::new(172, 18, 0, 2), cpu_millis: 2000, memory_bytes: 1 << 30 }
+        Downward {
+            pod_ip: Ipv4Addr::new(10, 244, 0, 5),
+            host_ip: Ipv4Addr::new(172, 18, 0, 2),
+            cpu_millis: 2000,
+            memory_bytes: 1 << 30,
+        }
     }
 
     #[test]
@@ -233,10 +270,33 @@ mod tests {
         });
         let mut sources = Sources::new();
         sources.insert(("configmaps", "cm".into()), Some(json!({"kind": "ConfigMap", "data": {"port": "80"}})));
-        sources.insert(("secrets", "s".into()), Some(json!({"kind": "Secret", "type": "Opaque", "data": {"k": "aGk="}})));
-        let env = build(&pod, &container, &["PATH=/bin".into(), "LANG=C".into()], &[("X".into(), "1".into())], &sources, &downward()).expect("an environment");
+        sources
+            .insert(("secrets", "s".into()), Some(json!({"kind": "Secret", "type": "Opaque", "data": {"k": "aGk="}})));
+        let env = build(
+            &pod,
+            &container,
+            &["PATH=/bin".into(), "LANG=C".into()],
+            &[("X".into(), "1".into())],
+            &sources,
+            &downward(),
+        )
+        .expect("an environment");
         let text: Vec<String> = env.iter().map(|(n, v)| format!("{n}={v}")).collect();
-        assert_eq!(text, ["PATH=/mine", "LANG=C", "X=1", "C_port=80", "IP=172.18.0.2", "URL=http://172.18.0.2:80/$(IP)$(NOPE)", "LABEL=1", "SECRET=hi", "CPU=1", "MEM=100"]);
+        assert_eq!(
+            text,
+            [
+                "PATH=/mine",
+                "LANG=C",
+                "X=1",
+                "C_port=80",
+                "IP=172.18.0.2",
+                "URL=http://172.18.0.2:80/$(IP)$(NOPE)",
+                "LABEL=1",
+                "SECRET=hi",
+                "CPU=1",
+                "MEM=100"
+            ]
+        );
         assert_eq!(references(&container).len(), 3);
     }
 
@@ -244,10 +304,19 @@ mod tests {
     fn what_is_missing_is_named() {
         let pod = json!({});
         for (env, expected) in [
-            (json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "k"}}}]), "configmap \"cm\" not found"),
-            (json!([{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.ghost"}}}]), "unsupported fieldPath: spec.ghost"),
+            (
+                json!([{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "k"}}}]),
+                "configmap \"cm\" not found",
+            ),
+            (
+                json!([{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "spec.ghost"}}}]),
+                "unsupported fieldPath: spec.ghost",
+            ),
         ] {
-            assert_eq!(build(&pod, &json!({ "env": env }), &[], &[], &Sources::new(), &downward()), Err(expected.to_owned()));
+            assert_eq!(
+                build(&pod, &json!({ "env": env }), &[], &[], &Sources::new(), &downward()),
+                Err(expected.to_owned())
+            );
         }
     }
 }

@@ -64,7 +64,13 @@ pub(crate) async fn manage(shared: Arc<Shared>, cancel: CancellationToken) {
 }
 
 /// Gives a pod to its worker, a new one if it has none.
-fn hand(shared: &Arc<Shared>, pod: Value, workers: &mut BTreeMap<String, watch::Sender<Order>>, tasks: &mut JoinSet<String>, cancel: &CancellationToken) {
+fn hand(
+    shared: &Arc<Shared>,
+    pod: Value,
+    workers: &mut BTreeMap<String, watch::Sender<Order>>,
+    tasks: &mut JoinSet<String>,
+    cancel: &CancellationToken,
+) {
     let node = pod["spec"]["nodeName"].as_str().unwrap_or_default().to_owned();
     let Some(network) = shared.network.node(&node).cloned() else { return };
     let uid = objects::meta::uid(&pod).to_owned();

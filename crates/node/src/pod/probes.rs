@@ -63,28 +63,46 @@ fn port(value: &Value, container: &Value) -> Option<u16> {
         return Some(number);
     }
     let ports = container["ports"].as_array()?;
-    ports.iter().find(|port| port["name"] == name)?["containerPort"].as_u64().and_then(|number| u16::try_from(number).ok())
+    ports.iter().find(|port| port["name"] == name)?["containerPort"]
+        .as_u64()
+        .and_then(|number| u16::try_from(number).ok())
 }
 
 /// Reads a handler of a probe or a lifecycle hook.
 pub(crate) fn action(handler: &Value, container: &Value, ip: Ipv4Addr) -> Option<Action> {
-    let host = |value: &Value| value["host"].as_str().filter(|host| !host.is_empty()).map_or_else(|| ip.to_string(), str::to_owned);
+    let host = |value: &Value| {
+        value["host"].as_str().filter(|host| !host.is_empty()).map_or_else(|| ip.to_string(), str::to_owned)
+    };
     let present = |name: &str| handler.get(name).filter(|value| value.is_object());
     if let Some(get) = present("httpGet") {
         let headers = get["httpHeaders"].as_array().into_iter().flatten();
-        let headers = headers.filter_map(|h| Some((h["name"].as_str()?.to_owned(), h["value"].as_str().unwrap_or_default().to_owned()))).collect();
+        let headers = headers
+            .filter_map(|h| Some((h["name"].as_str()?.to_owned(), h["value"].as_str().unwrap_or_default().to_owned())))
+            .collect();
         let path = get["path"].as_str().filter(|path| !path.is_empty()).unwrap_or("/");
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        return Some(Action::Http { tls: get["scheme"] == "HTTPS", host: host(get), port: port(&get["port"], container)?, path, headers });
+        return Some(Action::Http {
+            tls: get["scheme"] == "HTTPS",
+            host: host(get),
+            port: port(&get["port"], container)?,
+            path,
+            headers,
+        });
     }
     if let Some(tcp) = present("tcpSocket") {
         return Some(Action::Tcp { host: host(tcp), port: port(&tcp["port"], container)? });
     }
     if let Some(grpc) = present("grpc") {
-        return Some(Action::Grpc { host: ip.to_string(), port: port(&grpc["port"], container)?, service: grpc["service"].as_str().unwrap_or_default().to_owned() });
+        return Some(Action::Grpc {
+            host: ip.to_string(),
+            port: port(&grpc["port"], container)?,
+            service: grpc["service"].as_str().unwrap_or_default().to_owned(),
+        });
     }
     if let Some(exec) = present("exec") {
-        return Some(Action::Exec { command: exec["command"].as_array()?.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect() });
+        return Some(Action::Exec {
+            command: exec["command"].as_array()?.iter().filter_map(|word| word.as_str().map(str::to_owned)).collect(),
+        });
     }
     present("sleep").map(|sleep| Action::Sleep(Duration::from_secs(sleep["seconds"].as_u64().unwrap_or(0))))
 }
@@ -153,7 +171,11 @@ pub(crate) async fn run(probe: Probe, purpose: Purpose, container: Arc<Container
 }
 
 /// Does an action once.
-pub(crate) fn attempt<'a>(action: &'a Action, container: &'a Container, timeout: Duration) -> BoxFuture<'a, Result<(), String>> {
+pub(crate) fn attempt<'a>(
+    action: &'a Action,
+    container: &'a Container,
+    timeout: Duration,
+) -> BoxFuture<'a, Result<(), String>> {
     Box::pin(attempt_within(action, container, timeout))
 }
 
@@ -161,7 +183,10 @@ async fn attempt_within(action: &Action, container: &Container, timeout: Duratio
     let work = async {
         match action {
             Action::Http { tls, host, port, path, headers } => http(*tls, host, *port, path, headers).await,
-            Action::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.map(drop).map_err(|error| format!("dial tcp {host}:{port}: {error}")),
+            Action::Tcp { host, port } => TcpStream::connect((host.as_str(), *port))
+                .await
+                .map(drop)
+                .map_err(|error| format!("dial tcp {host}:{port}: {error}")),
             Action::Grpc { host, port, service } => grpc(host, *port, service).await,
             Action::Exec { command } => exec(container, command).await,
             Action::Sleep(duration) => {
@@ -246,7 +271,9 @@ async fn grpc(host: &str, port: u16, service: &str) -> Result<(), String> {
     let fail = |error: &dyn std::fmt::Display| format!("service unhealthy at {host}:{port}: {error}");
     let stream = TcpStream::connect((host, port)).await.map_err(|error| fail(&error))?;
     let io = hyper_util::rt::TokioIo::new(stream);
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io).await.map_err(|error| fail(&error))?;
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(hyper_util::rt::TokioExecutor::new(), io)
+        .await
+        .map_err(|error| fail(&error))?;
     let mut message = Vec::new();
     if !service.is_empty() {
         message.extend([0x0a, service.len().min(127) as u8]);
@@ -289,7 +316,9 @@ mod tests {
         let container = json!({"ports": [{"name": "http", "containerPort": 8011}]});
         let ip = Ipv4Addr::new(10, 244, 0, 5);
         let parse = |handler: Value| action(&handler, &container, ip);
-        let http = |port, path: &str| Some(Action::Http { tls: false, host: "10.244.0.5".into(), port, path: path.into(), headers: Vec::new() });
+        let http = |port, path: &str| {
+            Some(Action::Http { tls: false, host: "10.244.0.5".into(), port, path: path.into(), headers: Vec::new() })
+        };
         for (handler, expected) in [
             (json!({"httpGet": {"path": "/health", "port": "http"}}), http(8011, "/health")),
             (json!({"httpGet": {"path": "x", "port": 80}}), http(80, "/x")),
@@ -317,7 +346,10 @@ mod tests {
         };
         let ask = async {
             assert_eq!(http(false, "127.0.0.1", port, "/", &[]).await, Ok(()));
-            assert_eq!(http(false, "127.0.0.1", port, "/", &[]).await, Err("HTTP probe failed with statuscode: 503".into()));
+            assert_eq!(
+                http(false, "127.0.0.1", port, "/", &[]).await,
+                Err("HTTP probe failed with statuscode: 503".into())
+            );
             assert!(http(false, "127.0.0.1", port, "/", &[]).await.expect_err("malformed").contains("malformed"));
         };
         tokio::join!(serve, ask);

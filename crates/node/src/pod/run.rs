@@ -79,7 +79,13 @@ impl Start {
     }
 
     fn event(&self, warning: bool, reason: &'static str, message: impl Into<String>) {
-        self.shared.recorder.record(pod_reference(&self.pod, Some(self.name())), &self.sandbox.node, warning, reason, message);
+        self.shared.recorder.record(
+            pod_reference(&self.pod, Some(self.name())),
+            &self.sandbox.node,
+            warning,
+            reason,
+            message,
+        );
     }
 
     /// Goes through it all.
@@ -133,12 +139,14 @@ impl Start {
         })?;
         order.pod = self.sandbox.namespaces.clone();
         // Shared between processes of the pod's containers only when asked for; then the first container's would be joined.
-        let log = Log::open(self.sandbox.logs.join(&name).join(format!("{}.log", self.attempt))).map_err(|error| create_error(error.line()))?;
+        let log = Log::open(self.sandbox.logs.join(&name).join(format!("{}.log", self.attempt)))
+            .map_err(|error| create_error(error.line()))?;
         let (mut writers, mut feeders) = (JoinSet::new(), JoinSet::new());
         let mut stdio = Stdio::null();
         let mut stdin = None;
         if order.terminal.is_none() {
-            let pipe = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|error| create_error(error.to_string()));
+            let pipe =
+                || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|error| create_error(error.to_string()));
             for (number, slot) in [(1, &mut stdio.stdout), (2, &mut stdio.stderr)] {
                 let (read, write) = pipe()?;
                 *slot = Some(write);
@@ -165,7 +173,9 @@ impl Start {
         self.event(false, "Created", format!("Created container: {name}"));
         let mut terminal = None;
         if let Some(pty) = container.take_pty() {
-            if self.container["stdin"] == true && let Ok(copy) = pty.try_clone() {
+            if self.container["stdin"] == true
+                && let Ok(copy) = pty.try_clone()
+            {
                 stdin = feed_terminal(&mut feeders, copy);
             }
             if let Ok(copy) = pty.try_clone() {
@@ -190,25 +200,67 @@ impl Start {
             return Ok(None);
         }
         let container = Arc::new(container);
-        let running = RunningContainer { attempt: self.attempt, log: log.clone(), container: container.clone(), stdin, terminal, started };
-        self.shared.running.start(objects::meta::namespace(&self.pod), objects::meta::name(&self.pod), objects::meta::uid(&self.pod), &name, running);
+        let running = RunningContainer {
+            attempt: self.attempt,
+            log: log.clone(),
+            container: container.clone(),
+            stdin,
+            terminal,
+            started,
+        };
+        self.shared.running.start(
+            objects::meta::namespace(&self.pod),
+            objects::meta::name(&self.pod),
+            objects::meta::uid(&self.pod),
+            &name,
+            running,
+        );
         self.event(false, "Started", format!("Started container {name}"));
-        let image_name = oci::Reference::parse(self.container["image"].as_str().unwrap_or_default()).map(|r| r.or_latest().to_string()).unwrap_or_default();
-        self.tell(Happening::Started { container_id: format!("bigben://{id}"), image: image_name, image_id: image.id.clone() }).await;
-        Ok(Some(Up { container, log, writers, _feeders: feeders, started, dir, id, stop_signal: image.config.config.stop_signal.clone() }))
+        let image_name = oci::Reference::parse(self.container["image"].as_str().unwrap_or_default())
+            .map(|r| r.or_latest().to_string())
+            .unwrap_or_default();
+        self.tell(Happening::Started {
+            container_id: format!("bigben://{id}"),
+            image: image_name,
+            image_id: image.id.clone(),
+        })
+        .await;
+        Ok(Some(Up {
+            container,
+            log,
+            writers,
+            _feeders: feeders,
+            started,
+            dir,
+            id,
+            stop_signal: image.config.config.stop_signal.clone(),
+        }))
     }
 
     async fn image(&self) -> Result<Arc<LocalImage>, (String, String)> {
         let name = self.container["image"].as_str().unwrap_or_default();
         let credentials = boxed(self.credentials()).await;
         let begun = Instant::now();
-        let (recorder, reference, node, message) = (self.shared.recorder.clone(), pod_reference(&self.pod, Some(self.name())), self.sandbox.node.clone(), format!("Pulling image \"{name}\""));
+        let (recorder, reference, node, message) = (
+            self.shared.recorder.clone(),
+            pod_reference(&self.pod, Some(self.name())),
+            self.sandbox.node.clone(),
+            format!("Pulling image \"{name}\""),
+        );
         let announce = move || recorder.record(reference, &node, false, "Pulling", message);
         let ensured = self.shared.images.ensure(name, PullPolicy::of(&self.container), credentials, announce).await;
         match ensured {
             Ok(image) => {
                 if image.pulled {
-                    self.event(false, "Pulled", format!("Successfully pulled image \"{name}\" in {}ms. Image size: {} bytes.", begun.elapsed().as_millis(), image.size));
+                    self.event(
+                        false,
+                        "Pulled",
+                        format!(
+                            "Successfully pulled image \"{name}\" in {}ms. Image size: {} bytes.",
+                            begun.elapsed().as_millis(),
+                            image.size
+                        ),
+                    );
                 } else {
                     self.event(false, "Pulled", format!("Container image \"{name}\" already present on machine"));
                 }
@@ -216,7 +268,13 @@ impl Start {
             }
             Err(error) => {
                 let line = error.line();
-                let reason = if line.contains("couldn't parse image name") { "InvalidImageName" } else if line.contains("policy of Never") { "ErrImageNeverPull" } else { "ErrImagePull" };
+                let reason = if line.contains("couldn't parse image name") {
+                    "InvalidImageName"
+                } else if line.contains("policy of Never") {
+                    "ErrImageNeverPull"
+                } else {
+                    "ErrImagePull"
+                };
                 self.event(true, "Failed", format!("Failed to pull image \"{name}\": {line}"));
                 self.event(true, "Failed", format!("Error: {reason}"));
                 Err((reason.to_owned(), line))
@@ -227,10 +285,17 @@ impl Start {
     /// Credentials from the pod's image pull secrets.
     async fn credentials(&self) -> Option<oci::client::Credentials> {
         for reference in self.pod["spec"]["imagePullSecrets"].as_array().into_iter().flatten() {
-            let path = format!("/api/v1/namespaces/{}/secrets/{}", objects::meta::namespace(&self.pod), reference["name"].as_str().unwrap_or_default());
+            let path = format!(
+                "/api/v1/namespaces/{}/secrets/{}",
+                objects::meta::namespace(&self.pod),
+                reference["name"].as_str().unwrap_or_default()
+            );
             let Ok(Some(secret)) = self.shared.api.get(&path).await else { continue };
             let data = env::data(&secret);
-            let text = data.get(".dockerconfigjson").or_else(|| data.get(".dockercfg")).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            let text = data
+                .get(".dockerconfigjson")
+                .or_else(|| data.get(".dockercfg"))
+                .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
             if let Some(found) = text.and_then(|text| oci::client::Credentials::from_docker_config(&text)) {
                 return Some(found);
             }
@@ -252,7 +317,10 @@ impl Start {
         let services = {
             let state = self.shared.cluster.read();
             let links = self.pod["spec"]["enableServiceLinks"] != false;
-            let wanted = state.services.iter().filter(|((ns, name), _)| (ns == "default" && name == "kubernetes") || (links && ns == namespace));
+            let wanted = state
+                .services
+                .iter()
+                .filter(|((ns, name), _)| (ns == "default" && name == "kubernetes") || (links && ns == namespace));
             wanted.flat_map(|((_, name), service)| env::of_service(name, service)).collect::<Vec<_>>()
         };
         env::build(&self.pod, &self.container, image, &services, &sources, &self.sandbox.downward)
@@ -264,13 +332,19 @@ impl Start {
         let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
         let hook = probes::action(&self.container["lifecycle"]["postStart"], &self.container, self.sandbox.ip);
         let mut probe_tasks: JoinSet<()> = JoinSet::new();
-        let (startup, readiness, liveness) = (self.probe("startupProbe"), self.probe("readinessProbe"), self.probe("livenessProbe"));
+        let (startup, readiness, liveness) =
+            (self.probe("startupProbe"), self.probe("readinessProbe"), self.probe("livenessProbe"));
         if let Some(action) = hook {
             let container = up.container.clone();
             tasks.spawn(async move { probes::attempt(&action, &container, Duration::from_secs(300)).await });
         }
         match &startup {
-            Some(probe) => drop(probe_tasks.spawn(probes::run(probe.clone(), Purpose::Startup, up.container.clone(), verdicts.clone()))),
+            Some(probe) => drop(probe_tasks.spawn(probes::run(
+                probe.clone(),
+                Purpose::Startup,
+                up.container.clone(),
+                verdicts.clone(),
+            ))),
             None => {
                 self.tell(Happening::StartedUp).await;
                 if readiness.is_none() {
@@ -323,7 +397,8 @@ impl Start {
         drop(stopping);
         let status = status.unwrap_or(ExitStatus { code: 255, signal: None, oom_killed: false });
         // What its processes wrote last is in the pipes; they have ended, so the pipes do too.
-        let _ = tokio::time::timeout(Duration::from_secs(2), async { while up.writers.join_next().await.is_some() {} }).await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), async { while up.writers.join_next().await.is_some() {} })
+            .await;
         let terminated = self.terminated(&up, status);
         let _ = up.container.remove().await;
         self.tell(Happening::Ended { terminated, code: status.code }).await;
@@ -335,7 +410,13 @@ impl Start {
     }
 
     fn terminated(&self, up: &Up, status: ExitStatus) -> Value {
-        let reason = if status.oom_killed { "OOMKilled" } else if status.code == 0 { "Completed" } else { "Error" };
+        let reason = if status.oom_killed {
+            "OOMKilled"
+        } else if status.code == 0 {
+            "Completed"
+        } else {
+            "Error"
+        };
         let mut terminated = json!({
             "exitCode": status.code, "reason": reason,
             "startedAt": objects::time::format(up.started), "finishedAt": objects::time::now(), "containerID": format!("bigben://{}", up.id),
@@ -346,7 +427,10 @@ impl Start {
         let mut message = std::fs::read(up.dir.join("termination-log")).unwrap_or_default();
         message.truncate(4096);
         let mut message = String::from_utf8_lossy(&message).into_owned();
-        if message.is_empty() && status.code != 0 && self.container["terminationMessagePolicy"] == "FallbackToLogsOnError" {
+        if message.is_empty()
+            && status.code != 0
+            && self.container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+        {
             message = logs::tail(up.log.path(), 80, 2048);
         }
         if !message.is_empty() {
@@ -360,7 +444,8 @@ impl Start {
         let hook = probes::action(&self.container["lifecycle"]["preStop"], &self.container, self.sandbox.ip);
         let own = self.container["lifecycle"]["stopSignal"].as_str();
         let signal = own.or(up.stop_signal.as_deref()).and_then(parse_signal).unwrap_or(libc_signals::SIGTERM);
-        let (container, recorder, node) = (up.container.clone(), self.shared.recorder.clone(), self.sandbox.node.clone());
+        let (container, recorder, node) =
+            (up.container.clone(), self.shared.recorder.clone(), self.sandbox.node.clone());
         let reference = pod_reference(&self.pod, Some(self.name()));
         let deadline = Instant::now() + grace;
         let path = pod_path(&self.pod);
@@ -371,7 +456,13 @@ impl Start {
                 if let (Some(action), true) = (&hook, grace > Duration::ZERO)
                     && let Err(message) = hook_within(action, &container, deadline).await
                 {
-                    recorder.record(reference, &node, true, "FailedPreStopHook", format!("PreStopHook failed: {message}"));
+                    recorder.record(
+                        reference,
+                        &node,
+                        true,
+                        "FailedPreStopHook",
+                        format!("PreStopHook failed: {message}"),
+                    );
                 }
                 tracing::debug!(pod = path, why, signal, "stopping a container");
                 if grace > Duration::ZERO {
@@ -391,7 +482,11 @@ impl Start {
                             () = tokio::time::sleep_until(order.deadline + Duration::from_secs(2).min(grace)) => return,
                             changed = orders.changed() => if changed.is_err() { std::future::pending::<()>().await },
                         },
-                        None => if orders.changed().await.is_err() { std::future::pending::<()>().await },
+                        None => {
+                            if orders.changed().await.is_err() {
+                                std::future::pending::<()>().await
+                            }
+                        }
                     }
                 }
             };
@@ -404,7 +499,13 @@ impl Start {
     }
 }
 
-fn begin_probes(tasks: &mut JoinSet<()>, readiness: Option<&Probe>, liveness: Option<&Probe>, container: &Arc<Container>, verdicts: &mpsc::Sender<Verdict>) {
+fn begin_probes(
+    tasks: &mut JoinSet<()>,
+    readiness: Option<&Probe>,
+    liveness: Option<&Probe>,
+    container: &Arc<Container>,
+    verdicts: &mpsc::Sender<Verdict>,
+) {
     for (probe, purpose) in [(readiness, Purpose::Readiness), (liveness, Purpose::Liveness)] {
         if let Some(probe) = probe {
             tasks.spawn(probes::run(probe.clone(), purpose, container.clone(), verdicts.clone()));
@@ -485,7 +586,9 @@ fn feed_terminal(tasks: &mut JoinSet<()>, pty: runtime::Pty) -> Option<mpsc::Sen
 mod tests {
     #[test]
     fn signals() {
-        for (text, expected) in [("SIGTERM", Some(15)), ("QUIT", Some(3)), ("9", Some(9)), ("0", None), ("SIGNOPE", None)] {
+        for (text, expected) in
+            [("SIGTERM", Some(15)), ("QUIT", Some(3)), ("9", Some(9)), ("0", None), ("SIGNOPE", None)]
+        {
             assert_eq!(super::parse_signal(text), expected, "{text}");
         }
     }

@@ -45,7 +45,13 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
             command
         }
         (None, Some(args)) => config.entrypoint.clone().unwrap_or_default().into_iter().chain(args).collect(),
-        (None, None) => config.entrypoint.clone().unwrap_or_default().into_iter().chain(config.cmd.clone().unwrap_or_default()).collect(),
+        (None, None) => config
+            .entrypoint
+            .clone()
+            .unwrap_or_default()
+            .into_iter()
+            .chain(config.cmd.clone().unwrap_or_default())
+            .collect(),
     };
     if args.is_empty() {
         return Err(("CreateContainerError", "no command specified: the image has neither ENTRYPOINT nor CMD".into()));
@@ -56,15 +62,30 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
         match who.parse::<u32>() {
             Ok(0) => return refuse("container has runAsNonRoot and image will run as root"),
             Err(_) if who.is_empty() => return refuse("container has runAsNonRoot and image will run as root"),
-            Err(_) => return refuse(format!("container has runAsNonRoot and image has non-numeric user ({who}), cannot verify user is non-root")),
+            Err(_) => {
+                return refuse(format!(
+                    "container has runAsNonRoot and image has non-numeric user ({who}), cannot verify user is non-root"
+                ));
+            }
             Ok(_) => {}
         }
     }
-    let list = |value: &Value| value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>();
+    let list = |value: &Value| {
+        value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
     let privileged = own["privileged"] == true;
-    let seccomp = if setting("seccompProfile")["type"] == "Unconfined" { Seccomp::Unconfined } else { Seccomp::Default };
-    let groups = shared["supplementalGroups"].as_array().into_iter().flatten().chain([&shared["fsGroup"]]).filter_map(|gid| gid.as_u64().map(|gid| gid as u32));
-    let cwd = container["workingDir"].as_str().filter(|dir| !dir.is_empty()).unwrap_or(if config.working_dir.is_empty() { "/" } else { &config.working_dir });
+    let seccomp =
+        if setting("seccompProfile")["type"] == "Unconfined" { Seccomp::Unconfined } else { Seccomp::Default };
+    let groups = shared["supplementalGroups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .chain([&shared["fsGroup"]])
+        .filter_map(|gid| gid.as_u64().map(|gid| gid as u32));
+    let cwd = container["workingDir"]
+        .as_str()
+        .filter(|dir| !dir.is_empty())
+        .unwrap_or(if config.working_dir.is_empty() { "/" } else { &config.working_dir });
     let terminal = (container["tty"] == true).then_some((24, 80));
     let mut env = parts.env;
     if terminal.is_some() && !env.iter().any(|(name, _)| name == "TERM") {
@@ -79,14 +100,22 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
     Ok(Spec {
         id: parts.id,
         cgroup_parent: parts.cgroup_parent,
-        rootfs: Rootfs::Overlay { lower: parts.image.layers.clone(), upper: parts.dir.join("upper"), work: parts.dir.join("work") },
+        rootfs: Rootfs::Overlay {
+            lower: parts.image.layers.clone(),
+            upper: parts.dir.join("upper"),
+            work: parts.dir.join("work"),
+        },
         args,
         env,
         cwd: PathBuf::from(cwd),
         user,
         supplementary_groups: groups.collect(),
         mounts: mounts(container, parts.volumes, parts.dir, parts.pod_dir, &values)?,
-        network: if pod["spec"]["hostNetwork"] == true { runtime::container::Network::Host } else { runtime::container::Network::None },
+        network: if pod["spec"]["hostNetwork"] == true {
+            runtime::container::Network::Host
+        } else {
+            runtime::container::Network::None
+        },
         capabilities: capability::adjusted(&list(&own["capabilities"]["add"]), &list(&own["capabilities"]["drop"])),
         seccomp,
         no_new_privs: own["allowPrivilegeEscalation"] == false && !privileged,
@@ -102,7 +131,8 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
 
 /// The host name of a pod: its name, or what it asks for, cut to what a host name may be.
 pub(crate) fn hostname(pod: &Value) -> String {
-    let name = pod["spec"]["hostname"].as_str().filter(|name| !name.is_empty()).unwrap_or_else(|| objects::meta::name(pod));
+    let name =
+        pod["spec"]["hostname"].as_str().filter(|name| !name.is_empty()).unwrap_or_else(|| objects::meta::name(pod));
     name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
 }
 
@@ -128,13 +158,20 @@ fn limits(resources: &Value) -> Limits {
 /// The quality of service class, as the API server computes it.
 pub(crate) fn qos(pod: &Value) -> &'static str {
     let (mut any, mut all) = (false, true);
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
     for container in containers {
         let resources = &container["resources"];
         for name in ["cpu", "memory"] {
             let (request, limit) = (&resources["requests"][name], &resources["limits"][name]);
             any |= !request.is_null() || !limit.is_null();
-            let equal = |a: &Value, b: &Value| objects::Quantity::from_value(a).ok().zip(objects::Quantity::from_value(b).ok()).is_some_and(|(a, b)| a.nanos() == b.nanos());
+            let equal = |a: &Value, b: &Value| {
+                objects::Quantity::from_value(a)
+                    .ok()
+                    .zip(objects::Quantity::from_value(b).ok())
+                    .is_some_and(|(a, b)| a.nanos() == b.nanos())
+            };
             all &= !limit.is_null() && (request.is_null() || equal(request, limit));
         }
     }
@@ -153,8 +190,18 @@ fn oom_score(pod: &Value) -> i32 {
     }
 }
 
-fn mounts(container: &Value, volumes: &BTreeMap<String, Volume>, dir: &Path, pod_dir: &Path, values: &BTreeMap<String, String>) -> Result<Vec<Mount>, Refusal> {
-    let bind = |source: PathBuf, target: &str, readonly: bool| Mount { source: Source::Bind(source), target: target.into(), readonly };
+fn mounts(
+    container: &Value,
+    volumes: &BTreeMap<String, Volume>,
+    dir: &Path,
+    pod_dir: &Path,
+    values: &BTreeMap<String, String>,
+) -> Result<Vec<Mount>, Refusal> {
+    let bind = |source: PathBuf, target: &str, readonly: bool| Mount {
+        source: Source::Bind(source),
+        target: target.into(),
+        readonly,
+    };
     let mut mounts = vec![
         bind(pod_dir.join("hosts"), "/etc/hosts", false),
         bind(pod_dir.join("resolv.conf"), "/etc/resolv.conf", false),
@@ -163,7 +210,9 @@ fn mounts(container: &Value, volumes: &BTreeMap<String, Volume>, dir: &Path, pod
     for wanted in container["volumeMounts"].as_array().into_iter().flatten() {
         let name = wanted["name"].as_str().unwrap_or_default();
         let target = wanted["mountPath"].as_str().unwrap_or_default();
-        let Some(volume) = volumes.get(name) else { return refuse(format!("volume {name:?} of a mount does not exist")) };
+        let Some(volume) = volumes.get(name) else {
+            return refuse(format!("volume {name:?} of a mount does not exist"));
+        };
         let sub = match wanted["subPathExpr"].as_str().filter(|s| !s.is_empty()) {
             Some(expression) => env::expand(expression, values),
             None => wanted["subPath"].as_str().unwrap_or_default().to_owned(),
@@ -172,7 +221,8 @@ fn mounts(container: &Value, volumes: &BTreeMap<String, Volume>, dir: &Path, pod
         mounts.retain(|mount| mount.target != Path::new(target));
         mounts.push(bind(source, target, volume.readonly || wanted["readOnly"] == true));
     }
-    let message = container["terminationMessagePath"].as_str().filter(|path| !path.is_empty()).unwrap_or("/dev/termination-log");
+    let message =
+        container["terminationMessagePath"].as_str().filter(|path| !path.is_empty()).unwrap_or("/dev/termination-log");
     mounts.push(bind(dir.join("termination-log"), message, false));
     Ok(mounts)
 }
@@ -184,7 +234,8 @@ fn sub_path(volume: &Path, sub: &str) -> Result<PathBuf, Refusal> {
     }
     let path = volume.join(sub);
     if path.symlink_metadata().is_err() {
-        std::fs::create_dir_all(&path).or_else(|error| refuse(format!("failed to create subPath directory {sub:?}: {error}")))?;
+        std::fs::create_dir_all(&path)
+            .or_else(|error| refuse(format!("failed to create subPath directory {sub:?}: {error}")))?;
     }
     let (inside, root) = match (path.canonicalize(), volume.canonicalize()) {
         (Ok(inside), Ok(root)) => (inside, root),
@@ -199,12 +250,28 @@ mod tests {
     use serde_json::json;
 
     fn image(user: &str) -> LocalImage {
-        let config = serde_json::from_value(json!({"architecture": "amd64", "os": "linux", "config": {"User": user, "Entrypoint": ["/app"], "Cmd": ["serve"], "WorkingDir": "/srv"}, "rootfs": {"type": "layers", "diff_ids": []}}));
-        LocalImage { id: String::new(), config: config.expect("a configuration"), layers: vec!["/l".into()], size: 0, pulled: false }
+        let config = serde_json::from_value(
+            json!({"architecture": "amd64", "os": "linux", "config": {"User": user, "Entrypoint": ["/app"], "Cmd": ["serve"], "WorkingDir": "/srv"}, "rootfs": {"type": "layers", "diff_ids": []}}),
+        );
+        LocalImage {
+            id: String::new(),
+            config: config.expect("a configuration"),
+            layers: vec!["/l".into()],
+            size: 0,
+            pulled: false,
+        }
     }
 
     fn spec(pod: Value, container: Value, user: &str) -> Result<Spec, Refusal> {
-        let parts = Parts { image: &image(user), env: vec![("N".into(), "7".into())], volumes: &BTreeMap::new(), dir: Path::new("/d"), pod_dir: Path::new("/p"), id: "x".into(), cgroup_parent: "y".into() };
+        let parts = Parts {
+            image: &image(user),
+            env: vec![("N".into(), "7".into())],
+            volumes: &BTreeMap::new(),
+            dir: Path::new("/d"),
+            pod_dir: Path::new("/p"),
+            id: "x".into(),
+            cgroup_parent: "y".into(),
+        };
         build(&pod, &container, parts)
     }
 
@@ -225,7 +292,12 @@ mod tests {
         for (pod, container, image, expected) in [
             (json!({}), json!({}), "1000", Ok("1000")),
             (json!({"spec": {"securityContext": {"runAsUser": 5}}}), json!({}), "1000", Ok("5")),
-            (json!({"spec": {"securityContext": {"runAsUser": 5}}}), json!({"securityContext": {"runAsUser": 6, "runAsGroup": 7}}), "", Ok("6:7")),
+            (
+                json!({"spec": {"securityContext": {"runAsUser": 5}}}),
+                json!({"securityContext": {"runAsUser": 6, "runAsGroup": 7}}),
+                "",
+                Ok("6:7"),
+            ),
             (json!({}), json!({"securityContext": {"runAsNonRoot": true}}), "1000:1000", Ok("1000:1000")),
             (json!({}), json!({"securityContext": {"runAsNonRoot": true}}), "", Err("will run as root")),
             (json!({}), json!({"securityContext": {"runAsNonRoot": true}}), "web", Err("non-numeric user (web)")),
@@ -246,7 +318,10 @@ mod tests {
         });
         let spec = spec(json!({"metadata": {"name": "web-0"}}), container, "").expect("a spec");
         assert!(spec.no_new_privs && spec.readonly_rootfs && spec.capabilities.is_empty());
-        assert_eq!((spec.limits.memory_bytes, spec.limits.cpu_millis, spec.limits.cpu_weight_millis), (Some(300 << 20), Some(300), Some(100)));
+        assert_eq!(
+            (spec.limits.memory_bytes, spec.limits.cpu_millis, spec.limits.cpu_weight_millis),
+            (Some(300 << 20), Some(300), Some(100))
+        );
         assert_eq!((spec.hostname.as_deref(), spec.cwd.to_str()), (Some("web-0"), Some("/srv")));
     }
 
@@ -256,7 +331,10 @@ mod tests {
             (json!({}), "BestEffort"),
             (json!({"requests": {"cpu": "1"}}), "Burstable"),
             (json!({"limits": {"cpu": "1", "memory": "1Gi"}}), "Guaranteed"),
-            (json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}}), "Guaranteed"),
+            (
+                json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1024Mi"}}),
+                "Guaranteed",
+            ),
         ] {
             assert_eq!(qos(&json!({"spec": {"containers": [{ "resources": resources }]}})), expected);
         }

@@ -104,7 +104,10 @@ pub(crate) fn phase(facts: &Facts<'_>) -> &'static str {
         return "Failed";
     }
     let init = containers(facts.pod, "initContainers");
-    if init.iter().any(|c| !is_sidecar(c) && matches!(track(c).map(|t| &t.phase), Some(Phase::Done(code)) if *code != 0)) {
+    if init
+        .iter()
+        .any(|c| !is_sidecar(c) && matches!(track(c).map(|t| &t.phase), Some(Phase::Done(code)) if *code != 0))
+    {
         return "Failed";
     }
     let apps = containers(facts.pod, "containers");
@@ -113,10 +116,15 @@ pub(crate) fn phase(facts: &Facts<'_>) -> &'static str {
         Some(t) => matches!(t.phase, Phase::Done(0)),
         None => false,
     });
-    let ended: Vec<i32> = apps.iter().filter_map(|c| track(c)).filter_map(|t| if let Phase::Done(code) = t.phase { Some(code) } else { None }).collect();
+    let ended: Vec<i32> = apps
+        .iter()
+        .filter_map(|c| track(c))
+        .filter_map(|t| if let Phase::Done(code) = t.phase { Some(code) } else { None })
+        .collect();
     if ended.len() == apps.len() && !apps.is_empty() {
         // Sidecars still run for a moment.
-        let sidecars_run = init.iter().filter(|c| is_sidecar(c)).any(|c| track(c).is_some_and(|t| t.phase == Phase::Running));
+        let sidecars_run =
+            init.iter().filter(|c| is_sidecar(c)).any(|c| track(c).is_some_and(|t| t.phase == Phase::Running));
         return match (sidecars_run, ended.iter().all(|code| *code == 0)) {
             (true, _) => "Running",
             (false, true) => "Succeeded",
@@ -124,7 +132,14 @@ pub(crate) fn phase(facts: &Facts<'_>) -> &'static str {
         };
     }
     let begun = |t: &Track| matches!(t.phase, Phase::Running | Phase::Done(_)) || t.last.get("terminated").is_some();
-    if initialised && apps.iter().filter_map(|c| track(c)).any(begun) && apps.iter().all(|c| track(c).is_some_and(begun)) { "Running" } else { "Pending" }
+    if initialised
+        && apps.iter().filter_map(|c| track(c)).any(begun)
+        && apps.iter().all(|c| track(c).is_some_and(begun))
+    {
+        "Running"
+    } else {
+        "Pending"
+    }
 }
 
 /// The whole status; conditions that do not change keep their transition time from `before`.
@@ -135,27 +150,55 @@ pub(crate) fn compose(facts: &Facts<'_>, before: &Value) -> Value {
     let over = matches!(phase, "Succeeded" | "Failed");
     let pending: Vec<&str> = init
         .iter()
-        .filter(|c| track(c).is_none_or(|t| if is_sidecar(c) { !t.started && !over } else { t.phase != Phase::Done(0) }))
+        .filter(|c| {
+            track(c).is_none_or(|t| if is_sidecar(c) { !t.started && !over } else { t.phase != Phase::Done(0) })
+        })
         .map(name)
         .collect();
-    let unready: Vec<&str> = apps.iter().chain(init.iter().filter(|c| is_sidecar(c))).filter(|c| track(c).is_none_or(|t| !t.ready)).map(name).collect();
+    let unready: Vec<&str> = apps
+        .iter()
+        .chain(init.iter().filter(|c| is_sidecar(c)))
+        .filter(|c| track(c).is_none_or(|t| !t.ready))
+        .map(name)
+        .collect();
     let list = |names: &[&str]| format!("[{}]", names.join(" "));
     let completed = |kind: &str| (kind.to_owned(), false, Some("PodCompleted".to_owned()), None);
     let initialised = match (pending.is_empty(), phase) {
         (_, "Succeeded") => ("Initialized".to_owned(), true, Some("PodCompleted".to_owned()), None),
         (true, _) => ("Initialized".to_owned(), true, None, None),
-        (false, _) => ("Initialized".to_owned(), false, Some("ContainersNotInitialized".to_owned()), Some(format!("containers with incomplete status: {}", list(&pending)))),
+        (false, _) => (
+            "Initialized".to_owned(),
+            false,
+            Some("ContainersNotInitialized".to_owned()),
+            Some(format!("containers with incomplete status: {}", list(&pending))),
+        ),
     };
     let containers_ready = match phase {
         "Succeeded" => completed("ContainersReady"),
         "Failed" => ("ContainersReady".to_owned(), false, Some("PodFailed".to_owned()), None),
         _ if unready.is_empty() => ("ContainersReady".to_owned(), true, None, None),
-        _ => ("ContainersReady".to_owned(), false, Some("ContainersNotReady".to_owned()), Some(format!("containers with unready status: {}", list(&unready)))),
+        _ => (
+            "ContainersReady".to_owned(),
+            false,
+            Some("ContainersNotReady".to_owned()),
+            Some(format!("containers with unready status: {}", list(&unready))),
+        ),
     };
-    let gates: Vec<&str> = facts.pod["spec"]["readinessGates"].as_array().into_iter().flatten().filter_map(|gate| gate["conditionType"].as_str()).collect();
-    let closed: Vec<&str> = gates.into_iter().filter(|gate| !objects::meta::condition_is_true(facts.pod, gate)).collect();
+    let gates: Vec<&str> = facts.pod["spec"]["readinessGates"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|gate| gate["conditionType"].as_str())
+        .collect();
+    let closed: Vec<&str> =
+        gates.into_iter().filter(|gate| !objects::meta::condition_is_true(facts.pod, gate)).collect();
     let ready = if containers_ready.1 && !closed.is_empty() {
-        ("Ready".to_owned(), false, Some("ReadinessGatesNotReady".to_owned()), Some(format!("the status of pod readiness gate \"{}\" is not \"True\"", closed[0])))
+        (
+            "Ready".to_owned(),
+            false,
+            Some("ReadinessGatesNotReady".to_owned()),
+            Some(format!("the status of pod readiness gate \"{}\" is not \"True\"", closed[0])),
+        )
     } else {
         ("Ready".to_owned(), containers_ready.1, containers_ready.2.clone(), containers_ready.3.clone())
     };
@@ -165,7 +208,10 @@ pub(crate) fn compose(facts: &Facts<'_>, before: &Value) -> Value {
     for (kind, good, reason, message) in [sandbox, initialised, ready, containers_ready] {
         let status = if good { "True" } else { "False" };
         let previous = known.iter().find(|c| c["type"] == kind.as_str());
-        let since = previous.filter(|c| c["status"] == status).and_then(|c| c["lastTransitionTime"].as_str()).map_or_else(|| facts.now.clone(), str::to_owned);
+        let since = previous
+            .filter(|c| c["status"] == status)
+            .and_then(|c| c["lastTransitionTime"].as_str())
+            .map_or_else(|| facts.now.clone(), str::to_owned);
         // An explicit null takes a reason away that no longer holds: the patch merges conditions by type.
         conditions.push(json!({ "type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": since, "reason": reason, "message": message }));
     }
@@ -188,11 +234,13 @@ pub(crate) fn compose(facts: &Facts<'_>, before: &Value) -> Value {
         status["podIPs"] = json!([{ "ip": ip }]);
     }
     if !init.is_empty() {
-        status["initContainerStatuses"] = init.iter().map(|c| container_status(c, facts.tracks.get(name(c)), true)).collect();
+        status["initContainerStatuses"] =
+            init.iter().map(|c| container_status(c, facts.tracks.get(name(c)), true)).collect();
     }
     let ephemeral = containers(facts.pod, "ephemeralContainers");
     if !ephemeral.is_empty() {
-        status["ephemeralContainerStatuses"] = ephemeral.iter().map(|c| container_status(c, facts.tracks.get(name(c)), false)).collect();
+        status["ephemeralContainerStatuses"] =
+            ephemeral.iter().map(|c| container_status(c, facts.tracks.get(name(c)), false)).collect();
     }
     let _ = facts.terminating;
     status
@@ -214,7 +262,16 @@ mod tests {
     }
 
     fn facts<'a>(pod: &'a Value, tracks: &'a BTreeMap<String, Track>) -> Facts<'a> {
-        Facts { pod, tracks, host_ip: "1.1.1.1".into(), pod_ip: Some("10.244.0.2".into()), start_time: "2026-01-01T00:00:00Z", terminating: false, failed: None, now: "2026-01-01T00:00:01Z".into() }
+        Facts {
+            pod,
+            tracks,
+            host_ip: "1.1.1.1".into(),
+            pod_ip: Some("10.244.0.2".into()),
+            start_time: "2026-01-01T00:00:00Z",
+            terminating: false,
+            failed: None,
+            now: "2026-01-01T00:00:01Z".into(),
+        }
     }
 
     #[test]
@@ -243,7 +300,12 @@ mod tests {
         let pod = json!({"spec": {"containers": [{"name": "a", "image": "x"}]}});
         let one = tracks(&[("a", Phase::Running)]);
         let first = compose(&facts(&pod, &one), &Value::Null);
-        let ready = |status: &Value| status["conditions"].as_array().and_then(|list| list.iter().find(|c| c["type"] == "Ready").cloned()).expect("a condition");
+        let ready = |status: &Value| {
+            status["conditions"]
+                .as_array()
+                .and_then(|list| list.iter().find(|c| c["type"] == "Ready").cloned())
+                .expect("a condition")
+        };
         assert_eq!(ready(&first)["status"], "True");
         let mut later = facts(&pod, &one);
         later.now = "2026-01-01T00:01:00Z".into();
@@ -252,6 +314,9 @@ mod tests {
         let mut later = facts(&pod, &none);
         later.now = "2026-01-01T00:01:00Z".into();
         let down = ready(&compose(&later, &first));
-        assert_eq!((down["status"].as_str(), down["lastTransitionTime"].as_str(), down["message"].as_str()), (Some("False"), Some("2026-01-01T00:01:00Z"), Some("containers with unready status: [a]")));
+        assert_eq!(
+            (down["status"].as_str(), down["lastTransitionTime"].as_str(), down["message"].as_str()),
+            (Some("False"), Some("2026-01-01T00:01:00Z"), Some("containers with unready status: [a]"))
+        );
     }
 }

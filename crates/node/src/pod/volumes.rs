@@ -22,12 +22,19 @@ pub(crate) struct Volume {
 type Files = BTreeMap<String, (u32, Vec<u8>)>;
 
 /// Makes all volumes of a pod below `dir`.
-pub(crate) async fn prepare(shared: &Shared, pod: &Value, dir: &Path, downward: &Downward) -> Result<BTreeMap<String, Volume>> {
+pub(crate) async fn prepare(
+    shared: &Shared,
+    pod: &Value,
+    dir: &Path,
+    downward: &Downward,
+) -> Result<BTreeMap<String, Volume>> {
     let mut volumes = BTreeMap::new();
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
         let name = volume["name"].as_str().unwrap_or_default();
         let place = dir.join("volumes").join(name);
-        let made = one(shared, pod, volume, &place, downward).await.map_err(|error| Error::Invalid(format!("MountVolume.SetUp failed for volume \"{name}\" : {}", error.line())))?;
+        let made = one(shared, pod, volume, &place, downward).await.map_err(|error| {
+            Error::Invalid(format!("MountVolume.SetUp failed for volume \"{name}\" : {}", error.line()))
+        })?;
         give_to_group(pod, volume, &made)?;
         volumes.insert(name.to_owned(), made);
     }
@@ -53,7 +60,8 @@ pub(crate) async fn refresh(shared: &Shared, pod: &Value, dir: &Path, downward: 
 async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downward: &Downward) -> Result<Volume> {
     let make = |path: &Path, mode: u32| -> Result<()> {
         std::fs::create_dir_all(path).context(|| format!("make {}", path.display()))?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).context(|| format!("open up {}", path.display()))
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+            .context(|| format!("open up {}", path.display()))
     };
     if let Some(files) = files(shared, pod, volume, downward, None).await? {
         make(place, 0o755)?;
@@ -68,7 +76,8 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
                 data.push_str(&format!(",size={}", limit.units()));
             }
             let flags = nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV;
-            nix::mount::mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some(data.as_str())).context(|| format!("mount tmpfs on {}", place.display()))?;
+            nix::mount::mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some(data.as_str()))
+                .context(|| format!("mount tmpfs on {}", place.display()))?;
         }
         return Ok(Volume { path: place.to_owned(), readonly: false });
     }
@@ -79,24 +88,37 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
     }
     let claim = match volume["persistentVolumeClaim"]["claimName"].as_str() {
         Some(name) => Some((name.to_owned(), volume["persistentVolumeClaim"]["readOnly"] == true)),
-        None => volume.get("ephemeral").filter(|v| v.is_object()).map(|_| (format!("{}-{}", objects::meta::name(pod), volume["name"].as_str().unwrap_or_default()), false)),
+        None => volume
+            .get("ephemeral")
+            .filter(|v| v.is_object())
+            .map(|_| (format!("{}-{}", objects::meta::name(pod), volume["name"].as_str().unwrap_or_default()), false)),
     };
     if let Some((claim, readonly)) = claim {
         return persistent(shared, pod, &claim, readonly).await;
     }
-    let kind = volume.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).find(|key| *key != "name").unwrap_or("unknown");
+    let kind = volume
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key.as_str())
+        .find(|key| *key != "name")
+        .unwrap_or("unknown");
     if kind == "unknown" {
         make(place, 0o777)?;
         return Ok(Volume { path: place.to_owned(), readonly: false });
     }
-    Err(Error::Invalid(format!("volumes of type {kind} are not supported here; use emptyDir, hostPath, configMap, secret, projected, downwardAPI or a persistentVolumeClaim")))
+    Err(Error::Invalid(format!(
+        "volumes of type {kind} are not supported here; use emptyDir, hostPath, configMap, secret, projected, downwardAPI or a persistentVolumeClaim"
+    )))
 }
 
 fn host_path(path: &Path, kind: &str) -> Result<()> {
     let bad = |what: &str| Err(Error::Invalid(format!("hostPath type check failed: {} is not {what}", path.display())));
     match kind {
         "DirectoryOrCreate" => std::fs::create_dir_all(path).context(|| format!("make {}", path.display())),
-        "FileOrCreate" if !path.exists() => std::fs::File::create(path).map(drop).context(|| format!("make {}", path.display())),
+        "FileOrCreate" if !path.exists() => {
+            std::fs::File::create(path).map(drop).context(|| format!("make {}", path.display()))
+        }
         "Directory" if !path.is_dir() => bad("a directory"),
         "File" | "FileOrCreate" if !path.is_file() => bad("a file"),
         _ => Ok(()),
@@ -106,13 +128,25 @@ fn host_path(path: &Path, kind: &str) -> Result<()> {
 async fn persistent(shared: &Shared, pod: &Value, claim: &str, readonly: bool) -> Result<Volume> {
     let namespace = objects::meta::namespace(pod);
     let path = format!("/api/v1/namespaces/{namespace}/persistentvolumeclaims/{claim}");
-    let object = shared.api.get(&path).await?.ok_or_else(|| Error::Invalid(format!("persistentvolumeclaim \"{claim}\" not found")))?;
+    let object = shared
+        .api
+        .get(&path)
+        .await?
+        .ok_or_else(|| Error::Invalid(format!("persistentvolumeclaim \"{claim}\" not found")))?;
     let bound = object["spec"]["volumeName"].as_str().filter(|_| object["status"]["phase"] == "Bound");
     let bound = bound.ok_or_else(|| Error::Invalid(format!("persistentvolumeclaim \"{claim}\" is not bound yet")))?;
-    let volume = shared.api.get(&format!("/api/v1/persistentvolumes/{bound}")).await?.ok_or_else(|| Error::Invalid(format!("persistentvolume \"{bound}\" not found")))?;
+    let volume = shared
+        .api
+        .get(&format!("/api/v1/persistentvolumes/{bound}"))
+        .await?
+        .ok_or_else(|| Error::Invalid(format!("persistentvolume \"{bound}\" not found")))?;
     let spec = &volume["spec"];
     let source = spec["hostPath"]["path"].as_str().or_else(|| spec["local"]["path"].as_str());
-    let source = source.ok_or_else(|| Error::Invalid(format!("persistentvolume \"{bound}\" is neither hostPath nor local; no other kind is supported here")))?;
+    let source = source.ok_or_else(|| {
+        Error::Invalid(format!(
+            "persistentvolume \"{bound}\" is neither hostPath nor local; no other kind is supported here"
+        ))
+    })?;
     // Relative to the state directory, so that a provisioner need not know where that is.
     let place = shared.config.state_dir.join("volumes").join(source.trim_start_matches("bigben:"));
     let place = if source.starts_with('/') { PathBuf::from(source) } else { place };
@@ -128,7 +162,13 @@ fn mode(value: &Value, fallback: u32) -> u32 {
 }
 
 /// The files of a volume that shows objects; `None` for other volumes. With `previous`, a token still good for a while is kept.
-async fn files(shared: &Shared, pod: &Value, volume: &Value, downward: &Downward, previous: Option<&Path>) -> Result<Option<Files>> {
+async fn files(
+    shared: &Shared,
+    pod: &Value,
+    volume: &Value,
+    downward: &Downward,
+    previous: Option<&Path>,
+) -> Result<Option<Files>> {
     let mut files = Files::new();
     let sources: Vec<(Value, u32)> = if let Some(projected) = volume.get("projected").filter(|v| v.is_object()) {
         let fallback = mode(&projected["defaultMode"], 0o644);
@@ -152,10 +192,14 @@ async fn files(shared: &Shared, pod: &Value, volume: &Value, downward: &Downward
         }
         for item in source["downwardAPI"]["items"].as_array().into_iter().flatten() {
             let value = match item["fieldRef"]["fieldPath"].as_str() {
-                Some(path) => field(pod, path, downward).ok_or_else(|| Error::Invalid(format!("unsupported fieldPath: {path}")))?,
+                Some(path) => field(pod, path, downward)
+                    .ok_or_else(|| Error::Invalid(format!("unsupported fieldPath: {path}")))?,
                 None => resource(pod, &Value::Null, &item["resourceFieldRef"], downward).map_err(Error::Invalid)?,
             };
-            files.insert(item["path"].as_str().unwrap_or_default().to_owned(), (mode(&item["mode"], fallback), value.into_bytes()));
+            files.insert(
+                item["path"].as_str().unwrap_or_default().to_owned(),
+                (mode(&item["mode"], fallback), value.into_bytes()),
+            );
         }
         if let Some(token) = source.get("serviceAccountToken").filter(|v| v.is_object()) {
             let path = token["path"].as_str().unwrap_or("token").to_owned();
@@ -169,7 +213,15 @@ async fn files(shared: &Shared, pod: &Value, volume: &Value, downward: &Downward
     Ok(Some(files))
 }
 
-async fn add_object(shared: &Shared, pod: &Value, reference: &Value, plural: &str, what: &str, fallback: u32, files: &mut Files) -> Result<()> {
+async fn add_object(
+    shared: &Shared,
+    pod: &Value,
+    reference: &Value,
+    plural: &str,
+    what: &str,
+    fallback: u32,
+    files: &mut Files,
+) -> Result<()> {
     let name = reference["name"].as_str().unwrap_or_default();
     let path = format!("/api/v1/namespaces/{}/{plural}/{name}", objects::meta::namespace(pod));
     let optional = reference["optional"] == true;
@@ -186,7 +238,10 @@ async fn add_object(shared: &Shared, pod: &Value, reference: &Value, plural: &st
             for item in items {
                 let key = item["key"].as_str().unwrap_or_default();
                 match content.get(key) {
-                    Some(value) => drop(files.insert(item["path"].as_str().unwrap_or(key).to_owned(), (mode(&item["mode"], fallback), value.clone()))),
+                    Some(value) => drop(files.insert(
+                        item["path"].as_str().unwrap_or(key).to_owned(),
+                        (mode(&item["mode"], fallback), value.clone()),
+                    )),
                     None if optional => {}
                     None => return Err(Error::Invalid(format!("references non-existent {what} key: {key}"))),
                 }
@@ -209,7 +264,10 @@ async fn request_token(shared: &Shared, pod: &Value, token: &Value) -> Result<St
         }
     });
     let answer = shared.api.create(&path, &request).await?;
-    answer["status"]["token"].as_str().map(str::to_owned).ok_or_else(|| Error::Invalid(format!("the token of service account {account} is empty")))
+    answer["status"]["token"]
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Invalid(format!("the token of service account {account} is empty")))
 }
 
 /// A token on disk with more than a fifth of its life before it.
@@ -227,7 +285,9 @@ fn still_good(path: &Path) -> Option<String> {
 fn publish(place: &Path, files: &Files) -> Result<()> {
     let current = place.join("..data");
     let same = current.exists()
-        && files.iter().all(|(path, (_, content))| std::fs::read(current.join(path)).is_ok_and(|there| there == *content))
+        && files
+            .iter()
+            .all(|(path, (_, content))| std::fs::read(current.join(path)).is_ok_and(|there| there == *content))
         && count(&current) == files.len();
     if same {
         return Ok(());
@@ -243,7 +303,8 @@ fn publish(place: &Path, files: &Files) -> Result<()> {
         let parent = file.parent().unwrap_or(&fresh);
         std::fs::create_dir_all(parent).context(|| format!("make {}", parent.display()))?;
         std::fs::write(&file, content).context(|| format!("write {}", file.display()))?;
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(*mode)).context(|| format!("set the mode of {}", file.display()))?;
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(*mode))
+            .context(|| format!("set the mode of {}", file.display()))?;
     }
     std::fs::create_dir_all(&fresh).context(|| format!("make {}", fresh.display()))?;
     let old = std::fs::read_link(&current).ok();
@@ -311,7 +372,12 @@ mod tests {
     #[test]
     fn files_change_all_at_once() {
         let dir = tempfile::tempdir().expect("a directory");
-        let files = |entries: &[(&str, &str)]| entries.iter().map(|(path, text)| ((*path).to_owned(), (0o644, text.as_bytes().to_vec()))).collect::<Files>();
+        let files = |entries: &[(&str, &str)]| {
+            entries
+                .iter()
+                .map(|(path, text)| ((*path).to_owned(), (0o644, text.as_bytes().to_vec())))
+                .collect::<Files>()
+        };
         publish(dir.path(), &files(&[("a", "1"), ("d/b", "2")])).expect("published");
         let first = std::fs::read_link(dir.path().join("..data")).expect("a link");
         assert_eq!(std::fs::read_to_string(dir.path().join("d/b")).expect("reads"), "2");

@@ -102,10 +102,18 @@ impl Worker {
     fn adopt(&mut self) {
         let pod = self.pod.clone();
         let policy = pod["spec"]["restartPolicy"].as_str().unwrap_or("Always");
-        for (list, statuses) in [("initContainers", "initContainerStatuses"), ("containers", "containerStatuses"), ("ephemeralContainers", "ephemeralContainerStatuses")] {
+        for (list, statuses) in [
+            ("initContainers", "initContainerStatuses"),
+            ("containers", "containerStatuses"),
+            ("ephemeralContainers", "ephemeralContainerStatuses"),
+        ] {
             for container in containers(&pod, list) {
                 let name = container["name"].as_str().unwrap_or_default();
-                let reason = if list == "containers" && !containers(&pod, "initContainers").is_empty() { "PodInitializing" } else { "ContainerCreating" };
+                let reason = if list == "containers" && !containers(&pod, "initContainers").is_empty() {
+                    "PodInitializing"
+                } else {
+                    "ContainerCreating"
+                };
                 let mut track = Track::new(container["image"].as_str().unwrap_or_default(), reason);
                 let known = pod["status"][statuses].as_array().into_iter().flatten().find(|s| s["name"] == name);
                 if let Some(known) = known.filter(|known| known["containerID"].is_string()) {
@@ -193,15 +201,22 @@ impl Worker {
     }
 
     fn wake_within(&mut self, pause: Duration) {
-        self.sandbox_due.0 = self.sandbox_due.0.min(Instant::now() + pause).max(Instant::now() + Duration::from_millis(1));
+        self.sandbox_due.0 =
+            self.sandbox_due.0.min(Instant::now() + pause).max(Instant::now() + Duration::from_millis(1));
     }
 
     /// The next moment at which something is to be tried.
     fn next_due(&self) -> Option<Instant> {
         let restarts = self.restarts.values().filter_map(|restart| restart.due).min();
         let deadline = self.active_deadline();
-        let sandbox = (self.sandbox_due.0 < Instant::now() + Duration::from_secs(3600)).then_some(self.sandbox_due.0).filter(|due| *due > Instant::now() || self.sandbox.is_none());
-        [restarts, deadline, sandbox].into_iter().flatten().min().map(|due| due.max(Instant::now() + Duration::from_millis(1)))
+        let sandbox = (self.sandbox_due.0 < Instant::now() + Duration::from_secs(3600))
+            .then_some(self.sandbox_due.0)
+            .filter(|due| *due > Instant::now() || self.sandbox.is_none());
+        [restarts, deadline, sandbox]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|due| due.max(Instant::now() + Duration::from_millis(1)))
     }
 
     fn active_deadline(&self) -> Option<Instant> {
@@ -228,7 +243,9 @@ impl Worker {
             let grace = self.pod["metadata"]["deletionGracePeriodSeconds"].as_u64().unwrap_or(30);
             // The timestamp is the end of the grace period; what is left of it may be less than all of it.
             let end = objects::meta::deletion_timestamp(&self.pod).and_then(objects::time::parse);
-            let left = end.and_then(|end| Duration::try_from(end.duration_since(jiff::Timestamp::now())).ok()).unwrap_or_default();
+            let left = end
+                .and_then(|end| Duration::try_from(end.duration_since(jiff::Timestamp::now())).ok())
+                .unwrap_or_default();
             // Timestamps have whole seconds, which may have cost up to one.
             self.begin_end(Duration::from_secs(grace).min(left + Duration::from_secs(1)));
             return;
@@ -261,7 +278,10 @@ impl Worker {
     fn fail(&mut self, reason: &str, message: &str) {
         self.failed = Some((reason.to_owned(), message.to_owned()));
         self.shared.recorder.record(pod_reference(&self.pod, None), &self.node, true, "DeadlineExceeded", message);
-        self.stop_all(Duration::from_secs(self.pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30)), true);
+        self.stop_all(
+            Duration::from_secs(self.pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30)),
+            true,
+        );
     }
 
     /// Namespaces, address, volumes, files.
@@ -273,7 +293,9 @@ impl Worker {
             (None, None, self.network.address)
         } else {
             let sysctls = pod["spec"]["securityContext"]["sysctls"].as_array().into_iter().flatten();
-            let sysctls = sysctls.filter_map(|s| Some((s["name"].as_str()?.to_owned(), s["value"].as_str()?.to_owned()))).collect();
+            let sysctls = sysctls
+                .filter_map(|s| Some((s["name"].as_str()?.to_owned(), s["value"].as_str()?.to_owned())))
+                .collect();
             let (namespaces, lease) = self.shared.network.attach(&self.node, &spec::hostname(&pod), sysctls).await?;
             let ip = lease.address();
             (Some(namespaces), Some(lease), ip)
@@ -286,12 +308,28 @@ impl Worker {
         };
         let volumes = volumes::prepare(&self.shared, &pod, &self.dir, &downward).await?;
         self.write_files(ip)?;
-        let (namespace, name, uid) = (objects::meta::namespace(&pod), objects::meta::name(&pod), objects::meta::uid(&pod));
+        let (namespace, name, uid) =
+            (objects::meta::namespace(&pod), objects::meta::name(&pod), objects::meta::uid(&pod));
         let logs = self.shared.config.state_dir.join("logs").join(format!("{namespace}_{name}_{uid}"));
-        let running = RunningPod { uid: uid.to_owned(), node: self.node.clone(), namespaces: namespaces.clone(), logs: logs.clone(), containers: BTreeMap::new() };
+        let running = RunningPod {
+            uid: uid.to_owned(),
+            node: self.node.clone(),
+            namespaces: namespaces.clone(),
+            logs: logs.clone(),
+            containers: BTreeMap::new(),
+        };
         self.shared.running.add(namespace, name, running);
         self.shared.host_ports.set(uid, host_ports(&pod, ip, host_network));
-        self.sandbox = Some(Arc::new(Sandbox { node: self.node.clone(), ip, namespaces, dir: self.dir.clone(), logs, volumes, downward, _lease: lease }));
+        self.sandbox = Some(Arc::new(Sandbox {
+            node: self.node.clone(),
+            ip,
+            namespaces,
+            dir: self.dir.clone(),
+            logs,
+            volumes,
+            downward,
+            _lease: lease,
+        }));
         self.sandbox_due.0 = Instant::now() + Duration::from_secs(86_400);
         Ok(())
     }
@@ -305,9 +343,12 @@ impl Worker {
             Some(domain) => format!("{hostname}.{domain}.{namespace}.svc.{}\t{hostname}", config.cluster_domain),
             None => hostname.clone(),
         };
-        let mut hosts = format!("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{ip}\t{names}\n");
+        let mut hosts = format!(
+            "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{ip}\t{names}\n"
+        );
         for alias in self.pod["spec"]["hostAliases"].as_array().into_iter().flatten() {
-            let names: Vec<&str> = alias["hostnames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let names: Vec<&str> =
+                alias["hostnames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             hosts.push_str(&format!("{}\t{}\n", alias["ip"].as_str().unwrap_or_default(), names.join("\t")));
         }
         let dns = resolv_conf(&self.pod, config.dns, &config.cluster_domain);
@@ -323,7 +364,10 @@ impl Worker {
         let pod = self.pod.clone();
         for container in containers(&pod, "ephemeralContainers") {
             let name = container["name"].as_str().unwrap_or_default();
-            let track = self.tracks.entry(name.to_owned()).or_insert_with(|| Track::new(container["image"].as_str().unwrap_or_default(), "ContainerCreating"));
+            let track = self
+                .tracks
+                .entry(name.to_owned())
+                .or_insert_with(|| Track::new(container["image"].as_str().unwrap_or_default(), "ContainerCreating"));
             if track.phase == Phase::Idle {
                 self.start(container, false);
             }
@@ -356,9 +400,13 @@ impl Worker {
                 _ => {}
             }
         }
-        let apps_done = containers(&pod, "containers").iter().all(|c| self.phase_of(c).is_some_and(|phase| matches!(phase, Phase::Done(_))));
+        let apps_done = containers(&pod, "containers")
+            .iter()
+            .all(|c| self.phase_of(c).is_some_and(|phase| matches!(phase, Phase::Done(_))));
         if apps_done {
-            self.stop_sidecars(Duration::from_secs(pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30)));
+            self.stop_sidecars(Duration::from_secs(
+                pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30),
+            ));
         }
     }
 
@@ -443,9 +491,20 @@ impl Worker {
                 track.last = json!({ "terminated": terminated });
                 if !wait.is_zero() {
                     let uid = objects::meta::uid(&self.pod);
-                    let message = format!("back-off {}s restarting failed container={name} pod={}_{}({uid})", wait.as_secs(), objects::meta::name(&self.pod), objects::meta::namespace(&self.pod));
+                    let message = format!(
+                        "back-off {}s restarting failed container={name} pod={}_{}({uid})",
+                        wait.as_secs(),
+                        objects::meta::name(&self.pod),
+                        objects::meta::namespace(&self.pod)
+                    );
                     track.state = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } });
-                    self.shared.recorder.record(pod_reference(&self.pod, Some(name)), &self.node, true, "BackOff", format!("Back-off restarting failed container {name}"));
+                    self.shared.recorder.record(
+                        pod_reference(&self.pod, Some(name)),
+                        &self.node,
+                        true,
+                        "BackOff",
+                        format!("Back-off restarting failed container {name}"),
+                    );
                 }
             }
         }
@@ -467,7 +526,11 @@ impl Worker {
     fn stop_all(&mut self, grace: Duration, with_sidecars: bool) {
         let deadline = Instant::now() + grace;
         let pod = self.pod.clone();
-        let sidecars: Vec<&str> = containers(&pod, "initContainers").iter().filter(|c| is_sidecar(c)).filter_map(|c| c["name"].as_str()).collect();
+        let sidecars: Vec<&str> = containers(&pod, "initContainers")
+            .iter()
+            .filter(|c| is_sidecar(c))
+            .filter_map(|c| c["name"].as_str())
+            .collect();
         for (name, track) in &mut self.tracks {
             if sidecars.contains(&name.as_str()) && !with_sidecars {
                 continue;
@@ -479,8 +542,11 @@ impl Worker {
     /// While the pod ends: sidecars stop when all other containers have.
     fn stop_sidecars_last(&mut self) {
         let pod = self.pod.clone();
-        let others = containers(&pod, "containers").iter().chain(containers(&pod, "initContainers").iter().filter(|c| !is_sidecar(c)));
-        let run = others.filter_map(|c| self.phase_of(c)).any(|phase| matches!(phase, Phase::Running | Phase::Starting));
+        let others = containers(&pod, "containers")
+            .iter()
+            .chain(containers(&pod, "initContainers").iter().filter(|c| !is_sidecar(c)));
+        let run =
+            others.filter_map(|c| self.phase_of(c)).any(|phase| matches!(phase, Phase::Running | Phase::Starting));
         if !run {
             let left = self.ending.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
             self.stop_sidecars(left);
@@ -633,7 +699,10 @@ fn host_ports(pod: &Value, ip: Ipv4Addr, host_network: bool) -> Vec<(Front, Sock
     if host_network {
         return Vec::new();
     }
-    let ports = containers(pod, "containers").iter().chain(containers(pod, "initContainers")).flat_map(|c| c["ports"].as_array().into_iter().flatten());
+    let ports = containers(pod, "containers")
+        .iter()
+        .chain(containers(pod, "initContainers"))
+        .flat_map(|c| c["ports"].as_array().into_iter().flatten());
     let number = |value: &Value| value.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
     ports
         .filter_map(|port| {
@@ -654,7 +723,9 @@ fn resolv_conf(pod: &Value, dns: Ipv4Addr, domain: &str) -> String {
         "ClusterFirst" => pod["spec"]["hostNetwork"] != true,
         _ => true,
     };
-    let list = |value: &Value| value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>();
+    let list = |value: &Value| {
+        value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
     let (mut servers, mut search, mut options) = (Vec::new(), Vec::new(), Vec::new());
     if policy != "None" {
         // Inside the machine there is no other server: the cluster's own asks the host's.
@@ -693,8 +764,14 @@ mod tests {
     fn restart_policies() {
         let pod = |policy: &str| json!({"spec": {"restartPolicy": policy, "containers": [{"name": "a"}], "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]}});
         for (policy, name, code, expected) in [
-            ("Always", "a", 0, true), ("OnFailure", "a", 0, false), ("OnFailure", "a", 1, true), ("Never", "a", 1, false),
-            ("Always", "i", 0, false), ("Always", "i", 1, true), ("Never", "i", 1, false), ("Never", "s", 1, true),
+            ("Always", "a", 0, true),
+            ("OnFailure", "a", 0, false),
+            ("OnFailure", "a", 1, true),
+            ("Never", "a", 1, false),
+            ("Always", "i", 0, false),
+            ("Always", "i", 1, true),
+            ("Never", "i", 1, false),
+            ("Never", "s", 1, true),
         ] {
             assert_eq!(restarts(&pod(policy), name, code), expected, "{policy} {name} {code}");
         }
@@ -710,7 +787,10 @@ mod tests {
     fn name_servers() {
         let dns = Ipv4Addr::new(10, 96, 0, 10);
         let pod = json!({"metadata": {"namespace": "shop"}, "spec": {"dnsConfig": {"options": [{"name": "ndots", "value": "2"}]}}});
-        assert_eq!(resolv_conf(&pod, dns, "cluster.local"), "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:2\n");
+        assert_eq!(
+            resolv_conf(&pod, dns, "cluster.local"),
+            "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:2\n"
+        );
         let pod = json!({"spec": {"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"]}}});
         assert_eq!(resolv_conf(&pod, dns, "cluster.local"), "nameserver 1.1.1.1\n");
     }

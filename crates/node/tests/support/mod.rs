@@ -77,8 +77,20 @@ impl Api {
         match tokio::time::timeout(std::time::Duration::from_secs(15), wait).await {
             Ok(found) => found,
             Err(_) => {
-                let events: Vec<String> = self.state.lock().expect("the store").1.iter().filter(|(p, _)| p.contains("/events/")).map(|(_, e)| format!("{} {}", e["reason"], e["message"])).collect();
-                panic!("{path} never came to the state that was waited for: {:#}\n{}", self.get(path).unwrap_or_default(), events.join("\n"))
+                let events: Vec<String> = self
+                    .state
+                    .lock()
+                    .expect("the store")
+                    .1
+                    .iter()
+                    .filter(|(p, _)| p.contains("/events/"))
+                    .map(|(_, e)| format!("{} {}", e["reason"], e["message"]))
+                    .collect();
+                panic!(
+                    "{path} never came to the state that was waited for: {:#}\n{}",
+                    self.get(path).unwrap_or_default(),
+                    events.join("\n")
+                )
             }
         }
     }
@@ -105,12 +117,18 @@ async fn handle(State(api): State<Api>, request: Request) -> Response {
     let method = request.method().clone();
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap_or_default();
     let given: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let is_list = ["pods", "services", "endpointslices", "nodes", "events", "leases"].iter().any(|plural| path.ends_with(&format!("/{plural}")));
+    let is_list = ["pods", "services", "endpointslices", "nodes", "events", "leases"]
+        .iter()
+        .any(|plural| path.ends_with(&format!("/{plural}")));
     match method {
         Method::GET if query.contains("watch=true") => watch(api, path, &query),
         Method::GET if is_list => axum::Json(api.list(&path)).into_response(),
-        Method::GET => api.get(&path).map_or_else(|| refuse(404, "NotFound"), |object| axum::Json(object).into_response()),
-        Method::POST if path.ends_with("/token") => axum::Json(json!({ "status": { "token": "a.b.c" } })).into_response(),
+        Method::GET => {
+            api.get(&path).map_or_else(|| refuse(404, "NotFound"), |object| axum::Json(object).into_response())
+        }
+        Method::POST if path.ends_with("/token") => {
+            axum::Json(json!({ "status": { "token": "a.b.c" } })).into_response()
+        }
         Method::POST => {
             let name = given["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             (StatusCode::CREATED, axum::Json(api.put(&format!("{path}/{name}"), given))).into_response()
@@ -149,20 +167,31 @@ fn watch(api: Api, path: String, query: &str) -> Response {
     let changes = {
         // Subscribed under the lock, so that nothing falls between the list and the watch.
         let state = api.state.lock().expect("the store");
-        let missed: Vec<Value> = state.1.iter().filter(|(at, object)| belongs(at, &path) && object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok()) > Some(from)).map(|(_, object)| json!({ "type": "MODIFIED", "object": object })).collect();
+        let missed: Vec<Value> = state
+            .1
+            .iter()
+            .filter(|(at, object)| {
+                belongs(at, &path)
+                    && object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok()) > Some(from)
+            })
+            .map(|(_, object)| json!({ "type": "MODIFIED", "object": object }))
+            .collect();
         (missed, api.changes.subscribe())
     };
-    let stream = futures::stream::unfold((changes.0.into_iter(), changes.1, path), |(mut missed, mut changes, path)| async move {
-        let event = match missed.next() {
-            Some(event) => event,
-            None => loop {
-                let (at, event) = changes.recv().await.ok()?;
-                if belongs(&at, &path) {
-                    break event;
-                }
-            },
-        };
-        Some((Ok::<_, std::io::Error>(Bytes::from(format!("{event}\n"))), (missed, changes, path)))
-    });
+    let stream = futures::stream::unfold(
+        (changes.0.into_iter(), changes.1, path),
+        |(mut missed, mut changes, path)| async move {
+            let event = match missed.next() {
+                Some(event) => event,
+                None => loop {
+                    let (at, event) = changes.recv().await.ok()?;
+                    if belongs(&at, &path) {
+                        break event;
+                    }
+                },
+            };
+            Some((Ok::<_, std::io::Error>(Bytes::from(format!("{event}\n"))), (missed, changes, path)))
+        },
+    );
     Body::from_stream(stream).into_response()
 }

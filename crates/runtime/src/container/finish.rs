@@ -38,8 +38,9 @@ pub(super) fn run(mut channel: Channel, spec: &Spec, first: bool) -> i32 {
 
 fn prepare(spec: &Spec, first: bool) -> Result<(Option<String>, Option<OwnedFd>), Failure> {
     let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let owner = user::resolve(&spec.user, &file("/etc/passwd"), &file("/etc/group"))
-        .map_err(|message| (format!("find the user {:?}", spec.user), io::Error::new(io::ErrorKind::NotFound, message)))?;
+    let owner = user::resolve(&spec.user, &file("/etc/passwd"), &file("/etc/group")).map_err(|message| {
+        (format!("find the user {:?}", spec.user), io::Error::new(io::ErrorKind::NotFound, message))
+    })?;
     let all_ids = userns::maps_all_ids();
     let terminal = spec.terminal.map(|size| open_terminal(size, all_ids.then_some(owner.uid))).transpose()?;
     if all_ids && terminal.is_none() {
@@ -61,10 +62,14 @@ fn prepare(spec: &Spec, first: bool) -> Result<(Option<String>, Option<OwnedFd>)
 fn open_terminal((rows, columns): (u16, u16), owner: Option<u32>) -> Result<OwnedFd, Failure> {
     use nix::fcntl::{OFlag, open};
     use nix::sys::stat::Mode;
-    let master = step(open("/dev/ptmx", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()), || "open a terminal".into())?;
+    let master = step(open("/dev/ptmx", OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()), || {
+        "open a terminal".into()
+    })?;
     let number = step(sys::unlock_pty(master.as_fd()), || "unlock the terminal".into())?;
     let path = format!("/dev/pts/{number}");
-    let slave = step(open(path.as_str(), OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()), || format!("open {path}"))?;
+    let slave = step(open(path.as_str(), OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC, Mode::empty()), || {
+        format!("open {path}")
+    })?;
     if let Some(uid) = owner {
         let _ = nix::unistd::chown(path.as_str(), Some(uid.into()), None);
     }
@@ -88,7 +93,11 @@ fn give_pipes(uid: u32, gid: u32) {
 
 fn enter_directory(spec: &Spec, owner: Option<(u32, u32)>, first: bool) -> Result<(), Failure> {
     let cwd: &Path = if spec.cwd.as_os_str().is_empty() { Path::new("/") } else { &spec.cwd };
-    if first && !cwd.exists() && std::fs::create_dir_all(cwd).is_ok() && let Some((uid, gid)) = owner {
+    if first
+        && !cwd.exists()
+        && std::fs::create_dir_all(cwd).is_ok()
+        && let Some((uid, gid)) = owner
+    {
         let _ = nix::unistd::chown(cwd, Some(uid.into()), Some(gid.into()));
     }
     step(nix::unistd::chdir(cwd), || format!("enter the working directory {}", cwd.display()))
@@ -98,7 +107,10 @@ fn enter_directory(spec: &Spec, owner: Option<(u32, u32)>, first: bool) -> Resul
 fn restrict(spec: &Spec, owner: &user::User, all_ids: bool, first: bool) -> io::Result<()> {
     let everything = u64::MAX >> (64 - capability::ALL.len());
     let wanted = if spec.privileged { everything } else { capability::mask(&spec.capabilities) };
-    let last: u32 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(40);
+    let last: u32 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(40);
     let (restricted, one_user) = (spec.seccomp == Seccomp::Default && !spec.privileged, !all_ids && owner.uid == 0);
     let filter = (restricted || one_user).then(|| crate::seccomp::program(wanted, restricted, one_user));
     // Without no_new_privs a filter takes CAP_SYS_ADMIN, so it is installed while that is still here.
@@ -109,7 +121,8 @@ fn restrict(spec: &Spec, owner: &user::User, all_ids: bool, first: bool) -> io::
         sys::drop_bounding(bit)?;
     }
     if all_ids {
-        let mut groups: Vec<nix::unistd::Gid> = owner.groups.iter().chain(&spec.supplementary_groups).map(|gid| (*gid).into()).collect();
+        let mut groups: Vec<nix::unistd::Gid> =
+            owner.groups.iter().chain(&spec.supplementary_groups).map(|gid| (*gid).into()).collect();
         groups.insert(0, owner.gid.into());
         groups.dedup();
         nix::unistd::setgroups(&groups)?;
@@ -138,7 +151,11 @@ fn restrict(spec: &Spec, owner: &user::User, all_ids: bool, first: bool) -> io::
 
 fn permitted() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().find_map(|line| line.strip_prefix("CapPrm:")).and_then(|value| u64::from_str_radix(value.trim(), 16).ok()).unwrap_or(u64::MAX)
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapPrm:"))
+        .and_then(|value| u64::from_str_radix(value.trim(), 16).ok())
+        .unwrap_or(u64::MAX)
 }
 
 /// Replaces this process by the program; gives the reason when that fails.
@@ -147,15 +164,22 @@ fn execute(spec: &Spec, home: Option<String>) -> io::Error {
     if !environment.iter().any(|(name, _)| name == "HOME") {
         environment.push(("HOME".into(), home.unwrap_or_else(|| "/".into())));
     }
-    let path = environment.iter().find(|(name, _)| name == "PATH").map_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", |(_, v)| v.as_str());
+    let path = environment
+        .iter()
+        .find(|(name, _)| name == "PATH")
+        .map_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", |(_, v)| v.as_str());
     let Some(program) = spec.args.first() else { return io::ErrorKind::InvalidInput.into() };
-    let candidates: Vec<String> =
-        if program.contains('/') { vec![program.clone()] } else { path.split(':').map(|dir| format!("{}/{program}", if dir.is_empty() { "." } else { dir })).collect() };
-    let strings = |items: Vec<String>| items.into_iter().map(sys::c_string).collect::<io::Result<Vec<CString>>>();
-    let (arguments, variables) = match (strings(spec.args.clone()), strings(environment.iter().map(|(n, v)| format!("{n}={v}")).collect())) {
-        (Ok(arguments), Ok(variables)) => (arguments, variables),
-        (Err(error), _) | (_, Err(error)) => return error,
+    let candidates: Vec<String> = if program.contains('/') {
+        vec![program.clone()]
+    } else {
+        path.split(':').map(|dir| format!("{}/{program}", if dir.is_empty() { "." } else { dir })).collect()
     };
+    let strings = |items: Vec<String>| items.into_iter().map(sys::c_string).collect::<io::Result<Vec<CString>>>();
+    let (arguments, variables) =
+        match (strings(spec.args.clone()), strings(environment.iter().map(|(n, v)| format!("{n}={v}")).collect())) {
+            (Ok(arguments), Ok(variables)) => (arguments, variables),
+            (Err(error), _) | (_, Err(error)) => return error,
+        };
     let _ = sys::close_on_exec_from(3);
     sys::reset_signals();
     let mut reason = io::Error::from_raw_os_error(libc::ENOENT);

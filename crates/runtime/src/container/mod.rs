@@ -213,11 +213,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 /// Starts a helper, gives it its orders and waits until the process that it leaves is ready to exec.
-fn launch(mode: &'static str, spec: Spec, cgroup: Option<Cgroup>, target: Option<i32>, stdio: Stdio) -> Result<(Spec, Process, Channel)> {
+fn launch(
+    mode: &'static str,
+    spec: Spec,
+    cgroup: Option<Cgroup>,
+    target: Option<i32>,
+    stdio: Stdio,
+) -> Result<(Spec, Process, Channel)> {
     let id = spec.id.clone();
     let (mut helper, mut channel) = spawner::start_helper(mode, [stdio.stdin, stdio.stdout, stdio.stderr])?;
     let pod = spec.pod.clone().filter(|_| target.is_none());
-    let fds: Vec<BorrowedFd<'_>> = pod.iter().flat_map(|pod| [pod.net.as_fd(), pod.uts.as_fd(), pod.ipc.as_fd()]).collect();
+    let fds: Vec<BorrowedFd<'_>> =
+        pod.iter().flat_map(|pod| [pod.net.as_fd(), pod.uts.as_fd(), pod.ipc.as_fd()]).collect();
     let orders = Orders { spec, cgroup, joins_pod: pod.is_some(), target };
     let talk = (|| {
         channel.send(&orders, &fds).context(|| format!("give orders to the helper of container {id}"))?;
@@ -240,15 +247,24 @@ fn launch(mode: &'static str, spec: Spec, cgroup: Option<Cgroup>, target: Option
 }
 
 fn unexpected(id: &str, report: &Report) -> Error {
-    Error::Setup { id: id.into(), step: "talk to the helper".into(), message: format!("unexpected report {report:?}"), errno: 0 }
+    Error::Setup {
+        id: id.into(),
+        step: "talk to the helper".into(),
+        message: format!("unexpected report {report:?}"),
+        errno: 0,
+    }
 }
 
 /// The next report; a failure reported is an error here.
 fn report(id: &str, channel: &mut Channel) -> Result<(Report, Vec<OwnedFd>)> {
     let received = channel.receive::<Report>().context(|| format!("hear from the helper of container {id}"))?;
     match received.ok_or_else(|| Error::HelperGone(format!("container {id}")))? {
-        (Report::Failed { message, errno, exec: Some(program), .. }, _) => Err(Error::Exec { id: id.into(), program, message, errno }),
-        (Report::Failed { step, message, errno, exec: None }, _) => Err(Error::Setup { id: id.into(), step, message, errno }),
+        (Report::Failed { message, errno, exec: Some(program), .. }, _) => {
+            Err(Error::Exec { id: id.into(), program, message, errno })
+        }
+        (Report::Failed { step, message, errno, exec: None }, _) => {
+            Err(Error::Setup { id: id.into(), step, message, errno })
+        }
         other => Ok(other),
     }
 }

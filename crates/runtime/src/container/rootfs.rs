@@ -20,8 +20,17 @@ pub(super) fn step<T, E: Into<io::Error>>(result: Result<T, E>, name: impl FnOnc
 const NONE: Option<&str> = None;
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const MASKED: [&str; 11] = [
-    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats",
-    "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -32,13 +41,17 @@ pub(super) fn enter(spec: &Spec, own_network: bool, cgroup: Option<&crate::cgrou
     let at = open_root(&root)?;
     let special = |source: &str, target: &str, kind: &str, flags: MsFlags, data: &str| -> Result<(), Failure> {
         let place = step(make_target(at.as_fd(), Path::new(target), true), || format!("make {target}"))?;
-        step(mount(Some(source), &proc_path(&place), Some(kind), flags, Some(data).filter(|d| !d.is_empty())), || format!("mount {kind} on {target}"))
+        step(mount(Some(source), &proc_path(&place), Some(kind), flags, Some(data).filter(|d| !d.is_empty())), || {
+            format!("mount {kind} on {target}")
+        })
     };
     let guarded = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     special("proc", "/proc", "proc", guarded, "")?;
     special("tmpfs", "/dev", "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_STRICTATIME, "mode=755,size=65536k")?;
     let devpts = "newinstance,ptmxmode=0666,mode=0620";
-    if special("devpts", "/dev/pts", "devpts", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, &format!("{devpts},gid=5")).is_err() {
+    if special("devpts", "/dev/pts", "devpts", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, &format!("{devpts},gid=5"))
+        .is_err()
+    {
         special("devpts", "/dev/pts", "devpts", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, devpts)?;
     }
     special("shm", "/dev/shm", "tmpfs", guarded, &format!("mode=1777,size={}", spec.shm_bytes))?;
@@ -55,7 +68,13 @@ pub(super) fn enter(spec: &Spec, own_network: bool, cgroup: Option<&crate::cgrou
     for device in DEVICES {
         bind(at.as_fd(), &Path::new("/dev").join(device), &Path::new("/dev").join(device), false)?;
     }
-    for (link, to) in [("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx")] {
+    for (link, to) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
         step(std::os::unix::fs::symlink(to, root_path(&at).join("dev").join(link)), || format!("link /dev/{link}"))?;
     }
     if spec.privileged {
@@ -90,7 +109,12 @@ fn mount_root(rootfs: &Rootfs) -> Result<PathBuf, Failure> {
             let base = common_directory(&all);
             let relative = |path: &Path| escape(path.strip_prefix(&base).unwrap_or(path));
             let lowers: Vec<String> = lower.iter().map(|path| relative(path)).collect();
-            let data = format!("lowerdir={},upperdir={},workdir={},userxattr", lowers.join(":"), relative(upper), relative(work));
+            let data = format!(
+                "lowerdir={},upperdir={},workdir={},userxattr",
+                lowers.join(":"),
+                relative(upper),
+                relative(work)
+            );
             // Short relative names keep many layers below the one page that the options may take.
             step(nix::unistd::chdir(&base), || format!("enter {}", base.display()))?;
             step(mount(Some("overlay"), upper, Some("overlay"), MsFlags::empty(), Some(data.as_str())), || {
@@ -103,7 +127,8 @@ fn mount_root(rootfs: &Rootfs) -> Result<PathBuf, Failure> {
 
 /// The longest directory that all paths share.
 fn common_directory(paths: &[&PathBuf]) -> PathBuf {
-    let mut base: PathBuf = paths.first().map(|path| path.parent().unwrap_or(Path::new("/")).to_owned()).unwrap_or_else(|| "/".into());
+    let mut base: PathBuf =
+        paths.first().map(|path| path.parent().unwrap_or(Path::new("/")).to_owned()).unwrap_or_else(|| "/".into());
     while !paths.iter().all(|path| path.starts_with(&base) && **path != base) {
         if !base.pop() {
             return "/".into();
@@ -125,7 +150,9 @@ fn escape(path: &Path) -> String {
 }
 
 fn open_root(root: &Path) -> Result<OwnedFd, Failure> {
-    step(nix::fcntl::open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()), || format!("open {}", root.display()))
+    step(nix::fcntl::open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()), || {
+        format!("open {}", root.display())
+    })
 }
 
 fn proc_path(fd: &OwnedFd) -> PathBuf {
@@ -138,8 +165,17 @@ fn root_path(fd: &OwnedFd) -> PathBuf {
 
 /// Opens `path` below `root`, symbolic links resolved inside of it, making what is missing.
 fn make_target(root: BorrowedFd<'_>, path: &Path, directory: bool) -> io::Result<OwnedFd> {
-    let open = |path: &Path| openat2(root, path, OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT));
-    let names: Vec<_> = path.components().filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None }).collect();
+    let open = |path: &Path| {
+        openat2(
+            root,
+            path,
+            OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT),
+        )
+    };
+    let names: Vec<_> = path
+        .components()
+        .filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
+        .collect();
     let mut current = PathBuf::from("/");
     let mut fd = open(&current)?;
     for (index, name) in names.iter().enumerate() {
@@ -172,7 +208,9 @@ fn bind(root: BorrowedFd<'_>, source: &Path, target: &Path, directory: bool) -> 
 fn mount_one(root: BorrowedFd<'_>, one: &Mount) -> Result<(), Failure> {
     match &one.source {
         Source::Bind(source) => {
-            let kind = step(std::fs::metadata(source), || format!("find {} (mounted on {})", source.display(), one.target.display()))?;
+            let kind = step(std::fs::metadata(source), || {
+                format!("find {} (mounted on {})", source.display(), one.target.display())
+            })?;
             bind(root, source, &one.target, kind.is_dir())?;
         }
         Source::Tmpfs { size, mode } => {
@@ -182,13 +220,16 @@ fn mount_one(root: BorrowedFd<'_>, one: &Mount) -> Result<(), Failure> {
                 data.push_str(&format!(",size={bytes}"));
             }
             let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-            step(mount(Some("tmpfs"), &proc_path(&place), Some("tmpfs"), flags, Some(data.as_str())), || format!("mount tmpfs on {}", one.target.display()))?;
+            step(mount(Some("tmpfs"), &proc_path(&place), Some("tmpfs"), flags, Some(data.as_str())), || {
+                format!("mount tmpfs on {}", one.target.display())
+            })?;
         }
     }
     if one.readonly {
         // Opened again: now the path leads to the top of what was mounted.
         let top = step(make_target(root, &one.target, true), || format!("open {}", one.target.display()))?;
-        let path = step(sys::c_string(proc_path(&top).into_os_string().into_encoded_bytes()), || "name a mount".into())?;
+        let path =
+            step(sys::c_string(proc_path(&top).into_os_string().into_encoded_bytes()), || "name a mount".into())?;
         step(sys::mount_set_readonly(&path, true), || format!("make {} read-only", one.target.display()))?;
     }
     Ok(())
@@ -214,11 +255,24 @@ fn show_cgroup(root: BorrowedFd<'_>, group: &crate::cgroup::Cgroup) {
 }
 
 fn proc_cgroup_ready(root: BorrowedFd<'_>) -> bool {
-    let Ok(place) = openat2(root, "/sys/fs/cgroup", OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT)) else {
+    let Ok(place) = openat2(
+        root,
+        "/sys/fs/cgroup",
+        OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT),
+    ) else {
         return false;
     };
-    let is_tmpfs = nix::sys::statfs::fstatfs(&place).is_ok_and(|stat| stat.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC);
-    is_tmpfs || mount(Some("tmpfs"), &proc_path(&place), Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, Some("mode=755")).is_ok()
+    let is_tmpfs =
+        nix::sys::statfs::fstatfs(&place).is_ok_and(|stat| stat.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC);
+    is_tmpfs
+        || mount(
+            Some("tmpfs"),
+            &proc_path(&place),
+            Some("tmpfs"),
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+            Some("mode=755"),
+        )
+        .is_ok()
 }
 
 fn pivot(root: &OwnedFd) -> Result<(), Failure> {
@@ -256,7 +310,9 @@ mod tests {
 
     #[test]
     fn common_directories() {
-        let base = |paths: &[&str]| common_directory(&paths.iter().map(PathBuf::from).collect::<Vec<_>>().iter().collect::<Vec<_>>());
+        let base = |paths: &[&str]| {
+            common_directory(&paths.iter().map(PathBuf::from).collect::<Vec<_>>().iter().collect::<Vec<_>>())
+        };
         for (paths, expected) in [
             (vec!["/s/layers/a", "/s/layers/b", "/s/c/up", "/s/c/work"], "/s"),
             (vec!["/a/x", "/b/y"], "/"),

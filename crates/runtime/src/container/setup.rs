@@ -103,8 +103,11 @@ pub(crate) fn helper_exec() -> i32 {
         Ok((sys::Fork::Parent(pid), _, _gate)) => i32::from(channel.send(&Report::Pid(pid), &[]).is_err()),
         Ok((sys::Fork::Child, nested, gate)) => {
             gate.pass();
-            let joined = step(nix::unistd::setsid(), || "start a session".into())
-                .and_then(|_| nested.map_or(Ok(()), |user| step(setns(user, CloneFlags::CLONE_NEWUSER), || "enter the user namespace".into())));
+            let joined = step(nix::unistd::setsid(), || "start a session".into()).and_then(|_| {
+                nested.map_or(Ok(()), |user| {
+                    step(setns(user, CloneFlags::CLONE_NEWUSER), || "enter the user namespace".into())
+                })
+            });
             match joined {
                 Ok(()) => finish::run(channel, &orders.spec, false),
                 Err(failure) => fail(&mut channel, failure, None),
@@ -117,7 +120,11 @@ pub(crate) fn helper_exec() -> i32 {
 /// Enters the namespaces of the target. The descriptor is its user namespace, when that is below the one that owns its mounts.
 fn enter(orders: &Orders) -> Result<(sys::Fork, Option<OwnedFd>, Gate), Failure> {
     let target = orders.target.unwrap_or(0);
-    let open = |name: &str| step(std::fs::File::open(format!("/proc/{target}/ns/{name}")).map(OwnedFd::from), || format!("open the {name} namespace of process {target}"));
+    let open = |name: &str| {
+        step(std::fs::File::open(format!("/proc/{target}/ns/{name}")).map(OwnedFd::from), || {
+            format!("open the {name} namespace of process {target}")
+        })
+    };
     let same = |a: &OwnedFd, b: &OwnedFd| {
         let (a, b) = (nix::sys::stat::fstat(a), nix::sys::stat::fstat(b));
         matches!((a, b), (Ok(a), Ok(b)) if a.st_ino == b.st_ino && a.st_dev == b.st_dev)
@@ -131,7 +138,8 @@ fn enter(orders: &Orders) -> Result<(sys::Fork, Option<OwnedFd>, Gate), Failure>
         let link = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{name}")).ok();
         link("self") == link(&target.to_string())
     };
-    let others: Vec<_> = ["ipc", "uts", "net", "cgroup", "pid"].into_iter().filter(|name| !shared(name)).map(open).collect();
+    let others: Vec<_> =
+        ["ipc", "uts", "net", "cgroup", "pid"].into_iter().filter(|name| !shared(name)).map(open).collect();
     let owner = step(sys::owning_userns(mnt.as_fd()), || "find the owner of the mount namespace".into())?;
     if !userns::is_capable() {
         step(setns(owner.as_fd(), CloneFlags::CLONE_NEWUSER), || "enter the container's user namespace".into())?;

@@ -19,7 +19,9 @@ pub(crate) fn resolve(user: &str, passwd: &str, group: &str) -> Result<User, Str
     let entries = || passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).filter(|fields| fields.len() >= 6);
     let entry = match who.parse::<u32>() {
         Ok(uid) => entries().find(|fields| fields[2].parse() == Ok(uid)),
-        Err(_) => Some(entries().find(|fields| fields[0] == who).ok_or_else(|| format!("no user {who:?} in /etc/passwd"))?),
+        Err(_) => {
+            Some(entries().find(|fields| fields[0] == who).ok_or_else(|| format!("no user {who:?} in /etc/passwd"))?)
+        }
     };
     let number = |text: &str| text.parse::<u32>().map_err(|_| format!("bad number {text:?} in /etc/passwd"));
     let uid = match &entry {
@@ -31,7 +33,9 @@ pub(crate) fn resolve(user: &str, passwd: &str, group: &str) -> Result<User, Str
         Some(which) => match which.parse::<u32>() {
             Ok(gid) => gid,
             Err(_) => {
-                let fields = groups_of().find(|fields| fields[0] == which).ok_or_else(|| format!("no group {which:?} in /etc/group"))?;
+                let fields = groups_of()
+                    .find(|fields| fields[0] == which)
+                    .ok_or_else(|| format!("no group {which:?} in /etc/group"))?;
                 number(fields[2])?
             }
         },
@@ -59,7 +63,9 @@ mod tests {
     fn users() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nweb:x:101:102:web:/var/web:/sbin/nologin\n";
         let group = "root:x:0:\nweb:x:102:\nlog:x:7:web,other\n";
-        let user = |uid, gid, groups: &[u32], home: Option<&str>| Ok(User { uid, gid, groups: groups.to_vec(), home: home.map(str::to_owned) });
+        let user = |uid, gid, groups: &[u32], home: Option<&str>| {
+            Ok(User { uid, gid, groups: groups.to_vec(), home: home.map(str::to_owned) })
+        };
         for (text, expected) in [
             ("", user(0, 0, &[], Some("/root"))),
             ("web", user(101, 102, &[7], Some("/var/web"))),

@@ -40,9 +40,14 @@ impl PodNamespaces {
         let (hostname, link, sysctls) = (hostname.to_owned(), link.cloned(), sysctls.to_vec());
         let made = std::thread::Builder::new().name("pod-namespaces".into()).stack_size(256 << 10).spawn(move || {
             let mut outside = Netlink::open().context(|| "open netlink".into())?;
-            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC).context(|| format!("make the namespaces of pod {hostname}"))?;
+            unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC)
+                .context(|| format!("make the namespaces of pod {hostname}"))?;
             nix::unistd::sethostname(&hostname).context(|| format!("set the host name {hostname}"))?;
-            let open = |name: &str| File::open(format!("/proc/thread-self/ns/{name}")).map(|file| Arc::new(OwnedFd::from(file))).context(|| format!("open the {name} namespace"));
+            let open = |name: &str| {
+                File::open(format!("/proc/thread-self/ns/{name}"))
+                    .map(|file| Arc::new(OwnedFd::from(file)))
+                    .context(|| format!("open the {name} namespace"))
+            };
             let pod = PodNamespaces { net: open("net")?, uts: open("uts")?, ipc: open("ipc")? };
             container_sysctls();
             for (name, value) in &sysctls {
@@ -52,11 +57,22 @@ impl PodNamespaces {
             let mut inside = Netlink::open().context(|| "open netlink".into())?;
             inside.up(1).context(|| "bring the loopback interface up".into())?;
             if let Some(link) = &link {
-                outside.add_veth(&link.name, "eth0", Some(pod.net.as_fd()), Some(link.bridge)).context(|| format!("make the link {}", link.name))?;
+                outside
+                    .add_veth(&link.name, "eth0", Some(pod.net.as_fd()), Some(link.bridge))
+                    .context(|| format!("make the link {}", link.name))?;
                 let index = inside.index("eth0").context(|| "find eth0".into())?;
-                inside.add_address(index, link.address, link.prefix).context(|| format!("give eth0 the address {}", link.address))?;
+                inside
+                    .add_address(index, link.address, link.prefix)
+                    .context(|| format!("give eth0 the address {}", link.address))?;
                 inside.up(index).context(|| "bring eth0 up".into())?;
-                let default = Route { to: Ipv4Addr::UNSPECIFIED, prefix: 0, via: Some(link.gateway), link: Some(index), table: TABLE_MAIN, local: false };
+                let default = Route {
+                    to: Ipv4Addr::UNSPECIFIED,
+                    prefix: 0,
+                    via: Some(link.gateway),
+                    link: Some(index),
+                    table: TABLE_MAIN,
+                    local: false,
+                };
                 inside.add_route(&default).context(|| "add the default route".into())?;
             }
             Ok(pod)

@@ -1,6 +1,8 @@
 //! The few routing netlink requests that a machine needs, blocking, each acknowledged by the kernel.
 
-use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, sendto, socket,
+};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -162,7 +164,13 @@ impl Netlink {
     }
 
     /// Makes a pair of links, up on this side, `peer` in the network namespace `namespace` (or here).
-    pub fn add_veth(&mut self, link: &str, peer: &str, namespace: Option<BorrowedFd<'_>>, master: Option<u32>) -> io::Result<()> {
+    pub fn add_veth(
+        &mut self,
+        link: &str,
+        peer: &str,
+        namespace: Option<BorrowedFd<'_>>,
+        master: Option<u32>,
+    ) -> io::Result<()> {
         let mut message = Message::link(NEW_LINK, ACK | CREATE | EXCLUSIVE, 0, 1, 1);
         message.attribute(3, &name(link));
         if let Some(master) = master {
@@ -212,7 +220,13 @@ impl Netlink {
 
     fn route(kind: u16, flags: u16, route: &Route) -> Message {
         let mut message = Message::new(kind, flags);
-        let scope = if route.local { 254 } else if route.via.is_some() { 0 } else { 253 };
+        let scope = if route.local {
+            254
+        } else if route.via.is_some() {
+            0
+        } else {
+            253
+        };
         let route_kind = if route.local { 2 } else { 1 };
         message.0.extend([2, route.prefix, 0, 0, route.table, 4, scope, route_kind, 0, 0, 0, 0]);
         message.attribute(1, &route.to.octets());
