@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use delivery::Stage;
 use regex::Regex;
 use serde_json::Value;
 
@@ -21,6 +22,8 @@ pub struct Facts {
     pub axes: BTreeMap<String, BTreeSet<String>>,
     /// Secrets that are a registry's password.
     pub passwords: BTreeSet<String>,
+    /// What each job does for a delivery, by the job's id.
+    pub stages: BTreeMap<String, Stage>,
 }
 
 /// Reads a workflow file; nothing for one that is not YAML, which the engine reports.
@@ -39,10 +42,25 @@ pub fn read(path: &str, text: &str) -> Facts {
     }
     let named = on["workflow_run"]["workflows"].as_array().into_iter().flatten();
     facts.follows = named.filter_map(|name| name.as_str().map(str::to_owned)).collect();
-    for job in workflow["jobs"].as_object().into_iter().flat_map(|jobs| jobs.values()) {
+    for (id, job) in workflow["jobs"].as_object().into_iter().flatten() {
         facts.take_job(job);
+        facts.stages.insert(id.clone(), stage(&workflow, job));
     }
     facts
+}
+
+/// A job that makes or pushes images builds, one whose token can write the repository bumps, any other checks.
+fn stage(workflow: &Value, job: &Value) -> Stage {
+    let steps = job["steps"].to_string();
+    let builds = ["docker build", "docker push", "docker buildx", "docker/build-push-action"];
+    let permissions = if job["permissions"].is_null() { &workflow["permissions"] } else { &job["permissions"] };
+    if builds.iter().any(|words| steps.contains(words)) {
+        Stage::Build
+    } else if permissions["contents"] == "write" || permissions == "write-all" {
+        Stage::Bump
+    } else {
+        Stage::Check
+    }
 }
 
 impl Facts {
@@ -128,5 +146,17 @@ jobs:
         assert_eq!(facts.axes["matrix.app"], set(&["web".to_owned(), "api".to_owned()]));
         assert_eq!(facts.passwords, set(&["P".to_owned(), "Q".to_owned()]));
         assert_eq!(facts.secrets["U"], set(&[Some("staging".to_owned())]));
+        assert_eq!(facts.stages["image"], Stage::Check);
+    }
+
+    #[test]
+    fn jobs_by_what_they_do() {
+        let facts = read(
+            "w.yaml",
+            "on: push\npermissions: {contents: read}\njobs:\n  a: {steps: [{run: docker build .}]}\n  \
+             b: {permissions: {contents: write}, steps: [{run: ./bump}]}\n  c: {steps: [{run: make test}]}\n",
+        );
+        let stages: Vec<Stage> = facts.stages.into_values().collect();
+        assert_eq!(stages, [Stage::Build, Stage::Bump, Stage::Check]);
     }
 }

@@ -12,10 +12,13 @@ use gitops::health::HealthStatus;
 use serde_json::Value;
 
 use super::deliveries::{Deliveries, now_ms};
+use crate::workflow_facts;
 
 /// Turns what rooms tell into spans.
 pub struct Follower {
     deliveries: Arc<Deliveries>,
+    /// What each job does, by workflow path and job id.
+    stages: HashMap<(String, String), Stage>,
     state: Mutex<State>,
 }
 
@@ -27,8 +30,6 @@ struct State {
     arrivals: HashMap<String, (String, bool)>,
     /// Applications by sync revision that changed something.
     applications: HashMap<String, ApplicationState>,
-    /// What job does, decided once by its log of steps.
-    stages: HashMap<i64, Stage>,
     publishing: HashSet<String>,
 }
 
@@ -53,9 +54,25 @@ impl ApplicationState {
 }
 
 impl Follower {
-    /// A follower that has seen nothing yet.
-    pub fn new(deliveries: Arc<Deliveries>) -> Arc<Self> {
-        Arc::new(Self { deliveries, state: Mutex::default() })
+    /// A follower of the workflows with these texts, by path. Rollouts that an earlier daemon did not see the end of go on.
+    pub fn new(deliveries: Arc<Deliveries>, workflows: &BTreeMap<String, String>) -> Arc<Self> {
+        let mut stages = HashMap::new();
+        for (path, text) in workflows {
+            for (job, stage) in workflow_facts::read(path, text).stages {
+                stages.insert((path.clone(), job), stage);
+            }
+        }
+        let mut state = State::default();
+        deliveries.read(|ledger| {
+            for delivery in ledger.deliveries() {
+                let revision = delivery.linked.last().unwrap_or(&delivery.commit);
+                let open = delivery.spans.iter().filter(|span| span.state == SpanState::Running);
+                for span in open.filter(|span| span.stage == Stage::Rollout) {
+                    state.rollouts.insert(span.subject.clone(), revision.clone());
+                }
+            }
+        });
+        Arc::new(Self { deliveries, stages, state: Mutex::new(state) })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -124,14 +141,15 @@ impl Follower {
                     Some(_) => SpanState::Failed,
                 };
                 self.job(run, job, state);
-                self.lock().stages.remove(&job.id);
             }
             _ => {}
         }
     }
 
     fn job(&self, run: &Run, job: &Job, state: SpanState) {
-        let stage = *self.lock().stages.entry(job.id).or_insert_with(|| stage_of(job));
+        // `build[0]` and `call/build[0]` are jobs of the id `build`.
+        let id = job.key.rsplit('/').next().and_then(|key| key.split('[').next()).unwrap_or_default();
+        let stage = self.stages.get(&(run.path.clone(), id.to_owned())).copied().unwrap_or(Stage::Check);
         let subject = format!("{} / {}", run.workflow, job.name);
         let at = if state == SpanState::Running { job.started_ms } else { job.completed_ms };
         let message = (state == SpanState::Failed).then(|| failure(job));
@@ -234,23 +252,6 @@ impl Follower {
     /// The last that was told of every Application.
     pub fn applications(&self) -> HashMap<String, ApplicationState> {
         self.lock().applications.clone()
-    }
-}
-
-/// What a job does for the delivery, from what its steps are called and do.
-fn stage_of(job: &Job) -> Stage {
-    let mentions = |words: &[&str]| {
-        job.steps.iter().any(|step| {
-            let name = step.name.to_ascii_lowercase();
-            words.iter().any(|word| name.contains(word))
-        })
-    };
-    if mentions(&["docker build", "docker push", "docker/build-push-action", "image"]) {
-        Stage::Build
-    } else if mentions(&["git push", "commit"]) {
-        Stage::Bump
-    } else {
-        Stage::Check
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Daemon {
     pub client: kube::Client,
     /// Which runs each event started.
     pub started: tokio::sync::watch::Sender<HashMap<String, Vec<i64>>>,
+    /// When it was started, in milliseconds since the Unix epoch.
+    pub started_ms: i64,
     /// Work that nobody waits for.
     pub tasks: TaskTracker,
     /// Ends everything.
@@ -159,11 +161,11 @@ async fn serve(options: Options) -> Result<()> {
     state.save(&instance)?;
 
     let deliveries = Deliveries::open(&state.join("deliveries.jsonl"))?;
-    let follower = Follower::new(Arc::clone(&deliveries));
     let forge_url = format!("http://127.0.0.1:{}", instance.ports.forge);
     let forge = Forge::open(forge::Config::new(state.join("forge"), &forge_url)).await?;
     let delivered = read_files(&options, &forge).await?;
     prepare_forge(&forge, &delivered, &instance).await?;
+    let follower = Follower::new(Arc::clone(&deliveries), &delivered.workflows);
 
     let registry_url = format!("http://127.0.0.1:{}", instance.ports.registry);
     let endpoints = DOCKER_HUB.map(|host| format!("{host}={registry_url}")).join(",");
@@ -189,7 +191,13 @@ async fn serve(options: Options) -> Result<()> {
     serve_cluster(&mut tasks, &api, &state, listeners.apiserver, &shutdown)?;
     let token = shutdown.clone();
     let client = api.client(Identity::admin());
-    tasks.spawn(async move { controllers::run(client, token).await.map_err(anyhow::Error::from) });
+    let options_of_controllers = controllers::Options {
+        root_ca: Some(api.ca_certificate().to_owned()),
+        local_volumes: Some(controllers::LocalVolumes::default()),
+    };
+    tasks.spawn(async move {
+        controllers::run_with(client, options_of_controllers, token).await.map_err(anyhow::Error::from)
+    });
 
     // The machine starts while the rest of the rooms do.
     let host = |host: &str, port: u16| {
@@ -220,6 +228,7 @@ async fn serve(options: Options) -> Result<()> {
         follower,
         client: api.client(Identity::admin()),
         started: tokio::sync::watch::Sender::default(),
+        started_ms: deliveries::now_ms(),
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),
     });

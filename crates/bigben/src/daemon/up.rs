@@ -427,12 +427,23 @@ impl Daemon {
         }
     }
 
+    /// The runs that a push started. A push of before this daemon's start is no longer told of, but its runs are known.
+    async fn runs_of_push(&self, reference: &str, commit: &str) -> Result<Vec<i64>> {
+        let event = format!("push {reference} {commit}");
+        let is_older = self.deliveries.of(commit).is_some_and(|delivery| delivery.opened_ms < self.started_ms);
+        if is_older && !self.started.borrow().contains_key(&event) {
+            let runs = self.engine.runs(Some(&self.delivered.full_name), 1000).await?;
+            return Ok(runs.iter().filter(|run| run.root_sha == commit && run.depth == 0).map(|run| run.id).collect());
+        }
+        self.started_by(&event).await
+    }
+
     /// Waits until a push's delivery is over: its runs ended, what they bumped was synced, and it answered.
     ///
     /// # Errors
     /// When the daemon ends first.
     pub async fn settled(self: &Arc<Self>, reference: &str, commit: &str) -> Result<()> {
-        let runs = self.started_by(&format!("push {reference} {commit}")).await?;
+        let runs = self.runs_of_push(reference, commit).await?;
         let ended = self.engine.settled(&runs).await?;
         let well = |run: &Run| matches!(run.conclusion, Some(Conclusion::Success | Conclusion::Skipped));
         if reference != "refs/heads/main" || !ended.iter().all(well) {

@@ -163,11 +163,24 @@ fn arrivals(daemon: Arc<Daemon>) -> futures::future::BoxFuture<'static, Result<(
     })
 }
 
-/// One request through the ingress. Any answer of the application's counts.
+/// Asks through the ingress until the application answers: at once, and again with every change of the cluster.
 async fn answers(daemon: &Daemon, url: &str) -> Result<(), reqwest::Error> {
     let host = url.trim_start_matches("http://");
-    let client = reqwest::Client::builder().no_proxy().build()?;
+    let client = reqwest::Client::builder().no_proxy().timeout(FIRST_ANSWER).build()?;
     let address = format!("http://127.0.0.1:{}/", daemon.instance.ports.http);
-    let response = client.get(address).header("host", host).timeout(FIRST_ANSWER).send().await?;
-    if response.status().is_server_error() { response.error_for_status().map(drop) } else { Ok(()) }
+    let deadline = tokio::time::Instant::now() + FIRST_ANSWER;
+    let mut changes = daemon.gitops.changes();
+    loop {
+        let answer = client.get(&address).header("host", host).send().await;
+        let error = match answer.and_then(reqwest::Response::error_for_status) {
+            Ok(_) => return Ok(()),
+            // What the application says to a bare request is its own business, as long as it is the one who says it.
+            Err(error) if error.status().is_some_and(|status| status.is_client_error()) => return Ok(()),
+            Err(error) => error,
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(deadline) => return Err(error),
+            changed = changes.changed() => if changed.is_err() { return Err(error) },
+        }
+    }
 }
