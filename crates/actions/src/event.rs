@@ -134,12 +134,13 @@ pub fn subject(event: &Event, default_branch: &str) -> Option<Subject> {
                 subject.from_fork = false;
                 return Some(subject);
             }
-            subject.git_ref =
-                if subject.action.as_deref() == Some("closed") && text(payload, "/pull_request/merged_at") != "" {
-                    format!("refs/heads/{}", subject.base_ref)
-                } else {
-                    format!("refs/pull/{number}/merge")
-                };
+            subject.git_ref = if subject.action.as_deref() == Some("closed")
+                && !text(payload, "/pull_request/merged_at").is_empty()
+            {
+                format!("refs/heads/{}", subject.base_ref)
+            } else {
+                format!("refs/pull/{number}/merge")
+            };
             subject.sha = text(payload, "/pull_request/merge_commit_sha");
             subject.head_branch.clone_from(&subject.head_ref);
             return Some(subject);

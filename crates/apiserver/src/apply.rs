@@ -204,10 +204,10 @@ pub(crate) fn metadata_faults(kind: &Kind, object: &Value, old: Option<&Value>, 
     let name = meta::name(object);
     if name.is_empty() {
         causes.push(Cause::required("metadata.name", "name or generateName is required"));
-    } else if old.is_none() {
-        if let Err(reason) = kind.strategy.name.check(name) {
-            causes.push(Cause::invalid("metadata.name", &json!(name), reason));
-        }
+    } else if old.is_none()
+        && let Err(reason) = kind.strategy.name.check(name)
+    {
+        causes.push(Cause::invalid("metadata.name", &json!(name), reason));
     }
     for (key, value) in object.pointer("/metadata/labels").and_then(Value::as_object).into_iter().flatten() {
         if let Err(reason) = names::qualified_name(key) {
@@ -230,10 +230,10 @@ pub(crate) fn metadata_faults(kind: &Kind, object: &Value, old: Option<&Value>, 
     for finalizer in meta::finalizers(object) {
         if let Err(reason) = names::qualified_name(&finalizer) {
             causes.push(Cause::invalid("metadata.finalizers", &json!(finalizer), reason));
-        } else if let Some(old) = old.filter(|o| meta::deletion_timestamp(o).is_some()) {
-            if !meta::finalizers(old).contains(&finalizer) {
-                causes.push(Cause::forbidden("metadata.finalizers", format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{finalizer:?}}}")));
-            }
+        } else if let Some(old) = old.filter(|o| meta::deletion_timestamp(o).is_some())
+            && !meta::finalizers(old).contains(&finalizer)
+        {
+            causes.push(Cause::forbidden("metadata.finalizers", format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{finalizer:?}}}")));
         }
     }
     let owners = meta::owner_references(object);

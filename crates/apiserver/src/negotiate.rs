@@ -111,10 +111,10 @@ pub fn parse_body(content_type: &str, body: &[u8]) -> Result<Value, Status> {
 /// The text does not parse or is not one document.
 pub fn parse_yaml(body: &[u8]) -> Result<Value, Status> {
     let first = body.iter().find(|b| !b.is_ascii_whitespace());
-    if first == Some(&b'{') {
-        if let Ok(value) = serde_json::from_slice(body) {
-            return Ok(value);
-        }
+    if first == Some(&b'{')
+        && let Ok(value) = serde_json::from_slice(body)
+    {
+        return Ok(value);
     }
     let text = std::str::from_utf8(body)
         .map_err(|_| Status::bad_request("error converting YAML to JSON: the body is not UTF-8"))?;

@@ -143,11 +143,11 @@ fn is_kind(definition: &Value, kind: &Kind, version: &str) -> bool {
 fn rewrite(value: &mut Value, prefix: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {
-            if let Some(Value::String(reference)) = map.get_mut("$ref") {
-                if let Some(name) = reference.rsplit('/').next().map(str::to_owned) {
-                    *reference = format!("{prefix}{name}");
-                    found.insert(name);
-                }
+            if let Some(Value::String(reference)) = map.get_mut("$ref")
+                && let Some(name) = reference.rsplit('/').next().map(str::to_owned)
+            {
+                *reference = format!("{prefix}{name}");
+                found.insert(name);
             }
             if map.get("format").is_some_and(|f| f == "quantity") {
                 map.remove("format");

@@ -492,10 +492,10 @@ impl http_body::Body for Driven {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(connection) = &mut self.connection {
-            if connection.as_mut().poll(cx).is_ready() {
-                self.connection = None;
-            }
+        if let Some(connection) = &mut self.connection
+            && connection.as_mut().poll(cx).is_ready()
+        {
+            self.connection = None;
         }
         Pin::new(&mut self.body).poll_frame(cx)
     }

@@ -161,10 +161,10 @@ impl Api {
         } else if deleted && call.kind.custom {
             // The last object of a kind that is going.
             let name = format!("{}.{}", call.kind.resource, call.kind.group);
-            if let Some(crd) = self.store.get(CRDS, &store::key("", &name)).map(|s| s.value()) {
-                if meta::deletion_timestamp(&crd).is_some() {
-                    Box::pin(self.crd_changed(&crd)).await;
-                }
+            if let Some(crd) = self.store.get(CRDS, &store::key("", &name)).map(|s| s.value())
+                && meta::deletion_timestamp(&crd).is_some()
+            {
+                Box::pin(self.crd_changed(&crd)).await;
             }
         }
     }

@@ -262,7 +262,7 @@ fn chart(
         values.file(name, content).map_err(|error| failed(error.into()))?;
     }
     if let Some(object) = &helm.values_object {
-        values.object(object.clone());
+        values.object(object.clone()).map_err(|error| failed(error.into()))?;
     } else if !helm.values.is_empty() {
         values.file("values", helm.values.as_bytes()).map_err(|error| failed(error.into()))?;
     }

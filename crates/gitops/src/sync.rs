@@ -268,13 +268,12 @@ async fn carry_out(
     objects: &[Value],
 ) -> (Vec<Outcome>, Option<String>) {
     let mut outcomes = Vec::new();
-    if request.has("CreateNamespace=true") && !spec.destination.namespace.is_empty() && !request.dry_run {
-        if let Err(error) = create_namespace(room, spec, objects).await {
-            return (
-                outcomes,
-                Some(format!("cannot create namespace {}: {}", spec.destination.namespace, error.chain())),
-            );
-        }
+    if request.has("CreateNamespace=true")
+        && !spec.destination.namespace.is_empty()
+        && !request.dry_run
+        && let Err(error) = create_namespace(room, spec, objects).await
+    {
+        return (outcomes, Some(format!("cannot create namespace {}: {}", spec.destination.namespace, error.chain())));
     }
     let steps = plan::steps(objects);
     let groups: Vec<&[Step]> = steps.chunk_by(|a, b| (a.phase, a.wave) == (b.phase, b.wave)).collect();
@@ -286,11 +285,13 @@ async fn carry_out(
         let more = groups[place + 1..].iter().any(|group| group[0].phase != Phase::SyncFail);
         let mut failed = apply_group(room, name, spec, comparison, request, group, &mut outcomes).await;
         let hooks = group.iter().any(|step| step.is_hook);
-        if !failed && !request.dry_run && (more || hooks) {
-            if let Err(text) = settle(room, name, spec, group, more).await {
-                error = Some(text);
-                failed = true;
-            }
+        if !failed
+            && !request.dry_run
+            && (more || hooks)
+            && let Err(text) = settle(room, name, spec, group, more).await
+        {
+            error = Some(text);
+            failed = true;
         }
         delete_hooks(room, name, spec, group, failed).await;
         if failed {

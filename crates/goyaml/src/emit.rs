@@ -232,7 +232,7 @@ impl Emitter {
         if value.fract() == 0.0 && value.abs() < 1e15 {
             return self.plain(&(value as i64).to_string());
         }
-        if value.fract() == 0.0 && value >= -9_223_372_036_854_775_808.0 && value < 18_446_744_073_709_551_616.0 {
+        if value.fract() == 0.0 && (-9_223_372_036_854_775_808.0..18_446_744_073_709_551_616.0).contains(&value) {
             // JSON gives the shortest digits, filled with zeroes: 1e19 stays exact, 2^63 does not.
             let digits = crate::number::json_float(value);
             if digits.parse::<i64>().is_ok() || digits.parse::<u64>().is_ok() {
@@ -588,13 +588,11 @@ pub use crate::number::format_float;
 
 /// go-yaml's natural order of keys: numbers inside texts by value, other signs before letters.
 pub fn key_less(a: &str, b: &str) -> bool {
-    let ar: Vec<char>;
-    let br: Vec<char>;
     if a.is_ascii() && b.is_ascii() {
         return less(a.as_bytes(), b.as_bytes(), |c| c as char);
     }
-    ar = a.chars().collect();
-    br = b.chars().collect();
+    let ar: Vec<char> = a.chars().collect();
+    let br: Vec<char> = b.chars().collect();
     less(&ar, &br, |c| c)
 }
 

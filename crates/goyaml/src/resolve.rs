@@ -207,7 +207,7 @@ fn is_timestamp(text: &str) -> bool {
     }
     at += 1;
     let Some(day) = one_or_two(&mut at) else { return false };
-    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let leap = (year.is_multiple_of(4) && !year.is_multiple_of(100)) || year.is_multiple_of(400);
     let days = match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
         4 | 6 | 9 | 11 => 30,

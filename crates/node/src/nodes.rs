@@ -22,9 +22,7 @@ pub(crate) fn capacity(state_dir: &std::path::Path) -> Capacity {
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kilobytes =
         memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse::<u64>().ok());
-    let disk = nix::sys::statvfs::statvfs(state_dir)
-        .map(|stat| stat.blocks() as u64 * stat.fragment_size() as u64)
-        .unwrap_or(0);
+    let disk = nix::sys::statvfs::statvfs(state_dir).map(|stat| stat.blocks() * stat.fragment_size()).unwrap_or(0);
     Capacity {
         cpus: std::thread::available_parallelism().map(|n| n.get() as u64).unwrap_or(1),
         memory_bytes: kilobytes.unwrap_or(1 << 20) * 1024,

@@ -553,7 +553,7 @@ impl<'a> SchemaRef<'a> {
     }
 
     /// The schema of `not`.
-    pub fn not(self) -> Option<SchemaRef<'a>> {
+    pub fn not_schema(self) -> Option<SchemaRef<'a>> {
         self.node().validation.as_ref().and_then(|v| v.not).map(|site| self.at(site))
     }
 }

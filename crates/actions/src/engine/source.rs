@@ -22,10 +22,13 @@ pub struct WorkflowFile {
     pub findings: Vec<Diagnostic>,
 }
 
+/// The workflow files of one commit.
+pub type Files = Arc<Vec<WorkflowFile>>;
+
 /// Reads and keeps workflow files.
 #[derive(Debug, Default)]
 pub struct Sources {
-    commits: Mutex<HashMap<(String, String), Arc<Vec<WorkflowFile>>>>,
+    commits: Mutex<HashMap<(String, String), Files>>,
 }
 
 const KEPT: usize = 256;
@@ -46,7 +49,7 @@ pub fn parse(path: &str, source: String) -> WorkflowFile {
 
 impl Sources {
     /// The workflow files of a commit.
-    pub async fn of(&self, info: &RepositoryInfo, sha: &str) -> Result<Arc<Vec<WorkflowFile>>, Error> {
+    pub async fn of(&self, info: &RepositoryInfo, sha: &str) -> Result<Files, Error> {
         let key = (info.full_name.clone(), sha.to_owned());
         if let Some(found) = self.commits.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Ok(found.clone());

@@ -244,8 +244,11 @@ impl<'a> Parser<'a> {
     fn index(&mut self) -> Result<Node, Error> {
         let indexable = matches!(self.peek().kind, Kind::LeftParen | Kind::Identifier);
         let mut node = self.call()?;
+        if !indexable {
+            return Ok(node);
+        }
         let depth = self.depth;
-        while indexable {
+        loop {
             if self.take(&Kind::LeftBracket) {
                 if self.take(&Kind::Star) {
                     node = Node::Star(Box::new(node));

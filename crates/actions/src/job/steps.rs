@@ -96,12 +96,8 @@ impl Executor {
         }
         contexts.set("github", Value::object(github));
         let mut env = Object::case_sensitive();
-        for (name, value) in self
-            .env
-            .iter()
-            .map(|(n, v)| (n, v))
-            .chain(frame.env.iter().map(|(n, v)| (n, v)))
-            .chain(step_env.iter().map(|(n, v)| (n, v)))
+        for (name, value) in
+            self.env.iter().chain(frame.env.iter().map(|(n, v)| (n, v))).chain(step_env.iter().map(|(n, v)| (n, v)))
         {
             env.insert(name.as_str(), value.as_str());
         }

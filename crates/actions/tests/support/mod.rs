@@ -1,5 +1,5 @@
 //! A host for tests: a bare repository in a temporary directory, secrets in maps, pushes that come back as events.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it, and a test ends where it fails")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

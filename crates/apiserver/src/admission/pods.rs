@@ -31,12 +31,11 @@ impl Api {
             let why = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
             return Err(Status::forbidden(&GroupResource::new("", "pods"), meta::name(pod), why));
         };
-        if pod.pointer("/spec/imagePullSecrets").and_then(Value::as_array).is_none_or(Vec::is_empty) {
-            if let Some(secrets) =
+        if pod.pointer("/spec/imagePullSecrets").and_then(Value::as_array).is_none_or(Vec::is_empty)
+            && let Some(secrets) =
                 account.get("imagePullSecrets").filter(|s| s.as_array().is_some_and(|s| !s.is_empty()))
-            {
-                pod["spec"]["imagePullSecrets"] = secrets.clone();
-            }
+        {
+            pod["spec"]["imagePullSecrets"] = secrets.clone();
         }
         let wants = |v: Option<&Value>| v.and_then(Value::as_bool);
         let mount = wants(pod.pointer("/spec/automountServiceAccountToken"))

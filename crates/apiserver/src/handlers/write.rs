@@ -112,10 +112,11 @@ async fn create_once(call: &Call, mut object: Value, managed: Option<Value>) -> 
     apply::new_metadata(kind, &mut object);
     apply::default(kind, &mut object);
     (kind.strategy.create)(&mut object);
-    if kind.custom && call.version().status {
-        if let Value::Object(map) = &mut object {
-            map.remove("status");
-        }
+    if kind.custom
+        && call.version().status
+        && let Value::Object(map) = &mut object
+    {
+        map.remove("status");
     }
     let dry_run = call.info.dry_run()?;
     let attempt = Attempt { call, operation: Operation::Create, subresource: "", dry_run };

@@ -51,7 +51,7 @@ pub fn kind(crd: &Value) -> Result<Kind, String> {
     }
     selectable.sort();
     selectable.dedup();
-    versions.sort_by(|a, b| version_rank(&b.name).cmp(&version_rank(&a.name)));
+    versions.sort_by_key(|version| std::cmp::Reverse(version_rank(&version.name)));
     let or = |value: &str, fallback: String| if value.is_empty() { fallback } else { value.to_owned() };
     Ok(Kind {
         group: group.into(),
@@ -464,7 +464,7 @@ fn logic(value: &Value, schema: SchemaRef<'_>, path: &str, causes: &mut Vec<Caus
             format!("{path} in body must validate one and only one schema (oneOf)"),
         ));
     }
-    if schema.not().is_some_and(|s| faults(s).is_empty()) {
+    if schema.not_schema().is_some_and(|s| faults(s).is_empty()) {
         causes.push(Cause::invalid(path, value, format!("{path} in body must not validate the schema (not)")));
     }
 }

@@ -14,11 +14,11 @@ pub(super) fn deployment_default(object: &mut Value) {
     set(spec, "progressDeadlineSeconds", 600);
     if let Some(strategy) = child(spec, "strategy") {
         set(strategy, "type", "RollingUpdate");
-        if strategy["type"] == "RollingUpdate" {
-            if let Some(rolling) = child(strategy, "rollingUpdate") {
-                set(rolling, "maxUnavailable", "25%");
-                set(rolling, "maxSurge", "25%");
-            }
+        if strategy["type"] == "RollingUpdate"
+            && let Some(rolling) = child(strategy, "rollingUpdate")
+        {
+            set(rolling, "maxUnavailable", "25%");
+            set(rolling, "maxSurge", "25%");
         }
     }
     template_default(spec);
@@ -59,10 +59,10 @@ pub(super) fn stateful_set_default(object: &mut Value) {
     set(spec, "podManagementPolicy", "OrderedReady");
     if let Some(strategy) = child(spec, "updateStrategy") {
         set(strategy, "type", "RollingUpdate");
-        if strategy["type"] == "RollingUpdate" {
-            if let Some(rolling) = child(strategy, "rollingUpdate") {
-                set(rolling, "partition", 0);
-            }
+        if strategy["type"] == "RollingUpdate"
+            && let Some(rolling) = child(strategy, "rollingUpdate")
+        {
+            set(rolling, "partition", 0);
         }
     }
     if let Some(policy) = child(spec, "persistentVolumeClaimRetentionPolicy") {
@@ -85,11 +85,11 @@ pub(super) fn daemon_set_default(object: &mut Value) {
     set(spec, "revisionHistoryLimit", 10);
     if let Some(strategy) = child(spec, "updateStrategy") {
         set(strategy, "type", "RollingUpdate");
-        if strategy["type"] == "RollingUpdate" {
-            if let Some(rolling) = child(strategy, "rollingUpdate") {
-                set(rolling, "maxUnavailable", 1);
-                set(rolling, "maxSurge", 0);
-            }
+        if strategy["type"] == "RollingUpdate"
+            && let Some(rolling) = child(strategy, "rollingUpdate")
+        {
+            set(rolling, "maxUnavailable", 1);
+            set(rolling, "maxSurge", 0);
         }
     }
     template_default(spec);
@@ -120,14 +120,14 @@ pub(super) fn deployment(object: &Value, old: Option<&Value>, causes: &mut Vec<C
         }
     }
     let number = |name: &str| spec.get(name).and_then(Value::as_i64);
-    if let (Some(deadline), min) = (number("progressDeadlineSeconds"), number("minReadySeconds").unwrap_or(0)) {
-        if deadline <= min {
-            causes.push(Cause::invalid(
-                "spec.progressDeadlineSeconds",
-                &json!(deadline),
-                "must be greater than minReadySeconds",
-            ));
-        }
+    if let (Some(deadline), min) = (number("progressDeadlineSeconds"), number("minReadySeconds").unwrap_or(0))
+        && deadline <= min
+    {
+        causes.push(Cause::invalid(
+            "spec.progressDeadlineSeconds",
+            &json!(deadline),
+            "must be greater than minReadySeconds",
+        ));
     }
     workload(object, old, causes);
 }

@@ -41,7 +41,7 @@ pub(super) fn validate(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
         causes.push(Cause::invalid(
             "metadata.name",
             &json!(objects::meta::name(object)),
-            format!("must be spec.names.plural+\".\"+spec.group"),
+            "must be spec.names.plural+\".\"+spec.group".to_string(),
         ));
     }
     if group.is_empty() {

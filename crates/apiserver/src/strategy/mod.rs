@@ -68,7 +68,9 @@ pub static PLAIN: Strategy =
 
 macro_rules! strategies {
     ($($(#[$doc:meta])* $name:ident = { $($field:ident: $value:expr),* $(,)? };)*) => {
-        $($(#[$doc])* pub static $name: Strategy = Strategy { $($field: $value,)* ..PLAIN_CONST };)*
+        $($(#[$doc])*
+        #[allow(clippy::needless_update, reason = "some name every field")]
+        pub static $name: Strategy = Strategy { $($field: $value,)* ..PLAIN_CONST };)*
     };
 }
 

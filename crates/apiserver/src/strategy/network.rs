@@ -57,10 +57,10 @@ pub(super) fn service_update(object: &mut Value, old: &Value) {
         }
     } else if old_spec["type"] != "ExternalName" {
         for field in ["clusterIP", "clusterIPs"] {
-            if spec.get(field).is_none_or(|v| v == "") {
-                if let Some(value) = old_spec.get(field) {
-                    spec.insert(field.into(), value.clone());
-                }
+            if spec.get(field).is_none_or(|v| v == "")
+                && let Some(value) = old_spec.get(field)
+            {
+                spec.insert(field.into(), value.clone());
             }
         }
     }

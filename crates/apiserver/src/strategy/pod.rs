@@ -40,10 +40,10 @@ pub(super) fn default(object: &mut Value) {
 
 /// Defaults of a template within another kind's spec.
 pub(super) fn template_default(spec: &mut Map<String, Value>) {
-    if let Some(template) = spec.get_mut("template").and_then(Value::as_object_mut) {
-        if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
-            spec_default(spec);
-        }
+    if let Some(template) = spec.get_mut("template").and_then(Value::as_object_mut)
+        && let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        spec_default(spec);
     }
 }
 
@@ -374,10 +374,10 @@ fn spec_faults(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
             "must be between 1 and 2147483647, inclusive",
         ));
     }
-    if let Some(Value::String(name)) = spec.get("hostname") {
-        if let Err(reason) = names::dns1123_label(name) {
-            causes.push(Cause::invalid(format!("{path}.hostname"), &json!(name), reason));
-        }
+    if let Some(Value::String(name)) = spec.get("hostname")
+        && let Err(reason) = names::dns1123_label(name)
+    {
+        causes.push(Cause::invalid(format!("{path}.hostname"), &json!(name), reason));
     }
     for (key, value) in spec.get("nodeSelector").and_then(Value::as_object).into_iter().flatten() {
         if let Err(reason) = names::qualified_name(key) {

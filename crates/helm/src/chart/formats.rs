@@ -29,9 +29,9 @@ pub(crate) fn refuse(format: &str, text: &str) -> Option<String> {
         }
         "email" => match text.rsplit_once('@') {
             None => reason("missing @"),
-            Some((local, _)) if local.is_empty() => reason("local part is empty"),
+            Some(("", _)) => reason("local part is empty"),
             Some((local, _)) if local.len() > 64 => reason("local part more than 64 characters long"),
-            Some((_, domain)) if domain.is_empty() => reason("invalid domain: label is empty"),
+            Some((_, "")) => reason("invalid domain: label is empty"),
             Some(_) => None,
         },
         "hostname" => {

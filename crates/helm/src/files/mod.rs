@@ -31,5 +31,5 @@ pub(crate) fn as_config(map: &Rc<Map>) -> Result<Value, Fault> {
 
 /// `AsSecrets`: file names and contents in base64 as YAML.
 pub(crate) fn as_secrets(map: &Rc<Map>) -> Result<Value, Fault> {
-    each(map, |bytes| crate::funcs::encoding::base64(bytes))
+    each(map, crate::funcs::encoding::base64)
 }

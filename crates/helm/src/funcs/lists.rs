@@ -60,9 +60,7 @@ pub(crate) fn list(items: Vec<Value>) -> Value {
 
 fn refuse<T>(value: &Value, what: &str) -> Result<T, Fault> {
     if value.is_nil() {
-        return Err(Fault::text(
-            "reflect: call of reflect.Value.Type on zero Value".replace("reflect.Value.Type", "reflect.Value.Type"),
-        ));
+        return Err(Fault::text("reflect: call of reflect.Value.Type on zero Value"));
     }
     Err(Fault::Text(format!("Cannot {what} on type {}", value.kind_name())))
 }

@@ -45,7 +45,7 @@ pub const FUNCS: &[Func] = &[
     f("contains", SS, |_, a| Ok(Value::Bool(s(a, 1).contains(s(a, 0))))),
     f("hasPrefix", SS, |_, a| Ok(Value::Bool(s(a, 1).starts_with(s(a, 0))))),
     f("hasSuffix", SS, |_, a| Ok(Value::Bool(s(a, 1).ends_with(s(a, 0))))),
-    v("quote", A, |_, a| ok(quoted(a, |t| go_quote(t)))),
+    v("quote", A, |_, a| ok(quoted(a, go_quote))),
     v("squote", A, |_, a| ok(quoted(a, |t| format!("'{t}'")))),
     v("cat", A, |_, a| ok(cat(a))),
     f("indent", IS, |e, a| indent(e, n(a, 0), s(a, 1), "")),

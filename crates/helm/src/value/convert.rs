@@ -5,11 +5,7 @@ use crate::template::parse::{parse_float, parse_int};
 
 /// `int64(f)` as amd64 does it: out of range gives the least integer.
 pub fn float_to_int(f: f64) -> i64 {
-    if f.is_nan() || !(-9.223_372_036_854_775_8e18..9.223_372_036_854_775_8e18).contains(&f) {
-        i64::MIN
-    } else {
-        f as i64
-    }
+    if f.is_nan() || !(-9.223_372_036_854_776e18..9.223_372_036_854_776e18).contains(&f) { i64::MIN } else { f as i64 }
 }
 
 /// `12.00` counts as `12`.

@@ -118,7 +118,7 @@ pub(crate) fn phase(facts: &Facts<'_>) -> &'static str {
     });
     let ended: Vec<i32> = apps
         .iter()
-        .filter_map(|c| track(c))
+        .filter_map(&track)
         .filter_map(|t| if let Phase::Done(code) = t.phase { Some(code) } else { None })
         .collect();
     if ended.len() == apps.len() && !apps.is_empty() {
@@ -132,10 +132,7 @@ pub(crate) fn phase(facts: &Facts<'_>) -> &'static str {
         };
     }
     let begun = |t: &Track| matches!(t.phase, Phase::Running | Phase::Done(_)) || t.last.get("terminated").is_some();
-    if initialised
-        && apps.iter().filter_map(|c| track(c)).any(begun)
-        && apps.iter().all(|c| track(c).is_some_and(begun))
-    {
+    if initialised && apps.iter().filter_map(&track).any(begun) && apps.iter().all(|c| track(c).is_some_and(begun)) {
         "Running"
     } else {
         "Pending"
