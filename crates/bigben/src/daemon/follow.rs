@@ -79,6 +79,7 @@ impl Follower {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one event")]
     fn span(
         &self,
         commit: &str,

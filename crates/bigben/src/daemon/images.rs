@@ -84,7 +84,7 @@ impl Daemon {
         for image in self.named_images().await? {
             let Ok(reference) = Reference::parse(&image.reference) else { continue };
             if super::DOCKER_HUB.contains(&reference.registry())
-                && self.registry.has(reference.repository(), &reference.reference()).is_none()
+                && self.registry.has(reference.repository(), reference.reference()).is_none()
             {
                 missing.push(image);
             }

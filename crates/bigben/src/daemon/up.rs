@@ -2,7 +2,7 @@
 //!
 //! Every part can be repeated: what is done already is seen to be done by looking, not by remembering.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

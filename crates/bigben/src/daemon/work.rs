@@ -126,7 +126,7 @@ fn images(daemon: Arc<Daemon>) -> futures::future::BoxFuture<'static, Result<()>
                     let repository = daemon.forge.git(&daemon.delivered.full_name).await?;
                     let commit = repository.rev_parse(&format!("{tag}^{{commit}}")).await.ok().flatten();
                     if let Some(commit) = commit {
-                        daemon.follower.published(&commit, &image, &pushed.digest.to_string());
+                        daemon.follower.published(&commit, &image, pushed.digest.as_str());
                     }
                 }
                 Err(RecvError::Lagged(_)) => {}
