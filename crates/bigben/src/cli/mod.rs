@@ -1,19 +1,23 @@
 //! The command line: a file per command, each an argument struct and a function.
 
+mod chart;
 mod delivery;
 mod doctor;
 mod down;
+mod expr;
 mod hosts;
 mod internal;
 mod kubeconfig;
 mod logs;
 mod pr;
+mod registry;
 mod release;
 mod rollback;
 mod runs;
 mod secret;
 mod status;
 mod up;
+mod workflow;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -48,6 +52,13 @@ enum Command {
     Kubeconfig(kubeconfig::Args),
     Hosts(hosts::Args),
     Doctor(doctor::Args),
+    Template(Box<chart::Template>),
+    Lint(Box<chart::Lint>),
+    Show(chart::Show),
+    Dependency(chart::Dependency),
+    Expr(expr::Args),
+    Workflow(workflow::Args),
+    Registry(registry::Args),
     #[command(hide = true)]
     Daemon(internal::DaemonArgs),
     #[command(hide = true)]
@@ -109,6 +120,13 @@ pub fn main() -> ExitCode {
         Command::Kubeconfig(args) => kubeconfig::run(&args),
         Command::Hosts(args) => hosts::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Template(args) => chart::template(&args),
+        Command::Lint(args) => chart::lint(&args),
+        Command::Show(args) => chart::show(&args),
+        Command::Dependency(args) => chart::dependency(&args),
+        Command::Expr(args) => expr::run(&args),
+        Command::Workflow(args) => workflow::run(&args),
+        Command::Registry(args) => registry::run(&args),
         Command::Daemon(args) => internal::daemon(args),
         Command::Machine(args) => internal::machine(&args),
     };

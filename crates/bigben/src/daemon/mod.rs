@@ -262,10 +262,12 @@ async fn until_the_end(daemon: &Daemon, tasks: &mut JoinSet<Result<()>>, machine
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for signals")?;
     loop {
         tokio::select! {
+            // What was asked for comes first: rooms end because of it.
+            biased;
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => {}
             () = daemon.shutdown.cancelled() => return Ok(()),
+            _ = hangup.recv() => {}
             ended = machine.wait() => bail!("the machine ended: {ended:?}; its log is in {}", daemon.options.state.join("machine.log").display()),
             Some(ended) = tasks.join_next() => match ended {
                 Ok(Ok(())) => bail!("a room ended although nobody asked it to"),
