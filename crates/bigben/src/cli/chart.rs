@@ -229,7 +229,8 @@ pub fn dependency(args: &Dependency) -> Result<ExitCode> {
 }
 
 fn build(chart: &Path) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     let fetch = Online { runtime, registry: oci::client::Client::new(EndpointMap::default()) };
     for resolved in cli::dependency_build(chart, &fetch)? {
         anstream::println!("{} {}", resolved.name, resolved.version);
