@@ -187,6 +187,7 @@ async fn serve(options: Options) -> Result<()> {
     let kubeconfig = api.kubeconfig(&format!("https://127.0.0.1:{}", instance.ports.apiserver))?;
     state.write_private("kubeconfig", kubeconfig.as_bytes())?;
 
+    nothing_runs_yet(&informer::Api::new(api.client(Identity::admin()), "bigben")).await?;
     let mut tasks = JoinSet::new();
     serve_cluster(&mut tasks, &api, &state, listeners.apiserver, &shutdown)?;
     let token = shutdown.clone();
@@ -402,6 +403,29 @@ fn make_shims(dir: &Path) -> Result<()> {
     }
     let _ = std::fs::remove_file(&link);
     std::os::unix::fs::symlink(&program, &link).with_context(|| format!("cannot make {}", link.display()))
+}
+
+/// The machine is new at every start, so whatever the stored status of a Pod says, nothing of it runs: it is not ready until its
+/// kubelet says so.
+async fn nothing_runs_yet(api: &informer::Api) -> Result<()> {
+    let pods = &informer::kinds::PODS;
+    let list = api.list(pods, "", &[], informer::reflector::View::Objects).await?;
+    for pod in list["items"].as_array().into_iter().flatten() {
+        if !objects::meta::condition_is_true(pod, "Ready") {
+            continue;
+        }
+        let mut conditions = pod["status"]["conditions"].clone();
+        for condition in conditions.as_array_mut().into_iter().flatten() {
+            if condition["type"] == "Ready" || condition["type"] == "ContainersReady" {
+                condition["status"] = json!("False");
+                condition["reason"] = json!("MachineStarted");
+                condition["lastTransitionTime"] = json!(objects::time::now());
+            }
+        }
+        let patch = json!({"status": {"conditions": conditions}});
+        api.patch(pods, objects::meta::namespace(pod), objects::meta::name(pod), "status", &patch).await?;
+    }
+    Ok(())
 }
 
 fn serve_cluster(

@@ -367,9 +367,9 @@ impl Daemon {
                 told.clone_from(&states);
             }
             let well = |name: &String| {
-                states
-                    .get(name)
-                    .is_some_and(|(sync, health, _)| sync == "Synced" && health == HealthStatus::Healthy.as_str())
+                let healthy = HealthStatus::Healthy.as_str();
+                states.get(name).is_some_and(|(sync, health, _)| sync == "Synced" && health == healthy)
+                    && self.pods_are_well(name)
             };
             if self.delivered.application_names().iter().all(well) {
                 return Ok(());
@@ -378,6 +378,14 @@ impl Daemon {
                 bail!("the daemon ends");
             }
         }
+    }
+
+    /// Whether every Pod of an Application that is to stay is ready. The Application's own status can be a moment behind its Pods.
+    fn pods_are_well(&self, name: &str) -> bool {
+        let tree = gitops::api::resource_tree(&self.gitops, name);
+        tree["nodes"].as_array().into_iter().flatten().filter(|node| node["kind"] == "Pod").all(|pod| {
+            pod["health"]["status"] == HealthStatus::Healthy.as_str() || pod["health"]["message"] == "Pending deletion"
+        })
     }
 
     /// Sync status, health and its reason of every Application that there is.
