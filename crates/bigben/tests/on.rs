@@ -296,7 +296,11 @@ fn tools_that_will_not_do_are_one_message_and_nothing_is_changed() {
             &[("helm", Some("v3.11.3\n")), ("kubectl", None)],
             format!("helm is 3.11, and 3.12 or newer is needed; upgrade it; kubectl {missing}"),
         ),
-        ("kind", &[("kind", Some("development build\n"))], "kind does not tell its version: development build".to_owned()),
+        (
+            "kind",
+            &[("kind", Some("development build\n"))],
+            "kind does not tell its version: development build".to_owned(),
+        ),
     ];
     for (on, tools, message) in cases {
         let machine = Machine::new();
@@ -328,7 +332,12 @@ fn the_first_step_that_fails_is_the_last() {
     assert_eq!(output.status.code(), Some(1));
     let text = said(&output);
     assert!(text.contains("Error: context deadline exceeded\n"), "{text}");
-    assert!(text.contains("bigben: helm upgrade failed (exit status: 1); run it by hand to see more: helm upgrade argocd argo-cd"), "{text}");
+    assert!(
+        text.contains(
+            "bigben: helm upgrade failed (exit status: 1); run it by hand to see more: helm upgrade argocd argo-cd"
+        ),
+        "{text}"
+    );
     let calls = machine.calls();
     assert!(calls.last().unwrap().starts_with("helm [upgrade] [argocd]"), "{calls:?}");
     assert!(!machine.path("applied").exists());

@@ -72,7 +72,8 @@ impl Origin {
 
 /// Nothing is tidied up in the background, and nothing waits for the disk: a test's repository need not outlive the machine.
 fn quiet(dir: &Path) {
-    for (key, value) in [("gc.auto", "0"), ("maintenance.auto", "false"), ("receive.autoGC", "false"), ("core.fsync", "none")]
+    for (key, value) in
+        [("gc.auto", "0"), ("maintenance.auto", "false"), ("receive.autoGC", "false"), ("core.fsync", "none")]
     {
         git(dir, &["config", key, value]);
     }
@@ -148,7 +149,8 @@ fn simultaneous_bumps_lose_nothing() {
     for app in ["service-a", "service-b"] {
         let file = format!("app/{app}/deploy-config/developer/values.yaml");
         // Each round wrote its tag, quoted, into both lines.
-        let diffs = git(&origin.bare(), &["log", "--reverse", "--format=", "--patch", &format!("{seed}..main"), "--", &file]);
+        let diffs =
+            git(&origin.bare(), &["log", "--reverse", "--format=", "--patch", &format!("{seed}..main"), "--", &file]);
         let written: Vec<&str> = diffs.lines().filter(|line| line.starts_with("+  ")).collect();
         let expected: Vec<String> = (0..ROUNDS)
             .flat_map(|round| ["tag", "APP_VERSION"].map(|key| format!("+  {key}: \"{}\"", tag(app, round))))
