@@ -2,6 +2,8 @@
 //!
 //! After a wanted change: `INSTA_UPDATE=always cargo test -p bigben --test cli`, and look the difference over.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
+
 mod common;
 
 use std::fmt::Write;

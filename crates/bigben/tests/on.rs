@@ -1,5 +1,7 @@
 //! `bigben up --on kind` and `--on CONTEXT` against stand-ins of `kind`, `helm` and `kubectl` that record how they are called.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -3,6 +3,8 @@
 //! One service compiled by a workflow, one Application of plain manifests, a forge that is not github.com, a namespace of Argo CD
 //! that is not `argocd`. Up, a push, down, and nothing is left.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
+
 mod common;
 
 use std::fs;

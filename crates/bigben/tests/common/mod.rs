@@ -1,5 +1,6 @@
 //! What the tests of the command share: the repository's own files, git without anybody's configuration, programs in a directory of their own.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::ffi::OsStr;
