@@ -422,7 +422,7 @@ async fn nothing_runs_yet(api: &informer::Api) -> Result<()> {
                 condition["lastTransitionTime"] = json!(objects::time::now());
             }
         }
-        let patch = json!({"status": {"conditions": conditions}});
+        let patch = json!({"status": {"conditions": conditions, "podIP": null, "podIPs": null}});
         api.patch(pods, objects::meta::namespace(pod), objects::meta::name(pod), "status", &patch).await?;
     }
     Ok(())

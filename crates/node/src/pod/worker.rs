@@ -592,7 +592,13 @@ impl Worker {
         if status == self.published {
             return true;
         }
-        let patch = json!({ "metadata": { "uid": objects::meta::uid(&self.pod) }, "status": status });
+        let mut patch = json!({ "metadata": { "uid": objects::meta::uid(&self.pod) }, "status": status });
+        // Lists with merge keys keep what they are not told to drop: addresses of an earlier sandbox, for one.
+        for field in ["podIPs", "hostIPs"] {
+            if let Some(list) = patch["status"][field].as_array_mut() {
+                list.insert(0, json!({ "$patch": "replace" }));
+            }
+        }
         match self.shared.api.patch(&format!("{}/status", pod_path(&self.pod)), &patch).await {
             Ok(_) => {
                 self.published = status;
