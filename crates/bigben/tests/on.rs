@@ -270,10 +270,13 @@ fn an_unknown_context_changes_nothing() {
     assert_eq!(machine.calls(), expected);
 }
 
+/// What is typed after `--on`, the stand-ins that are changed (`None`: taken away), and what is said.
+type Case<'a> = (&'a str, &'a [(&'a str, Option<&'a str>)], String);
+
 #[test]
 fn tools_that_will_not_do_are_one_message_and_nothing_is_changed() {
     let missing = "is not installed; install it and try again";
-    let cases: [(&str, &[(&str, Option<&str>)], String); 9] = [
+    let cases: [Case<'_>; 9] = [
         ("kind", &[("kind", None)], format!("kind {missing}")),
         ("kind", &[("helm", None)], format!("helm {missing}")),
         ("my-context", &[("kubectl", None)], format!("kubectl {missing}")),
