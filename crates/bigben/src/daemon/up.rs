@@ -228,7 +228,9 @@ impl Daemon {
         let is_release =
             |image: &Image| tag_of(image).is_some_and(|tag| tags.contains(&tag) || !looks_like_commit(&tag));
         let mut notes = Vec::new();
-        if !missing.iter().all(is_release) {
+        let releasing = images::leading_to_images(&self.delivered.workflows, "release");
+        // Where nothing follows releases, every image follows main, whatever its tag looks like.
+        if releasing.is_empty() || !missing.iter().all(is_release) {
             let paths = images::leading_to_images(&self.delivered.workflows, "push");
             if !paths.is_empty() {
                 self.run_push(&paths).await?;
@@ -236,15 +238,14 @@ impl Daemon {
         }
         let missing = self.missing_images().await?;
         let mut releases: BTreeSet<String> = missing.iter().filter_map(tag_of).collect();
-        let paths = images::leading_to_images(&self.delivered.workflows, "release");
-        if paths.is_empty() {
+        if releasing.is_empty() {
             releases.clear();
         }
         for tag in releases {
             if !tags.contains(&tag) {
                 notes.push(format!("release {tag} has no tag in the repository and is built from main"));
             }
-            self.run_release(&tag, &paths).await?;
+            self.run_release(&tag, &releasing).await?;
         }
         let missing = self.missing_images().await?;
         if let Some(image) = missing.first() {
