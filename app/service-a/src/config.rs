@@ -28,11 +28,7 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}={:?}: expected {}",
-            self.variable, self.value, self.expected
-        )
+        write!(f, "{}={:?}: expected {}", self.variable, self.value, self.expected)
     }
 }
 
@@ -41,10 +37,7 @@ impl std::error::Error for ConfigError {}
 impl Config {
     /// Reads the configuration; the first unusable variable is the error.
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
-        Ok(Self {
-            port: port(lookup, "APP_PORT", 8011)?,
-            version: text(lookup, "APP_VERSION", "local-run")?,
-        })
+        Ok(Self { port: port(lookup, "APP_PORT", 8011)?, version: text(lookup, "APP_VERSION", "local-run")? })
     }
 }
 
@@ -55,11 +48,9 @@ fn text(lookup: Lookup<'_>, variable: &'static str, default: &str) -> Result<Str
         Some(value) => match value.into_string() {
             Ok(value) if value.is_empty() => Ok(default.to_owned()),
             Ok(value) => Ok(value),
-            Err(raw) => Err(ConfigError {
-                variable,
-                value: raw.to_string_lossy().into_owned(),
-                expected: "UTF-8 text",
-            }),
+            Err(raw) => {
+                Err(ConfigError { variable, value: raw.to_string_lossy().into_owned(), expected: "UTF-8 text" })
+            }
         },
     }
 }
@@ -71,11 +62,7 @@ fn port(lookup: Lookup<'_>, variable: &'static str, default: u16) -> Result<u16,
     let value = raw.to_string_lossy().into_owned();
     match value.parse::<u16>() {
         Ok(port) if port > 0 => Ok(port),
-        _ => Err(ConfigError {
-            variable,
-            value,
-            expected: "a port number from 1 to 65535",
-        }),
+        _ => Err(ConfigError { variable, value, expected: "a port number from 1 to 65535" }),
     }
 }
 
@@ -85,22 +72,13 @@ mod tests {
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::from_lookup(&|name| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| OsString::from(value))
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         })
     }
 
     #[test]
     fn defaults() {
-        assert_eq!(
-            read(&[]),
-            Ok(Config {
-                port: 8011,
-                version: "local-run".to_owned()
-            })
-        );
+        assert_eq!(read(&[]), Ok(Config { port: 8011, version: "local-run".to_owned() }));
     }
 
     #[test]
@@ -114,10 +92,7 @@ mod tests {
     fn a_bad_port_names_the_variable_and_the_value() {
         for value in ["", "http", "0", "-1", "65536", "80 ", "8011.0"] {
             let error = read(&[("APP_PORT", value)]).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("APP_PORT={value:?}: expected a port number from 1 to 65535")
-            );
+            assert_eq!(error.to_string(), format!("APP_PORT={value:?}: expected a port number from 1 to 65535"));
         }
         assert_eq!(read(&[("APP_PORT", "65535")]).unwrap().port, 65535);
     }

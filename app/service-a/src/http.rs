@@ -25,10 +25,7 @@ struct App {
 
 /// Every route, with request logging and metrics around them.
 pub fn router(config: &Config) -> Router {
-    let app = App {
-        version: config.version.as_str().into(),
-        metrics: Arc::default(),
-    };
+    let app = App { version: config.version.as_str().into(), metrics: Arc::default() };
     Router::new()
         .route("/health", get(health))
         .route("/version", get(version))
@@ -53,11 +50,7 @@ async fn ping() -> Response {
 }
 
 async fn metrics(State(app): State<App>) -> Response {
-    (
-        [(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)],
-        app.metrics.render(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], app.metrics.render()).into_response()
 }
 
 async fn not_found(uri: Uri) -> Response {
@@ -67,11 +60,7 @@ async fn not_found(uri: Uri) -> Response {
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     let error = format!("method {method} is not allowed on {}", uri.path());
-    (
-        StatusCode::METHOD_NOT_ALLOWED,
-        Json(json!({"error": error})),
-    )
-        .into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, Json(json!({"error": error}))).into_response()
 }
 
 /// Counts the request and writes its one log line.

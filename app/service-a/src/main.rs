@@ -22,9 +22,7 @@ fn main() -> ExitCode {
     };
     let level = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
     let Ok(filter) = level.parse::<Targets>() else {
-        return refuse(&format!(
-            "RUST_LOG={level:?}: expected a level such as info"
-        ));
+        return refuse(&format!("RUST_LOG={level:?}: expected a level such as info"));
     };
     tracing_subscriber::registry()
         .with(tracing_subscriber::fmt::layer().json().flatten_event(true))

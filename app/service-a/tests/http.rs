@@ -31,39 +31,26 @@ async fn start_router(router: axum::Router, drain: Duration) -> Service {
 }
 
 async fn start(version: &str) -> Service {
-    let config = Config {
-        port: 0,
-        version: version.to_owned(),
-    };
+    let config = Config { port: 0, version: version.to_owned() };
     start_router(http::router(&config), Duration::from_secs(5)).await
 }
 
 async fn send(method: Method, url: String) -> (StatusCode, hyper::HeaderMap, String) {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-    let request = Request::builder()
-        .method(method)
-        .uri(url)
-        .body(Empty::new())
-        .unwrap();
+    let request = Request::builder().method(method).uri(url).body(Empty::new()).unwrap();
     let response = client.request(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    (
-        parts.status,
-        parts.headers,
-        String::from_utf8(body.to_vec()).unwrap(),
-    )
+    (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
 }
 
 #[tokio::test]
 async fn answers_its_documented_paths() {
     let service = start("12e4567").await;
     let greeting = format!(r#"{{"message":"{}"}}"#, http::GREETING);
-    for (path, expected) in [
-        ("/health", r#"{"Status":"Success"}"#),
-        ("/version", r#"{"version":"12e4567"}"#),
-        ("/ping", greeting.as_str()),
-    ] {
+    for (path, expected) in
+        [("/health", r#"{"Status":"Success"}"#), ("/version", r#"{"version":"12e4567"}"#), ("/ping", greeting.as_str())]
+    {
         let (status, headers, body) = send(Method::GET, format!("{}{path}", service.base)).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert_eq!(headers[header::CONTENT_TYPE], "application/json", "{path}");
@@ -91,18 +78,9 @@ async fn metrics_count_requests_by_route() {
     send(Method::GET, format!("{}/ping", service.base)).await;
     send(Method::GET, format!("{}/a/b/c", service.base)).await;
     let (_, _, text) = send(Method::GET, format!("{}/metrics", service.base)).await;
-    assert!(
-        text.contains(r#"http_requests_total{method="GET",route="/ping",status="200"} 1"#),
-        "{text}"
-    );
-    assert!(
-        text.contains(r#"http_requests_total{method="GET",route="unmatched",status="404"} 1"#),
-        "{text}"
-    );
-    assert!(
-        text.contains("http_request_duration_seconds_count 2"),
-        "{text}"
-    );
+    assert!(text.contains(r#"http_requests_total{method="GET",route="/ping",status="200"} 1"#), "{text}");
+    assert!(text.contains(r#"http_requests_total{method="GET",route="unmatched",status="404"} 1"#), "{text}");
+    assert!(text.contains("http_request_duration_seconds_count 2"), "{text}");
 }
 
 #[tokio::test]

@@ -32,11 +32,7 @@ pub struct ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}={:?}: expected {}",
-            self.variable, self.value, self.expected
-        )
+        write!(f, "{}={:?}: expected {}", self.variable, self.value, self.expected)
     }
 }
 
@@ -61,11 +57,9 @@ fn text(lookup: Lookup<'_>, variable: &'static str, default: &str) -> Result<Str
         Some(value) => match value.into_string() {
             Ok(value) if value.is_empty() => Ok(default.to_owned()),
             Ok(value) => Ok(value),
-            Err(raw) => Err(ConfigError {
-                variable,
-                value: raw.to_string_lossy().into_owned(),
-                expected: "UTF-8 text",
-            }),
+            Err(raw) => {
+                Err(ConfigError { variable, value: raw.to_string_lossy().into_owned(), expected: "UTF-8 text" })
+            }
         },
     }
 }
@@ -77,11 +71,7 @@ fn port(lookup: Lookup<'_>, variable: &'static str, default: u16) -> Result<u16,
     let value = raw.to_string_lossy().into_owned();
     match value.parse::<u16>() {
         Ok(port) if port > 0 => Ok(port),
-        _ => Err(ConfigError {
-            variable,
-            value,
-            expected: "a port number from 1 to 65535",
-        }),
+        _ => Err(ConfigError { variable, value, expected: "a port number from 1 to 65535" }),
     }
 }
 
@@ -109,10 +99,7 @@ mod tests {
 
     fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::from_lookup(&|name| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| OsString::from(value))
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value))
         })
     }
 
@@ -136,46 +123,22 @@ mod tests {
 
     #[test]
     fn a_host_is_a_scheme_and_a_name() {
-        for value in [
-            "http://127.0.0.1",
-            "http://a.ns.svc.cluster.local",
-            "http://[::1]",
-        ] {
-            assert_eq!(
-                read(&[("SERVICE_A_HOST", value)]).unwrap().service_a_host,
-                value
-            );
+        for value in ["http://127.0.0.1", "http://a.ns.svc.cluster.local", "http://[::1]"] {
+            assert_eq!(read(&[("SERVICE_A_HOST", value)]).unwrap().service_a_host, value);
         }
-        for value in [
-            "a",
-            "127.0.0.1",
-            "https://a",
-            "http://",
-            "http://a:80",
-            "http://a/",
-            "http://u@a",
-            "http://a b",
-        ] {
+        for value in ["a", "127.0.0.1", "https://a", "http://", "http://a:80", "http://a/", "http://u@a", "http://a b"]
+        {
             let error = read(&[("SERVICE_A_HOST", value)]).unwrap_err();
-            assert_eq!(
-                (error.variable, error.value.as_str()),
-                ("SERVICE_A_HOST", value)
-            );
+            assert_eq!((error.variable, error.value.as_str()), ("SERVICE_A_HOST", value));
         }
-        assert_eq!(
-            read(&[("SERVICE_A_PORT", "x")]).unwrap_err().variable,
-            "SERVICE_A_PORT"
-        );
+        assert_eq!(read(&[("SERVICE_A_PORT", "x")]).unwrap_err().variable, "SERVICE_A_PORT");
     }
 
     #[test]
     fn a_bad_port_names_the_variable_and_the_value() {
         for value in ["", "http", "0", "-1", "65536", "80 ", "8011.0"] {
             let error = read(&[("APP_PORT", value)]).unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("APP_PORT={value:?}: expected a port number from 1 to 65535")
-            );
+            assert_eq!(error.to_string(), format!("APP_PORT={value:?}: expected a port number from 1 to 65535"));
         }
         assert_eq!(read(&[("APP_PORT", "65535")]).unwrap().port, 65535);
     }

@@ -68,36 +68,20 @@ impl Greeter {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .build(connector);
-        Self {
-            client,
-            url: format!("{host}:{port}/ping"),
-            deadline: DEADLINE,
-        }
+        Self { client, url: format!("{host}:{port}/ping"), deadline: DEADLINE }
     }
 
     /// Service A's greeting now.
     pub async fn greeting(&self) -> Result<String, GreetingError> {
         tokio::time::timeout(self.deadline, self.ask())
             .await
-            .unwrap_or_else(|_| {
-                Err(GreetingError::Timeout {
-                    url: self.url.clone(),
-                    deadline: self.deadline,
-                })
-            })
+            .unwrap_or_else(|_| Err(GreetingError::Timeout { url: self.url.clone(), deadline: self.deadline }))
     }
 
     async fn ask(&self) -> Result<String, GreetingError> {
         let url = || self.url.clone();
-        let uri = self
-            .url
-            .parse::<Uri>()
-            .map_err(|error| self.unreachable(&error))?;
-        let response = self
-            .client
-            .get(uri)
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let uri = self.url.parse::<Uri>().map_err(|error| self.unreachable(&error))?;
+        let response = self.client.get(uri).await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         if status != StatusCode::OK {
             return Err(GreetingError::Status { url: url(), status });
@@ -108,8 +92,7 @@ impl Greeter {
             .map_err(|error| self.broken_body(&*error))?
             .to_bytes();
         let nonsense = |reason| GreetingError::Nonsense { url: url(), reason };
-        let answer: Value =
-            serde_json::from_slice(&body).map_err(|_| nonsense("the body is not JSON"))?;
+        let answer: Value = serde_json::from_slice(&body).map_err(|_| nonsense("the body is not JSON"))?;
         match answer.get("message") {
             Some(Value::String(message)) => Ok(message.clone()),
             _ => Err(nonsense("there is no text in \"message\"")),
@@ -119,10 +102,7 @@ impl Greeter {
     fn broken_body(&self, error: &(dyn std::error::Error + 'static)) -> GreetingError {
         if error.is::<http_body_util::LengthLimitError>() {
             let reason = "the body is longer than 64 KiB";
-            return GreetingError::Nonsense {
-                url: self.url.clone(),
-                reason,
-            };
+            return GreetingError::Nonsense { url: self.url.clone(), reason };
         }
         self.unreachable(error)
     }
@@ -132,9 +112,6 @@ impl Greeter {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        GreetingError::Unreachable {
-            url: self.url.clone(),
-            reason: cause.to_string(),
-        }
+        GreetingError::Unreachable { url: self.url.clone(), reason: cause.to_string() }
     }
 }

@@ -50,9 +50,7 @@ async fn version(State(app): State<App>) -> Response {
 
 async fn ping_service_a(State(app): State<App>) -> Response {
     match app.greeter.greeting().await {
-        Ok(greeting) => {
-            Json(json!({"message": format!("{greeting} (via Service B)")})).into_response()
-        }
+        Ok(greeting) => Json(json!({"message": format!("{greeting} (via Service B)")})).into_response(),
         Err(error) => {
             tracing::warn!(%error, "no greeting from service A");
             let status = match error {
@@ -65,11 +63,7 @@ async fn ping_service_a(State(app): State<App>) -> Response {
 }
 
 async fn metrics(State(app): State<App>) -> Response {
-    (
-        [(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)],
-        app.metrics.render(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], app.metrics.render()).into_response()
 }
 
 async fn not_found(uri: Uri) -> Response {
@@ -79,11 +73,7 @@ async fn not_found(uri: Uri) -> Response {
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     let error = format!("method {method} is not allowed on {}", uri.path());
-    (
-        StatusCode::METHOD_NOT_ALLOWED,
-        Json(json!({"error": error})),
-    )
-        .into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, Json(json!({"error": error}))).into_response()
 }
 
 /// Counts the request and writes its one log line.

@@ -30,11 +30,7 @@ impl Metrics {
 
     /// Counts one answered request.
     pub fn record(&self, method: &Method, route: String, status: u16, elapsed: Duration) {
-        let labels = Labels {
-            method: method_label(method),
-            route,
-            status,
-        };
+        let labels = Labels { method: method_label(method), route, status };
         self.requests.get_or_create(&labels).inc();
         self.durations.observe(elapsed.as_secs_f64());
     }
@@ -52,19 +48,9 @@ impl Default for Metrics {
         let mut registry = Registry::default();
         let requests = Family::<Labels, Counter>::default();
         registry.register("http_requests", "Requests answered", requests.clone());
-        let durations = Histogram::new([
-            0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
-        ]);
-        registry.register(
-            "http_request_duration_seconds",
-            "Time from request to answer",
-            durations.clone(),
-        );
-        Self {
-            registry,
-            requests,
-            durations,
-        }
+        let durations = Histogram::new([0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]);
+        registry.register("http_request_duration_seconds", "Time from request to answer", durations.clone());
+        Self { registry, requests, durations }
     }
 }
 

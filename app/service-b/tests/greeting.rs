@@ -77,21 +77,11 @@ async fn one_connection_serves_many_requests() {
 
 #[tokio::test]
 async fn a_that_is_down_is_a_bad_gateway() {
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let (status, body) = ping(closed).await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);
     let error = body["error"].as_str().unwrap();
-    assert!(
-        error.starts_with(&format!(
-            "service A is unreachable at http://127.0.0.1:{closed}/ping: "
-        )),
-        "{error}"
-    );
+    assert!(error.starts_with(&format!("service A is unreachable at http://127.0.0.1:{closed}/ping: ")), "{error}");
 }
 
 #[tokio::test]
@@ -101,30 +91,17 @@ async fn a_that_is_slow_is_a_gateway_timeout() {
     let port = silent.local_addr().unwrap().port();
     let (status, body) = ping(port).await;
     assert_eq!(status, StatusCode::GATEWAY_TIMEOUT);
-    let expected =
-        format!("service A at http://127.0.0.1:{port}/ping did not answer within 2000 ms");
+    let expected = format!("service A at http://127.0.0.1:{port}/ping did not answer within 2000 ms");
     assert_eq!(body["error"], expected);
 }
 
 #[tokio::test]
 async fn a_that_answers_nonsense_is_a_bad_gateway() {
     for (answer, reason) in [
-        (
-            &b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n"[..],
-            "answered 500 Internal Server Error",
-        ),
-        (
-            b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhi!\n",
-            "the body is not JSON",
-        ),
-        (
-            b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}",
-            "there is no text in \"message\"",
-        ),
-        (
-            b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"message\":1}",
-            "there is no text",
-        ),
+        (&b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n"[..], "answered 500 Internal Server Error"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhi!\n", "the body is not JSON"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", "there is no text in \"message\""),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"message\":1}", "there is no text"),
         (b"SSH-2.0-something\r\n\r\n", "is unreachable"),
     ] {
         let (status, body) = ping(fake_a(answer).await).await;
@@ -145,13 +122,7 @@ async fn an_endless_answer_is_not_read_to_its_end() {
     });
     let (status, body) = ping(port).await;
     assert_eq!(status, StatusCode::BAD_GATEWAY);
-    assert!(
-        body["error"]
-            .as_str()
-            .unwrap()
-            .contains("longer than 64 KiB"),
-        "{body}"
-    );
+    assert!(body["error"].as_str().unwrap().contains("longer than 64 KiB"), "{body}");
 }
 
 #[tokio::test]

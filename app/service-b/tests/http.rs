@@ -16,10 +16,7 @@ use tokio::sync::oneshot;
 #[tokio::test]
 async fn answers_its_documented_paths() {
     let service = start("12e4567").await;
-    for (path, expected) in [
-        ("/health", r#"{"Status":"Success"}"#),
-        ("/version", r#"{"version":"12e4567"}"#),
-    ] {
+    for (path, expected) in [("/health", r#"{"Status":"Success"}"#), ("/version", r#"{"version":"12e4567"}"#)] {
         let (status, headers, body) = send(Method::GET, format!("{}{path}", service.base)).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert_eq!(headers[header::CONTENT_TYPE], "application/json", "{path}");
@@ -47,18 +44,9 @@ async fn metrics_count_requests_by_route() {
     send(Method::GET, format!("{}/health", service.base)).await;
     send(Method::GET, format!("{}/a/b/c", service.base)).await;
     let (_, _, text) = send(Method::GET, format!("{}/metrics", service.base)).await;
-    assert!(
-        text.contains(r#"http_requests_total{method="GET",route="/health",status="200"} 1"#),
-        "{text}"
-    );
-    assert!(
-        text.contains(r#"http_requests_total{method="GET",route="unmatched",status="404"} 1"#),
-        "{text}"
-    );
-    assert!(
-        text.contains("http_request_duration_seconds_count 2"),
-        "{text}"
-    );
+    assert!(text.contains(r#"http_requests_total{method="GET",route="/health",status="200"} 1"#), "{text}");
+    assert!(text.contains(r#"http_requests_total{method="GET",route="unmatched",status="404"} 1"#), "{text}");
+    assert!(text.contains("http_request_duration_seconds_count 2"), "{text}");
 }
 
 #[tokio::test]
