@@ -66,7 +66,7 @@ pub async fn named(git_dir: &Path, delivered: &Delivered, cache: PathBuf) -> Res
 pub fn owners(images: &BTreeSet<Image>) -> BTreeSet<String> {
     let references = images.iter().filter_map(|image| Reference::parse(&image.reference).ok());
     references
-        .filter(|reference| super::DOCKER_HUB.contains(&reference.registry()))
+        .filter(|reference| super::rooms::DOCKER_HUB.contains(&reference.registry()))
         .filter_map(|reference| Some(reference.repository().split_once('/')?.0.to_owned()))
         .collect()
 }
@@ -83,7 +83,7 @@ impl Daemon {
         let mut missing = Vec::new();
         for image in self.named_images().await? {
             let Ok(reference) = Reference::parse(&image.reference) else { continue };
-            if super::DOCKER_HUB.contains(&reference.registry())
+            if super::rooms::DOCKER_HUB.contains(&reference.registry())
                 && self.registry.has(reference.repository(), reference.reference()).is_none()
             {
                 missing.push(image);

@@ -8,16 +8,18 @@ pub mod deliveries;
 mod follow;
 mod host;
 mod images;
+mod launch;
 mod operations;
+mod ports;
 mod push;
+mod rooms;
 mod up;
 mod work;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,15 +30,14 @@ use forge::Forge;
 use gitops::GitOps;
 use registry::Registry;
 use runtime::link::DialServer;
-use runtime::machine::{Machine, MachineSpec};
+use runtime::machine::Machine;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::machine::Orders;
-use crate::repository::{self, Delivered};
+use crate::repository::Delivered;
 use crate::state::{Instance, StateDir};
 pub use admin::Status;
 pub use up::{Progress, Summary};
@@ -46,8 +47,6 @@ use follow::Follower;
 
 /// Login of the person at the keyboard.
 pub const USER: &str = "bigben";
-/// The registries of Docker Hub, under every name that files give it.
-const DOCKER_HUB: [&str; 3] = ["docker.io", "registry-1.docker.io", "index.docker.io"];
 /// How long the machine may take to end its pods.
 const MACHINE_GRACE: Duration = Duration::from_secs(5);
 
@@ -144,41 +143,31 @@ fn tell(line: &serde_json::Value) {
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
-/// The listeners of the control plane and those handed to the machine.
-struct Listeners {
-    forge: StdListener,
-    registry: StdListener,
-    apiserver: StdListener,
-    http: Vec<StdListener>,
-    https: Vec<StdListener>,
-}
-
 async fn serve(options: Options) -> Result<()> {
     let shutdown = CancellationToken::new();
     let state = options.state.clone();
     let mut instance = state.instance(&options.repo)?;
-    let listeners = bind(&mut instance, options.http)?;
+    let listeners = ports::bind(&mut instance, options.http)?;
     state.save(&instance)?;
 
     let deliveries = Deliveries::open(&state.join("deliveries.jsonl"))?;
     let forge_url = format!("http://127.0.0.1:{}", instance.ports.forge);
     let forge = Forge::open(forge::Config::new(state.join("forge"), &forge_url)).await?;
-    let delivered = read_files(&options, &forge).await?;
-    prepare_forge(&forge, &delivered, &instance).await?;
+    let delivered = rooms::read_files(&options, &forge).await?;
+    rooms::prepare_forge(&forge, &delivered, &instance).await?;
     let follower = Follower::new(Arc::clone(&deliveries), &delivered.workflows);
 
-    let registry_url = format!("http://127.0.0.1:{}", instance.ports.registry);
-    let endpoints = DOCKER_HUB.map(|host| format!("{host}={registry_url}")).join(",");
-    let source = source_of(&options, &forge).await?;
+    let endpoints = rooms::endpoints(instance.ports.registry);
+    let source = rooms::source_of(&options, &forge).await?;
     let named = images::named(&source, &delivered, state.join("gitops-preview")).await?;
-    let registry = open_registry(&state, &instance, &images::owners(&named))?;
-    let engine = open_engine(&options, &forge, &forge_url, &delivered, &endpoints).await?;
+    let registry = rooms::open_registry(&state, &instance, &images::owners(&named))?;
+    let engine = rooms::open_engine(&options, &forge, &forge_url, &delivered, &endpoints).await?;
 
     let machine_dialer = state.join("run/machine.sock");
     let config = apiserver::Config {
         dir: state.join("apiserver"),
         cluster_name: delivered.cluster_name().to_owned(),
-        dialer: Arc::new(MachineDialer(runtime::link::Dialer::new(&machine_dialer))),
+        dialer: Arc::new(launch::MachineDialer::new(&machine_dialer)),
         kubelet_token: Some(instance.kubelet_token.clone()),
         advertise: SocketAddr::from((Ipv4Addr::LOCALHOST, instance.ports.apiserver)),
         ..apiserver::Config::default()
@@ -213,9 +202,10 @@ async fn serve(options: Options) -> Result<()> {
         dial_server.serve(token.cancelled_owned()).await;
         Ok(())
     });
-    let machine = start_machine(&state, &instance, &delivered, &endpoints, listeners.http, listeners.https).await?;
+    let machine =
+        launch::start_machine(&state, &instance, &delivered, &endpoints, listeners.http, listeners.https).await?;
 
-    let gitops = open_gitops(&state, &api, &delivered, &follower, &forge_url, &shutdown).await?;
+    let gitops = rooms::open_gitops(&state, &api, &delivered, &follower, &forge_url, &shutdown).await?;
     let daemon = Arc::new(Daemon {
         options,
         instance,
@@ -279,132 +269,6 @@ async fn until_the_end(daemon: &Daemon, tasks: &mut JoinSet<Result<()>>, machine
     }
 }
 
-/// Binds every port: the remembered one where it is free, another where it is not. The ingress's is the user's choice.
-fn bind(instance: &mut Instance, http: Option<u16>) -> Result<Listeners> {
-    let ports = &mut instance.ports;
-    let forge = bind_loopback(&mut ports.forge)?;
-    let registry = bind_loopback(&mut ports.registry)?;
-    let apiserver = bind_loopback(&mut ports.apiserver)?;
-    let candidates = match http {
-        Some(port) => vec![port],
-        None if ports.http != 0 => vec![ports.http, 80, 8080, 0],
-        None => vec![80, 8080, 0],
-    };
-    let http_listeners = bind_ingress(&candidates, &mut ports.http).with_context(|| match http {
-        Some(port) => format!("port {port} cannot be had; choose another with --http PORT"),
-        None => "no port can be had for the ingress".to_owned(),
-    })?;
-    let candidates = match ports.http {
-        80 => vec![443, 8443, 0],
-        _ if ports.https != 0 => vec![ports.https, 0],
-        port => vec![port.saturating_add(363), 0],
-    };
-    let https = bind_ingress(&candidates, &mut ports.https).context("no port can be had for the ingress's HTTPS")?;
-    Ok(Listeners { forge, registry, apiserver, http: http_listeners, https })
-}
-
-fn bind_loopback(port: &mut u16) -> Result<StdListener> {
-    let listener = StdListener::bind((Ipv4Addr::LOCALHOST, *port))
-        .or_else(|_| StdListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .context("cannot listen on loopback")?;
-    listener.set_nonblocking(true).context("cannot use a listener")?;
-    *port = listener.local_addr().context("a listener has an address")?.port();
-    Ok(listener)
-}
-
-/// IPv4 loopback and, where there is IPv6, `::1` on the same port: names below `.localhost` resolve to either.
-fn bind_ingress(candidates: &[u16], port: &mut u16) -> std::io::Result<Vec<StdListener>> {
-    let mut last = std::io::Error::from(std::io::ErrorKind::AddrInUse);
-    for &candidate in candidates {
-        match StdListener::bind((Ipv4Addr::LOCALHOST, candidate)) {
-            Ok(listener) => {
-                *port = listener.local_addr()?.port();
-                let mut listeners = vec![listener];
-                if let Ok(listener) = StdListener::bind((std::net::Ipv6Addr::LOCALHOST, *port)) {
-                    listeners.push(listener);
-                }
-                return Ok(listeners);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-/// What the files of the delivered repository say.
-async fn read_files(options: &Options, forge: &Forge) -> Result<Delivered> {
-    let source = source_of(options, forge).await?;
-    let commit = repository::head(&source)?;
-    repository::read(&source, &commit)
-}
-
-/// The repository that is delivered: the forge's, or before the first `up` the working copy.
-async fn source_of(options: &Options, forge: &Forge) -> Result<PathBuf> {
-    for repository in forge.repositories().await? {
-        let git = forge.git(&repository.full_name()).await?;
-        if git.rev_parse("refs/heads/main^{commit}").await?.is_some() {
-            return Ok(git.dir().to_owned());
-        }
-    }
-    Ok(options.repo.clone())
-}
-
-async fn prepare_forge(forge: &Forge, delivered: &Delivered, instance: &Instance) -> Result<()> {
-    let (owner, name) = delivered.full_name.split_once('/').context("a repository's name has an owner")?;
-    forge.create_user(USER, "Big Ben", "bigben@localhost", true).await?;
-    forge.register_token(USER, &instance.forge_token).await?;
-    if forge.repository(&delivered.full_name).await?.is_none() {
-        forge.create_repository(owner, name, forge::NewRepository::default()).await?;
-    }
-    Ok(())
-}
-
-/// The owners of the images may push, each with the instance's password: on Docker Hub they are who the workflows log in as.
-fn open_registry(state: &StateDir, instance: &Instance, owners: &BTreeSet<String>) -> Result<Registry> {
-    let mut config = registry::Config::new(state.join("registry"));
-    let users = owners.iter().cloned().chain([USER.to_owned()]);
-    config.users = users.map(|user| (user, instance.registry_password.clone())).collect();
-    Ok(Registry::open(config)?)
-}
-
-async fn open_engine(
-    options: &Options,
-    forge: &Forge,
-    forge_url: &str,
-    delivered: &Delivered,
-    endpoints: &str,
-) -> Result<actions::Engine> {
-    let shims = options.state.join("bin");
-    make_shims(&shims)?;
-    let host = host::ForgeHost {
-        forge: forge.clone(),
-        forge_url: forge_url.to_owned(),
-        production_host: delivered.forge_host.clone(),
-        endpoints: endpoints.to_owned(),
-        shims,
-        docker_state: options.state.join("docker"),
-    };
-    let mut config = actions::Config::new(options.state.join("actions"));
-    config.environment = std::env::vars().collect();
-    if let Some(home) = std::env::var_os("HOME") {
-        config.home = home.into();
-    }
-    config.max_parallel = std::thread::available_parallelism().map_or(2, usize::from);
-    Ok(actions::Engine::open(config, Arc::new(host)).await?)
-}
-
-/// The `docker` that jobs find on their PATH: this very program under that name.
-fn make_shims(dir: &Path) -> Result<()> {
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let link = dir.join("docker");
-    if std::fs::read_link(&link).is_ok_and(|target| target == program) {
-        return Ok(());
-    }
-    let _ = std::fs::remove_file(&link);
-    std::os::unix::fs::symlink(&program, &link).with_context(|| format!("cannot make {}", link.display()))
-}
-
 /// The machine is new at every start, so whatever the stored status of a Pod says, nothing of it runs: it is not ready until its
 /// kubelet says so.
 async fn nothing_runs_yet(api: &informer::Api) -> Result<()> {
@@ -457,104 +321,6 @@ fn serve_http(
     Ok(())
 }
 
-/// Dials into the machine, where kubelets and Services are.
-struct MachineDialer(runtime::link::Dialer);
-
-impl apiserver::Dialer for MachineDialer {
-    fn connect<'a>(
-        &'a self,
-        host: &'a str,
-        port: u16,
-    ) -> futures::future::BoxFuture<'a, std::io::Result<tokio::net::TcpStream>> {
-        Box::pin(self.0.connect(host, port))
-    }
-}
-
-async fn start_machine(
-    state: &StateDir,
-    instance: &Instance,
-    delivered: &Delivered,
-    endpoints: &str,
-    http: Vec<StdListener>,
-    https: Vec<StdListener>,
-) -> Result<Machine> {
-    let cgroup_parent = format!("bigben-{}", std::process::id());
-    let orders = Orders {
-        state_dir: state.join("machine"),
-        apiserver_socket: state.join("run/apiserver.sock"),
-        apiserver_port: instance.ports.apiserver,
-        host_dialer: state.join("run/host.sock"),
-        machine_dialer: state.join("run/machine.sock"),
-        nodes: delivered.nodes(),
-        endpoints: endpoints.to_owned(),
-        registry: ("docker.io".to_owned(), USER.to_owned(), instance.registry_password.clone()),
-        kubelet_token: instance.kubelet_token.clone(),
-        cgroup_parent: cgroup_parent.clone(),
-        kubernetes_version: apiserver::VERSION.to_owned(),
-        http_listeners: http.len(),
-        listeners: http.len() + https.len(),
-        ingress_class: "nginx".to_owned(),
-        without_class: true,
-        host_aliases: BTreeMap::from([(".localhost".to_owned(), ".local".to_owned())]),
-    };
-    let text = serde_json::to_vec(&orders).context("orders are always JSON")?;
-    state.write_private("run/machine.json", &text)?;
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(state.join("machine.log"))
-        .context("cannot open the machine's log")?;
-    let env =
-        ["PATH", "RUST_LOG", "HOME"].iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
-    let spec = MachineSpec {
-        name: delivered.cluster_name().to_owned(),
-        cgroup_parents: vec![cgroup_parent],
-        program: None,
-        args: vec!["machine".to_owned(), state.join("run/machine.json").to_string_lossy().into_owned()],
-        env: env.collect(),
-        inherit: http.into_iter().chain(https).map(OwnedFd::from).collect(),
-        stdout: Some(log.try_clone().context("cannot open the machine's log")?.into()),
-        stderr: Some(log.into()),
-    };
-    runtime::machine::spawn(spec).await.context("cannot start the machine; `bigben doctor` says what it needs")
-}
-
-async fn open_gitops(
-    state: &StateDir,
-    api: &ApiServer,
-    delivered: &Delivered,
-    follower: &Arc<Follower>,
-    forge_url: &str,
-    shutdown: &CancellationToken,
-) -> Result<Arc<GitOps>> {
-    struct Observer(Arc<Follower>);
-    impl gitops::Observer for Observer {
-        fn observe(&self, event: gitops::Event) {
-            self.0.application(event);
-        }
-    }
-    let production = format!("https://{}/", delivered.forge_host);
-    let forge_url = forge_url.to_owned();
-    let resolve = move |url: &str| {
-        let normal = gitops::repository::normalized(url);
-        let url = match normal.strip_prefix(&production) {
-            Some(path) => format!("{forge_url}/{path}.git"),
-            None => url.to_owned(),
-        };
-        gitops::repository::Remote { url, environment: Vec::new() }
-    };
-    let config = gitops::Config {
-        client: api.client(Identity::admin()),
-        dir: state.join("gitops"),
-        resolve: Arc::new(resolve),
-        namespace: delivered.argo_namespace().to_owned(),
-        reconciliation: delivered.reconciliation,
-        servers: vec!["https://kubernetes.default.svc".to_owned()],
-        observer: Arc::new(Observer(Arc::clone(follower))),
-    };
-    Ok(GitOps::start(config, shutdown.clone()).await?)
-}
-
 /// The console and Argo CD's API, behind the Service that Argo CD's Ingress names.
 async fn serve_console(tasks: &mut JoinSet<Result<()>>, daemon: &Arc<Daemon>) -> Result<()> {
     let instance = &daemon.instance;
@@ -563,9 +329,8 @@ async fn serve_console(tasks: &mut JoinSet<Result<()>>, daemon: &Arc<Daemon>) ->
     let argo = gitops::api::router(Arc::clone(&daemon.gitops), Arc::clone(&sessions));
     let backend = Arc::new(backend::Backend::new(Arc::clone(daemon), sessions, argo.clone()));
     let pages = console::Console::new(backend, daemon.shutdown.clone()).router();
-    let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on loopback")?;
-    listener.set_nonblocking(true).context("cannot use a listener")?;
-    let address: SocketAddr = listener.local_addr().context("a listener has an address")?;
+    let mut port = 0;
+    let listener = ports::bind_loopback(&mut port)?;
     serve_http(tasks, listener, pages.merge(argo), &daemon.shutdown)?;
-    up::publish_console(daemon, address.port()).await
+    up::publish_console(daemon, port).await
 }
