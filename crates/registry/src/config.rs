@@ -20,6 +20,8 @@ pub struct Config {
     pub users: BTreeMap<String, String>,
     /// Where repositories that are not here come from; the longest matching prefix counts.
     pub upstreams: Vec<Upstream>,
+    /// First parts of the names of repositories that are only ever here (`user/`): no upstream is asked for them.
+    pub own: Vec<String>,
     /// What happens to manifests whose content was not pushed before.
     pub missing_content: MissingContent,
     /// Address under which clients see the registry; from the request's `Host` when not set.
@@ -38,6 +40,7 @@ impl Config {
             access: Access::anonymous_read(),
             users: BTreeMap::new(),
             upstreams: Vec::new(),
+            own: Vec::new(),
             missing_content: MissingContent::Index,
             public_url: None,
             upload_ttl: Duration::from_secs(24 * 3600),

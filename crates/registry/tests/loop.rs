@@ -1,4 +1,4 @@
-//! Our own client against our own server: push, pull, mirror, restart.
+//! Our own client against our own server: push, pull, restart.
 
 use std::path::Path;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use oci::client::{Client, Credentials};
 use oci::layout::Layout;
 use oci::{Descriptor, EndpointMap, ImageConfig, Manifest, Platform, Reference, media};
-use registry::{Access, Config, GcOptions, Grant, Password, Registry, Upstream};
+use registry::{Access, Config, GcOptions, Grant, Password, Registry};
 use tokio_util::sync::CancellationToken;
 
 struct Served {
@@ -101,49 +101,4 @@ fn ann_again(served: &Served) -> Client {
     let mut credentials = Credentials::new();
     credentials.insert("docker.io", "ann", "secret");
     served.client("docker.io").credentials(credentials)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn mirrors_and_says_when_it_cannot() {
-    let dir = tempfile::tempdir().expect("tempdir");
-    let upstream = serve(Config { access: Access::open(), ..Config::new(dir.path().join("upstream")) }).await;
-    let local = open(&dir.path().join("local"));
-    let descriptor = image(&local, 2_000_000);
-    let name = Reference::parse("tool:1").expect("reference");
-    upstream.client("docker.io").push(&local, &descriptor, &name, &()).await.expect("push upstream");
-
-    let hub = Upstream { prefix: String::new(), registry: "docker.io".into(), client: upstream.client("docker.io") };
-    let config = Config { upstreams: vec![hub], mirror_ttl: Duration::ZERO, ..Config::new(dir.path().join("mirror")) };
-    let mirror = serve(config).await;
-    let client = mirror.client("docker.io");
-    let pulled = open(&dir.path().join("pulled"));
-    let got = client.pull(&name, &Platform::host(), &pulled, &()).await.expect("through the mirror");
-    assert_eq!(got.descriptor.digest, descriptor.digest);
-    let missing = client.manifest(&Reference::parse("tool:2").expect("reference")).await;
-    assert!(matches!(missing, Err(oci::client::Error::NotFound(_))));
-    upstream.stop().await;
-
-    // Offline: what was fetched is served, with a warning; what was not is a 404 that says so.
-    let again = open(&dir.path().join("again"));
-    client.pull(&name, &Platform::host(), &again, &()).await.expect("from here");
-    let get = |path: &str| reqwest_get(format!("http://{}/v2/{path}", mirror.address));
-    let (status, warning, _) = get("library/tool/manifests/1").await;
-    assert_eq!((status, warning.contains("cannot be reached")), (200, true), "{warning}");
-    let (status, _, body) = get("library/other/manifests/1").await;
-    assert_eq!(status, 404);
-    assert!(body.contains("upstream docker.io cannot be reached"), "{body}");
-    // The short name means the same.
-    assert_eq!(get("tool/manifests/1").await.0, 200);
-    mirror.stop().await;
-}
-
-async fn reqwest_get(url: String) -> (u16, String, String) {
-    let _ = rustls_ready();
-    let answer = reqwest::get(url).await.expect("answer");
-    let warning = answer.headers().get("warning").map(|w| w.to_str().expect("text").to_owned()).unwrap_or_default();
-    (answer.status().as_u16(), warning, answer.text().await.expect("text"))
-}
-
-fn rustls_ready() -> bool {
-    rustls::crypto::ring::default_provider().install_default().is_ok()
 }

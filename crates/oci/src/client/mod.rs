@@ -5,6 +5,7 @@
 //! images.
 
 mod auth;
+mod error;
 mod pull;
 mod push;
 mod transport;
@@ -18,133 +19,16 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
 
 pub use auth::Credentials;
+pub use error::Error;
 pub use transport::{BoxError, Connect, Tcp};
 
 use crate::digest::Digest;
 use crate::endpoint::{Endpoint, EndpointMap};
 use crate::manifest::{Descriptor, Index, MAX_MANIFEST};
+use crate::media;
 use crate::reference::Reference;
-use crate::{layout, media};
 use auth::Tokens;
 use transport::{Body, Transport};
-
-/// Why a registry operation failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The registry could not be reached.
-    #[error("cannot reach registry at {url}")]
-    Unreachable {
-        /// Address that was tried.
-        url: String,
-        /// Why.
-        source: BoxError,
-    },
-    /// The connection failed in the middle of content.
-    #[error("{url}: connection lost after {received} bytes")]
-    Interrupted {
-        /// Address.
-        url: String,
-        /// Bytes that came.
-        received: u64,
-        /// Why.
-        source: BoxError,
-    },
-    /// No answer in time.
-    #[error("{url}: no answer in {} s", after.as_secs())]
-    Timeout {
-        /// Address.
-        url: String,
-        /// How long was waited.
-        after: Duration,
-    },
-    /// The registry does not have it.
-    #[error("{0} is not in the registry")]
-    NotFound(String),
-    /// The registry wants other credentials.
-    #[error("{registry} refused access to {what}: {message}")]
-    Denied {
-        /// Registry host as in the reference.
-        registry: String,
-        /// What was asked for.
-        what: String,
-        /// The registry's words.
-        message: String,
-    },
-    /// The registry asks to slow down.
-    #[error("{registry} limits the rate of requests: {message}")]
-    RateLimited {
-        /// Registry host.
-        registry: String,
-        /// The registry's words.
-        message: String,
-        /// When to try again.
-        retry_after: Option<Duration>,
-    },
-    /// Another answer than expected.
-    #[error("{method} {url}: unexpected answer {status}: {message}")]
-    Status {
-        /// Request method.
-        method: Method,
-        /// Address.
-        url: String,
-        /// Status.
-        status: StatusCode,
-        /// The registry's words.
-        message: String,
-    },
-    /// An answer that makes no sense.
-    #[error("{url}: malformed answer: {reason}")]
-    Malformed {
-        /// Address.
-        url: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Content differs from its digest or size.
-    #[error("{what} from the registry is not what its descriptor says: expected {expected}, found {found}")]
-    Mismatch {
-        /// Which content.
-        what: String,
-        /// What was announced.
-        expected: String,
-        /// What came.
-        found: String,
-    },
-    /// The local store failed.
-    #[error("local image store failed")]
-    Layout(#[source] Box<layout::Error>),
-    /// A worker thread died.
-    #[error("a worker thread of the registry client ended unexpectedly")]
-    Worker(#[source] tokio::task::JoinError),
-}
-
-impl From<layout::Error> for Error {
-    fn from(error: layout::Error) -> Self {
-        Self::Layout(Box::new(error))
-    }
-}
-
-impl Error {
-    /// What to try next, for people.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Denied { registry, .. } => Some(format!("log in with: docker login {registry}")),
-            Self::RateLimited { retry_after: Some(after), .. } => Some(format!("try again in {} s", after.as_secs())),
-            Self::RateLimited { .. } => Some("try again later, or log in for a higher limit".into()),
-            Self::Unreachable { .. } => Some("check the address, and that the registry runs".into()),
-            _ => None,
-        }
-    }
-
-    /// Whether the same request may succeed when tried again at once.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Interrupted { .. } | Self::Timeout { .. } => true,
-            Self::Status { status, .. } => matches!(status.as_u16(), 500 | 502 | 503 | 504),
-            _ => false,
-        }
-    }
-}
 
 /// A manifest as the registry has it.
 #[derive(Clone, Debug)]
@@ -218,6 +102,12 @@ impl Client {
     /// With connections made by `connect`.
     pub fn connector(mut self, connect: Arc<dyn Connect>) -> Self {
         self.transport = Transport::new(connect);
+        self
+    }
+
+    /// With another limit, 15 s otherwise, for look-up of the name, connection and TLS handshake together.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.transport = self.transport.connect_timeout(timeout);
         self
     }
 

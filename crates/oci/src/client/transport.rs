@@ -63,17 +63,27 @@ impl Body {
 #[derive(Clone)]
 pub(super) struct Transport {
     client: legacy::Client<Connector, UnsyncBoxBody<Bytes, BoxError>>,
+    connector: Connector,
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Transport {
     pub(super) fn new(connect: Arc<dyn Connect>) -> Self {
+        Self::with(Connector { connect, tls: Arc::default(), timeout: CONNECT_TIMEOUT })
+    }
+
+    /// The same with another limit for name look-up, connection and TLS handshake together.
+    pub(super) fn connect_timeout(&self, timeout: Duration) -> Self {
+        Self::with(Connector { timeout, ..self.connector.clone() })
+    }
+
+    fn with(connector: Connector) -> Self {
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(20))
-            .build(Connector { connect, tls: Arc::default() });
-        Self { client }
+            .build(connector.clone());
+        Self { client, connector }
     }
 
     pub(super) async fn request(
@@ -104,6 +114,7 @@ impl Transport {
 struct Connector {
     connect: Arc<dyn Connect>,
     tls: Arc<OnceLock<TlsConnector>>,
+    timeout: Duration,
 }
 
 impl tower::Service<Uri> for Connector {
@@ -121,6 +132,7 @@ impl tower::Service<Uri> for Connector {
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let dial = self.connect.connect(&host, port);
         let tls = secure.then(|| self.tls.get_or_init(tls_connector).clone());
+        let timeout = self.timeout;
         Box::pin(async move {
             let connect = async {
                 let stream = dial.await?;
@@ -130,7 +142,7 @@ impl tower::Service<Uri> for Connector {
                     .map_err(io::Error::other)?;
                 Ok(Stream::Tls(TokioIo::new(Box::new(tls.connect(name, stream).await?))))
             };
-            match tokio::time::timeout(CONNECT_TIMEOUT, connect).await {
+            match tokio::time::timeout(timeout, connect).await {
                 Ok(result) => result,
                 Err(_) => Err(io::ErrorKind::TimedOut.into()),
             }

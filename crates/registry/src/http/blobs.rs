@@ -32,6 +32,10 @@ async fn get(context: &Context<'_>, name: &str, digest: &Digest) -> Result<Respo
     // A push asks with HEAD and then relies on the answer, so a collection must not take the blob meanwhile.
     let here = candidates(name).iter().find_map(|name| store.blob_size(name, digest, head));
     let Some(size) = here else {
+        // Who may push asks in order to push: what is not here has to be sent, whatever an upstream has.
+        if head && context.allow_push(name).is_ok() {
+            return Err(unknown(digest, name));
+        }
         return from_upstream(context, name, digest, head).await;
     };
     if context.has_already(digest.as_str()) {

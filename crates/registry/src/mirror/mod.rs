@@ -5,18 +5,14 @@
 //! once however many clients want it, and each gets it while it comes. Downloads belong to the mirror, not to the request
 //! that began them.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+mod download;
+mod failure;
 
-use bytes::Bytes;
-use futures::TryStreamExt;
-use http_body_util::StreamBody;
-use oci::client::{self, Client};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use oci::client::Client;
 use oci::{Descriptor, Digest, Document, Reference as ImageReference};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,36 +21,21 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Upstream};
 use crate::http::{ApiError, Code, Reference, scratch};
 use crate::store::{Child, Meta, Record, Store, candidates, now};
+use download::{Flight, FlightBody, download, follow};
+use failure::{Failure, Silence, refuse};
 
-/// How long an upstream that did not answer is not asked again.
-const REST: Duration = Duration::from_secs(10);
+/// How long an upstream may take to accept a connection: one that is not there must not keep anybody waiting.
+const CONNECT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Mirror {
     store: Arc<Store>,
     upstreams: Vec<Upstream>,
+    own: Vec<String>,
     ttl: Duration,
     flights: Mutex<HashMap<Digest, watch::Receiver<Flight>>>,
     tasks: Mutex<JoinSet<()>>,
-    silent: Mutex<HashMap<String, (Instant, String)>>,
+    silence: Arc<Silence>,
     cancel: CancellationToken,
-}
-
-/// How far a download is.
-#[derive(Clone, Debug)]
-enum Flight {
-    Connecting,
-    Coming { file: Arc<File>, written: u64 },
-    Done { file: Arc<File>, written: u64 },
-    Failed(Arc<Failure>),
-}
-
-/// Why an upstream did not give what was asked for.
-#[derive(Debug)]
-enum Failure {
-    NotThere,
-    Silent(String),
-    Slow(String, Option<Duration>),
-    Storage(String),
 }
 
 /// A blob from upstream.
@@ -63,8 +44,6 @@ pub(crate) enum Blob {
     Size(u64),
     Stream(u64, FlightBody),
 }
-
-type FlightBody = StreamBody<futures::stream::BoxStream<'static, std::io::Result<http_body::Frame<Bytes>>>>;
 
 /// Where a repository comes from, and its name here and there.
 struct Source<'a> {
@@ -81,15 +60,20 @@ struct Local {
 
 impl Mirror {
     pub(crate) fn new(config: &Config, store: Arc<Store>) -> Self {
-        let mut upstreams = config.upstreams.clone();
+        let bounded = |upstream: &Upstream| Upstream {
+            client: upstream.client.clone().connect_timeout(CONNECT),
+            ..upstream.clone()
+        };
+        let mut upstreams: Vec<Upstream> = config.upstreams.iter().map(bounded).collect();
         upstreams.sort_by_key(|u| std::cmp::Reverse(u.prefix.len()));
         Self {
             store,
             upstreams,
+            own: config.own.iter().map(|own| own.trim_end_matches('/').to_owned()).collect(),
             ttl: config.mirror_ttl,
             flights: Mutex::default(),
             tasks: Mutex::default(),
-            silent: Mutex::default(),
+            silence: Arc::default(),
             cancel: CancellationToken::new(),
         }
     }
@@ -144,19 +128,16 @@ impl Mirror {
         let refused = |failure: &Failure| {
             refuse(failure, &format!("blob {digest} of repository {name}"), registry, Code::BlobUnknown)
         };
-        self.awake(registry).map_err(|f| refused(&f))?;
+        self.silence.check(registry).map_err(|f| refused(&f))?;
+        // The manifest that names it was the upstream's own, so nobody need wait for another answer.
         if head {
-            let size = source.upstream.client.blob_size(&source.there, digest).await;
-            return match size.map_err(|e| refused(&self.failure(registry, &e)))? {
-                Some(_) => Ok(Blob::Size(child.size)),
-                None => Ok(Blob::None),
-            };
+            return Ok(Blob::Size(child.size));
         }
         let mut flight = self.flight(&source, &child);
         let begun = flight.wait_for(|f| !matches!(f, Flight::Connecting)).await.map(|f| f.clone());
         match begun {
             Ok(Flight::Failed(failure)) => Err(refused(&failure)),
-            Ok(_) => Ok(Blob::Stream(child.size, follow(flight))),
+            Ok(_) => Ok(Blob::Stream(child.size, follow(flight, child.size))),
             Err(_) => Err(refused(&Failure::Silent("the download was cancelled".into()))),
         }
     }
@@ -189,6 +170,11 @@ impl Mirror {
 
     fn source(&self, name: &str) -> Option<Source<'_>> {
         let bare = name.strip_prefix("docker.io/").unwrap_or(name);
+        let own =
+            |own: &String| bare.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if self.own.iter().any(own) {
+            return None;
+        }
         let (upstream, rest) = self.upstreams.iter().find_map(|u| Some((u, bare.strip_prefix(u.prefix.as_str())?)))?;
         // The short form of Docker Hub's own images.
         let repository = match upstream.registry.as_str() {
@@ -206,7 +192,7 @@ impl Mirror {
         local: Option<&Local>,
     ) -> Result<Descriptor, Failure> {
         let registry = &source.upstream.registry;
-        self.awake(registry)?;
+        self.silence.check(registry)?;
         let client: &Client = &source.upstream.client;
         let there = match reference {
             Reference::Tag(tag) => source.there.with_tag(tag).map_err(|_| Failure::NotThere)?,
@@ -214,14 +200,14 @@ impl Mirror {
         };
         // Asking whether the tag moved costs the upstream's limit nothing.
         if let (Reference::Tag(tag), Some(local)) = (reference, local) {
-            let now_there = client.resolve(&there).await.map_err(|e| self.failure(registry, &e))?;
+            let now_there = self.silence.ask(registry, client.resolve(&there)).await?;
             let Some(now_there) = now_there else { return Err(Failure::NotThere) };
             if now_there.digest == local.descriptor.digest {
                 self.confirm(&source.here, tag, &local.descriptor.digest).await?;
                 return Ok(local.descriptor.clone());
             }
         }
-        let fetched = client.manifest(&there).await.map_err(|e| self.failure(registry, &e))?;
+        let fetched = self.silence.ask(registry, client.manifest(&there)).await?;
         let descriptor = fetched.descriptor;
         let document = Document::parse(&fetched.bytes, Some(&descriptor.media_type))
             .map_err(|e| Failure::Storage(format!("the upstream's manifest is not valid: {e}")))?;
@@ -292,7 +278,8 @@ impl Mirror {
         let client = source.upstream.client.clone();
         let (here, there) = (source.here.clone(), source.there.clone());
         let descriptor = Descriptor::new("application/octet-stream", child.digest.clone(), child.size);
-        let cancel = self.cancel.clone();
+        let (cancel, silence) = (self.cancel.clone(), Arc::clone(&self.silence));
+        let registry = source.upstream.registry.clone();
         let mut tasks = lock(&self.tasks);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
@@ -300,7 +287,9 @@ impl Mirror {
             let work = download(&store, &client, &there, &here, &descriptor, &path, &sender);
             let outcome = tokio::select! {
                 () = cancel.cancelled() => Err(Failure::Silent("the registry is stopping".into())),
-                outcome = work => outcome,
+                outcome = work => {
+                    outcome.inspect(|()| silence.answered(&registry)).inspect_err(|f| silence.note(&registry, f))
+                }
             };
             if let Err(failure) = outcome {
                 tracing::debug!(digest = %descriptor.digest, ?failure, "download from upstream failed");
@@ -309,123 +298,6 @@ impl Mirror {
             }
         });
         receiver
-    }
-
-    fn awake(&self, registry: &str) -> Result<(), Failure> {
-        match lock(&self.silent).get(registry) {
-            Some((until, why)) if Instant::now() < *until => Err(Failure::Silent(why.clone())),
-            _ => Ok(()),
-        }
-    }
-
-    fn failure(&self, registry: &str, error: &client::Error) -> Failure {
-        let failure = classify(error);
-        if let Failure::Silent(why) = &failure {
-            lock(&self.silent).insert(registry.to_owned(), (Instant::now() + REST, why.clone()));
-        }
-        failure
-    }
-}
-
-async fn download(
-    store: &Arc<Store>,
-    client: &Client,
-    there: &ImageReference,
-    here: &str,
-    descriptor: &Descriptor,
-    path: &Path,
-    sender: &watch::Sender<Flight>,
-) -> Result<(), Failure> {
-    let mut blob = client.blob(there, descriptor).await.map_err(|e| classify(&e))?;
-    let storage = |e: std::io::Error| Failure::Storage(e.to_string());
-    let file = File::options().read(true).write(true).create_new(true).open(path).map_err(storage)?;
-    let file = Arc::new(file);
-    let mut written = 0;
-    sender.send_replace(Flight::Coming { file: Arc::clone(&file), written });
-    while let Some(bytes) = blob.stream.try_next().await.map_err(|e| classify(&e))? {
-        (&*file).write_all(&bytes).map_err(storage)?;
-        written += bytes.len() as u64;
-        sender.send_replace(Flight::Coming { file: Arc::clone(&file), written });
-    }
-    let (store, here, digest) = (Arc::clone(store), here.to_owned(), descriptor.digest.clone());
-    let (syncing, path) = (Arc::clone(&file), path.to_owned());
-    let pending = tokio::task::spawn_blocking(move || {
-        syncing.sync_all().map_err(|e| Failure::Storage(e.to_string()))?;
-        store.adopt(&path, &here, &digest, written).map_err(|e| Failure::Storage(e.to_string()))
-    });
-    let pending = pending.await.map_err(|e| Failure::Storage(e.to_string()))??;
-    pending.durable().await.map_err(|e| Failure::Storage(e.to_string()))?;
-    sender.send_replace(Flight::Done { file, written });
-    Ok(())
-}
-
-/// What a download has so far, then what comes.
-fn follow(flight: watch::Receiver<Flight>) -> FlightBody {
-    let stream = futures::stream::try_unfold((flight, 0u64), |(mut flight, at)| async move {
-        let seen = flight.wait_for(|f| match f {
-            Flight::Connecting => false,
-            Flight::Coming { written, .. } => *written > at,
-            Flight::Done { .. } | Flight::Failed(_) => true,
-        });
-        let seen = seen.await.map(|f| f.clone()).map_err(|_| std::io::Error::other("the download was cancelled"))?;
-        let (file, written) = match seen {
-            Flight::Coming { file, written } | Flight::Done { file, written } => (file, written),
-            _ => return Err(std::io::Error::other("the download from the upstream failed")),
-        };
-        if at >= written {
-            return Ok(None);
-        }
-        let mut buffer = vec![0; (written - at).min(64 * 1024) as usize];
-        let n = file.read_at(&mut buffer, at)?;
-        buffer.truncate(n);
-        Ok(Some((http_body::Frame::data(Bytes::from(buffer)), (flight, at + n as u64))))
-    });
-    StreamBody::new(Box::pin(stream))
-}
-
-fn classify(error: &client::Error) -> Failure {
-    match error {
-        // Docker Hub says "denied" of repositories that do not exist.
-        client::Error::NotFound(_) | client::Error::Denied { .. } => Failure::NotThere,
-        client::Error::RateLimited { message, retry_after, .. } => Failure::Slow(message.clone(), *retry_after),
-        client::Error::Layout(_) | client::Error::Worker(_) => Failure::Storage(error.to_string()),
-        other => {
-            let mut text = other.to_string();
-            let mut cause = std::error::Error::source(other);
-            while let Some(inner) = cause {
-                text.push_str(": ");
-                text.push_str(&inner.to_string());
-                cause = inner.source();
-            }
-            Failure::Silent(text)
-        }
-    }
-}
-
-fn refuse(failure: &Failure, what: &str, registry: &str, code: Code) -> ApiError {
-    match failure {
-        Failure::NotThere => ApiError::new(code, format!("{what} is neither here nor at upstream {registry}")),
-        Failure::Silent(why) => {
-            let message = format!(
-                "{what} is not here, and upstream {registry} cannot be reached ({why}); push it here, or pull it once while online"
-            );
-            ApiError::new(code, message)
-        }
-        Failure::Slow(why, after) => {
-            let error = ApiError::new(
-                Code::TooManyRequests,
-                format!("{what} is not here, and upstream {registry} limits requests: {why}"),
-            );
-            match after {
-                Some(after) => error.header("retry-after", crate::http::seconds(*after)),
-                None => error,
-            }
-        }
-        Failure::Storage(why) => ApiError::new(
-            Code::Internal,
-            format!("{what} could not be mirrored from {registry}; the registry's log says why"),
-        )
-        .because(why.clone()),
     }
 }
 
