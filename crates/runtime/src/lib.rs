@@ -8,7 +8,7 @@
 //! * [`container`]: one root file system, one process tree; [`container::run_once`] for the simple case.
 //! * [`machine`]: a child process in namespaces of its own, which ends with its parent and takes everything with it.
 //! * [`link`]: dialling TCP in another process's network namespace, the descriptor handed over by `SCM_RIGHTS`.
-//! * [`net`]: network namespaces, links, addresses and routes over netlink.
+//! * [`net`]: network namespaces, links, addresses and routes over netlink; sockets in a container's network, from outside.
 //! * [`cgroup`], [`capability`], [`seccomp`]: limits and restrictions.
 //! * [`caps_probe`]: what this host allows, for `doctor`.
 //!

@@ -26,6 +26,7 @@ pub fn init() {
         Some("exec") => crate::container::helper_exec(),
         Some("machine") => crate::machine::helper(),
         Some("probe") => crate::caps_probe::helper(),
+        Some("visit") => crate::net::visit::helper(),
         _ => {
             let _ = std::io::Write::write_all(
                 &mut std::io::stderr(),

@@ -1,8 +1,11 @@
-//! Network namespaces, links, addresses and routes, over netlink; no program is started.
+//! Network namespaces, links, addresses, routes and packet filters, over netlink; no program is started.
 
 mod netlink;
+pub mod nft;
+pub(crate) mod visit;
 
 pub use netlink::{Netlink, Route, TABLE_MAIN};
+pub use visit::Visitor;
 
 use crate::error::{Context, Error, Result};
 use nix::sched::{CloneFlags, unshare};
@@ -19,18 +22,15 @@ pub struct PodNamespaces {
     pub(crate) ipc: Arc<OwnedFd>,
 }
 
-/// How a pod is attached to the bridge of its machine.
+/// How a pod is attached to its machine: a pair of links of its own, and a route to its one address. Whatever it sends passes
+/// through the machine's network namespace, also to other pods; it cannot send with another address than its own.
 #[derive(Debug, Clone)]
 pub struct PodLink {
-    /// The link's name on the bridge's side (at most 15 bytes).
+    /// The link's name on the machine's side (at most 15 bytes).
     pub name: String,
-    /// Index of the bridge.
-    pub bridge: u32,
     /// The pod's address.
     pub address: Ipv4Addr,
-    /// Length of the network's prefix; every address in it is reached without a next hop.
-    pub prefix: u8,
-    /// The next hop for everything else.
+    /// The machine's address, the next hop for everything.
     pub gateway: Ipv4Addr,
 }
 
@@ -58,26 +58,41 @@ impl PodNamespaces {
             inside.up(1).context(|| "bring the loopback interface up".into())?;
             if let Some(link) = &link {
                 outside
-                    .add_veth(&link.name, "eth0", Some(pod.net.as_fd()), Some(link.bridge))
+                    .add_veth(&link.name, "eth0", Some(pod.net.as_fd()))
                     .context(|| format!("make the link {}", link.name))?;
                 let index = inside.index("eth0").context(|| "find eth0".into())?;
                 inside
-                    .add_address(index, link.address, link.prefix)
+                    .add_address(index, link.address, 32)
                     .context(|| format!("give eth0 the address {}", link.address))?;
                 inside.up(index).context(|| "bring eth0 up".into())?;
-                let default = Route {
-                    to: Ipv4Addr::UNSPECIFIED,
-                    prefix: 0,
-                    via: Some(link.gateway),
-                    link: Some(index),
-                    table: TABLE_MAIN,
-                    local: false,
-                };
-                inside.add_route(&default).context(|| "add the default route".into())?;
+                inside
+                    .add_route(&Route::host(link.gateway, index))
+                    .context(|| "add the route to the machine".into())?;
+                inside
+                    .add_route(&Route::default_via(link.gateway, index))
+                    .context(|| "add the default route".into())?;
+                let near = outside.index(&link.name).context(|| format!("find the link {}", link.name))?;
+                outside
+                    .add_route(&Route { source: Some(link.gateway), ..Route::host(link.address, near) })
+                    .context(|| format!("add the route to {}", link.address))?;
             }
             Ok(pod)
         });
         match made.context(|| "start a thread".into())?.join() {
+            Ok(result) => result,
+            Err(_) => Err(Error::io("make a pod's namespaces", std::io::Error::other("the thread panicked"))),
+        }
+    }
+
+    /// The same network and host name with an IPC namespace of its own: for pods on a node's own network. Blocks.
+    pub fn beside(&self) -> Result<PodNamespaces> {
+        let (net, uts) = (self.net.clone(), self.uts.clone());
+        let thread = std::thread::Builder::new().name("pod-namespaces".into()).stack_size(128 << 10).spawn(move || {
+            unshare(CloneFlags::CLONE_NEWIPC).context(|| "make an IPC namespace".into())?;
+            let ipc = File::open("/proc/thread-self/ns/ipc").context(|| "open the ipc namespace".into())?;
+            Ok(PodNamespaces { net, uts, ipc: Arc::new(ipc.into()) })
+        });
+        match thread.context(|| "start a thread".into())?.join() {
             Ok(result) => result,
             Err(_) => Err(Error::io("make a pod's namespaces", std::io::Error::other("the thread panicked"))),
         }
@@ -107,6 +122,11 @@ pub(crate) fn loopback_up() -> Result<()> {
     Netlink::open().and_then(|mut netlink| netlink.up(1)).context(|| "bring the loopback interface up".into())
 }
 
+/// Lets packets with any source come in by a link of the calling thread's network namespace.
+pub fn accept_any_source(link: &str) {
+    set(&format!("ipv4/conf/{link}/rp_filter"), "0");
+}
+
 fn set(path: &str, value: &str) {
     if let Err(error) = fs::write(format!("/proc/sys/net/{path}"), value) {
         tracing::debug!(path, %error, "a network setting cannot be changed");
@@ -128,7 +148,8 @@ pub(crate) fn machine_sysctls() {
         ("ipv4/ip_forward", "1"),
         ("ipv4/ip_unprivileged_port_start", "0"),
         ("ipv4/conf/all/rp_filter", "0"),
-        ("ipv4/conf/default/rp_filter", "0"),
+        // A new link takes only packets whose source is reached through it: a pod cannot use another pod's address.
+        ("ipv4/conf/default/rp_filter", "1"),
         ("ipv4/conf/all/send_redirects", "0"),
         ("ipv4/conf/default/send_redirects", "0"),
         ("ipv4/conf/all/accept_local", "1"),
