@@ -25,7 +25,7 @@ impl<'a> Client<'a> {
     /// When no daemon runs.
     pub fn new(state: &'a StateDir) -> Result<Self> {
         if !state.is_running()? {
-            bail!("the platform is not up for this repository; bring it up with: bigben up");
+            bail!("no platform runs with its state in {}; bring it up with: bigben up", state.path().display());
         }
         Ok(Self { state })
     }

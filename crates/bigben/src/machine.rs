@@ -9,8 +9,6 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use http::Uri;
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use runtime::link::Dialer;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -80,7 +78,7 @@ async fn serve(orders: Orders, inherited: Vec<OwnedFd>) -> Result<()> {
         listeners.push(TcpListener::from_std(listener).context("cannot use an inherited listener")?);
     }
     let https = listeners.split_off(orders.http_listeners.min(listeners.len()));
-    let client = unix_client(&orders.apiserver_socket);
+    let client = node::unix_client(&orders.apiserver_socket);
 
     let nodes = orders.nodes.iter().map(|node| node::NodeSpec {
         name: node.name.clone(),
@@ -141,25 +139,4 @@ async fn serve(orders: Orders, inherited: Vec<OwnedFd>) -> Result<()> {
     shutdown.cancel();
     while rooms.join_next().await.is_some() {}
     outcome
-}
-
-/// A Kubernetes client over the apiserver's Unix socket.
-pub fn unix_client(socket: &Path) -> kube::Client {
-    let socket = socket.to_owned();
-    let connector = tower::service_fn(move |_: Uri| {
-        let socket = socket.clone();
-        Box::pin(async move { runtime::link::connect_unix(&socket).await.map(TokioIo::new) })
-    });
-    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
-    let service = tower::ServiceBuilder::new()
-        .map_request(|mut request: http::Request<kube::client::Body>| {
-            // The socket is the address; HTTP wants a name all the same.
-            let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-            if let Ok(uri) = format!("http://kubernetes{path}").parse() {
-                *request.uri_mut() = uri;
-            }
-            request
-        })
-        .service(client);
-    kube::Client::new(service, "default")
 }

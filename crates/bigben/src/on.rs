@@ -4,13 +4,14 @@
 //! checked is checked before anything is changed.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::repository::{self, ChartValues, Delivered};
+use crate::state::StateDir;
 
 /// A tool that is run, and the oldest version that will do.
 struct Tool {
@@ -64,8 +65,9 @@ const CHARTS: [Chart; 3] = [
 ///
 /// # Errors
 /// A tool that is missing or too old, before anything is changed; the first step that fails, in the tool's own words.
-pub fn up(repo: &Path, on: &str, timeout: Duration) -> Result<ExitCode> {
-    let delivered = repository::read(repo, &repository::head(repo)?)?;
+pub fn up(repo: &Path, state: &StateDir, on: &str, timeout: Duration) -> Result<ExitCode> {
+    let commit = repository::head(repo)?;
+    let delivered = repository::read(repo, &commit)?;
     let mut tools = vec![HELM, KUBECTL];
     if on == "kind" {
         tools.insert(0, KIND);
@@ -75,7 +77,8 @@ pub fn up(repo: &Path, on: &str, timeout: Duration) -> Result<ExitCode> {
         bail!("nothing was changed: {}", problems.join("; "));
     }
     let context = if on == "kind" { format!("kind-{}", delivered.cluster_name()) } else { on.to_owned() };
-    let flow = Flow { repo, delivered: &delivered, context, timeout };
+    let files = exported(state, repo, &commit, &delivered)?;
+    let flow = Flow { files: &files, delivered: &delivered, context, timeout };
     if on == "kind" {
         flow.create_cluster()?;
     } else {
@@ -86,6 +89,22 @@ pub fn up(repo: &Path, on: &str, timeout: Duration) -> Result<ExitCode> {
     flow.wait_for_applications()?;
     flow.print()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the files that the tools read into the state directory, as they are at the delivered commit: the working copy may be at
+/// another one, and a failed command can be run again by hand.
+fn exported(state: &StateDir, repo: &Path, commit: &str, delivered: &Delivered) -> Result<PathBuf> {
+    state.create()?;
+    let dir = state.join("files");
+    for path in delivered.chart_values.values().chain(&delivered.cluster_path) {
+        let to = dir.join(path);
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+        }
+        let text = repository::file(repo, commit, path)?;
+        std::fs::write(&to, text).with_context(|| format!("cannot write {}", to.display()))?;
+    }
+    Ok(dir)
 }
 
 impl Tool {
@@ -121,7 +140,7 @@ fn version(text: &str) -> Option<(u32, u32)> {
 }
 
 struct Flow<'a> {
-    repo: &'a Path,
+    files: &'a Path,
     delivered: &'a Delivered,
     context: String,
     timeout: Duration,
@@ -138,7 +157,7 @@ impl Flow<'_> {
         let wait = format!("{}s", self.timeout.as_secs());
         let mut args = vec!["create", "cluster", "--name", name, "--wait", &wait];
         let config =
-            self.delivered.cluster_path.as_ref().map(|path| self.repo.join(path).to_string_lossy().into_owned());
+            self.delivered.cluster_path.as_ref().map(|path| self.files.join(path).to_string_lossy().into_owned());
         if let Some(config) = &config {
             args.extend(["--config", config]);
         }
@@ -158,7 +177,7 @@ impl Flow<'_> {
         let wait = format!("{}s", self.timeout.as_secs());
         for chart in &CHARTS {
             let Some(values) = self.delivered.chart_values.get(&chart.values) else { continue };
-            let values = self.repo.join(values).to_string_lossy().into_owned();
+            let values = self.files.join(values).to_string_lossy().into_owned();
             let namespace =
                 if chart.values == ChartValues::ArgoCd { self.delivered.argo_namespace() } else { chart.namespace };
             run(
@@ -272,7 +291,7 @@ fn run(program: &str, args: &[&str]) -> Result<()> {
     anstream::eprintln!("+ {program} {}", args.join(" "));
     let status = Command::new(program).args(args).status().with_context(|| format!("cannot run {program}"))?;
     if !status.success() {
-        bail!("{program} {} failed ({status}); run it by hand to see more: {program} {}", args[0], args.join(" "));
+        bail!("{program} {} failed ({status}); it can be run again by hand: {program} {}", args[0], args.join(" "));
     }
     Ok(())
 }

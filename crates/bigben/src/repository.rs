@@ -70,6 +70,7 @@ const DEFAULT_RECONCILIATION: Duration = Duration::from_secs(120);
 /// When `dir` is in no git repository.
 pub fn top(dir: &Path) -> Result<PathBuf> {
     let text = git(dir, &["rev-parse", "--show-toplevel"]).with_context(|| {
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         format!("{} is in no git repository; stand in one, or name one with --repo DIR", dir.display())
     })?;
     Ok(PathBuf::from(text.trim_end_matches('\n')))
@@ -279,11 +280,19 @@ fn candidates(git_dir: &Path, commit: &str) -> Result<Vec<(String, String)>> {
     paths.dedup();
     let mut files = Vec::new();
     for path in paths {
-        let text = git(git_dir, &["cat-file", "blob", &format!("{commit}:{path}")])
-            .with_context(|| format!("cannot read {path} at {commit}"))?;
+        let text = file(git_dir, commit, &path)?;
         files.push((path, text));
     }
     Ok(files)
+}
+
+/// The text of a file at a commit.
+///
+/// # Errors
+/// When there is no such file.
+pub fn file(git_dir: &Path, commit: &str, path: &str) -> Result<String> {
+    git(git_dir, &["cat-file", "blob", &format!("{commit}:{path}")])
+        .with_context(|| format!("cannot read {path} at {commit}"))
 }
 
 /// Runs git and gives what it prints.

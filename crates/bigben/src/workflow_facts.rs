@@ -14,6 +14,8 @@ pub struct Facts {
     pub name: String,
     /// Events that start it.
     pub events: BTreeSet<String>,
+    /// Patterns of the files whose change by a push starts it; none where any change does.
+    pub push_paths: Vec<String>,
     /// Workflows whose completion starts it.
     pub follows: BTreeSet<String>,
     /// Each secret, with the environments of the jobs that use it (`None` for jobs without one).
@@ -40,8 +42,11 @@ pub fn read(path: &str, text: &str) -> Facts {
         Value::Object(events) => facts.events.extend(events.keys().cloned()),
         _ => {}
     }
-    let named = on["workflow_run"]["workflows"].as_array().into_iter().flatten();
-    facts.follows = named.filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    let texts = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+    };
+    facts.push_paths = texts(&on["push"]["paths"]);
+    facts.follows = texts(&on["workflow_run"]["workflows"]).into_iter().collect();
     for (id, job) in workflow["jobs"].as_object().into_iter().flatten() {
         facts.take_job(job);
         facts.stages.insert(id.clone(), stage(&workflow, job));
@@ -128,7 +133,7 @@ mod tests {
             r#"
 on:
   workflow_run: {workflows: [test]}
-  push:
+  push: {paths: ["src/**"]}
 jobs:
   image:
     environment: {name: staging}
@@ -143,6 +148,7 @@ jobs:
         assert_eq!(facts.name, "w.yaml");
         assert_eq!(facts.events, set(&["push".to_owned(), "workflow_run".to_owned()]));
         assert_eq!(facts.follows, set(&["test".to_owned()]));
+        assert_eq!(facts.push_paths, ["src/**"]);
         assert_eq!(facts.axes["matrix.app"], set(&["web".to_owned(), "api".to_owned()]));
         assert_eq!(facts.passwords, set(&["P".to_owned(), "Q".to_owned()]));
         assert_eq!(facts.secrets["U"], set(&[Some("staging".to_owned())]));

@@ -100,16 +100,15 @@ impl Machine {
         let path = std::env::join_paths([self.path("bin"), self.path("usr")]).unwrap();
         command.env("PATH", path).env("HOME", self.path("home"));
         without_configuration(&mut command);
-        command.args(["up", "--on", on, "--timeout", "90s", "--repo"]).arg(self.repo()).output().unwrap()
+        command.args(["up", "--on", on, "--timeout", "90s", "--state"]).arg(self.path("state"));
+        command.arg("--repo").arg(self.repo()).output().unwrap()
     }
 
     /// Every call since the last time, in order.
     fn calls(&self) -> Vec<String> {
         let text = fs::read_to_string(self.path("calls")).unwrap_or_default();
         let _ = fs::remove_file(self.path("calls"));
-        // What git says the top is has no symbolic links.
-        let repo = self.repo().canonicalize().unwrap();
-        text.replace(repo.to_str().unwrap(), "REPO").lines().map(str::to_owned).collect()
+        text.replace(self.path("state/files").to_str().unwrap(), "FILES").lines().map(str::to_owned).collect()
     }
 
     fn applied(&self) -> Value {
@@ -152,7 +151,7 @@ fn from_charts_on(context: &str) -> Vec<String> {
     ] {
         calls.push(format!(
             "helm [upgrade] [{release}] [{chart}] [--install] [--repo] [{repository}] [--version] [{version}] \
-             [--namespace] [{namespace}] [--create-namespace] [--values] [REPO/{values}] [--kube-context] [{context}] \
+             [--namespace] [{namespace}] [--create-namespace] [--values] [FILES/{values}] [--kube-context] [{context}] \
              [--wait] [--timeout] [90s]"
         ));
     }
@@ -182,7 +181,7 @@ fn owned(lines: &[&str]) -> Vec<String> {
 
 fn create_cluster() -> String {
     "kind [create] [cluster] [--name] [big-ben] [--wait] [90s] \
-     [--config] [REPO/backstage/infra/kind-resources/cluster-config.yaml]"
+     [--config] [FILES/backstage/infra/kind-resources/cluster-config.yaml]"
         .to_owned()
 }
 
@@ -219,6 +218,20 @@ fn a_kind_cluster_is_made_and_filled() {
     ] {
         assert!(printed.contains(expected), "{expected:?} is not in {printed}");
     }
+}
+
+#[test]
+fn the_tools_read_the_files_of_the_delivered_commit() {
+    let machine = Machine::new();
+    let values = "backstage/infra/kubernetes/metrics-server-values.yaml";
+    let committed = fs::read_to_string(machine.repo().join(values)).unwrap();
+    // The working copy is somewhere else.
+    common::git(&machine.repo(), &["checkout", "--quiet", "-b", "other"]);
+    fs::remove_file(machine.repo().join(values)).unwrap();
+    common::git(&machine.repo(), &["commit", "--quiet", "--all", "--message", "without"]);
+    let output = machine.up("my-context");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(fs::read_to_string(machine.path("state/files").join(values)).unwrap(), committed);
 }
 
 #[test]
@@ -339,7 +352,7 @@ fn the_first_step_that_fails_is_the_last() {
     assert!(text.contains("Error: context deadline exceeded\n"), "{text}");
     assert!(
         text.contains(
-            "bigben: helm upgrade failed (exit status: 1); run it by hand to see more: helm upgrade argocd argo-cd"
+            "bigben: helm upgrade failed (exit status: 1); it can be run again by hand: helm upgrade argocd argo-cd"
         ),
         "{text}"
     );

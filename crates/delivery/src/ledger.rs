@@ -68,11 +68,12 @@ impl Delivery {
         Self { commit, repository, reference, title, author, opened_ms: at_ms, linked, spans }
     }
 
-    /// How far it is: what failed decides, then what runs, then whether it is live.
+    /// How far it is: what failed decides, then what runs, then whether it is live. A re-run takes the place of what it runs again.
     pub fn state(&self) -> DeliveryState {
-        let any = |state| self.spans.iter().any(|span| span.state == state);
-        let ended_well =
-            |stage| self.spans.iter().any(|span| span.stage == stage && span.state == SpanState::Succeeded);
+        let latest: BTreeMap<(Stage, &str), SpanState> =
+            self.spans.iter().map(|span| ((span.stage, span.subject.as_str()), span.state)).collect();
+        let any = |state| latest.values().any(|latest| *latest == state);
+        let ended_well = |stage| latest.iter().any(|(key, state)| key.0 == stage && *state == SpanState::Succeeded);
         if any(SpanState::Failed) {
             DeliveryState::Failed
         } else if any(SpanState::Running) {
@@ -107,6 +108,12 @@ impl Delivery {
             reached = reached.max(end);
         }
         total
+    }
+
+    /// How long the repository's own work took, its jobs that check and build, in milliseconds. The rest of the time to live is the
+    /// platform's.
+    pub fn own_work_ms(&self) -> i64 {
+        self.busy_ms(&[Stage::Check, Stage::Build])
     }
 
     fn apply(&mut self, event: SpanEvent) {
@@ -284,6 +291,19 @@ mod tests {
         ]);
         let states: Vec<_> = ledger.of("a").unwrap().spans.iter().map(|span| span.state).collect();
         assert_eq!(states, [SpanState::Failed, SpanState::Running]);
+        assert_eq!(ledger.of("a").unwrap().state(), DeliveryState::Running);
+    }
+
+    #[test]
+    fn what_was_run_again_and_ended_well_is_no_failure() {
+        let ledger = ledger(vec![
+            opened("a", 1),
+            span("a", Stage::Check, SpanState::Running, 2),
+            span("a", Stage::Check, SpanState::Failed, 3),
+            span("a", Stage::Check, SpanState::Running, 4),
+            span("a", Stage::Check, SpanState::Succeeded, 5),
+        ]);
+        assert_eq!(ledger.of("a").unwrap().state(), DeliveryState::Done);
     }
 
     #[test]

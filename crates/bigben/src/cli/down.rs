@@ -66,8 +66,9 @@ fn remove_remote(repo: &Path) {
 }
 
 fn purge(state: &StateDir) -> Result<()> {
-    let marker = state.join("instance.json");
-    if !marker.exists() && std::fs::read_dir(state.path()).is_ok_and(|mut entries| entries.next().is_some()) {
+    // Either an instance was here, or `up --on` left the files that the tools read.
+    let known = ["instance.json", "files"].iter().any(|name| state.join(name).exists());
+    if !known && std::fs::read_dir(state.path()).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{} does not look like a state directory; it is left alone", state.path().display());
     }
     oci::layer::remove_tree(state.path()).with_context(|| format!("cannot delete {}", state.path().display()))

@@ -1,5 +1,6 @@
 //! The command line: a file per command, each an argument struct and a function.
 
+mod bench;
 mod chart;
 mod delivery;
 mod doctor;
@@ -52,6 +53,7 @@ enum Command {
     Kubeconfig(kubeconfig::Args),
     Hosts(hosts::Args),
     Doctor(doctor::Args),
+    Bench(bench::Args),
     Template(Box<chart::Template>),
     Lint(Box<chart::Lint>),
     Show(chart::Show),
@@ -120,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Kubeconfig(args) => kubeconfig::run(&args),
         Command::Hosts(args) => hosts::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Template(args) => chart::template(&args),
         Command::Lint(args) => chart::lint(&args),
         Command::Show(args) => chart::show(&args),

@@ -45,10 +45,10 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
 /// Starts the daemon where none runs, and waits until all is well.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let repo = args.instance.repo()?;
-    if args.on != "embedded" {
-        return on::up(&repo, &args.on, args.timeout);
-    }
     let state = StateDir::find(args.instance.state.as_deref(), &repo)?;
+    if args.on != "embedded" {
+        return on::up(&repo, &state, &args.on, args.timeout);
+    }
     let started = Instant::now();
     state.create()?;
     let mut boot = None;

@@ -60,14 +60,15 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 
 fn found() -> Result<Vec<PathBuf>> {
     let dir = repository::top(Path::new("."))?.join(".github/workflows");
-    let entries = std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let entries = std::fs::read_dir(&dir)
+        .with_context(|| format!("cannot read {}; name the files: bigben workflow check FILE...", dir.display()))?;
     let mut files: Vec<PathBuf> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml"))
         .collect();
     files.sort();
     if files.is_empty() {
-        bail!("there are no workflow files in {}", dir.display());
+        bail!("there are no workflow files in {}; name the files: bigben workflow check FILE...", dir.display());
     }
     Ok(files)
 }

@@ -52,6 +52,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/up", post(bring_up))
+        .route("/memory", get(memory))
         .route("/watch", get(watch))
         .route("/deliveries", get(list_deliveries))
         .route("/deliveries/otlp", get(otlp))
@@ -192,7 +193,12 @@ fn describe(delivery: &delivery::Delivery) -> Value {
     let mut value = json!(delivery);
     value["state"] = json!(delivery.state());
     value["commit_to_live_ms"] = json!(delivery.commit_to_live_ms());
+    value["own_work_ms"] = json!(delivery.own_work_ms());
     value
+}
+
+async fn memory() -> Json<super::Memory> {
+    Json(super::processes::memory())
 }
 
 async fn otlp(State(daemon): Shared) -> Json<Value> {

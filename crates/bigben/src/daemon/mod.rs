@@ -11,8 +11,10 @@ mod images;
 mod launch;
 mod operations;
 mod ports;
+mod processes;
 mod push;
 mod rooms;
+mod telemetry;
 mod up;
 mod work;
 
@@ -40,6 +42,8 @@ use tokio_util::task::TaskTracker;
 use crate::repository::Delivered;
 use crate::state::{Instance, StateDir};
 pub use admin::Status;
+pub use images::leading_to_images;
+pub use processes::Memory;
 pub use up::{Progress, Summary};
 
 use deliveries::Deliveries;
@@ -49,6 +53,9 @@ use follow::Follower;
 pub const USER: &str = "bigben";
 /// How long the machine may take to end its pods.
 const MACHINE_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the control plane's own work may take to end.
+const DRAIN: Duration = Duration::from_secs(3);
 
 /// How the daemon is started.
 #[derive(Debug, Clone)]
@@ -227,7 +234,9 @@ async fn serve(options: Options) -> Result<()> {
     work::spawn(&mut tasks, &daemon);
     let forge_paths = daemon.engine.router().fallback_service(daemon.forge.router());
     serve_http(&mut tasks, listeners.forge, forge_paths, &shutdown)?;
-    serve_http(&mut tasks, listeners.registry, daemon.registry.router(), &shutdown)?;
+    let listener = TcpListener::from_std(listeners.registry).context("cannot use the registry's listener")?;
+    let (registry, token) = (daemon.registry.clone(), shutdown.clone());
+    tasks.spawn(async move { registry.serve(listener, token).await.map_err(anyhow::Error::from) });
     serve_console(&mut tasks, &daemon).await?;
     let admin = admin::bind(&state)?;
     let router = admin::router(Arc::clone(&daemon));
@@ -240,7 +249,14 @@ async fn serve(options: Options) -> Result<()> {
     let outcome = until_the_end(&daemon, &mut tasks, &machine).await;
     shutdown.cancel();
     let _ = machine.shutdown(MACHINE_GRACE).await;
-    let _ = tokio::time::timeout(Duration::from_secs(3), async { while tasks.join_next().await.is_some() {} }).await;
+    daemon.tasks.close();
+    let ended = async {
+        while tasks.join_next().await.is_some() {}
+        daemon.tasks.wait().await;
+    };
+    if tokio::time::timeout(DRAIN, ended).await.is_err() {
+        tracing::warn!("some requests did not end in time and are cut off");
+    }
     let _ = std::fs::remove_file(state.socket());
     outcome
 }

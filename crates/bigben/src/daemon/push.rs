@@ -115,7 +115,7 @@ fn summary(delivery: &Delivery, error: Option<String>) -> Vec<String> {
         }
         DeliveryState::Live => {
             let took = delivery.commit_to_live_ms().unwrap_or_default();
-            let work = delivery.busy_ms(&[Stage::Check, Stage::Build]);
+            let work = delivery.own_work_ms();
             vec![format!(
                 "{commit} is live after {}: {} of the repository's own work, {} of the platform's",
                 crate::text::duration(took),

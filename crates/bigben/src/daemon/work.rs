@@ -33,7 +33,7 @@ pub fn spawn(tasks: &mut JoinSet<Result<()>>, daemon: &Arc<Daemon>) {
         gitops.run().await;
         Ok(())
     });
-    for task in [webhooks as fn(Arc<Daemon>) -> _, runs, images, arrivals] {
+    for task in [webhooks as fn(Arc<Daemon>) -> _, runs, images, arrivals, super::telemetry::export] {
         let (daemon, until) = (Arc::clone(daemon), token.clone());
         let task: futures::future::BoxFuture<'static, Result<()>> = task(daemon);
         tasks.spawn(async move {
