@@ -71,6 +71,11 @@ impl Emitter {
         self.out
     }
 
+    /// Bytes written so far.
+    pub fn written(&self) -> usize {
+        self.out.len()
+    }
+
     /// Whether a text held a character that go-yaml refuses to read (a control character beyond ASCII's): then
     /// `sigs.k8s.io/yaml` fails with `yaml: control characters are not allowed`, as it writes by reading JSON.
     pub fn refused(&self) -> bool {

@@ -359,7 +359,8 @@ fn collect<'c>(
     files: &mut Vec<File<'c>>,
     scopes: &mut Vec<Value>,
 ) -> Value {
-    let bytes: Entries = node.chart.files.iter().map(|(name, data)| (name.clone(), Value::bytes(data))).collect();
+    let bytes: Entries =
+        node.chart.files.iter().map(|(name, data)| (name.clone(), Value::bytes(data.clone()))).collect();
     let mut subcharts = Entries::new();
     for sub in &node.dependencies {
         let below = match values.as_map().and_then(|m| m.get(&sub.name)) {
@@ -436,7 +437,7 @@ fn render_all(
         let Value::Map(map) = scope else { continue };
         let template = [("Name", Value::str(&file.path)), ("BasePath", Value::str(&file.base))];
         let template = Value::map_of(MapTy::Values, template.into_iter().map(|(k, v)| (k.into(), v)).collect());
-        map.entries.borrow_mut().insert("Template".into(), template);
+        map.entries.insert("Template".into(), template);
         match exec.execute(&file.path, map.seen_as(MapTy::Values)) {
             Ok(text) => {
                 let text = if text.contains(NO_VALUE) { text.replace(NO_VALUE, "") } else { text };
@@ -452,8 +453,7 @@ fn render_all(
     // Maps that were put into themselves would stay for ever.
     for map in std::mem::take(&mut exec.cyclic) {
         if let Some(map) = map.upgrade() {
-            let dropped = std::mem::take(&mut *map.borrow_mut());
-            drop(dropped);
+            map.clear();
         }
     }
     match failure {

@@ -1,4 +1,4 @@
-//! What holds for every input: no panic, no hang, bounds.
+//! What holds for every input: no panic. What ends hostile input is in `hostile.rs`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -62,26 +62,6 @@ proptest! {
     #[test]
     fn no_setting_makes_the_grammar_panic(text in "[a-c.=,\\[\\]{}0-9\\\\]{0,30}") {
         let _ = helm::values::strvals::parse(&text);
-    }
-}
-
-#[test]
-fn what_never_ends_is_ended() {
-    for template in [
-        "{{ define \"a\" }}{{ template \"a\" . }}{{ end }}{{ template \"a\" . }}",
-        "{{ define \"a\" }}{{ include \"a\" . }}{{ end }}{{ include \"a\" . }}",
-        "{{ range 9000000000000000000 }}{{ end }}",
-        "{{ range until 2000000000 }}{{ end }}",
-        "{{ repeat 2000000000 \"x\" }}",
-        "{{ $x := \"x\" }}{{ range until 100 }}{{ $x = print $x $x }}{{ end }}",
-        "{{ $d := dict }}{{ $_ := set $d \"d\" $d }}{{ $d }}{{ toYaml $d }}{{ toJson $d }}{{ deepCopy $d }}",
-        "{{ $t := \"{{ tpl . . }}\" }}{{ tpl $t $t }}",
-        "{{ printf \"%999999999d\" 1 }}",
-        "{{ regexFindAll \"(a*)*b\" (repeat 10000 \"a\") -1 }}",
-    ] {
-        let started = std::time::Instant::now();
-        let _ = render(template, "");
-        assert!(started.elapsed() < Duration::from_secs(20), "{template}");
     }
 }
 

@@ -103,7 +103,7 @@ impl Chart {
 
 fn text(bytes: &[u8]) -> Str {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    Arc::from(crate::value::text::from_bytes(bytes).as_ref())
+    Str::from(crate::value::text::from_bytes(bytes).as_ref())
 }
 
 fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error> {
@@ -129,7 +129,7 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
     };
     let mut subcharts: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
     for (name, data) in &files {
-        let file = || (Arc::from(name.as_str()), Arc::from(data.as_slice()));
+        let file = || (Str::from(name.as_str()), Arc::from(data.as_slice()));
         match name.as_str() {
             "Chart.yaml" => {}
             "Chart.lock" => chart.lock = Some(text(data)),
@@ -155,7 +155,7 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
                 }
             }
             _ if name.starts_with("templates/") => {
-                chart.templates.push(Template { name: Arc::from(name.as_str()), text: text(data) });
+                chart.templates.push(Template { name: Str::from(name.as_str()), text: text(data) });
             }
             _ if name.starts_with("charts/") => {
                 if name.ends_with(".prov") {

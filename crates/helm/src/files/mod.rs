@@ -2,6 +2,7 @@
 
 pub mod glob;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::funcs::paths::base;
@@ -16,7 +17,7 @@ fn each(map: &Rc<Map>, make: impl Fn(&[u8]) -> String) -> Result<Value, Fault> {
     let out: Entries = entries
         .iter()
         .map(|(path, value)| {
-            let bytes = if let Value::List(l) = value { l.bytes().unwrap_or_default() } else { Vec::new() };
+            let bytes = if let Value::List(l) = value { l.bytes().unwrap_or_default() } else { Cow::Borrowed(&[][..]) };
             (base(path).into(), Value::str(make(&bytes)))
         })
         .collect();

@@ -9,7 +9,7 @@ use super::keys::{generate, pem, rsa_pem, to_pkcs8, unpem};
 use super::{Answer, Func, Ty, encoding, f, n, s};
 use crate::template::error::Fault;
 use crate::template::exec::Exec;
-use crate::value::{Field, Object, Struct, Value, text};
+use crate::value::{Field, Object, Struct, Value, budget, text};
 
 const S: &[Ty] = &[Ty::Str];
 const SS: &[Ty] = &[Ty::Str, Ty::Str];
@@ -58,6 +58,7 @@ pub const FUNCS: &[Func] = &[
 ];
 
 fn bcrypt_hash(e: &mut Exec<'_>, password: &str) -> Result<String, Fault> {
+    budget::look();
     let mut salt = [0; 16];
     e.host.random.fill(&mut salt);
     let bytes = text::to_bytes(password);
@@ -116,7 +117,7 @@ struct Request<'a> {
 impl Request<'_> {
     fn alternatives(&self) -> Result<Vec<rcgen::SanType>, Fault> {
         let list = |v: Option<&Value>| match v {
-            Some(Value::List(l)) => l.items.clone(),
+            Some(Value::List(l)) => l.items().to_vec(),
             _ => Vec::new(),
         };
         let mut out = Vec::new();
@@ -264,6 +265,7 @@ const LONG: &[&str] = &[
 
 /// Master Password's algorithm.
 fn derive_password(_: &mut Exec<'_>, a: &[Value]) -> Answer {
+    budget::look();
     let (counter, kind, password, user, site) = (n(a, 0), s(a, 1), s(a, 2), s(a, 3), s(a, 4));
     let templates: &[&str] = match kind {
         "maximum" => &["anoxxxxxxxxxxxxxxxxx", "axxxxxxxxxxxxxxxxxno"],

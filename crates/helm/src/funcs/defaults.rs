@@ -32,7 +32,8 @@ pub const FUNCS: &[Func] = &[
     f("mustToPrettyJson", A, |_, a| text(encode(&a[0], PRETTY))),
     f("toRawJson", A, |_, a| text(encode(&a[0], RAW))),
     f("mustToRawJson", A, |_, a| text(encode(&a[0], RAW))),
-    f("mustFromJson", &[Ty::Str], |_, a| {
+    f("mustFromJson", &[Ty::Str], |e, a| {
+        super::helm::reads(e, a)?;
         if s(a, 0).trim().is_empty() {
             return Err(Fault::text("unexpected end of JSON input"));
         }

@@ -1,13 +1,12 @@
 //! Dictionaries. They are shared: `set` and `merge` change what they are given.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::{Answer, Func, Ty, f, s, v};
 use crate::template::error::Fault;
 use crate::template::exec::Exec;
 use crate::value::convert::to_text;
-use crate::value::{Entries, Map, Value};
+use crate::value::{Entries, Map, Str, Value, budget};
 
 const MS: &[Ty] = &[Ty::Map, Ty::Str];
 const MM: &[Ty] = &[Ty::Map, Ty::Map];
@@ -21,9 +20,9 @@ pub const FUNCS: &[Func] = &[
     v("dict", A, |_, a| {
         let mut entries = Entries::new();
         for pair in a.chunks(2) {
-            let key: Arc<str> = match &pair[0] {
+            let key: Str = match &pair[0] {
                 Value::Str(s) => s.clone(),
-                other => Arc::from(to_text(other).as_ref()),
+                other => Str::from(to_text(other).as_ref()),
             };
             entries.insert(key, pair.get(1).cloned().map_or_else(|| Value::str(""), Value::stored));
         }
@@ -33,15 +32,15 @@ pub const FUNCS: &[Func] = &[
     f("set", &[Ty::Map, Ty::Str, Ty::Any], |e, a| {
         let Some(m) = map(a, 0) else { return Err(Fault::text("assignment to entry in nil map")) };
         if matches!(a[2], Value::Map(_) | Value::List(_)) {
-            e.cyclic.push(Rc::downgrade(&m.entries));
+            e.suspect(m);
         }
         let Value::Str(key) = &a[1] else { return Ok(a[0].clone()) };
-        m.entries.borrow_mut().insert(key.clone(), a[2].clone().stored());
+        m.entries.insert(key.clone(), a[2].clone().stored());
         Ok(a[0].clone())
     }),
     f("unset", MS, |_, a| {
         if let Some(m) = map(a, 0) {
-            m.entries.borrow_mut().remove(s(a, 1));
+            m.entries.remove(s(a, 1));
         }
         Ok(a[0].clone())
     }),
@@ -97,9 +96,12 @@ pub(crate) fn deep_copy(value: &Value, depth: usize) -> Result<Value, Fault> {
     if depth > MAX_DEPTH {
         return Err(Fault::text("value is nested too deep to copy"));
     }
+    if !budget::goes_on(value.shallow_size()) {
+        return Ok(Value::Nil);
+    }
     Ok(match value {
         Value::List(l) => {
-            let items = l.items.iter().map(|i| deep_copy(i, depth + 1)).collect::<Result<_, _>>()?;
+            let items = l.items().iter().map(|i| deep_copy(i, depth + 1)).collect::<Result<_, _>>()?;
             Value::list_of(l.ty, items)
         }
         Value::Map(m) => {
@@ -114,11 +116,10 @@ pub(crate) fn deep_copy(value: &Value, depth: usize) -> Result<Value, Fault> {
     })
 }
 
-fn copy(e: &mut Exec<'_>, value: &Value) -> Answer {
+fn copy(_: &mut Exec<'_>, value: &Value) -> Answer {
     if value.is_nil() {
         return Err(Fault::text("reflect: call of reflect.Value.Type on zero Value"));
     }
-    e.charge(64)?;
     deep_copy(value, 0)
 }
 
@@ -127,16 +128,19 @@ pub(crate) fn merge(to: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize)
     if depth > MAX_DEPTH {
         return Err(Fault::text("value is nested too deep to merge"));
     }
+    if !budget::goes_on(from.entries.borrow().len() * 64) {
+        return Ok(());
+    }
     if to.same(from) {
         return Ok(());
     }
-    let theirs: Vec<(Arc<str>, Value)> = from.entries.borrow().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let theirs: Vec<(Str, Value)> = from.entries.borrow().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     for (key, value) in theirs {
         let ours = to.get(&key);
         match (&ours, &value) {
             (Some(Value::Map(a)), Value::Map(b)) => merge(a, b, overwrite, depth + 1)?,
             (None, _) => {
-                to.entries.borrow_mut().insert(key, value);
+                to.entries.insert(key, value);
             }
             (Some(old), new) => {
                 let take = if overwrite {
@@ -147,7 +151,7 @@ pub(crate) fn merge(to: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize)
                     crate::value::convert::is_empty(old) && !crate::value::convert::is_empty(new)
                 };
                 if take {
-                    to.entries.borrow_mut().insert(key, value);
+                    to.entries.insert(key, value);
                 }
             }
         }
@@ -159,8 +163,7 @@ fn merge_all(e: &mut Exec<'_>, a: &[Value], overwrite: bool) -> Answer {
     let Some(to) = map(a, 0) else { return Ok(Value::str("")) };
     for i in 1..a.len() {
         if let Some(from) = map(a, i) {
-            e.charge(from.entries.borrow().len() * 8)?;
-            e.cyclic.push(Rc::downgrade(&to.entries));
+            e.suspect(to);
             merge(to, from, overwrite, 0)?;
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Func, Ty, f, s};
 use crate::template::error::{Fault, WARN_END, WARN_START};
+use crate::template::exec::Exec;
 use crate::value::json::{Style, decode, encode, json_type};
 use crate::value::{Entries, Value, toml, yaml};
 
@@ -48,9 +49,8 @@ pub const FUNCS: &[Func] = &[
     f("getHostByName", S, |e, a| {
         Ok(Value::str(e.host.resolve_host.map_or_else(String::new, |resolve| resolve(s(a, 0)))))
     }),
-    f("toYaml", A, |e, a| {
+    f("toYaml", A, |_, a| {
         let text = yaml::encode(&a[0], false).unwrap_or_default();
-        e.charge(text.len())?;
         Ok(Value::str(text.strip_suffix('\n').unwrap_or(&text)))
     }),
     f("toYamlPretty", A, |_, a| {
@@ -61,16 +61,24 @@ pub const FUNCS: &[Func] = &[
         let text = yaml::encode(&a[0], false).map_err(Fault::Text)?;
         Ok(Value::str(text.strip_suffix('\n').unwrap_or(&text)))
     }),
-    f("fromYaml", S, |_, a| Ok(from_yaml(s(a, 0)))),
-    f("fromYamlArray", S, |_, a| Ok(from_yaml_array(s(a, 0)))),
+    f("fromYaml", S, |e, a| reads(e, a).map(|()| from_yaml(s(a, 0)))),
+    f("fromYamlArray", S, |e, a| reads(e, a).map(|()| from_yaml_array(s(a, 0)))),
     f("toJson", A, |_, a| Ok(Value::str(encode(&a[0], PLAIN).unwrap_or_default()))),
     f("mustToJson", A, |_, a| encode(&a[0], PLAIN).map(Value::str).map_err(Fault::Text)),
-    f("fromJson", S, |_, a| Ok(from_json(s(a, 0)))),
-    f("fromJsonArray", S, |_, a| Ok(from_json_array(s(a, 0)))),
+    f("fromJson", S, |e, a| reads(e, a).map(|()| from_json(s(a, 0)))),
+    f("fromJsonArray", S, |e, a| reads(e, a).map(|()| from_json_array(s(a, 0)))),
     f("toToml", A, |_, a| Ok(Value::str(toml::encode(&a[0]).unwrap_or_else(|message| message)))),
     f("mustToToml", A, |_, a| toml::encode(&a[0]).map(Value::str).map_err(Fault::Text)),
-    f("fromToml", S, |_, a| Ok(toml::decode(s(a, 0)).unwrap_or_else(|message| error_map(&message)))),
+    f("fromToml", S, |e, a| {
+        reads(e, a)?;
+        Ok(toml::decode(s(a, 0)).unwrap_or_else(|message| error_map(&message)))
+    }),
 ];
+
+/// What is read takes more than its text: asks for it.
+pub(super) fn reads(e: &mut Exec<'_>, a: &[Value]) -> Result<(), Fault> {
+    e.charge(s(a, 0).len().saturating_mul(16))
+}
 
 fn error_map(message: &str) -> Value {
     let mut entries = Entries::new();

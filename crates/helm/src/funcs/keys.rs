@@ -110,6 +110,7 @@ fn ec_pkcs8(scalar: &[u8]) -> Result<Vec<u8>, String> {
 
 /// A new key as PEM, or the text that Sprig gives for a kind it does not know.
 pub(crate) fn generate(random: &mut Random, kind: &str) -> Result<String, String> {
+    crate::value::budget::look();
     match kind {
         "" | "rsa" => {
             let bits = if kind.is_empty() { 2048 } else { 4096 };
@@ -145,6 +146,7 @@ pub(crate) fn generate(random: &mut Random, kind: &str) -> Result<String, String
 
 /// A new RSA key as PEM.
 pub(crate) fn rsa_pem(random: &mut Random, bits: usize) -> Result<String, String> {
+    crate::value::budget::look();
     let key = rsa::RsaPrivateKey::new(&mut Rng(random), bits).map_err(|e| e.to_string())?;
     let der = key.to_pkcs1_der().map_err(|e| e.to_string())?;
     Ok(pem("RSA PRIVATE KEY", der.as_bytes()))

@@ -4,7 +4,7 @@ use super::{Answer, Func, Ty, f, n, v};
 use crate::template::error::Fault;
 use crate::template::exec::Exec;
 use crate::value::convert::{is_empty, to_texts};
-use crate::value::{List, ListTy, Value, deep_equal};
+use crate::value::{List, ListTy, Value, budget, deep_equal};
 
 const A: &[Ty] = &[Ty::Any];
 const AA: &[Ty] = &[Ty::Any, Ty::Any];
@@ -46,6 +46,7 @@ pub const FUNCS: &[Func] = &[
     f("sortAlpha", A, |_, a| {
         if let Value::List(_) = &a[0] {
             let mut texts = to_texts(&a[0]);
+            budget::look();
             texts.sort_by(|a, b| crate::value::text::to_bytes(a).cmp(&crate::value::text::to_bytes(b)));
             return Ok(Value::strings(texts));
         }
@@ -67,7 +68,7 @@ fn refuse<T>(value: &Value, what: &str) -> Result<T, Fault> {
 
 fn items<'v>(value: &'v Value, what: &str) -> Result<&'v [Value], Fault> {
     match value {
-        Value::List(l) => Ok(&l.items),
+        Value::List(l) => Ok(l.items()),
         v if v.is_nil() => Err(Fault::text("runtime error: invalid memory address or nil pointer dereference")),
         v => refuse(v, what),
     }
@@ -90,15 +91,17 @@ fn part(value: &Value, what: &str, cut: impl Fn(&[Value]) -> &[Value]) -> Answer
 }
 
 fn push(e: &mut Exec<'_>, a: &[Value], what: &str) -> Answer {
-    let mut out = items(&a[0], what)?.to_vec();
-    e.charge(out.len() * 8)?;
+    let all = items(&a[0], what)?;
+    e.charge(size_of_val(all))?;
+    let mut out = Vec::with_capacity(all.len() + 1);
+    out.extend_from_slice(all);
     out.push(a[1].clone().stored());
     Ok(Value::list(out))
 }
 
 fn prepend(e: &mut Exec<'_>, a: &[Value]) -> Answer {
     let all = items(&a[0], "prepend")?;
-    e.charge(all.len() * 8)?;
+    e.charge(size_of_val(all))?;
     let mut out = vec![a[1].clone().stored()];
     out.extend_from_slice(all);
     Ok(Value::list(out))
@@ -116,6 +119,9 @@ fn uniq(_: &mut Exec<'_>, a: &[Value]) -> Answer {
             Value::Str(s) => seen.insert(s.clone()),
             item => !out.iter().any(|o| deep_equal(o, item)),
         };
+        if !budget::goes_on(size_of_val(out.as_slice())) {
+            break;
+        }
         if fresh {
             out.push(item.clone());
         }
@@ -146,7 +152,7 @@ fn slice(_: &mut Exec<'_>, a: &[Value]) -> Answer {
         }
         return Err(Fault::Text(format!("list should be type of slice or array but {}", a[0].kind_name())));
     };
-    let len = l.items.len();
+    let len = l.len();
     if len == 0 {
         return Ok(Value::Nil);
     }
@@ -156,28 +162,27 @@ fn slice(_: &mut Exec<'_>, a: &[Value]) -> Answer {
     if start < 0 || end < 0 || start > end || end as usize > len {
         return Err(Fault::text("reflect.Value.Slice: slice index out of bounds"));
     }
-    Ok(Value::list_of(l.ty, l.items[start as usize..end as usize].to_vec()))
+    Ok(Value::list_of(l.ty, l.items()[start as usize..end as usize].to_vec()))
 }
 
-fn concat(e: &mut Exec<'_>, a: &[Value]) -> Answer {
+fn concat(_: &mut Exec<'_>, a: &[Value]) -> Answer {
     let mut out = Vec::new();
     for value in a {
         match value {
-            Value::List(l) => out.extend_from_slice(&l.items),
+            Value::List(l) => out.extend_from_slice(l.items()),
             v if v.is_nil() => {
                 return Err(Fault::text("runtime error: invalid memory address or nil pointer dereference"));
             }
             v => return Err(Fault::Text(format!("Cannot concat type {} as list", v.kind_name()))),
         }
     }
-    e.charge(out.len() * 8)?;
     Ok(Value::list(out))
 }
 
 fn chunk(_: &mut Exec<'_>, a: &[Value]) -> Answer {
     let size = n(a, 0);
     let all = match &a[1] {
-        Value::List(l) => &l.items,
+        Value::List(l) => &l.items(),
         v if v.is_nil() => return refuse(v, "chunk"),
         v => return Err(Fault::Text(format!("Cannot chunk type {}", v.kind_name()))),
     };

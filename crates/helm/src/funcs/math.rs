@@ -89,7 +89,7 @@ fn range(e: &mut Exec<'_>, start: i64, stop: i64, step: i64) -> Answer {
     let mut out = Vec::new();
     if (step > 0 && stop > start) || (step < 0 && stop < start) {
         let count = (i128::from(stop) - i128::from(start)).unsigned_abs() / i128::from(step).unsigned_abs();
-        e.charge(usize::try_from(count.saturating_mul(24)).unwrap_or(usize::MAX / 2).min(usize::MAX / 2))?;
+        e.charge(usize::try_from(count.saturating_mul(32)).unwrap_or(usize::MAX / 2).min(usize::MAX / 2))?;
         let mut i = start;
         while if step > 0 { i < stop } else { i > stop } {
             out.push(Value::int(i));
@@ -125,7 +125,7 @@ fn seq(e: &mut Exec<'_>, a: &[Value]) -> Answer {
     let stop = stop.saturating_add(if step < 0 { -1 } else { 1 });
     let list = range(e, start, stop, step)?;
     let Value::List(list) = list else { return Ok(Value::str("")) };
-    let texts: Vec<String> = list.items.iter().map(crate::value::fmt::to_string).collect();
+    let texts: Vec<String> = list.items().iter().map(crate::value::fmt::to_string).collect();
     Ok(Value::str(texts.join(" ")))
 }
 

@@ -1,5 +1,6 @@
 //! Methods of the objects that templates get.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::{Answer, Func, Ty, f, n, s, v};
@@ -33,18 +34,26 @@ fn map(a: &[Value]) -> Result<&Rc<Map>, Fault> {
     a.first().and_then(Value::as_map).ok_or_else(|| Fault::text("no map"))
 }
 
-fn file(a: &[Value]) -> Vec<u8> {
+fn file(a: &[Value]) -> Value {
     match map(a).ok().and_then(|m| m.get(s(a, 1))) {
-        Some(Value::List(l)) => l.bytes().unwrap_or_default(),
-        _ => Vec::new(),
+        Some(bytes @ Value::List(_)) => bytes,
+        _ => Value::bytes([]),
+    }
+}
+
+fn contents(file: &Value) -> Cow<'_, [u8]> {
+    match file {
+        Value::List(l) => l.bytes().unwrap_or_default(),
+        _ => Cow::Borrowed(&[]),
     }
 }
 
 const FILES: &[Func] = &[
-    f("Get", S, |_, a| Ok(Value::str(text::from_bytes(&file(a))))),
-    f("GetBytes", S, |_, a| Ok(Value::bytes(&file(a)))),
+    f("Get", S, |_, a| Ok(Value::str(text::from_bytes(&contents(&file(a)))))),
+    f("GetBytes", S, |_, a| Ok(file(a))),
     f("Lines", S, |_, a| {
-        let bytes = file(a);
+        let file = file(a);
+        let bytes = contents(&file);
         if bytes.is_empty() {
             return Ok(Value::strings(Vec::<String>::new()));
         }
@@ -94,7 +103,7 @@ fn path(a: &[Value], table: bool) -> Answer {
 
 const VERSION_SET: &[Func] = &[f("Has", S, |_, a| {
     let Value::List(l) = &a[0] else { return Ok(Value::Bool(false)) };
-    Ok(Value::Bool(l.items.iter().any(|i| i.as_str() == Some(s(a, 1)))))
+    Ok(Value::Bool(l.items().iter().any(|i| i.as_str() == Some(s(a, 1)))))
 })];
 
 fn shown(a: &[Value]) -> Answer {

@@ -140,11 +140,7 @@ const BUILTINS: &[Func] = &[
     f("len", ONE, |_, a| builtin::len(a)),
     f("not", ONE, |_, a| Ok(Value::Bool(!a[0].truth()))),
     v("print", ANYS, |_, a| Ok(Value::str(crate::value::fmt::sprint(a)))),
-    v("printf", &[Ty::Str, Ty::Any], |e, a| {
-        let text = crate::value::fmt::sprintf(a[0].as_str().unwrap_or(""), &a[1..]);
-        e.charge(text.len())?;
-        Ok(Value::str(text))
-    }),
+    v("printf", &[Ty::Str, Ty::Any], |_, a| Ok(Value::str(crate::value::fmt::sprintf(s(a, 0), &a[1..])))),
     v("println", ANYS, |_, a| Ok(Value::str(crate::value::fmt::sprintln(a)))),
     v("urlquery", ANYS, |_, a| Ok(Value::str(urls::query_escape(&builtin::joined(a))))),
     v("eq", TWO, |_, a| builtin::eq(a)),

@@ -82,6 +82,7 @@ fn pick(e: &mut Exec<'_>, count: i64, from: &str) -> Answer {
         return Ok(Value::str(""));
     }
     e.charge(count as usize)?;
+    crate::value::budget::work(count as u64 / 4);
     let from = from.as_bytes();
     let text: String = (0..count).map(|_| from[e.host.random.below(from.len() as u64) as usize] as char).collect();
     Ok(Value::str(text))

@@ -5,7 +5,7 @@ use super::{Answer, Func, Ty, f, n, s};
 use crate::template::error::Fault;
 use crate::template::exec::Exec;
 use crate::value::quote::quote;
-use crate::value::{Str, Value};
+use crate::value::{ListTy, Str, Value, budget};
 
 const SS: &[Ty] = &[Ty::Str, Ty::Str];
 const SSI: &[Ty] = &[Ty::Str, Ty::Str, Ty::Int];
@@ -55,7 +55,14 @@ fn find(e: &mut Exec<'_>, a: &[Value], must: bool) -> Answer {
 fn find_all(e: &mut Exec<'_>, a: &[Value], must: bool) -> Answer {
     let regex = get(e, a, must)?;
     let limit = usize::try_from(n(a, 2)).unwrap_or(usize::MAX);
-    Ok(Value::strings(matches(&regex, s(a, 1)).take(limit).map(|m| m.as_str())))
+    let mut out = Vec::new();
+    for found in matches(&regex, s(a, 1)).take(limit) {
+        out.push(Value::str(found.as_str()));
+        if !budget::goes_on(size_of_val(out.as_slice())) {
+            break;
+        }
+    }
+    Ok(Value::list_of(ListTy::Str, out))
 }
 
 /// Go does not give an empty match right after another match.
@@ -71,8 +78,22 @@ fn matches<'t>(regex: &'t regex::Regex, text: &'t str) -> impl Iterator<Item = r
 fn replace(e: &mut Exec<'_>, a: &[Value], must: bool, literal: bool) -> Answer {
     let regex = get(e, a, must)?;
     let (text, with) = (s(a, 1), s(a, 2));
-    let out = if literal { regex.replace_all(text, regex::NoExpand(with)) } else { regex.replace_all(text, with) };
-    e.charge(out.len())?;
+    let mut out = String::new();
+    let mut end = 0;
+    for found in regex.captures_iter(text) {
+        let Some(whole) = found.get(0) else { continue };
+        out.push_str(&text[end..whole.start()]);
+        end = whole.end();
+        if literal {
+            out.push_str(with);
+        } else {
+            found.expand(with, &mut out);
+        }
+        if !budget::goes_on(out.len()) {
+            return Ok(Value::Nil);
+        }
+    }
+    out.push_str(&text[end..]);
     Ok(Value::str(out))
 }
 
@@ -99,6 +120,9 @@ fn split(e: &mut Exec<'_>, a: &[Value], must: bool) -> Answer {
             out.push(&text[begin..end]);
         }
         begin = m.end();
+        if !budget::goes_on(out.len() * 128) {
+            break;
+        }
     }
     if end != text.len() {
         out.push(&text[begin..]);

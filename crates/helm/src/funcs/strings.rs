@@ -41,7 +41,11 @@ pub const FUNCS: &[Func] = &[
     f("camelcase", S, |_, a| ok(camelcase(s(a, 0)))),
     f("kebabcase", S, |_, a| ok(camel_to_lower(s(a, 0), '-'))),
     f("wrap", IS, |_, a| ok(wrap(s(a, 1), n(a, 0), "\n", false))),
-    f("wrapWith", &[Ty::Int, Ty::Str, Ty::Str], |_, a| ok(wrap(s(a, 2), n(a, 0), s(a, 1), true))),
+    f("wrapWith", &[Ty::Int, Ty::Str, Ty::Str], |e, a| {
+        let lines = s(a, 2).len() / usize::try_from(n(a, 0)).unwrap_or(1).max(1);
+        e.charge(s(a, 2).len().saturating_add(lines.saturating_mul(s(a, 1).len())))?;
+        ok(wrap(s(a, 2), n(a, 0), s(a, 1), true))
+    }),
     f("contains", SS, |_, a| Ok(Value::Bool(s(a, 1).contains(s(a, 0))))),
     f("hasPrefix", SS, |_, a| Ok(Value::Bool(s(a, 1).starts_with(s(a, 0))))),
     f("hasSuffix", SS, |_, a| Ok(Value::Bool(s(a, 1).ends_with(s(a, 0))))),
@@ -57,14 +61,17 @@ pub const FUNCS: &[Func] = &[
     f("sha512sum", S, |_, a| ok(hex::encode(sha2::Sha512::digest(text::to_bytes(s(a, 0)))))),
     f("adler32sum", S, |_, a| ok(adler32(&text::to_bytes(s(a, 0))).to_string())),
     f("toString", A, |_, a| ok(to_text(&a[0]))),
-    f("split", SS, |_, a| Ok(numbered(go_split(s(a, 1), s(a, 0), -1)))),
-    f("splitList", SS, |_, a| Ok(Value::strings(go_split(s(a, 1), s(a, 0), -1)))),
-    f("splitn", &[Ty::Str, Ty::Int, Ty::Str], |_, a| Ok(numbered(go_split(s(a, 2), s(a, 0), n(a, 1))))),
+    f("split", SS, |e, a| splits(e, s(a, 0), s(a, 1)).map(|()| numbered(go_split(s(a, 1), s(a, 0), -1)))),
+    f("splitList", SS, |e, a| splits(e, s(a, 0), s(a, 1)).map(|()| Value::strings(go_split(s(a, 1), s(a, 0), -1)))),
+    f("splitn", &[Ty::Str, Ty::Int, Ty::Str], |e, a| {
+        splits(e, s(a, 0), s(a, 2)).map(|()| numbered(go_split(s(a, 2), s(a, 0), n(a, 1))))
+    }),
     f("toStrings", A, |_, a| Ok(Value::strings(to_texts(&a[0])))),
     f("join", &[Ty::Str, Ty::Any], |e, a| {
-        let text = to_texts(&a[1]).join(s(a, 0));
-        e.charge(text.len())?;
-        ok(text)
+        let texts = to_texts(&a[1]);
+        let size = texts.iter().map(String::len).sum::<usize>();
+        e.charge(size.saturating_add(s(a, 0).len().saturating_mul(texts.len())))?;
+        ok(texts.join(s(a, 0)))
     }),
     f("hello", &[], |_, _| ok("Hello!")),
 ];
@@ -263,6 +270,15 @@ fn indent(e: &mut Exec<'_>, spaces: i64, t: &str, before: &str) -> Answer {
     }
     ok(out)
 }
+
+/// Asks for what a split makes: each piece is a value of its own.
+fn splits(e: &mut Exec<'_>, separator: &str, t: &str) -> Result<(), Fault> {
+    let pieces = if separator.is_empty() { t.len() } else { t.matches(separator).count() + 1 };
+    e.charge(t.len().saturating_add(pieces.saturating_mul(PIECE)))
+}
+
+/// What a piece of a text takes besides its bytes.
+const PIECE: usize = 128;
 
 fn quoted(args: &[Value], how: impl Fn(&str) -> String) -> String {
     let out: Vec<String> = args.iter().filter(|v| !v.is_nil()).map(|v| how(&to_text(v))).collect();

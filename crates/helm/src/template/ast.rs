@@ -146,8 +146,8 @@ pub struct Number {
 impl Default for Tree {
     fn default() -> Self {
         Tree {
-            name: Arc::from(""),
-            source: Arc::new(Source { name: Arc::from(""), text: Arc::from("") }),
+            name: Str::from(""),
+            source: Arc::new(Source { name: Str::from(""), text: Str::from("") }),
             root: Vec::new(),
             empty: true,
         }

@@ -149,8 +149,8 @@ pub(crate) fn index(args: &[Value]) -> Result {
         item = match &item {
             v if v.is_nil() => return Err(Fault::text("index of nil pointer")),
             Value::List(list) => {
-                let i = index_arg(index, list.items.len())?;
-                match list.items.get(i) {
+                let i = index_arg(index, list.len())?;
+                match list.items().get(i) {
                     Some(v) => v.clone(),
                     None => return Err(Fault::text("reflect: slice index out of range")),
                 }
@@ -188,7 +188,7 @@ fn object_type(v: &Value) -> &'static str {
 pub(crate) fn len(args: &[Value]) -> Result {
     match &args[0] {
         Value::Str(s) => Ok(Value::int(text::len(s) as i64)),
-        Value::List(l) => Ok(Value::int(l.items.len() as i64)),
+        Value::List(l) => Ok(Value::int(l.len() as i64)),
         Value::Map(m) => Ok(Value::int(m.entries.borrow().len() as i64)),
         Value::Invalid => Err(Fault::text("reflect: call of reflect.Value.Type on zero Value")),
         Value::Nil => Err(Fault::text("len of nil pointer")),

@@ -7,12 +7,12 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ast::{Command, Expr, ExprKind, Number, Pipe, Stmt, Tree};
 use super::error::{ExecFault, Fault};
 use crate::funcs::{self, Func, Ty};
-use crate::value::{IntTy, Str, Value, fmt};
+use crate::value::{IntTy, Str, Value, budget, fmt};
 
 type Result<T> = std::result::Result<T, Box<Fault>>;
 
@@ -21,6 +21,8 @@ type Result<T> = std::result::Result<T, Box<Fault>>;
 pub struct Limits {
     /// Bytes that all templates together may write, those of `include` counted each time.
     pub output: usize,
+    /// Bytes of values that may be held at the same time: texts, lists and maps that functions make.
+    pub memory: usize,
     /// Time for the whole rendering.
     pub time: Duration,
     /// Bytes of stack that nested calls may use.
@@ -29,7 +31,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { output: 256 << 20, time: Duration::from_secs(60), stack: 192 << 20 }
+        Limits { output: 256 << 20, memory: 256 << 20, time: Duration::from_secs(60), stack: 192 << 20 }
     }
 }
 
@@ -88,12 +90,11 @@ pub struct Exec<'r> {
     written: usize,
     included: HashMap<Str, usize>,
     parsed: HashMap<Str, Rc<Parsed>>,
+    parsed_bytes: usize,
     regexes: HashMap<Str, std::result::Result<Rc<regex::Regex>, String>>,
-    deadline: Instant,
-    steps: u32,
     stack_base: usize,
     /// Maps into which containers were put: they may have become part of themselves.
-    pub cyclic: Vec<std::rc::Weak<std::cell::RefCell<crate::value::Entries>>>,
+    pub cyclic: Vec<std::rc::Weak<crate::value::Table>>,
 }
 
 /// A text given to `tpl`, parsed.
@@ -130,6 +131,13 @@ enum Flow {
     Continue,
 }
 
+/// What a parsed action takes.
+const ACTION: usize = 600;
+/// Bytes of texts whose trees `tpl` keeps.
+const PARSED_BYTES: usize = 1 << 20;
+/// Regular expressions that are kept.
+const REGEXES: usize = 64;
+
 /// What replaces Go's `<no value>`.
 pub(crate) const NO_VALUE: &str = "<no value>";
 
@@ -141,7 +149,7 @@ fn here() -> usize {
 impl<'r> Exec<'r> {
     /// A rendering with these templates.
     pub fn new(host: Host<'r>, set: Rc<Set>) -> Self {
-        let deadline = Instant::now() + host.limits.time;
+        budget::start(host.limits.memory, host.limits.time);
         Exec {
             host,
             set,
@@ -149,9 +157,8 @@ impl<'r> Exec<'r> {
             written: 0,
             included: HashMap::new(),
             parsed: HashMap::new(),
+            parsed_bytes: 0,
             regexes: HashMap::new(),
-            deadline,
-            steps: 0,
             stack_base: here(),
             cyclic: Vec::new(),
         }
@@ -181,7 +188,7 @@ impl<'r> Exec<'r> {
         // What is passed as data loses the static type of an interface: a nil is no value at all.
         let data = if let Value::Nil = data { Value::Invalid } else { data };
         let dot = Dot { value: data, any: false };
-        let mut frame = Frame { tree, node: Node::None, vars: vec![(Arc::from("$"), dot.clone())] };
+        let mut frame = Frame { tree, node: Node::None, vars: vec![(Str::from("$"), dot.clone())] };
         self.walk(&mut frame, &dot, &tree.root).map(|_| ())
     }
 
@@ -197,7 +204,7 @@ impl<'r> Exec<'r> {
         if let Some(count) = self.included.get_mut(name) {
             *count = count.saturating_sub(1);
         }
-        Ok(Value::Str(Arc::from(result?)))
+        Ok(Value::Str(Str::from(result?)))
     }
 
     /// `tpl`
@@ -209,11 +216,18 @@ impl<'r> Exec<'r> {
         let parsed = match self.parsed.get(text) {
             Some(parsed) => parsed.clone(),
             None => {
+                // A tree is far bigger than its text.
+                self.charge(text.len() * 2 + text.matches("{{").count() * ACTION)?;
                 let mut trees = super::parse::parse("gotpl", text, &funcs::lookup)
                     .map_err(|e| Fault::Wrap(quoted("cannot parse template"), Box::new(Fault::Text(e))))?;
                 let main = trees.pop().unwrap_or_default();
                 let others = trees.into_iter().map(Arc::new).collect();
                 let parsed = Rc::new(Parsed { main: Arc::new(main), others });
+                self.parsed_bytes += text.len() + 256;
+                if self.parsed_bytes > PARSED_BYTES {
+                    self.parsed.clear();
+                    self.parsed_bytes = text.len();
+                }
                 self.parsed.insert(text.clone(), parsed.clone());
                 parsed
             }
@@ -229,7 +243,7 @@ impl<'r> Exec<'r> {
         }
         match result {
             Ok(text) if text.contains(NO_VALUE) => Ok(Value::str(text.replace(NO_VALUE, ""))),
-            Ok(text) => Ok(Value::Str(Arc::from(text))),
+            Ok(text) => Ok(Value::Str(Str::from(text))),
             Err(e) => Err(match *e {
                 limit @ Fault::Limit(_) => limit,
                 e => Fault::Wrap(quoted("error during tpl function execution for"), Box::new(e)),
@@ -243,34 +257,58 @@ impl<'r> Exec<'r> {
             Some(found) => found.clone(),
             None => {
                 let made = funcs::regexes::compile(pattern).map(Rc::new);
+                budget::look();
+                if self.regexes.len() >= REGEXES {
+                    self.regexes.clear();
+                }
                 self.regexes.insert(pattern.clone(), made.clone());
                 made
             }
         }
     }
 
-    /// Counts work; every so often looks at the clock.
-    fn tick(&mut self) -> Result<()> {
-        self.steps = self.steps.wrapping_add(1);
-        if self.steps & 0xFFF == 0 && Instant::now() > self.deadline {
-            let seconds = self.host.limits.time.as_secs_f64();
-            return Err(Box::new(Fault::Limit(format!("rendering takes longer than {seconds} s"))));
-        }
-        Ok(())
+    /// Counts work, and says whether a bound of memory or time was reached.
+    fn tick(&self) -> Result<()> {
+        budget::work(4);
+        self.within().map_err(Box::new)
     }
 
-    /// Charges for bytes that a function makes.
-    pub(crate) fn charge(&mut self, bytes: usize) -> std::result::Result<(), Fault> {
-        self.written += bytes;
-        if self.written > self.host.limits.output {
-            return Err(Fault::Limit(format!("rendering writes more than {} bytes", self.host.limits.output)));
+    fn within(&self) -> std::result::Result<(), Fault> {
+        match budget::spent() {
+            None => Ok(()),
+            Some(budget::Spent::Memory) => {
+                Err(Fault::Limit(format!("rendering needs more than {} bytes of memory", self.host.limits.memory)))
+            }
+            Some(budget::Spent::Time) => {
+                let seconds = self.host.limits.time.as_secs_f64();
+                Err(Fault::Limit(format!("rendering takes longer than {seconds} s")))
+            }
         }
-        Ok(())
+    }
+
+    /// Asks for bytes that a function is about to make.
+    ///
+    /// # Errors
+    /// The bound of memory.
+    pub(crate) fn charge(&mut self, bytes: usize) -> std::result::Result<(), Fault> {
+        budget::fits(bytes);
+        self.within()
+    }
+
+    /// Remembers a map that may become part of itself.
+    pub(crate) fn suspect(&mut self, map: &crate::value::Map) {
+        if !map.entries.suspect.replace(true) {
+            self.cyclic.push(Rc::downgrade(&map.entries));
+        }
     }
 
     fn wrote(&mut self, before: usize) -> Result<()> {
-        let bytes = self.out.len() - before;
-        self.charge(bytes).map_err(Box::new)
+        self.written += self.out.len() - before;
+        if self.written > self.host.limits.output {
+            let text = format!("rendering writes more than {} bytes", self.host.limits.output);
+            return Err(Box::new(Fault::Limit(text)));
+        }
+        self.within().map_err(Box::new)
     }
 
     fn check_stack(&self) -> Result<()> {
@@ -412,7 +450,7 @@ impl<'r> Exec<'r> {
                 }
             }
             Value::List(list) => {
-                for (i, item) in list.items.iter().enumerate() {
+                for (i, item) in list.items().iter().enumerate() {
                     run = true;
                     let item = Dot { value: item.clone(), any: list.holds_any() };
                     if let Flow::Break = self.iteration(frame, branch, Value::int(i as i64), item)? {
@@ -793,7 +831,14 @@ impl<'r> Exec<'r> {
             frame.node = node;
             return Err(self.fault(frame, "error calling call: ".to_owned(), Some(Fault::Text(text))));
         }
-        match (func.run)(self, values) {
+        if func.variadic {
+            // What joins its arguments makes something of their size.
+            let size = values.iter().map(Value::shallow_size).sum();
+            self.charge(size).map_err(Box::new)?;
+        }
+        let result = (func.run)(self, values);
+        self.within().map_err(Box::new)?;
+        match result {
             Ok(value) => Ok(value),
             Err(cause) => {
                 frame.node = node;

@@ -14,14 +14,14 @@ const MAX_NESTING: usize = 500;
 /// # Errors
 /// Go's message: `template: NAME:LINE: what is wrong`.
 pub fn parse(name: &str, text: &str, lookup: &dyn Fn(&str) -> Option<FuncId>) -> Result<Vec<Tree>, String> {
-    let source = Arc::new(Source { name: Arc::from(name), text: Arc::from(text) });
+    let source = Arc::new(Source { name: Str::from(name), text: Str::from(text) });
     let mut parser = Parser {
         lex: Lexer::new(text),
         source: source.clone(),
         lookup,
         tokens: Vec::new(),
         line: 1,
-        vars: vec![Arc::from("$")],
+        vars: vec![Str::from("$")],
         action_line: 0,
         range_depth: 0,
         nesting: 0,
@@ -170,7 +170,7 @@ impl Parser<'_> {
     fn template_name(&mut self, item: &Item, context: &str) -> Result_<Str> {
         match item.kind {
             Kind::String | Kind::RawString => match quote::unquote(self.lex.text(item)) {
-                Some(name) => Ok(Arc::from(name)),
+                Some(name) => Ok(Str::from(name)),
                 None => self.error("invalid syntax"),
             },
             _ => self.unexpected(item, context),
@@ -182,7 +182,7 @@ impl Parser<'_> {
         let item = self.next_non_space();
         let name = self.template_name(&item, context)?;
         self.expect(Kind::RightDelim, context)?;
-        let vars = std::mem::replace(&mut self.vars, vec![Arc::from("$")]);
+        let vars = std::mem::replace(&mut self.vars, vec![Str::from("$")]);
         let range_depth = std::mem::take(&mut self.range_depth);
         let action_line = std::mem::take(&mut self.action_line);
         let (root, end) = self.item_list()?;
@@ -216,7 +216,7 @@ impl Parser<'_> {
     fn text_or_action(&mut self) -> Result_<Parsed> {
         let item = self.next_non_space();
         match item.kind {
-            Kind::Text => Ok(Parsed::Stmt(Stmt::Text(Arc::from(self.lex.text(&item))))),
+            Kind::Text => Ok(Parsed::Stmt(Stmt::Text(Str::from(self.lex.text(&item))))),
             Kind::LeftDelim => {
                 self.action_line = item.line;
                 let parsed = self.action()?;
@@ -285,7 +285,7 @@ impl Parser<'_> {
         let pos = item.pos as u32;
         let name = self.template_name(&item, context)?;
         let pipe = self.pipeline(context, Kind::RightDelim)?;
-        let vars = std::mem::replace(&mut self.vars, vec![Arc::from("$")]);
+        let vars = std::mem::replace(&mut self.vars, vec![Str::from("$")]);
         let range_depth = std::mem::take(&mut self.range_depth);
         let (root, end) = self.item_list()?;
         if let Parsed::Else = end {
@@ -345,7 +345,7 @@ impl Parser<'_> {
         // Declarations.
         while self.peek_non_space() == Kind::Variable {
             let variable = self.next_non_space();
-            let name: Str = Arc::from(self.lex.text(&variable));
+            let name: Str = Str::from(self.lex.text(&variable));
             let after = self.next();
             let space = after.kind == Kind::Space;
             let (space_item, next) = if space { (Some(after), self.next_non_space()) } else { (None, after) };
@@ -453,7 +453,7 @@ impl Parser<'_> {
         while self.peek() == Kind::Field {
             let item = self.next();
             pos.get_or_insert(item.pos as u32);
-            fields.push(Arc::from(&self.lex.text(&item)[1..]));
+            fields.push(Str::from(&self.lex.text(&item)[1..]));
         }
         let pos = pos.unwrap_or(node.pos);
         let join = |names: Box<[Str]>, fields: Vec<Str>| -> Box<[Str]> {
@@ -476,7 +476,7 @@ impl Parser<'_> {
         let text = self.lex.text(&item);
         let kind = match item.kind {
             Kind::Identifier => match (self.lookup)(text) {
-                Some(id) => ExprKind::Func(Arc::from(text), id),
+                Some(id) => ExprKind::Func(Str::from(text), id),
                 None => return self.error(format!("function {} not defined", quote::quote(text))),
             },
             Kind::Dot => ExprKind::Dot,
@@ -485,9 +485,9 @@ impl Parser<'_> {
                 if !self.vars.iter().any(|v| v.as_ref() == text) {
                     return self.error(format!("undefined variable {}", quote::quote(text)));
                 }
-                ExprKind::Variable(Box::new([Arc::from(text)]))
+                ExprKind::Variable(Box::new([Str::from(text)]))
             }
-            Kind::Field => ExprKind::Field(Box::new([Arc::from(&text[1..])])),
+            Kind::Field => ExprKind::Field(Box::new([Str::from(&text[1..])])),
             Kind::Bool => ExprKind::Bool(text == "true"),
             Kind::CharConstant | Kind::Complex | Kind::Number => match number(text, item.kind) {
                 Ok(n) => ExprKind::Number(Box::new(n)),
@@ -501,7 +501,7 @@ impl Parser<'_> {
                 return Ok(Some(Expr { pos, kind: ExprKind::Pipe(Box::new(pipe)) }));
             }
             Kind::String | Kind::RawString => match quote::unquote(text) {
-                Some(meant) => ExprKind::String(Arc::from(text), Arc::from(meant)),
+                Some(meant) => ExprKind::String(Str::from(text), Str::from(meant)),
                 None => return self.error("invalid syntax"),
             },
             _ => {
@@ -518,7 +518,7 @@ fn is_empty(list: &[Stmt]) -> bool {
 }
 
 fn number(text: &str, kind: Kind) -> Result<Number, String> {
-    let mut n = Number { text: Arc::from(text), ..Number::default() };
+    let mut n = Number { text: Str::from(text), ..Number::default() };
     if kind == Kind::CharConstant {
         let inner = &text[1..];
         let Some((piece, tail)) = quote::unquote_char(inner, '\'') else { return Err("invalid syntax".to_owned()) };

@@ -1,6 +1,6 @@
 //! Conversions that Sprig's functions make of their arguments.
 
-use super::{IntTy, ListTy, Object, Value, fmt, is_unsigned};
+use super::{IntTy, ListTy, Object, Value, budget, fmt, is_unsigned};
 use crate::template::parse::{parse_float, parse_int};
 
 /// `int64(f)` as amd64 does it: out of range gives the least integer.
@@ -54,7 +54,16 @@ pub fn to_text(v: &Value) -> std::borrow::Cow<'_, str> {
 pub fn to_texts(v: &Value) -> Vec<String> {
     match v {
         v if v.is_nil() => Vec::new(),
-        Value::List(l) => l.items.iter().filter(|i| !i.is_nil()).map(|i| to_text(i).into_owned()).collect(),
+        Value::List(l) => {
+            let mut size = 0;
+            let texts = l.items().iter().filter(|i| !i.is_nil()).map(|i| to_text(i).into_owned());
+            texts
+                .take_while(|text| {
+                    size += text.len() + size_of::<String>();
+                    budget::goes_on(size)
+                })
+                .collect()
+        }
         v => vec![to_text(v).into_owned()],
     }
 }
@@ -67,7 +76,7 @@ pub fn is_empty(v: &Value) -> bool {
         Value::Int(_, n) | Value::Duration(n) => *n == 0,
         Value::Float(f) => *f == 0.0,
         Value::Str(s) => s.is_empty(),
-        Value::List(l) => l.items.is_empty(),
+        Value::List(l) => l.is_empty(),
         Value::Map(m) => m.entries.borrow().is_empty(),
         Value::Time(_) => false,
         Value::Object(o) => !matches!(o.as_ref(), Object::Struct(_) | Object::Semver(_) | Object::Error(_)),

@@ -89,10 +89,10 @@ impl Data {
                 Some(i) => Data::Int(i),
                 None => Data::Float(n.as_f64().unwrap_or(0.0)),
             },
-            serde_json::Value::String(s) => Data::Str(Arc::from(s.as_str())),
+            serde_json::Value::String(s) => Data::Str(Str::from(s.as_str())),
             serde_json::Value::Array(items) => Data::list(items.iter().map(Data::from_json).collect()),
             serde_json::Value::Object(map) => {
-                Data::map(map.iter().map(|(k, v)| (Arc::from(k.as_str()), Data::from_json(v))).collect())
+                Data::map(map.iter().map(|(k, v)| (Str::from(k.as_str()), Data::from_json(v))).collect())
             }
         }
     }
@@ -134,13 +134,13 @@ impl goyaml::Build for BuildData {
         Data::Float(value)
     }
     fn string(&mut self, value: Cow<'_, str>) -> Data {
-        Data::Str(Arc::from(value.as_ref()))
+        Data::Str(Str::from(value.as_ref()))
     }
     fn sequence(&mut self, items: Vec<Data>) -> Data {
         Data::list(items)
     }
     fn mapping(&mut self, pairs: Vec<(String, Data)>) -> Data {
-        Data::map(pairs.into_iter().map(|(k, v)| (Arc::from(k), v)).collect())
+        Data::map(pairs.into_iter().map(|(k, v)| (Str::from(k), v)).collect())
     }
 }
 
@@ -171,6 +171,6 @@ impl goyaml::Build for BuildValue {
         Value::list(items)
     }
     fn mapping(&mut self, pairs: Vec<(String, Value)>) -> Value {
-        Value::map(pairs.into_iter().map(|(k, v)| (Arc::from(k), v)).collect())
+        Value::map(pairs.into_iter().map(|(k, v)| (Str::from(k), v)).collect())
     }
 }

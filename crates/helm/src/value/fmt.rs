@@ -1,7 +1,7 @@
 //! Go's `fmt`: `print`, `println`, `printf` with every verb and flag.
 
 use super::quote::{quote, quote_ascii, quote_with};
-use super::{IntTy, ListTy, Object, Value, is_unsigned, text};
+use super::{IntTy, ListTy, Object, Value, budget, is_unsigned, text};
 
 /// Deepest level that is printed: a map that contains itself ends here.
 const MAX_DEPTH: usize = 100;
@@ -29,7 +29,7 @@ pub fn to_string(value: &Value) -> String {
 
 fn plain(out: &mut String, value: &Value, depth: usize) {
     use std::fmt::Write;
-    if depth > MAX_DEPTH {
+    if depth > MAX_DEPTH || !budget::goes_on(out.len()) {
         out.push_str("...");
         return;
     }
@@ -43,7 +43,7 @@ fn plain(out: &mut String, value: &Value, depth: usize) {
         Value::Str(s) => out.push_str(s),
         Value::List(list) => {
             out.push('[');
-            for (i, item) in list.items.iter().enumerate() {
+            for (i, item) in list.items().iter().enumerate() {
                 if i > 0 {
                     out.push(' ');
                 }
@@ -319,7 +319,7 @@ fn bad_verb(out: &mut String, verb: char, value: &Value) {
 }
 
 fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth: usize) {
-    if depth > MAX_DEPTH {
+    if depth > MAX_DEPTH || !budget::goes_on(out.len() + value.shallow_size() + flags.width.unwrap_or(0)) {
         out.push_str("...");
         return;
     }
@@ -372,7 +372,7 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
                 return string(out, flags, verb, &text::from_bytes(&bytes), value);
             }
             out.push('[');
-            for (i, item) in list.items.iter().enumerate() {
+            for (i, item) in list.items().iter().enumerate() {
                 if i > 0 {
                     out.push(' ');
                 }
@@ -612,7 +612,7 @@ fn float(out: &mut String, flags: &Flags, verb: char, f: f64, value: &Value) {
 
 /// `%#v`
 fn go_syntax(value: &Value, depth: usize) -> String {
-    if depth > MAX_DEPTH {
+    if depth > MAX_DEPTH || !budget::goes_on(value.shallow_size()) {
         return "...".to_owned();
     }
     let inner = |v: &Value| {
@@ -632,7 +632,7 @@ fn go_syntax(value: &Value, depth: usize) -> String {
             format!("[]byte{{{}}}", bytes.join(", "))
         }
         Value::List(list) => {
-            let items: Vec<String> = list.items.iter().map(inner).collect();
+            let items: Vec<String> = list.items().iter().map(inner).collect();
             format!("{}{{{}}}", value.type_name(), items.join(", "))
         }
         Value::Map(map) => {

@@ -1,8 +1,6 @@
 //! Go's `encoding/json`: encoding with sorted keys and HTML escapes, decoding with its messages.
 
-use std::sync::Arc;
-
-use super::{Entries, ListTy, Object, Value, is_unsigned, text};
+use super::{Entries, ListTy, Object, Str, Value, budget, is_unsigned, text};
 
 /// Deepest level that is encoded or decoded. Go's bound for decoding is 10,000.
 const MAX_DEPTH: usize = 1000;
@@ -37,6 +35,9 @@ fn write(out: &mut String, value: &Value, style: Style, depth: usize) -> Result<
     if depth > MAX_DEPTH {
         return Err("json: unsupported value: encountered a cycle via map[string]interface {}".to_owned());
     }
+    if !budget::goes_on(out.len()) {
+        return Err("json: too much memory".to_owned());
+    }
     match value {
         Value::Invalid | Value::Nil => out.push_str("null"),
         Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
@@ -53,12 +54,12 @@ fn write(out: &mut String, value: &Value, style: Style, depth: usize) -> Result<
             write_string(out, &crate::funcs::encoding::base64(&list.bytes().unwrap_or_default()), style.html);
         }
         Value::List(list) => {
-            if list.items.is_empty() {
+            if list.is_empty() {
                 out.push_str("[]");
                 return Ok(());
             }
             out.push('[');
-            for (i, item) in list.items.iter().enumerate() {
+            for (i, item) in list.items().iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
@@ -220,7 +221,7 @@ impl Decoder<'_> {
                     self.at += 1;
                     self.space();
                     let value = self.value(depth + 1)?;
-                    entries.insert(Arc::from(key), value);
+                    entries.insert(Str::from(key), value);
                     self.space();
                     match self.bytes.get(self.at) {
                         Some(b',') => self.at += 1,
@@ -396,8 +397,19 @@ pub fn json_type(value: &Value) -> &'static str {
     }
 }
 
-/// A value through JSON and back, as `mustDeepCopy`... and `toYaml` see it.
+/// A value as JSON. What is nested too deep, or beyond the rendering's bound of memory, becomes null.
 pub fn to_serde(value: &Value) -> serde_json::Value {
+    serde_at(value, 0, &mut 0)
+}
+
+/// About what a JSON value takes besides its texts.
+const JSON_VALUE: usize = 80;
+
+fn serde_at(value: &Value, depth: usize, made: &mut usize) -> serde_json::Value {
+    *made += JSON_VALUE + value.as_str().map_or(0, str::len);
+    if depth > MAX_DEPTH || !budget::goes_on(*made) {
+        return serde_json::Value::Null;
+    }
     match value {
         Value::Invalid | Value::Nil => serde_json::Value::Null,
         Value::Bool(b) => (*b).into(),
@@ -407,11 +419,11 @@ pub fn to_serde(value: &Value) -> serde_json::Value {
         Value::List(list) if list.ty == ListTy::Bytes => {
             crate::funcs::encoding::base64(&list.bytes().unwrap_or_default()).into()
         }
-        Value::List(list) => list.items.iter().map(to_serde).collect(),
+        Value::List(list) => list.items().iter().map(|item| serde_at(item, depth + 1, made)).collect(),
         Value::Map(map) if map.ty == super::MapTy::NilStr => serde_json::Value::Null,
-        Value::Map(map) => {
-            serde_json::Value::Object(map.entries.borrow().iter().map(|(k, v)| (k.to_string(), to_serde(v))).collect())
-        }
+        Value::Map(map) => serde_json::Value::Object(
+            map.entries.borrow().iter().map(|(k, v)| (k.to_string(), serde_at(v, depth + 1, made))).collect(),
+        ),
         Value::Time(t) => t.rfc3339_nano().into(),
         Value::Object(o) => match o.as_ref() {
             Object::Semver(v) => v.to_string().into(),
@@ -420,7 +432,7 @@ pub fn to_serde(value: &Value) -> serde_json::Value {
                 s.fields
                     .iter()
                     .filter(|f| !(f.omit_empty && !f.value.truth()))
-                    .filter_map(|f| Some((f.json?.to_owned(), to_serde(&f.value))))
+                    .filter_map(|f| Some((f.json?.to_owned(), serde_at(&f.value, depth + 1, made))))
                     .collect(),
             ),
         },
@@ -436,7 +448,7 @@ pub fn from_serde(value: &serde_json::Value) -> Value {
         serde_json::Value::String(s) => Value::str(s),
         serde_json::Value::Array(items) => Value::list(items.iter().map(from_serde).collect()),
         serde_json::Value::Object(map) => {
-            Value::map(map.iter().map(|(k, v)| (Arc::from(k.as_str()), from_serde(v))).collect())
+            Value::map(map.iter().map(|(k, v)| (Str::from(k.as_str()), from_serde(v))).collect())
         }
     }
 }

@@ -6,25 +6,23 @@
 //! Go texts are bytes. Here they are `str`, and a byte that is not UTF-8 stands as one private character
 //! (see [`text`]), so that a binary file survives `b64enc`.
 
+pub mod budget;
 pub mod convert;
 pub mod data;
 pub mod fmt;
 pub mod json;
 pub mod quote;
+pub mod shared;
 pub mod text;
 pub mod time;
 pub mod toml;
 pub mod yaml;
 
 pub use data::Data;
+pub use shared::{Entries, List, Str, Table};
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-
-/// A text, shared.
-pub type Str = Arc<str>;
 
 /// The integer types that functions return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,15 +100,6 @@ pub enum ListTy {
     VersionSet,
 }
 
-/// A slice: never changed once made.
-#[derive(Debug, Clone)]
-pub struct List {
-    /// Its type.
-    pub ty: ListTy,
-    /// Its items.
-    pub items: Vec<Value>,
-}
-
 /// The type of a map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MapTy {
@@ -126,16 +115,13 @@ pub enum MapTy {
     Files,
 }
 
-/// The entries of a map in the order of their keys.
-pub type Entries = BTreeMap<Str, Value>;
-
 /// A shared map.
 #[derive(Debug)]
 pub struct Map {
     /// Its type.
     pub ty: MapTy,
     /// Its entries: the same under every type that it is seen as.
-    pub entries: Rc<RefCell<Entries>>,
+    pub entries: Rc<Table>,
 }
 
 /// A Go struct, or a value with methods.
@@ -176,7 +162,7 @@ pub struct Field {
 impl Value {
     /// A text.
     pub fn str(text: impl AsRef<str>) -> Value {
-        Value::Str(Arc::from(text.as_ref()))
+        Value::Str(Str::from(text.as_ref()))
     }
 
     /// An `int`.
@@ -191,23 +177,22 @@ impl Value {
 
     /// A `[]interface {}`.
     pub fn list(items: Vec<Value>) -> Value {
-        Value::List(Rc::new(List { ty: ListTy::Any, items }))
+        Value::list_of(ListTy::Any, items)
     }
 
     /// A `[]string`.
     pub fn strings<S: AsRef<str>>(items: impl IntoIterator<Item = S>) -> Value {
-        Value::List(Rc::new(List { ty: ListTy::Str, items: items.into_iter().map(Value::str).collect() }))
+        Value::list_of(ListTy::Str, items.into_iter().map(Value::str).collect())
     }
 
     /// A slice of a type.
     pub fn list_of(ty: ListTy, items: Vec<Value>) -> Value {
-        Value::List(Rc::new(List { ty, items }))
+        Value::List(Rc::new(List::new(ty, items)))
     }
 
-    /// Bytes.
-    pub fn bytes(bytes: &[u8]) -> Value {
-        let items = bytes.iter().map(|&b| Value::Int(IntTy::Uint8, i64::from(b))).collect();
-        Value::list_of(ListTy::Bytes, items)
+    /// Bytes, shared.
+    pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Value {
+        Value::List(Rc::new(List::of_bytes(bytes.into())))
     }
 
     /// A `map[string]interface {}`.
@@ -217,7 +202,17 @@ impl Value {
 
     /// A map of a type.
     pub fn map_of(ty: MapTy, entries: Entries) -> Value {
-        Value::Map(Rc::new(Map { ty, entries: Rc::new(RefCell::new(entries)) }))
+        Value::Map(Rc::new(Map { ty, entries: Rc::new(Table::new(entries)) }))
+    }
+
+    /// About what it takes itself, without what its items hold.
+    pub(crate) fn shallow_size(&self) -> usize {
+        match self {
+            Value::Str(s) => s.len(),
+            Value::List(l) => l.len() * size_of::<Value>(),
+            Value::Map(m) => m.entries.borrow().len() * 64,
+            _ => 0,
+        }
     }
 
     /// Whether it is a nil of either sort.
@@ -257,7 +252,7 @@ impl Value {
             Value::Int(_, n) | Value::Duration(n) => *n != 0,
             Value::Float(f) => *f != 0.0,
             Value::Str(s) => !s.is_empty(),
-            Value::List(l) => !l.items.is_empty(),
+            Value::List(l) => !l.is_empty(),
             Value::Map(m) => !m.entries.borrow().is_empty(),
             Value::Time(_) | Value::Object(_) => true,
         }
@@ -316,19 +311,6 @@ impl Value {
     }
 }
 
-impl List {
-    /// The value that an index beyond no check gives: the item as the slice's own type holds it.
-    pub fn bytes(&self) -> Option<Vec<u8>> {
-        (self.ty == ListTy::Bytes)
-            .then(|| self.items.iter().map(|v| if let Value::Int(_, n) = v { *n as u8 } else { 0 }).collect())
-    }
-
-    /// Whether items have the static type `interface {}`.
-    pub fn holds_any(&self) -> bool {
-        self.ty == ListTy::Any
-    }
-}
-
 impl Map {
     /// The zero value of the map's elements: what a missing key gives.
     pub fn zero(&self) -> Value {
@@ -366,7 +348,7 @@ pub fn deep_equal(a: &Value, b: &Value) -> bool {
 }
 
 fn deep_equal_at(a: &Value, b: &Value, depth: usize) -> bool {
-    if depth > 500 {
+    if depth > 500 || !budget::goes_on(0) {
         return false;
     }
     match (a, b) {
@@ -380,8 +362,8 @@ fn deep_equal_at(a: &Value, b: &Value, depth: usize) -> bool {
         (Value::List(a), Value::List(b)) => {
             Rc::ptr_eq(a, b)
                 || (a.ty == b.ty
-                    && a.items.len() == b.items.len()
-                    && a.items.iter().zip(&b.items).all(|(a, b)| deep_equal_at(a, b, depth + 1)))
+                    && a.len() == b.len()
+                    && a.items().iter().zip(b.items()).all(|(a, b)| deep_equal_at(a, b, depth + 1)))
         }
         (Value::Map(a), Value::Map(b)) => {
             if a.same(b) {

@@ -1,7 +1,6 @@
 //! Go's `time`: instants in zones, layouts, durations.
 
 use std::fmt::{self, Display, Formatter};
-use std::sync::Arc;
 
 use super::Str;
 
@@ -42,14 +41,14 @@ impl Zone {
 
     fn at(&self, nanos: i128) -> (i32, Str) {
         match self {
-            Zone::Utc => (0, Arc::from("UTC")),
+            Zone::Utc => (0, Str::from("UTC")),
             Zone::Fixed(offset, name) => (*offset, name.clone()),
             Zone::Named(tz) => match jiff::Timestamp::from_nanosecond(nanos) {
                 Ok(t) => {
                     let info = tz.to_offset_info(t);
-                    (info.offset().seconds(), Arc::from(info.abbreviation()))
+                    (info.offset().seconds(), Str::from(info.abbreviation()))
                 }
-                Err(_) => (0, Arc::from("UTC")),
+                Err(_) => (0, Str::from("UTC")),
             },
         }
     }
@@ -563,9 +562,9 @@ pub fn parse(layout: &str, value: &str, zone: &Zone) -> Result<Time, String> {
     let at = |offset: i32| (local - i128::from(offset)) * 1_000_000_000 + i128::from(nano);
     Ok(match (utc, offset, zone_name) {
         (true, ..) => Time::utc(at(0)),
-        (_, Some(0), None) => Time { nanos: at(0), zone: Zone::Fixed(0, Arc::from("UTC")) },
-        (_, Some(o), name) => Time { nanos: at(o), zone: Zone::Fixed(o, Arc::from(name.unwrap_or_default())) },
-        (_, None, Some(name)) => Time { nanos: at(0), zone: Zone::Fixed(0, Arc::from(name)) },
+        (_, Some(0), None) => Time { nanos: at(0), zone: Zone::Fixed(0, Str::from("UTC")) },
+        (_, Some(o), name) => Time { nanos: at(o), zone: Zone::Fixed(o, Str::from(name.unwrap_or_default())) },
+        (_, None, Some(name)) => Time { nanos: at(0), zone: Zone::Fixed(0, Str::from(name)) },
         (_, None, None) => {
             let (guess, _) = zone.at(at(0));
             let (settled, _) = zone.at(at(guess));

@@ -1,88 +1,222 @@
 //! `toToml` and `fromToml`.
 
-use super::{Value, json};
+use super::{ListTy, MapTy, Object, Value, budget, text};
+
+/// Deepest level that is written.
+const MAX_DEPTH: usize = 500;
 
 /// Encodes as BurntSushi's encoder does: plain values first, then tables, each in the order of keys.
 ///
 /// # Errors
 /// The encoder's message.
 pub fn encode(value: &Value) -> Result<String, String> {
-    let json = json::to_serde(value);
-    let serde_json::Value::Object(map) = &json else {
-        let mut out = String::new();
-        inline(&mut out, &json)?;
-        return Ok(out);
-    };
-    let mut out = String::new();
-    table(&mut out, map, &[])?;
-    Ok(out)
+    let mut writer = Writer { out: String::new(), key: Vec::new() };
+    writer.keyed(value)?;
+    Ok(writer.out)
 }
 
-type Table = serde_json::Map<String, serde_json::Value>;
-
-fn is_table(v: &serde_json::Value) -> bool {
-    match v {
-        serde_json::Value::Object(_) => true,
-        serde_json::Value::Array(items) => !items.is_empty() && items.iter().all(|i| i.is_object()),
-        _ => false,
-    }
+struct Writer {
+    out: String,
+    /// The path of what is written, each part as it is shown.
+    key: Vec<String>,
 }
 
-fn table(out: &mut String, map: &Table, path: &[String]) -> Result<(), String> {
-    let mut keys: Vec<&String> = map.keys().collect();
-    keys.sort();
-    let indent = "  ".repeat(path.len());
-    for key in &keys {
-        let value = &map[*key];
-        if value.is_null() || is_table(value) {
-            continue;
-        }
-        out.push_str(&indent);
-        out.push_str(&key_text(key));
-        out.push_str(" = ");
-        inline(out, value)?;
-        out.push('\n');
-    }
-    for key in keys {
-        let value = &map[key];
-        if !is_table(value) {
-            continue;
-        }
-        let mut below = path.to_vec();
-        below.push(key_text(key));
-        match value {
-            serde_json::Value::Object(inner) => {
-                header(out, &below, "[", "]");
-                table(out, inner, &below)?;
+/// A table, a list of tables, or anything else.
+#[derive(PartialEq)]
+enum Form {
+    Table,
+    Tables,
+    Plain,
+}
+
+fn form(value: &Value) -> Result<Form, String> {
+    Ok(match value {
+        Value::Map(_) => Form::Table,
+        Value::Object(o) if matches!(o.as_ref(), Object::Struct(_)) => Form::Table,
+        Value::List(list) if list.ty != ListTy::Bytes && !list.is_empty() => {
+            let mut tables = true;
+            for item in list.items() {
+                if item.is_nil() {
+                    return Err(NIL_ELEMENT.to_owned());
+                }
+                tables &= matches!(item, Value::Map(_));
             }
-            serde_json::Value::Array(items) => {
-                for item in items {
-                    if let serde_json::Value::Object(inner) = item {
-                        header(out, &below, "[[", "]]");
-                        table(out, inner, &below)?;
-                    }
+            if tables { Form::Tables } else { Form::Plain }
+        }
+        _ => Form::Plain,
+    })
+}
+
+const NIL_ELEMENT: &str = "toml: cannot encode array with nil element";
+
+/// The entries of a table in the order of their keys, those that are no tables first.
+fn entries(value: &Value) -> Result<(Vec<(String, Value)>, usize), String> {
+    let all: Vec<(String, Value)> = match value {
+        Value::Map(map) if map.ty == MapTy::NilStr => Vec::new(),
+        Value::Map(map) => map.entries.borrow().iter().map(|(k, v)| (text::lossy(k).into_owned(), v.clone())).collect(),
+        Value::Object(o) => match o.as_ref() {
+            Object::Struct(s) => s
+                .fields
+                .iter()
+                .filter(|f| f.name.starts_with(|c: char| c.is_ascii_uppercase()))
+                .map(|f| (f.name.to_owned(), f.value.clone()))
+                .collect(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    let mut plain = Vec::with_capacity(all.len());
+    let mut tables = Vec::new();
+    for (key, value) in all {
+        if form(&value)? == Form::Plain { plain.push((key, value)) } else { tables.push((key, value)) }
+    }
+    let count = plain.len();
+    plain.extend(tables);
+    Ok((plain, count))
+}
+
+impl Writer {
+    fn newline(&mut self) {
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+    }
+
+    fn indent(&mut self) {
+        for _ in 1..self.key.len() {
+            self.out.push_str("  ");
+        }
+    }
+
+    fn goes_on(&self, depth: usize) -> Result<(), String> {
+        if depth > MAX_DEPTH || !budget::goes_on(self.out.len()) {
+            return Err("toml: nested too deep".to_owned());
+        }
+        Ok(())
+    }
+
+    /// A value under the current key.
+    fn keyed(&mut self, value: &Value) -> Result<(), String> {
+        self.goes_on(self.key.len())?;
+        match form(value)? {
+            Form::Plain if value.is_nil() => Ok(()),
+            Form::Plain => {
+                if let Some(last) = self.key.last().cloned() {
+                    self.indent();
+                    self.out.push_str(&last);
+                    self.out.push_str(" = ");
+                    self.element(value, 0)?;
+                    self.newline();
+                    return Ok(());
+                }
+                self.element(value, 0)
+            }
+            Form::Tables => {
+                if self.key.is_empty() {
+                    return Err("toml: top-level values must be Go maps or structs".to_owned());
+                }
+                let Value::List(list) = value else { return Ok(()) };
+                for item in list.items() {
+                    self.newline();
+                    self.header("[[", "]]");
+                    self.table(item)?;
+                }
+                Ok(())
+            }
+            Form::Table => {
+                if matches!(value, Value::Map(map) if map.ty == MapTy::NilStr) {
+                    return Ok(());
+                }
+                if self.key.len() == 1 {
+                    self.newline();
+                }
+                if !self.key.is_empty() {
+                    self.header("[", "]");
+                }
+                self.table(value)
+            }
+        }
+    }
+
+    fn header(&mut self, open: &str, close: &str) {
+        self.indent();
+        self.out.push_str(open);
+        self.out.push_str(&self.key.join("."));
+        self.out.push_str(close);
+        self.newline();
+    }
+
+    fn table(&mut self, value: &Value) -> Result<(), String> {
+        for (key, item) in entries(value)?.0 {
+            self.key.push(key_text(&key));
+            self.keyed(&item)?;
+            self.key.pop();
+        }
+        Ok(())
+    }
+
+    fn element(&mut self, value: &Value, depth: usize) -> Result<(), String> {
+        self.goes_on(depth)?;
+        match value {
+            Value::Invalid | Value::Nil => return Err(NIL_ELEMENT.to_owned()),
+            Value::Bool(b) => self.out.push_str(if *b { "true" } else { "false" }),
+            Value::Int(ty, n) if super::is_unsigned(*ty) => self.out.push_str(&(*n as u64).to_string()),
+            Value::Int(_, n) => self.out.push_str(&n.to_string()),
+            Value::Float(f) if f.is_nan() => self.out.push_str("nan"),
+            Value::Float(f) if f.is_infinite() => self.out.push_str(if *f > 0.0 { "+inf" } else { "-inf" }),
+            Value::Float(f) => {
+                let text = goyaml::format_float(*f);
+                self.out.push_str(&text);
+                if !text.contains(['.', 'e']) {
+                    self.out.push_str(".0");
                 }
             }
-            _ => {}
+            Value::Str(s) => self.out.push_str(&quoted(&text::lossy(s))),
+            Value::Time(t) => self.out.push_str(&t.rfc3339_nano()),
+            Value::Duration(n) => self.out.push_str(&quoted(&super::time::duration_string(*n))),
+            Value::List(list) => {
+                self.out.push('[');
+                for (i, item) in list.items().iter().enumerate() {
+                    if i > 0 {
+                        self.out.push_str(", ");
+                    }
+                    self.element(item, depth + 1)?;
+                }
+                self.out.push(']');
+            }
+            Value::Object(o) if !matches!(o.as_ref(), Object::Struct(_)) => match o.as_ref() {
+                Object::Semver(v) => self.out.push_str(&quoted(&v.to_string())),
+                _ => self.out.push_str("{}"),
+            },
+            Value::Map(_) | Value::Object(_) => {
+                let (all, plain) = entries(value)?;
+                let tables = all.len() - plain;
+                self.out.push('{');
+                for (i, (key, item)) in all.iter().enumerate() {
+                    if item.is_nil() {
+                        continue;
+                    }
+                    self.out.push_str(&key_text(key));
+                    self.out.push_str(" = ");
+                    self.element(item, depth + 1)?;
+                    let last = if i < plain { tables == 0 && i + 1 == plain } else { i + 1 == all.len() };
+                    if !last {
+                        self.out.push_str(", ");
+                    }
+                }
+                self.out.push('}');
+            }
         }
+        Ok(())
     }
-    Ok(())
-}
-
-fn header(out: &mut String, path: &[String], open: &str, close: &str) {
-    if path.len() == 1 && !out.is_empty() {
-        out.push('\n');
-    }
-    out.push_str(&"  ".repeat(path.len() - 1));
-    out.push_str(&format!("{open}{}{close}\n", path.join(".")));
 }
 
 fn key_text(key: &str) -> String {
     let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-    if bare { key.to_owned() } else { text(key) }
+    if bare { key.to_owned() } else { quoted(key) }
 }
 
-fn text(s: &str) -> String {
+fn quoted(s: &str) -> String {
     let mut out = String::from("\"");
     for c in s.chars() {
         match c {
@@ -99,54 +233,6 @@ fn text(s: &str) -> String {
     }
     out.push('"');
     out
-}
-
-fn inline(out: &mut String, value: &serde_json::Value) -> Result<(), String> {
-    match value {
-        serde_json::Value::Null => {}
-        serde_json::Value::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
-        serde_json::Value::Number(n) => match (n.as_i64(), n.as_u64()) {
-            (Some(i), _) => out.push_str(&i.to_string()),
-            (None, Some(u)) => out.push_str(&u.to_string()),
-            _ => {
-                let f = n.as_f64().unwrap_or(0.0);
-                let text = goyaml::format_float(f);
-                out.push_str(&text);
-                if !text.contains(['.', 'e']) {
-                    out.push_str(".0");
-                }
-            }
-        },
-        serde_json::Value::String(s) => out.push_str(&text(s)),
-        serde_json::Value::Array(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if item.is_null() {
-                    return Err("toml: cannot encode array with nil element".to_owned());
-                }
-                if i > 0 {
-                    out.push_str(", ");
-                }
-                inline(out, item)?;
-            }
-            out.push(']');
-        }
-        serde_json::Value::Object(map) => {
-            out.push('{');
-            let mut keys: Vec<&String> = map.keys().filter(|k| !map[*k].is_null()).collect();
-            keys.sort();
-            for (i, key) in keys.into_iter().enumerate() {
-                if i > 0 {
-                    out.push_str(", ");
-                }
-                out.push_str(&key_text(key));
-                out.push_str(" = ");
-                inline(out, &map[key])?;
-            }
-            out.push('}');
-        }
-    }
-    Ok(())
 }
 
 /// Decodes TOML into a map.

@@ -3,7 +3,7 @@
 use goyaml::Emitter;
 
 use super::data::BuildValue;
-use super::{ListTy, Object, Value, is_unsigned, json, text};
+use super::{ListTy, Object, Value, budget, is_unsigned, json, text};
 
 /// Deepest level that is written.
 const MAX_DEPTH: usize = 1000;
@@ -25,6 +25,9 @@ fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
     if depth > MAX_DEPTH {
         return Err("json: unsupported value: encountered a cycle via map[string]interface {}".to_owned());
     }
+    if !budget::goes_on(e.written()) {
+        return Err("yaml: too much memory".to_owned());
+    }
     match value {
         Value::Invalid | Value::Nil => e.null(),
         Value::Bool(b) => e.bool(*b),
@@ -41,11 +44,11 @@ fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
             e.string(&crate::funcs::encoding::base64(&list.bytes().unwrap_or_default()));
         }
         Value::List(list) => {
-            e.begin_sequence(list.items.len());
-            for item in &list.items {
+            e.begin_sequence(list.len());
+            for item in list.items() {
                 write(e, item, depth + 1)?;
             }
-            if !list.items.is_empty() {
+            if !list.is_empty() {
                 e.end();
             }
         }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use super::process::Node;
-use crate::value::Data;
 use crate::value::data::Map;
+use crate::value::{Data, Str};
 
 /// The key of what all charts share.
 const GLOBAL: &str = "global";
@@ -46,10 +46,10 @@ fn coalesce(node: &Node<'_>, dest: &mut Arc<Map>, merge: bool) -> Result<(), Str
         };
         // Taken out meanwhile, so that it is changed in place where nobody else has it.
         let dest = Arc::make_mut(dest);
-        dest.insert(Arc::from(sub.name.as_str()), Data::Null);
+        dest.insert(Str::from(sub.name.as_str()), Data::Null);
         coalesce_globals(&mut own, dest);
         coalesce(sub, &mut own, merge)?;
-        dest.insert(Arc::from(sub.name.as_str()), Data::Map(own));
+        dest.insert(Str::from(sub.name.as_str()), Data::Map(own));
     }
     Ok(())
 }
@@ -77,7 +77,7 @@ fn coalesce_globals(dest: &mut Arc<Map>, src: &Map) {
             }
         }
     }
-    Arc::make_mut(dest).insert(Arc::from(GLOBAL), Data::Map(into));
+    Arc::make_mut(dest).insert(Str::from(GLOBAL), Data::Map(into));
 }
 
 fn coalesce_own(node: &Node<'_>, values: &mut Arc<Map>, merge: bool) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::coalesce::{coalesce_tables, coalesce_values, merge_values};
 use crate::chart::{Chart, Dependency};
 use crate::funcs::semver::{Constraints, Version};
-use crate::value::Data;
 use crate::value::data::Map;
+use crate::value::{Data, Str};
 
 /// A chart as it takes part in one rendering.
 #[derive(Debug, Clone)]
@@ -172,5 +172,5 @@ fn under(path: &str, inner: Arc<Map>) -> Arc<Map> {
     if path == "." {
         return inner;
     }
-    path.split('.').rev().fold(inner, |inner, part| Arc::new(Map::from([(Arc::from(part), Data::Map(inner))])))
+    path.split('.').rev().fold(inner, |inner, part| Arc::new(Map::from([(Str::from(part), Data::Map(inner))])))
 }

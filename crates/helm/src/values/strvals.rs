@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::value::{Data, quote};
+use crate::value::{Data, Str, quote};
 
 /// Deepest name: `a.b.c...`.
 const MAX_LEVEL: usize = 30;
 /// Greatest index of a list.
 const MAX_INDEX: i64 = 65_536;
 
-type Map = BTreeMap<Arc<str>, Data>;
+type Map = BTreeMap<Str, Data>;
 
 /// How the text after `=` is read.
 pub enum Mode<'f> {
@@ -68,7 +68,7 @@ struct Parser<'a> {
 
 fn set(map: &mut Map, key: &str, value: Data) {
     if !key.is_empty() {
-        map.insert(Arc::from(key), value);
+        map.insert(Str::from(key), value);
     }
 }
 
@@ -148,7 +148,7 @@ impl Parser<'_> {
                 if end { Err(Stop::End) } else { Ok(()) }
             }
             Some(',') => {
-                set(map, &key, Data::Str(Arc::from("")));
+                set(map, &key, Data::Str(Str::from("")));
                 Err(Stop::Fail(format!("key {} has no value (cannot end with ,)", quote::quote(&key))))
             }
             Some(_) => {
@@ -239,7 +239,7 @@ impl Parser<'_> {
             Mode::Literal => {
                 let text = self.text[self.at..].to_owned();
                 self.at = self.text.len();
-                return Ok((Data::Str(Arc::from(text)), true));
+                return Ok((Data::Str(Str::from(text)), true));
             }
             Mode::Json => return self.json(),
             _ => {}
@@ -310,8 +310,8 @@ impl Parser<'_> {
     fn read(&self, text: String) -> Step<Data> {
         match self.mode {
             Mode::Typed => Ok(typed(&text)),
-            Mode::File(read) => Ok(Data::Str(Arc::from(read(&text)?))),
-            _ => Ok(Data::Str(Arc::from(text))),
+            Mode::File(read) => Ok(Data::Str(Str::from(read(&text)?))),
+            _ => Ok(Data::Str(Str::from(text))),
         }
     }
 }
@@ -335,7 +335,7 @@ fn typed(text: &str) -> Data {
     {
         return Data::Int(n);
     }
-    Data::Str(Arc::from(text))
+    Data::Str(Str::from(text))
 }
 
 /// JSON with every number a float, as Go decodes it.
