@@ -7,6 +7,7 @@ pub mod action;
 pub mod builtin;
 pub mod check;
 pub mod commands;
+mod container;
 pub mod cron;
 pub mod engine;
 mod error;

@@ -278,7 +278,8 @@ impl Executor {
             args: args.into_iter().map(Into::into).collect(),
             env,
             cwd: dir.to_owned(),
-            stdin: None,
+            on_runner: true,
+            ..Command::default()
         };
         let end = self.exec(&command, current).await;
         match end.message() {

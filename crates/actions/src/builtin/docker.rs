@@ -26,6 +26,7 @@ impl Executor {
             env,
             cwd: self.workspace.workspace.clone(),
             stdin,
+            on_runner: true,
         };
         let end = self.exec(&command, current).await;
         end.message().map_or(Ok(()), |message| Err(format!("docker: {message}")))

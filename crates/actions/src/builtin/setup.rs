@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Builtin, Inputs};
 use crate::job::Executor;
-use crate::job::process::{Command, which};
+use crate::job::process::Command;
 use crate::job::steps_api::{Current, Frame};
 
 struct Tool {
@@ -137,7 +137,7 @@ impl Executor {
             args: args.iter().map(Into::into).collect(),
             env,
             cwd: self.workspace.workspace.clone(),
-            stdin: None,
+            ..Command::default()
         };
         let (end, text) = self.capture(&command, current.deadline).await;
         match end.message() {
@@ -182,7 +182,7 @@ impl Executor {
             }
             programs.extend(tool.programs.iter().map(|name| (*name).to_owned()));
             for name in programs {
-                let Some(program) = which(&name, &path) else { continue };
+                let Some(program) = self.find_program(&name, &path).await else { continue };
                 let Ok(text) = self.program(&program, tool.version_args, env, frame, current).await else { continue };
                 let Some(version) = version_in(&text) else { continue };
                 if fits(&version, wanted) {
@@ -204,7 +204,8 @@ impl Executor {
         let dir = program.parent().unwrap_or(Path::new("/")).to_owned();
         let directory = dir.to_string_lossy().into_owned();
         // On the path already, unless something stands before it.
-        if which(program.file_name().and_then(|n| n.to_str()).unwrap_or_default(), &path).is_none() {
+        let name = program.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        if self.find_program(name, &path).await.is_none() {
             self.path.insert(0, directory.clone());
         }
         self.log.line(&format!("{} {} at {}", tool.name, dotted(&version), program.display()));
@@ -293,7 +294,7 @@ impl Executor {
             _ => self.rust_reference(builtin),
         };
         let path = self.path_variable(env);
-        let rustup = which("rustup", &path);
+        let rustup = self.find_program("rustup", &path).await;
         let list = |text: &str| {
             text.split([',', ' ', '\n'])
                 .map(str::trim)
@@ -349,7 +350,9 @@ impl Executor {
             self.env.insert("RUSTUP_TOOLCHAIN".to_owned(), toolchain.clone());
             Self::outputs(current, [("name", toolchain)]);
         }
-        let rustc = which("rustc", &path)
+        let rustc = self
+            .find_program("rustc", &path)
+            .await
             .ok_or("there is no Rust on this machine: install rustup, or put rustc and cargo on PATH")?;
         let version = self.program(&rustc, &["--version"], env, frame, current).await?;
         self.log.line(version.trim());

@@ -4,6 +4,8 @@
 //! channel. Nothing here writes to the database.
 
 mod announce;
+mod docker_action;
+pub(crate) mod inside;
 pub mod log;
 mod prepare;
 pub mod process;
@@ -69,11 +71,15 @@ pub(crate) struct Executor {
     pub annotations: Vec<Annotation>,
     pub summary: String,
     pub posts: Vec<uses::Post>,
+    /// What `pre` scripts saved, by step.
+    pub pre_states: IndexMap<String, IndexMap<String, String>>,
     pub matchers: announce::Matchers,
     pub mark: String,
     pub debug: bool,
     /// Whether the checkout's files were there before the job.
     pub warm_checkout: bool,
+    /// What `container` and `services` asked for.
+    pub containers: inside::Containers,
     /// Counts steps for files and numbers.
     pub count: usize,
 }
@@ -173,6 +179,9 @@ impl Executor {
             unreachable!("calls are expanded by the scheduler");
         };
         let mut frame = steps::Frame::default();
+        if !self.failed {
+            self.start_containers().await;
+        }
         self.pre_steps(&definition.steps).await;
         for step in &definition.steps {
             if self.abort.is_cancelled() {
@@ -181,6 +190,7 @@ impl Executor {
             self.step(step, &mut frame).await;
         }
         self.post_steps(&frame).await;
+        self.stop_containers().await;
         self.complete(definition, &frame)
     }
 

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use super::log::Log;
 use super::steps::{Frame, env_of};
 use super::{Config, Executor, JobSpec, Secrets, Services, Update, process, scope};
-use crate::expr::Value;
 use crate::host::{Host, JobInfo, TokenRequest};
 use crate::model::Conclusion;
 
@@ -159,12 +158,6 @@ pub(super) async fn prepare(
     if let Some(problem) = refuse(config, &spec.job.labels) {
         return Err(problem);
     }
-    let given = |tree: &Option<crate::workflow::Tree>| {
-        tree.as_ref().is_some_and(|tree| !matches!(tree.constant(), Some(Value::Null)))
-    };
-    if given(&definition.container) || given(&definition.services) {
-        return Err("This job asks for a container or for services, which this engine does not run yet. Start them in a step, or run the job without.".to_owned());
-    }
     if definition.snapshot.is_some() {
         return Err("'snapshot' makes images of GitHub's own machines and cannot be done here; remove it.".to_owned());
     }
@@ -259,10 +252,12 @@ pub(super) async fn prepare(
         annotations: Vec::new(),
         summary: String::new(),
         posts: Vec::new(),
+        pre_states: IndexMap::new(),
         matchers: super::announce::Matchers::default(),
         mark,
         debug,
         warm_checkout: false,
+        containers: super::inside::Containers::default(),
         count: 0,
     };
     let index = executor.begin("Set up job", "__setup");

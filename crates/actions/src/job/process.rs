@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ pub struct Command {
     pub cwd: PathBuf,
     /// What it reads.
     pub stdin: Option<Vec<u8>>,
+    /// Whether it runs on the runner though the job's steps run in a container.
+    pub on_runner: bool,
 }
 
 /// How it ended.
@@ -88,15 +90,78 @@ pub async fn run(
     command: &Command,
     deadline: Option<Instant>,
     cancel: &CancellationToken,
+    sink: impl FnMut(Option<&str>),
+) -> End {
+    match spawn(command) {
+        Ok((child, reader)) => attend(child, reader, command.stdin.clone(), deadline, cancel, sink).await,
+        Err(error) => End::NotStarted(error),
+    }
+}
+
+/// A process that runs, on this machine or in a container.
+pub(crate) enum Child {
+    /// A child of this process.
+    Own(Box<tokio::process::Child>),
+    /// A process beside the first one of a container.
+    Beside(runtime::Process, Option<pipe::Sender>),
+    /// The first process of a container of its own.
+    First(runtime::container::Container),
+}
+
+impl Child {
+    /// Its process group: each is a group of its own.
+    fn group(&self) -> Option<Pid> {
+        match self {
+            Child::Own(child) => child.id().map(|id| Pid::from_raw(id.cast_signed())),
+            Child::Beside(process, _) => Some(Pid::from_raw(process.pid())),
+            Child::First(container) => Some(Pid::from_raw(container.pid())),
+        }
+    }
+
+    fn stdin(&mut self) -> Option<Box<dyn AsyncWrite + Send + Unpin>> {
+        match self {
+            Child::Own(child) => child.stdin.take().map(|stdin| Box::new(stdin) as Box<dyn AsyncWrite + Send + Unpin>),
+            Child::Beside(_, stdin) => stdin.take().map(|stdin| Box::new(stdin) as Box<dyn AsyncWrite + Send + Unpin>),
+            Child::First(_) => None,
+        }
+    }
+
+    async fn wait(&mut self) -> std::io::Result<ExitStatus> {
+        use std::os::unix::process::ExitStatusExt;
+        let inside = match self {
+            Child::Own(child) => return child.wait().await,
+            Child::Beside(process, _) => process.wait().await,
+            Child::First(container) => container.wait().await,
+        };
+        let status = inside.map_err(std::io::Error::other)?;
+        Ok(match status.signal {
+            Some(signal) => ExitStatus::from_raw(signal),
+            None => ExitStatus::from_raw(status.code << 8),
+        })
+    }
+
+    /// Everything that it started ends too, where that can be known.
+    async fn finish(&self) {
+        if let Child::First(container) = self
+            && let Err(error) = container.remove().await
+        {
+            tracing::warn!(%error, "a container was not removed");
+        }
+    }
+}
+
+/// Follows a process to its end; see [`run`].
+pub(crate) async fn attend(
+    child: Child,
+    reader: pipe::Receiver,
+    input: Option<Vec<u8>>,
+    deadline: Option<Instant>,
+    cancel: &CancellationToken,
     mut sink: impl FnMut(Option<&str>),
 ) -> End {
-    let (child, reader) = match spawn(command) {
-        Ok(pair) => pair,
-        Err(error) => return End::NotStarted(error),
-    };
     let mut child = child;
-    let group = child.id().map(|id| Pid::from_raw(id.cast_signed()));
-    let feeding = child.stdin.take().zip(command.stdin.clone());
+    let group = child.group();
+    let feeding = child.stdin().zip(input);
     let mut lines = Lines::default();
     let mut reader = reader;
     let mut buffer = vec![0; 1 << 16];
@@ -146,6 +211,7 @@ pub async fn run(
     {
         let _ = killpg(group, Signal::SIGKILL);
     }
+    child.finish().await;
     // What it wrote before it ended is there already; a process left in the background may keep the pipe open for ever.
     while open {
         match tokio::time::timeout(Duration::from_millis(100), reader.read(&mut buffer)).await {
@@ -162,7 +228,7 @@ pub async fn run(
     }
 }
 
-fn spawn(command: &Command) -> std::io::Result<(tokio::process::Child, pipe::Receiver)> {
+pub(crate) fn spawn(command: &Command) -> std::io::Result<(Child, pipe::Receiver)> {
     let path = command.env.iter().rev().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
     let program = command.program.to_string_lossy();
     let program = which(&program, path).ok_or_else(|| {
@@ -182,7 +248,7 @@ fn spawn(command: &Command) -> std::io::Result<(tokio::process::Child, pipe::Rec
     builder.process_group(0).kill_on_drop(true);
     let child = builder.spawn()?;
     drop(builder);
-    Ok((child, pipe::Receiver::from_owned_fd(reader.into())?))
+    Ok((Child::Own(Box::new(child)), pipe::Receiver::from_owned_fd(reader.into())?))
 }
 
 async fn stop(group: Option<Pid>) {
@@ -310,7 +376,7 @@ mod tests {
             args: vec!["-c".into(), script.into()],
             env: vec![("PATH".into(), "/usr/bin:/bin".into()), (MARK.into(), uuid::Uuid::new_v4().to_string())],
             cwd: "/".into(),
-            stdin: None,
+            ..Command::default()
         }
     }
 

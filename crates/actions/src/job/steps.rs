@@ -167,6 +167,7 @@ impl Executor {
             },
         );
         job.insert("check_run_id", Value::Number(self.spec.job.id as f64));
+        self.container_context(&mut job);
         Value::object(job)
     }
 
@@ -175,6 +176,7 @@ impl Executor {
         if self.cancel.is_cancelled() {
             self.cancelled = true;
         }
+        self.refresh_services().await;
         let name = self.display_name(step, frame);
         let index = self.begin(&name, &step.id);
         let (outcome, conclusion) = self.step_body(step, frame, Some(&name)).await;
@@ -347,10 +349,12 @@ impl Executor {
         current: &mut Current,
     ) -> Result<Conclusion, String> {
         let path = self.path_variable(env);
-        let shell = Shell::named(shell.as_deref(), &path)?;
-        let cwd = match directory {
-            Some(directory) => self.workspace.workspace.join(directory),
-            None => self.workspace.workspace.clone(),
+        // In a container the default is its `sh`, as on GitHub.
+        let shell = Shell::named(shell.as_deref().or(self.is_inside().then_some("sh")), &path)?;
+        let cwd = match (directory, &self.containers.place) {
+            (Some(directory), Some(place)) => place.paths.outside(&self.workspace.workspace.join(directory)),
+            (Some(directory), None) => self.workspace.workspace.join(directory),
+            (None, _) => self.workspace.workspace.clone(),
         };
         let mut title = script.trim().lines();
         self.log.push(&format!("##[group]Run {}", title.next().unwrap_or_default()));
@@ -360,7 +364,7 @@ impl Executor {
         self.log.push(&format!("shell: {}", shell.template));
         self.log_env(env, frame);
         self.log.push("##[endgroup]");
-        if !cwd.is_dir() {
+        if !cwd.is_dir() && (!self.is_inside() || cwd.starts_with(&self.workspace.root)) {
             return Err(format!("The working directory '{}' does not exist.", cwd.display()));
         }
         let file = self.workspace.temp.join(format!("{}{}", uuid::Uuid::new_v4(), shell.extension));
@@ -369,7 +373,7 @@ impl Executor {
         let mut words = shell.command(&file);
         let mut program = words.remove(0);
         // GitHub's machines have `python`; Debian's have only `python3`.
-        if program == "python" && process::which("python", &path).is_none() {
+        if program == "python" && !self.is_inside() && process::which("python", &path).is_none() {
             program = "python3".to_owned();
         }
         let env = self.process_env(env, frame, current)?;
@@ -378,7 +382,7 @@ impl Executor {
             args: words.into_iter().map(Into::into).collect(),
             env,
             cwd,
-            stdin: None,
+            ..Command::default()
         };
         let end = self.exec(&command, current).await;
         let files = self.read_files(current);
@@ -408,10 +412,24 @@ impl Executor {
 
     /// Runs a process of a step; its output goes to the log, its commands take effect.
     pub(crate) async fn exec(&mut self, command: &Command, current: &mut Current) -> End {
+        self.log.flush();
+        match self.launch(command).await {
+            Ok((child, reader)) => self.attend(child, reader, command.stdin.clone(), current).await,
+            Err(error) => End::NotStarted(error),
+        }
+    }
+
+    /// Follows a process of a step to its end.
+    pub(crate) async fn attend(
+        &mut self,
+        child: process::Child,
+        reader: tokio::net::unix::pipe::Receiver,
+        input: Option<Vec<u8>>,
+        current: &mut Current,
+    ) -> End {
         let token = if self.cancelled { self.abort.clone() } else { self.cancel.clone() };
         let deadline = current.deadline;
-        self.log.flush();
-        process::run(command, deadline, &token, |line| match line {
+        process::attend(child, reader, input, deadline, &token, |line| match line {
             Some(line) => self.output(line, current),
             None => self.tell_log(),
         })
@@ -422,7 +440,11 @@ impl Executor {
     pub(crate) async fn capture(&self, command: &Command, deadline: Option<Instant>) -> (End, String) {
         let token = if self.cancelled { &self.abort } else { &self.cancel };
         let mut out = String::new();
-        let end = process::run(command, deadline, token, |line| {
+        let (child, reader) = match self.launch(command).await {
+            Ok(pair) => pair,
+            Err(error) => return (End::NotStarted(error), out),
+        };
+        let end = process::attend(child, reader, command.stdin.clone(), deadline, token, |line| {
             if let Some(line) = line {
                 out.push_str(line);
                 out.push('\n');
@@ -549,6 +571,8 @@ impl Executor {
         };
         for path in [&files.env, &files.output, &files.path, &files.state, &files.summary] {
             std::fs::write(path, "").map_err(|error| format!("cannot create {}: {error}", path.display()))?;
+            // A container's user may be another.
+            let _ = std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666));
         }
         current.files = files;
         Ok(())

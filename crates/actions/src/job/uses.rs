@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use super::process::{Command, End, which};
+use super::docker_action::{Asked, Stage};
+use super::process::{Command, End};
 use super::steps::{ActionPlace, Current, Frame, env_of};
 use super::{Executor, prepare::error_chain};
 use crate::action::{ActionFile, Reference, Runs};
@@ -28,6 +29,7 @@ pub(crate) struct Post {
 enum PostKind {
     Builtin(PostAction),
     Script { node: PathBuf, script: PathBuf },
+    Container(Box<Stage>),
 }
 
 impl Executor {
@@ -71,12 +73,14 @@ impl Executor {
         let place;
         let dir = match Reference::parse(action)? {
             Reference::Docker(image) => {
-                return Err(format!(
-                    "'docker://{image}': Docker actions are not supported here yet; run the image with the docker command in a step"
-                ));
+                let inputs: IndexMap<String, String> = given.into_iter().collect();
+                let asked = Asked { image: &format!("docker://{image}"), entrypoint: None, args: &[], env: None };
+                let stage = self.action_stage(&asked, Path::new("/"), &inputs, frame).await?;
+                let end = self.docker_stage(&stage, &inputs, env, frame, current, &IndexMap::new()).await?;
+                return self.conclude(end);
             }
             Reference::Local(path) => {
-                let dir = self.workspace.workspace.join(&path);
+                let dir = self.workspace.workspace.join(path.trim_start_matches("./"));
                 place = ActionPlace {
                     path: dir.clone(),
                     repository: self.spec.run.repository.clone(),
@@ -124,9 +128,10 @@ impl Executor {
         match file.runs.clone() {
             Runs::Composite(steps) => self.composite(&file, &steps, inputs, env, inner, current).await,
             Runs::Node { version, main, post, .. } => {
-                let node = self.node(version)?;
-                let end =
-                    self.node_script(&node, &dir.join(main), &inputs, env, &inner, current, &IndexMap::new()).await?;
+                let node = self.node(version).await?;
+                let state = self.pre_states.swap_remove(&step.id).unwrap_or_default();
+                let end = self.node_script(&node, &dir.join(main), &inputs, env, &inner, current, &state).await?;
+                current.state = state.into_iter().chain(std::mem::take(&mut current.state)).collect();
                 if let Some((script, condition)) = post {
                     self.posts.push(Post {
                         name: format!("Post {}", step.name.as_ref().map_or(action, |name| name.source())),
@@ -141,7 +146,27 @@ impl Executor {
                 }
                 self.conclude(end)
             }
-            Runs::Docker { .. } => Err(format!("'{action}' is a Docker action, which is not supported here yet")),
+            Runs::Docker { image, entrypoint, post, args, env: own, .. } => {
+                let asked = Asked { image: &image, entrypoint: entrypoint.as_deref(), args: &args, env: own.as_ref() };
+                let stage = self.action_stage(&asked, &dir, &inputs, &inner).await?;
+                let state = self.pre_states.swap_remove(&step.id).unwrap_or_default();
+                let end = self.docker_stage(&stage, &inputs, env, &inner, current, &state).await?;
+                current.state = state.into_iter().chain(std::mem::take(&mut current.state)).collect();
+                if let Some((script, condition)) = post {
+                    let stage = Stage { entrypoint: Some(script), ..stage };
+                    self.posts.push(Post {
+                        name: format!("Post {}", step.name.as_ref().map_or(action, |name| name.source())),
+                        id: step.id.clone(),
+                        condition,
+                        env: env.to_vec(),
+                        inputs,
+                        state: std::mem::take(&mut current.state),
+                        frame: inner,
+                        kind: PostKind::Container(Box::new(stage)),
+                    });
+                }
+                self.conclude(end)
+            }
         }
     }
 
@@ -244,19 +269,37 @@ impl Executor {
         Ok(worst)
     }
 
-    /// Node of at least a version.
-    pub(crate) fn node(&self, version: u32) -> Result<PathBuf, String> {
+    /// Node of at least a version, where steps run.
+    pub(crate) async fn node(&self, version: u32) -> Result<PathBuf, String> {
         let path = self.path_variable(&[]);
-        let node = which("node", &path).ok_or("this action needs Node.js, and there is no `node` on PATH; install Node.js or put it on PATH with actions/setup-node")?;
-        let output = std::process::Command::new(&node)
-            .arg("--version")
-            .output()
-            .map_err(|error| format!("cannot run {}: {error}", node.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let found = self.find_program("node", &path).await;
+        let node = match (found, self.is_inside()) {
+            (Some(node), _) => node,
+            (None, true) => super::inside::OWN_NODE.into(),
+            (None, false) => return Err("this action needs Node.js, and there is no `node` on PATH; install Node.js or put it on PATH with actions/setup-node".to_owned()),
+        };
+        let command = Command {
+            program: node.as_os_str().to_owned(),
+            args: vec!["--version".into()],
+            env: vec![("PATH".to_owned(), path)],
+            cwd: self.workspace.workspace.clone(),
+            ..Command::default()
+        };
+        let (end, text) = self.capture(&command, None).await;
+        if !end.success() {
+            return Err(match self.is_inside() {
+                true => format!(
+                    "this action needs Node.js: the job's image has none, and this machine's own does not run in it: {}",
+                    text.trim()
+                ),
+                false => format!("cannot run {}: {}", node.display(), text.trim()),
+            });
+        }
+        let text = text.trim();
         let major: u32 =
             text.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok()).unwrap_or(0);
         if major < version {
-            self.log.line(&format!("##[warning]The action asks for Node {version}; this machine has {text}."));
+            self.log.line(&format!("##[warning]The action asks for Node {version}; here is {text}."));
         }
         Ok(node)
     }
@@ -273,11 +316,7 @@ impl Executor {
         state: &IndexMap<String, String>,
     ) -> Result<End, String> {
         let mut all = self.process_env(env, frame, current)?;
-        all.extend(
-            inputs
-                .iter()
-                .map(|(name, value)| (format!("INPUT_{}", name.replace(' ', "_").to_uppercase()), value.clone())),
-        );
+        all.extend(input_variables(inputs));
         all.extend(state.iter().map(|(name, value)| (format!("STATE_{name}"), value.clone())));
         all.extend(self.service_variables());
         let command = Command {
@@ -285,7 +324,7 @@ impl Executor {
             args: vec![script.as_os_str().to_owned()],
             env: all,
             cwd: self.workspace.workspace.clone(),
-            stdin: None,
+            ..Command::default()
         };
         let end = self.exec(&command, current).await;
         self.read_files(current)?;
@@ -308,7 +347,11 @@ impl Executor {
             };
             let dir = fetched.dir.join(&path);
             let Ok(file) = read_action(&dir) else { continue };
-            let Runs::Node { version, pre: Some((script, condition)), .. } = &file.runs else { continue };
+            let (Runs::Node { pre: Some((_, condition)), .. } | Runs::Docker { pre: Some((_, condition)), .. }) =
+                &file.runs
+            else {
+                continue;
+            };
             let place = ActionPlace { path: dir.clone(), repository: repository.clone(), reference: reference.clone() };
             let frame = Frame { action: Some(place.clone()), ..Frame::default() };
             if let Some(condition) = condition
@@ -318,26 +361,47 @@ impl Executor {
             }
             let index = self.begin(&format!("Pre Run {action}"), &step.id);
             let mut current = Current { id: step.id.clone(), ..Current::default() };
-            let result = async {
-                let given = match with {
-                    Some(tree) => env_of(tree, &self.scope(&Frame::default()))?,
-                    None => Vec::new(),
-                };
-                let inputs = self.inputs_of(&file, given, &frame, &place)?;
-                let node = self.node(*version)?;
-                let end = self
-                    .node_script(&node, &dir.join(script), &inputs, &[], &frame, &mut current, &IndexMap::new())
-                    .await?;
-                self.conclude(end)
-            }
-            .await;
+            let result = self.pre_step(&file, &dir, with.as_ref(), &frame, &place, &mut current).await;
             let conclusion = result.unwrap_or_else(|message| {
                 self.error(&message);
                 Conclusion::Failure
             });
+            // What a `pre` saved, `main` and `post` see.
+            self.pre_states.insert(step.id.clone(), current.state);
             self.failed |= conclusion == Conclusion::Failure;
             self.end(index, conclusion, None);
         }
+    }
+
+    async fn pre_step(
+        &mut self,
+        file: &ActionFile,
+        dir: &Path,
+        with: Option<&Tree>,
+        frame: &Frame,
+        place: &ActionPlace,
+        current: &mut Current,
+    ) -> Result<Conclusion, String> {
+        let given = match with {
+            Some(tree) => env_of(tree, &self.scope(&Frame::default()))?,
+            None => Vec::new(),
+        };
+        let inputs = self.inputs_of(file, given, frame, place)?;
+        let none = IndexMap::new();
+        let end = match &file.runs {
+            Runs::Node { version, pre: Some((script, _)), .. } => {
+                let node = self.node(*version).await?;
+                self.node_script(&node, &dir.join(script), &inputs, &[], frame, current, &none).await?
+            }
+            Runs::Docker { image, args, env, pre: Some((script, _)), .. } => {
+                let asked = Asked { image, entrypoint: Some(script), args, env: env.as_ref() };
+                let stage = self.action_stage(&asked, dir, &inputs, frame).await?;
+                let stage = Stage { entrypoint: Some(script.clone()), ..stage };
+                self.docker_stage(&stage, &inputs, &[], frame, current, &none).await?
+            }
+            _ => return Ok(Conclusion::Success),
+        };
+        self.conclude(end)
     }
 
     /// What actions run after the job's steps, last one first.
@@ -371,6 +435,11 @@ impl Executor {
                         .await;
                     end.and_then(|end| self.conclude(end))
                 }
+                PostKind::Container(stage) => {
+                    let end =
+                        self.docker_stage(stage, &post.inputs, &post.env, &post.frame, &mut current, &post.state).await;
+                    end.and_then(|end| self.conclude(end))
+                }
             };
             let conclusion = result.unwrap_or_else(|message| {
                 self.error(&message);
@@ -389,7 +458,7 @@ impl Executor {
     }
 
     /// Where JavaScript actions find the services of the protocols.
-    fn service_variables(&self) -> Vec<(String, String)> {
+    pub(super) fn service_variables(&self) -> Vec<(String, String)> {
         let Some(url) = &self.services.config.services_url else { return Vec::new() };
         let base = format!("{}/", url.trim_end_matches('/'));
         vec![
@@ -399,6 +468,11 @@ impl Executor {
             ("ACTIONS_CACHE_SERVICE_V2".to_owned(), "true".to_owned()),
         ]
     }
+}
+
+/// `INPUT_*`.
+pub(super) fn input_variables(inputs: &IndexMap<String, String>) -> impl Iterator<Item = (String, String)> {
+    inputs.iter().map(|(name, value)| (format!("INPUT_{}", name.replace(' ', "_").to_uppercase()), value.clone()))
 }
 
 /// Reads `action.yml` or `action.yaml` of a directory.
@@ -419,7 +493,19 @@ fn read_action(dir: &Path) -> Result<ActionFile, String> {
         }
     }
     if dir.join("Dockerfile").is_file() {
-        return Err(format!("{} is a Docker action, which is not supported here yet", dir.display()));
+        return Ok(ActionFile {
+            name: String::new(),
+            inputs: IndexMap::new(),
+            outputs: IndexMap::new(),
+            runs: Runs::Docker {
+                image: "Dockerfile".to_owned(),
+                entrypoint: None,
+                pre: None,
+                post: None,
+                args: Vec::new(),
+                env: None,
+            },
+        });
     }
     Err(format!(
         "Can't find 'action.yml', 'action.yaml' or 'Dockerfile' under '{}'. Did you forget to run actions/checkout before running your local action?",
