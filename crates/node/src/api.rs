@@ -107,7 +107,14 @@ impl Api {
             (query, "") => format!("{path}?{query}"),
             (query, extra) => format!("{path}?{query}&{extra}"),
         };
-        let mut list = self.send(Method::GET, &join(""), "", None).await?;
+        let mut list = match self.send(Method::GET, &join(""), "", None).await {
+            // A server without this kind has no objects of it.
+            Err(error) if error.api_code() == Some(404) => {
+                let _ = sink.send(Change::Reset(Vec::new())).await;
+                return Err(error);
+            }
+            other => other?,
+        };
         let mut version = objects::meta::resource_version(&list).to_owned();
         let items = match list.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) => items,

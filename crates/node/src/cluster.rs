@@ -2,7 +2,7 @@
 
 use crate::api::{Api, Change};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -176,6 +176,24 @@ impl State {
             }
         }
         if ready.is_empty() { ending } else { ready }
+    }
+}
+
+/// A port of a Service: namespace, name, the port's name, protocol.
+pub(crate) type ServicePort<'a> = (&'a String, &'a String, &'a String, &'a String);
+
+impl State {
+    /// The ports of Services behind which there is an endpoint.
+    pub(crate) fn served(&self) -> BTreeSet<ServicePort<'_>> {
+        let mut served = BTreeSet::new();
+        for ((namespace, _), slice) in &self.slices {
+            let key = (namespace.clone(), slice.service.clone());
+            let Some((key, service)) = self.services.get_key_value(&key) else { continue };
+            if slice.endpoints.iter().any(|one| one.ready || one.serving || service.publish_not_ready) {
+                served.extend(slice.ports.iter().map(|(name, protocol, _)| (&key.0, &key.1, name, protocol)));
+            }
+        }
+        served
     }
 }
 

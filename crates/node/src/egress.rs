@@ -9,7 +9,7 @@
 use crate::dial::Outside;
 use crate::error::{Context, Result};
 use nix::sys::socket::{MsgFlags, recv, send};
-use runtime::net::{Netlink, Route, TABLE_MAIN};
+use runtime::net::{Netlink, Route};
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -158,7 +158,7 @@ pub(crate) async fn run(outside: Outside, cancel: CancellationToken) -> Result<(
 fn setup() -> Result<(OwnedFd, [u8; 6])> {
     let what = || "make the way out".to_owned();
     let mut netlink = Netlink::open().context(what)?;
-    netlink.add_veth(NEAR, FAR, None, None).context(what)?;
+    netlink.add_veth(NEAR, FAR, None).context(what)?;
     let (near, far) = (netlink.index(NEAR).context(what)?, netlink.index(FAR).context(what)?);
     netlink.set_mac(near, NEAR_MAC).context(what)?;
     netlink.up(near).context(what)?;
@@ -167,26 +167,17 @@ fn setup() -> Result<(OwnedFd, [u8; 6])> {
     let hop = Ipv4Addr::new(169, 254, 1, 1);
     netlink.add_address(near, Ipv4Addr::new(169, 254, 1, 2), 30).context(what)?;
     netlink.add_neighbour(near, hop, [0x02, 0x42, 0, 0, 0, 3]).context(what)?;
+    netlink.add_route(&Route { onlink: false, ..Route::default_via(hop, near) }).context(what)?;
     netlink
         .add_route(&Route {
-            to: Ipv4Addr::UNSPECIFIED,
             prefix: 0,
-            via: Some(hop),
-            link: Some(near),
-            table: TABLE_MAIN,
-            local: false,
-        })
-        .context(what)?;
-    netlink
-        .add_route(&Route {
-            to: Ipv4Addr::UNSPECIFIED,
-            prefix: 0,
-            via: None,
-            link: Some(LOOPBACK),
             table: TABLE_TAKEN,
             local: true,
+            ..Route::host(Ipv4Addr::UNSPECIFIED, LOOPBACK)
         })
         .context(what)?;
+    // What is given back comes from pods, which are not behind this link.
+    runtime::net::accept_any_source(NEAR);
     Ok((runtime::sys::packet_socket(far).context(what)?, NEAR_MAC))
 }
 

@@ -30,6 +30,7 @@ mod logs;
 mod network;
 mod nodes;
 mod pod;
+mod policy;
 mod proxy;
 mod shared;
 mod tls;
@@ -46,8 +47,10 @@ use crate::events::Recorder;
 use crate::images::Images;
 use crate::kubelet::{Kubelet, Sampler};
 use crate::network::Network;
-use crate::proxy::Proxy;
+use crate::policy::{Engine, PodFacts};
+use crate::proxy::{Fronts, Proxy};
 use crate::shared::{Running, Shared};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -63,10 +66,14 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     let network = Arc::new(Network::setup(&config)?);
     let images =
         Images::open(&config.state_dir, config.endpoints.clone(), config.credentials.clone(), config.host.clone())?;
+    network.registry.set(config.dns, dns_as_seen(*apiserver_as_seen(&config, &network).ip()));
     let api = Api::new(config.client.clone());
     let (recorder, sender) = Recorder::new(api.clone());
     let outside = Outside(config.host.clone());
     let cluster = Arc::new(Cluster::new());
+    let fronts = Arc::new(Fronts::new(config.dns, apiserver_as_seen(&config, &network)));
+    let exempt = network.own_addresses(&config);
+    let policy = Arc::new(Engine::new(network.clone(), cluster.clone(), fronts.clone(), recorder.clone(), exempt));
     let shared = Arc::new(Shared {
         machine: nodes::capacity(&config.state_dir),
         api: api.clone(),
@@ -74,6 +81,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         network: network.clone(),
         cluster: cluster.clone(),
         recorder,
+        policy: policy.clone(),
         host_ports: Arc::default(),
         running: Running::default(),
         config,
@@ -110,9 +118,17 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         network,
         outside,
         apiserver: config.apiserver.clone(),
-        dns: config.dns,
         host_ports: shared.host_ports.clone(),
+        fronts,
+        policy: policy.clone(),
     });
+    {
+        let (api, cancel) = (api.clone(), cancel.clone());
+        tasks.spawn(async move {
+            policy.run(api, cancel).await;
+            Ok(())
+        });
+    }
     {
         let cancel = cancel.clone();
         tasks.spawn(async move {
@@ -157,6 +173,25 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         }
     }
     outcome
+}
+
+/// What the API server is to a pod's policies: a port of the node of the control plane, as it would be elsewhere.
+fn apiserver_as_seen(config: &Config, network: &Network) -> SocketAddrV4 {
+    let node = config.nodes.iter().find(|node| node.control_plane).or(config.nodes.first());
+    let address = node.and_then(|node| network.node(&node.name)).map_or(config.dns, |node| node.address);
+    SocketAddrV4::new(address, 6443)
+}
+
+/// The cluster's DNS as policies see it: the pod that it would be elsewhere.
+fn dns_as_seen(node: Ipv4Addr) -> PodFacts {
+    let pod = serde_json::json!({
+        "metadata": { "namespace": "kube-system", "labels": { "k8s-app": "kube-dns" } },
+        "spec": { "containers": [{ "ports": [
+            { "name": "dns", "protocol": "UDP", "containerPort": 53 },
+            { "name": "dns-tcp", "protocol": "TCP", "containerPort": 53 }
+        ] }] }
+    });
+    PodFacts::of(&pod, node)
 }
 
 /// One kubelet API for each node, and one sampler for all.

@@ -1,14 +1,25 @@
-//! The machine's network: one bridge for all pods, the nodes' addresses, the ClusterIPs as addresses of our own.
+//! The machine's network: a link and an address for each pod, a network namespace for each node, the ClusterIPs as addresses of
+//! our own.
+//!
+//! ```text
+//!  pod eth0 ── podN ┐                                ┌ out0 ── out1 (see crate::egress)
+//!  pod eth0 ── podM ┼─ the machine: routes, filter, ─┤
+//!  node eth0 ── nodeN ┘  service proxy, DNS          └ lo: gateways, all ClusterIPs
+//! ```
+//!
+//! Everything that a pod sends is routed by the machine, also to its neighbours, so that one filter sees it (see
+//! [`crate::policy`]). A node's namespace is where its pods with `hostNetwork` live, and where its kubelet, its NodePorts and its
+//! hostPorts listen: two nodes can have the same port.
 
 use crate::config::Config;
 use crate::error::{Context, Error, Result};
-use runtime::net::{Netlink, PodLink, PodNamespaces, Route, TABLE_MAIN};
+use crate::policy::Registry;
+use runtime::net::{Netlink, PodLink, PodNamespaces, Route};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
+use tokio::net::{TcpListener, UdpSocket};
 
-/// The bridge's name.
-const BRIDGE: &str = "pods0";
 /// The routing table of addresses that are this machine's own.
 const TABLE_LOCAL: u8 = 255;
 /// The index of the loopback interface.
@@ -24,9 +35,10 @@ pub(crate) struct NodeNetwork {
 
 /// The network.
 pub(crate) struct Network {
-    bridge: u32,
-    prefix: u8,
     nodes: BTreeMap<String, NodeNetwork>,
+    namespaces: BTreeMap<String, PodNamespaces>,
+    /// The pods by their addresses.
+    pub(crate) registry: Registry,
     used: Mutex<Used>,
 }
 
@@ -60,45 +72,84 @@ pub(crate) fn plan(config: &Config) -> Vec<(String, NodeNetwork)> {
 }
 
 impl Network {
-    /// Makes the bridge and gives the machine its addresses. For a network namespace of our own.
+    /// Makes the nodes' namespaces and gives the machine its addresses. For a network namespace of our own.
     pub(crate) fn setup(config: &Config) -> Result<Network> {
         let mut netlink = Netlink::open().context(|| "open netlink".into())?;
-        let bridge = netlink
-            .add_bridge(BRIDGE, [0x02, 0x42, 0x0a, 0xf4, 0, 1])
-            .context(|| format!("make the bridge {BRIDGE} (is this a network namespace of our own?)"))?;
         let nodes: BTreeMap<String, NodeNetwork> = plan(config).into_iter().collect();
-        for (index, node) in nodes.values().enumerate() {
-            let prefix = if index == 0 { config.pod_cidr.1 } else { 32 };
-            netlink
-                .add_address(bridge, node.gateway, prefix)
-                .context(|| format!("give the bridge the address {}", node.gateway))?;
-            netlink
-                .add_address(LOOPBACK, node.address, 32)
-                .context(|| format!("give the machine the address {}", node.address))?;
-        }
-        netlink.up(bridge).context(|| "bring the bridge up".into())?;
         if nodes.is_empty() {
             return Err(Error::Invalid("the cluster has no nodes".into()));
+        }
+        let mut namespaces = BTreeMap::new();
+        for (index, (name, node)) in nodes.iter().enumerate() {
+            netlink.add_address(LOOPBACK, node.gateway, 32).context(|| {
+                format!("give the machine the address {} (is this a network namespace of our own?)", node.gateway)
+            })?;
+            let link = PodLink { name: format!("node{index:x}"), address: node.address, gateway: node.gateway };
+            namespaces.insert(name.clone(), PodNamespaces::create(name, Some(&link), &[])?);
         }
         let services = Route {
             to: config.service_cidr.0,
             prefix: config.service_cidr.1,
-            via: None,
             link: Some(LOOPBACK),
             table: TABLE_LOCAL,
             local: true,
+            ..Route::host(config.service_cidr.0, LOOPBACK)
         };
         netlink.add_route(&services).context(|| "make the service addresses local".into())?;
-        let pods = Route {
-            to: config.pod_cidr.0,
-            prefix: config.pod_cidr.1,
-            via: None,
-            link: Some(bridge),
-            table: TABLE_MAIN,
-            local: false,
+        // An address that no pod has: whoever asks for it is told so at once.
+        netlink
+            .add_route(&Route::unreachable(config.pod_cidr.0, config.pod_cidr.1))
+            .context(|| "add the route to the pods".into())?;
+        Ok(Network { nodes, namespaces, registry: Registry::default(), used: Mutex::default() })
+    }
+
+    /// The nodes' shares, by name.
+    pub(crate) fn nodes(&self) -> &BTreeMap<String, NodeNetwork> {
+        &self.nodes
+    }
+
+    /// The namespaces of a pod on a node's own network.
+    pub(crate) async fn on_node(&self, node: &str) -> Result<PodNamespaces> {
+        let own = self.namespaces.get(node).cloned();
+        let own = own.ok_or_else(|| Error::Invalid(format!("node {node} has no network")))?;
+        let made = tokio::task::spawn_blocking(move || own.beside()).await;
+        Ok(made.map_err(|error| Error::Invalid(format!("make a pod's namespaces: {error}")))??)
+    }
+
+    /// A listener in a node's network, or in the machine's without one.
+    pub(crate) async fn listen(
+        &self,
+        node: Option<&str>,
+        address: Ipv4Addr,
+        port: u16,
+    ) -> std::io::Result<TcpListener> {
+        let Some(namespaces) = node.and_then(|node| self.namespaces.get(node)).cloned() else {
+            return TcpListener::bind((address, port)).await;
         };
-        netlink.add_route(&pods).context(|| "add the route to the pods".into())?;
-        Ok(Network { bridge, prefix: config.pod_cidr.1, nodes, used: Mutex::default() })
+        let bound = tokio::task::spawn_blocking(move || {
+            namespaces.in_network(move || std::net::TcpListener::bind((address, port)))
+        });
+        let listener = bound.await.map_err(std::io::Error::other)?.map_err(std::io::Error::other)??;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    }
+
+    /// A UDP socket in a node's network, or in the machine's without one.
+    pub(crate) async fn bind_udp(
+        &self,
+        node: Option<&str>,
+        address: Ipv4Addr,
+        port: u16,
+    ) -> std::io::Result<UdpSocket> {
+        let Some(namespaces) = node.and_then(|node| self.namespaces.get(node)).cloned() else {
+            return UdpSocket::bind((address, port)).await;
+        };
+        let bound = tokio::task::spawn_blocking(move || {
+            namespaces.in_network(move || std::net::UdpSocket::bind((address, port)))
+        });
+        let socket = bound.await.map_err(std::io::Error::other)?.map_err(std::io::Error::other)??;
+        socket.set_nonblocking(true)?;
+        UdpSocket::from_std(socket)
     }
 
     /// A node's share.
@@ -116,6 +167,15 @@ impl Network {
         self.is_pod(address) || self.nodes.values().any(|node| node.address == address || node.gateway == address)
     }
 
+    /// The addresses that are the machine's own, its nodes' and its Services', as inclusive ranges.
+    pub(crate) fn own_addresses(&self, config: &Config) -> Vec<(u32, u32)> {
+        let mask = u32::MAX.checked_shl(32 - u32::from(config.service_cidr.1)).unwrap_or(0);
+        let first = u32::from(config.service_cidr.0) & mask;
+        let one = |address: Ipv4Addr| (u32::from(address), u32::from(address));
+        let nodes = self.nodes.values().flat_map(|node| [one(node.address), one(node.gateway)]);
+        nodes.chain([(first, first | !mask)]).collect()
+    }
+
     /// Makes the namespaces of a pod on `node`, with an address of its network.
     pub(crate) async fn attach(
         self: &Arc<Self>,
@@ -126,10 +186,8 @@ impl Network {
         let share = self.nodes.get(node).ok_or_else(|| Error::Invalid(format!("node {node} has no network")))?;
         let (lease, number) = self.lease(node, share)?;
         let link = PodLink {
-            name: format!("pod{number:x}"),
-            bridge: self.bridge,
+            name: format!("{}{number:x}", runtime::net::nft::POD_LINK_PREFIX),
             address: lease.address,
-            prefix: self.prefix,
             gateway: share.gateway,
         };
         let hostname = hostname.to_owned();
@@ -164,6 +222,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.network.registry.remove(self.address);
         self.network.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner).addresses.remove(&self.address);
     }
 }
@@ -184,7 +243,12 @@ mod tests {
             pod_cidr: (Ipv4Addr::new(10, 244, 0, 0), 29),
             gateway: Ipv4Addr::new(10, 244, 0, 1),
         };
-        Arc::new(Network { bridge: 1, prefix: 16, nodes: [("a".to_owned(), share)].into(), used: Mutex::default() })
+        Arc::new(Network {
+            nodes: [("a".to_owned(), share)].into(),
+            namespaces: BTreeMap::new(),
+            registry: Registry::default(),
+            used: Mutex::default(),
+        })
     }
 
     #[test]

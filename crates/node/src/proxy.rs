@@ -6,12 +6,13 @@
 use crate::cluster::{Cluster, State};
 use crate::dial::Outside;
 use crate::network::Network;
+use crate::policy::Engine;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,8 @@ const UDP_IDLE: Duration = Duration::from_secs(60);
 /// A listener's address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Front {
+    /// The node in whose network it is; `None`: the machine's own.
+    pub(crate) node: Option<String>,
     pub(crate) address: Ipv4Addr,
     pub(crate) port: u16,
     pub(crate) udp: bool,
@@ -38,6 +41,54 @@ pub(crate) enum Back {
     Pod(SocketAddrV4),
     /// The API server.
     ApiServer,
+    /// The cluster's DNS, which listens by itself.
+    Dns,
+}
+
+/// The fronts that there are now.
+pub(crate) struct Fronts {
+    current: RwLock<BTreeMap<Front, Back>>,
+    version: watch::Sender<u64>,
+    dns: Ipv4Addr,
+    /// What the API server counts as for policies: a port of its node.
+    apiserver: SocketAddrV4,
+}
+
+impl Fronts {
+    pub(crate) fn new(dns: Ipv4Addr, apiserver: SocketAddrV4) -> Fronts {
+        Fronts { current: RwLock::default(), version: watch::Sender::new(0), dns, apiserver }
+    }
+
+    fn replace(&self, fronts: &BTreeMap<Front, Back>) {
+        let mut current = self.current.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *current != *fronts {
+            current.clone_from(fronts);
+            drop(current);
+            self.version.send_modify(|version| *version += 1);
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> BTreeMap<Front, Back> {
+        self.current.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Tells of changes.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// The endpoints behind a front.
+    pub(crate) fn targets(&self, state: &State, front: &Front, back: &Back) -> Vec<SocketAddrV4> {
+        match back {
+            Back::Service { namespace, name, port, .. } => {
+                state.targets(namespace, name, port, if front.udp { "UDP" } else { "TCP" })
+            }
+            Back::Pod(address) => vec![*address],
+            Back::ApiServer => vec![self.apiserver],
+            Back::Dns => vec![SocketAddrV4::new(self.dns, 53)],
+        }
+    }
 }
 
 /// Listeners that pods ask for (`hostPort`).
@@ -70,13 +121,23 @@ pub(crate) struct Proxy {
     pub(crate) network: Arc<Network>,
     pub(crate) outside: Outside,
     pub(crate) apiserver: Option<(String, u16)>,
-    pub(crate) dns: Ipv4Addr,
     pub(crate) host_ports: Arc<HostPorts>,
+    pub(crate) fronts: Arc<Fronts>,
+    pub(crate) policy: Arc<Engine>,
 }
 
-/// The listeners that the cluster's Services ask for.
-fn desired(state: &State, dns: Ipv4Addr, apiserver: bool) -> BTreeMap<Front, Back> {
+/// The listeners that the cluster's Services ask for. A port without endpoints has none: connections to it are refused.
+fn desired<'a>(
+    state: &State,
+    dns: Ipv4Addr,
+    apiserver: bool,
+    nodes: impl Iterator<Item = &'a String> + Clone,
+) -> BTreeMap<Front, Back> {
+    let served = state.served();
     let mut fronts = BTreeMap::new();
+    for udp in [false, true] {
+        fronts.insert(Front { node: None, address: dns, port: 53, udp }, Back::Dns);
+    }
     for ((namespace, name), service) in &state.services {
         for port in &service.ports {
             let udp = match port.protocol.as_str() {
@@ -86,21 +147,24 @@ fn desired(state: &State, dns: Ipv4Addr, apiserver: bool) -> BTreeMap<Front, Bac
             };
             let back = if apiserver && (namespace.as_str(), name.as_str()) == ("default", "kubernetes") {
                 Back::ApiServer
-            } else {
+            } else if served.contains(&(namespace, name, &port.name, &port.protocol)) {
                 Back::Service {
                     namespace: namespace.clone(),
                     name: name.clone(),
                     port: port.name.clone(),
                     affinity: service.affinity,
                 }
+            } else {
+                continue;
             };
             for address in
                 service.cluster_ip.into_iter().filter(|ip| *ip != dns).chain(service.external_ips.iter().copied())
             {
-                fronts.insert(Front { address, port: port.port, udp }, back.clone());
+                fronts.insert(Front { node: None, address, port: port.port, udp }, back.clone());
             }
-            if let Some(node_port) = port.node_port {
-                fronts.insert(Front { address: Ipv4Addr::UNSPECIFIED, port: node_port, udp }, back.clone());
+            for node in nodes.clone().filter(|_| port.node_port.is_some()) {
+                let (node, port) = (Some(node.clone()), port.node_port.unwrap_or_default());
+                fronts.insert(Front { node, address: Ipv4Addr::UNSPECIFIED, port, udp }, back.clone());
             }
         }
     }
@@ -115,12 +179,15 @@ impl Proxy {
         let mut changes = self.cluster.changes();
         let mut ports_changed = self.host_ports.changed.subscribe();
         loop {
-            let mut wanted = desired(&self.cluster.read(), self.dns, self.apiserver.is_some());
+            let nodes = self.network.nodes().keys();
+            let mut wanted = desired(&self.cluster.read(), self.fronts.dns, self.apiserver.is_some(), nodes);
             for (front, (_, back)) in
                 self.host_ports.ports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter()
             {
                 wanted.insert(front.clone(), Back::Pod(*back));
             }
+            self.fronts.replace(&wanted);
+            wanted.retain(|_, back| *back != Back::Dns);
             running.retain(|front, (back, stop)| {
                 let keep = wanted.get(front) == Some(back);
                 if !keep {
@@ -168,7 +235,7 @@ impl Proxy {
     }
 
     async fn serve_tcp(self: &Arc<Self>, front: &Front, back: &Back, stop: &CancellationToken) -> std::io::Result<()> {
-        let listener = TcpListener::bind((front.address, front.port)).await?;
+        let listener = self.network.listen(front.node.as_deref(), front.address, front.port).await?;
         let chooser = Arc::new(Chooser::default());
         let mut connections = JoinSet::new();
         loop {
@@ -177,7 +244,7 @@ impl Proxy {
                 Some(_) = connections.join_next(), if !connections.is_empty() => {}
                 accepted = listener.accept(), if connections.len() < 10_000 => {
                     let Ok((stream, peer)) = accepted else { continue };
-                    connections.spawn(self.clone().forward(stream, peer.ip(), back.clone(), chooser.clone()));
+                    connections.spawn(self.clone().forward(stream, peer.ip(), front.clone(), back.clone(), chooser.clone()));
                 }
             }
         }
@@ -187,9 +254,16 @@ impl Proxy {
         Ok(())
     }
 
-    async fn forward(self: Arc<Self>, mut client: TcpStream, peer: IpAddr, back: Back, chooser: Arc<Chooser>) {
+    async fn forward(
+        self: Arc<Self>,
+        mut client: TcpStream,
+        peer: IpAddr,
+        front: Front,
+        back: Back,
+        chooser: Arc<Chooser>,
+    ) {
         let _ = client.set_nodelay(true);
-        match self.connect(&back, peer, &chooser).await {
+        match self.connect(&front, &back, peer, &chooser).await {
             Ok(mut server) => {
                 let _ = server.set_nodelay(true);
                 let _ = tokio::io::copy_bidirectional_with_sizes(&mut client, &mut server, 16 << 10, 16 << 10).await;
@@ -202,25 +276,29 @@ impl Proxy {
         }
     }
 
-    async fn connect(&self, back: &Back, peer: IpAddr, chooser: &Chooser) -> std::io::Result<TcpStream> {
-        match back {
-            Back::Pod(address) => self.dial(*address).await,
-            Back::ApiServer => {
-                let (host, port) = self.apiserver.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
-                self.outside.connect(host, *port).await
-            }
-            Back::Service { namespace, name, port, affinity } => {
-                let targets = self.cluster.read().targets(namespace, name, port, "TCP");
-                let mut last = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-                for address in chooser.order(targets, peer, *affinity) {
-                    match self.dial(address).await {
-                        Ok(stream) => return Ok(stream),
-                        Err(error) => last = error,
-                    }
-                }
-                Err(last)
+    /// The endpoints that `peer` may reach, in the order in which they are tried.
+    fn targets(&self, front: &Front, back: &Back, peer: IpAddr, chooser: &Chooser) -> Vec<SocketAddrV4> {
+        let mut targets = self.fronts.targets(&self.cluster.read(), front, back);
+        if let IpAddr::V4(pod) = peer {
+            targets.retain(|target| self.policy.admits(pod, *target, front.udp));
+        }
+        let affinity = if let Back::Service { affinity, .. } = back { *affinity } else { None };
+        chooser.order(targets, peer, affinity)
+    }
+
+    async fn connect(&self, front: &Front, back: &Back, peer: IpAddr, chooser: &Chooser) -> std::io::Result<TcpStream> {
+        let mut last = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        for address in self.targets(front, back, peer, chooser) {
+            let dialled = match (back, &self.apiserver) {
+                (Back::ApiServer, Some((host, port))) => self.outside.connect(host, *port).await,
+                _ => self.dial(address).await,
+            };
+            match dialled {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
             }
         }
+        Err(last)
     }
 
     /// Connects to an endpoint: in the machine directly, others on the host's side.
@@ -236,7 +314,7 @@ impl Proxy {
     }
 
     async fn serve_udp(self: &Arc<Self>, front: &Front, back: &Back, stop: &CancellationToken) -> std::io::Result<()> {
-        let socket = Arc::new(UdpSocket::bind((front.address, front.port)).await?);
+        let socket = Arc::new(self.network.bind_udp(front.node.as_deref(), front.address, front.port).await?);
         let chooser = Chooser::default();
         let mut sessions: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
         let mut tasks: JoinSet<SocketAddr> = JoinSet::new();
@@ -255,14 +333,7 @@ impl Proxy {
                         if sessions.len() >= 4096 {
                             continue;
                         }
-                        let target = match back {
-                            Back::Pod(address) => Some(*address),
-                            Back::Service { namespace, name, port, affinity } => {
-                                let targets = self.cluster.read().targets(namespace, name, port, "UDP");
-                                chooser.order(targets, peer.ip(), *affinity).first().copied()
-                            }
-                            Back::ApiServer => None,
-                        };
+                        let target = self.targets(front, back, peer.ip(), &chooser).first().copied();
                         let Some(target) = target else { continue };
                         let Ok(upstream) = UdpSocket::bind("0.0.0.0:0").await else { continue };
                         if upstream.connect(target).await.is_err() {
@@ -329,9 +400,15 @@ mod tests {
     fn a_listener_for_each_cluster_ip_and_node_port() {
         let mut state = sample();
         state.services.get_mut(&("shop".to_owned(), "web".to_owned())).expect("there").ports[0].node_port = Some(30080);
-        let fronts = desired(&state, Ipv4Addr::new(10, 96, 0, 10), true);
-        let names: Vec<_> = fronts.keys().map(|f| format!("{}:{}", f.address, f.port)).collect();
-        assert_eq!(names, ["0.0.0.0:30080", "10.96.3.4:80"]);
+        let fronts = |state: &State| {
+            let nodes = ["a".to_owned(), "b".to_owned()];
+            let fronts = desired(state, Ipv4Addr::new(10, 96, 0, 10), true, nodes.iter());
+            let tcp = fronts.keys().filter(|front| !front.udp && front.port != 53);
+            tcp.map(|f| format!("{}{}:{}", f.node.clone().unwrap_or_default(), f.address, f.port)).collect::<Vec<_>>()
+        };
+        assert_eq!(fronts(&state), ["10.96.3.4:80", "a0.0.0.0:30080", "b0.0.0.0:30080"]);
+        state.slices.clear();
+        assert!(fronts(&state).is_empty(), "nobody listens where nobody answers");
     }
 
     #[test]

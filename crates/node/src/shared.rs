@@ -7,6 +7,7 @@ use crate::events::Recorder;
 use crate::images::Images;
 use crate::logs::Log;
 use crate::network::Network;
+use crate::policy::Engine;
 use crate::proxy::HostPorts;
 use bytes::Bytes;
 use runtime::container::{Container, Pty};
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) network: Arc<Network>,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) recorder: Recorder,
+    pub(crate) policy: Arc<Engine>,
     pub(crate) host_ports: Arc<HostPorts>,
     pub(crate) running: Running,
     pub(crate) machine: Capacity,

@@ -103,13 +103,18 @@ fn try_all(directory: &Path) -> Vec<Check> {
         seen(&overlay),
         Some("a kernel of 5.11 or later with overlayfs, and state on a local file system (not itself an overlay)"),
     ));
-    let bridge = crate::net::Netlink::open()
-        .and_then(|mut netlink| {
-            let bridge = netlink.add_bridge("probe0", [2, 0, 0, 0, 0, 1])?;
-            netlink.add_veth("probe1", "probe2", None, Some(bridge))
-        })
+    let links = crate::net::Netlink::open()
+        .and_then(|mut netlink| netlink.add_veth("probe1", "probe2", None))
         .map_err(|error| error.to_string());
-    checks.push(check("bridge and veth", bridge.is_ok(), true, seen(&bridge), Some("as root: modprobe bridge veth")));
+    checks.push(check("veth links", links.is_ok(), true, seen(&links), Some("as root: modprobe veth")));
+    let filter = crate::net::nft::Filter::probe().map_err(|error| error.to_string());
+    checks.push(check(
+        "packet filter",
+        filter.is_ok(),
+        false,
+        seen(&filter),
+        Some("NetworkPolicies are not enforced between pods without it; as root: modprobe nf_tables nf_conntrack"),
+    ));
     checks
 }
 

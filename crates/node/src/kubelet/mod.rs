@@ -24,7 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -125,8 +125,8 @@ type ContainerPath = Path<(String, String, String)>;
 
 /// Serves a node's kubelet API until cancelled.
 pub(crate) async fn serve(kubelet: Kubelet, address: Ipv4Addr, tls: tokio_rustls::TlsAcceptor) -> Result<()> {
-    let listener =
-        TcpListener::bind((address, KUBELET_PORT)).await.context(|| format!("listen on {address}:{KUBELET_PORT}"))?;
+    let listening = kubelet.shared.network.listen(Some(&kubelet.node), address, KUBELET_PORT).await;
+    let listener = listening.context(|| format!("listen on {address}:{KUBELET_PORT}"))?;
     let cancel = kubelet.cancel.clone();
     let upgraded = kubelet.upgraded.clone();
     let router = kubelet.router();

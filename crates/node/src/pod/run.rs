@@ -34,6 +34,13 @@ pub(crate) struct Sandbox {
     pub(crate) _lease: Option<Lease>,
 }
 
+impl Sandbox {
+    /// Whether the pod has an address that is not its node's.
+    pub(crate) fn has_own_address(&self) -> bool {
+        self._lease.is_some()
+    }
+}
+
 /// An order to stop.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stop {

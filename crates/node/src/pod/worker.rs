@@ -8,6 +8,7 @@ use super::status::{self, Facts, Phase, Track, containers, is_sidecar};
 use super::{env, spec, volumes};
 use crate::error::{Context, Result};
 use crate::network::NodeNetwork;
+use crate::policy::PodFacts;
 use crate::proxy::Front;
 use crate::shared::{RunningPod, Shared, pod_path, pod_reference};
 use serde_json::{Value, json};
@@ -174,7 +175,13 @@ impl Worker {
                         self.gone = true;
                     }
                     match orders.borrow_and_update().clone() {
-                        Order::Pod(pod) => self.pod = pod,
+                        Order::Pod(pod) => {
+                            self.pod = pod;
+                            if let Some(sandbox) = self.sandbox.as_ref().filter(|sandbox| sandbox.has_own_address()) {
+                                let facts = PodFacts::of(&self.pod, self.network.address);
+                                self.shared.network.registry.set(sandbox.ip, facts);
+                            }
+                        }
                         Order::Gone => self.gone = true,
                     }
                 }
@@ -290,7 +297,7 @@ impl Worker {
         std::fs::create_dir_all(&self.dir).context(|| format!("make {}", self.dir.display()))?;
         let host_network = pod["spec"]["hostNetwork"] == true;
         let (namespaces, lease, ip) = if host_network {
-            (None, None, self.network.address)
+            (self.shared.network.on_node(&self.node).await?, None, self.network.address)
         } else {
             let sysctls = pod["spec"]["securityContext"]["sysctls"].as_array().into_iter().flatten();
             let sysctls = sysctls
@@ -298,8 +305,10 @@ impl Worker {
                 .collect();
             let (namespaces, lease) = self.shared.network.attach(&self.node, &spec::hostname(&pod), sysctls).await?;
             let ip = lease.address();
-            (Some(namespaces), Some(lease), ip)
+            self.shared.policy.enter(ip, PodFacts::of(&pod, self.network.address)).await;
+            (namespaces, Some(lease), ip)
         };
+        let namespaces = Some(namespaces);
         let downward = env::Downward {
             pod_ip: ip,
             host_ip: self.network.address,
@@ -319,7 +328,7 @@ impl Worker {
             containers: BTreeMap::new(),
         };
         self.shared.running.add(namespace, name, running);
-        self.shared.host_ports.set(uid, host_ports(&pod, ip, host_network));
+        self.shared.host_ports.set(uid, host_ports(&pod, ip, &self.node));
         self.sandbox = Some(Arc::new(Sandbox {
             node: self.node.clone(),
             ip,
@@ -701,8 +710,8 @@ fn pause(attempt: u32, first: Duration) -> Duration {
     (first * 2u32.saturating_pow(attempt.saturating_sub(1).min(12))).min(BACK_OFF.1)
 }
 
-fn host_ports(pod: &Value, ip: Ipv4Addr, host_network: bool) -> Vec<(Front, SocketAddrV4)> {
-    if host_network {
+fn host_ports(pod: &Value, ip: Ipv4Addr, node: &str) -> Vec<(Front, SocketAddrV4)> {
+    if pod["spec"]["hostNetwork"] == true {
         return Vec::new();
     }
     let ports = containers(pod, "containers")
@@ -713,7 +722,8 @@ fn host_ports(pod: &Value, ip: Ipv4Addr, host_network: bool) -> Vec<(Front, Sock
     ports
         .filter_map(|port| {
             let address = port["hostIP"].as_str().and_then(|ip| ip.parse().ok()).unwrap_or(Ipv4Addr::UNSPECIFIED);
-            let front = Front { address, port: number(&port["hostPort"])?, udp: port["protocol"] == "UDP" };
+            let (port_number, udp) = (number(&port["hostPort"])?, port["protocol"] == "UDP");
+            let front = Front { node: Some(node.to_owned()), address, port: port_number, udp };
             Some((front, SocketAddrV4::new(ip, number(&port["containerPort"])?)))
         })
         .collect()

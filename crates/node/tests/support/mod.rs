@@ -117,7 +117,7 @@ async fn handle(State(api): State<Api>, request: Request) -> Response {
     let method = request.method().clone();
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap_or_default();
     let given: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let is_list = ["pods", "services", "endpointslices", "nodes", "events", "leases"]
+    let is_list = ["pods", "services", "endpointslices", "nodes", "events", "leases", "networkpolicies", "namespaces"]
         .iter()
         .any(|plural| path.ends_with(&format!("/{plural}")));
     match method {

@@ -12,6 +12,8 @@ const ACK: u16 = 4;
 const CREATE: u16 = 0x400;
 const EXCLUSIVE: u16 = 0x200;
 const REPLACE: u16 = 0x100;
+/// `RTNH_F_ONLINK`.
+const ONLINK: u32 = 4;
 
 const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
@@ -41,6 +43,49 @@ pub struct Route {
     pub table: u8,
     /// Whether the destination is treated as this machine's own ("AnyIP").
     pub local: bool,
+    /// The source address that sockets of this namespace get for it.
+    pub source: Option<Ipv4Addr>,
+    /// Whether the next hop is on the link although no address says so.
+    pub onlink: bool,
+    /// Whether senders are told at once that the destination cannot be reached.
+    pub unreachable: bool,
+}
+
+impl Route {
+    /// A route of the ordinary table to one address, directly on a link.
+    pub fn host(to: Ipv4Addr, link: u32) -> Route {
+        Route {
+            to,
+            prefix: 32,
+            via: None,
+            link: Some(link),
+            table: TABLE_MAIN,
+            local: false,
+            source: None,
+            onlink: false,
+            unreachable: false,
+        }
+    }
+
+    /// A route of the ordinary table for destinations that are not there.
+    pub fn unreachable(to: Ipv4Addr, prefix: u8) -> Route {
+        Route { prefix, link: None, unreachable: true, ..Route::host(to, 0) }
+    }
+
+    /// The default route of the ordinary table.
+    pub fn default_via(via: Ipv4Addr, link: u32) -> Route {
+        Route {
+            to: Ipv4Addr::UNSPECIFIED,
+            prefix: 0,
+            via: Some(via),
+            link: Some(link),
+            table: TABLE_MAIN,
+            local: false,
+            source: None,
+            onlink: true,
+            unreachable: false,
+        }
+    }
 }
 
 /// A socket to the kernel's routing, bound to the network namespace in which it was opened.
@@ -153,29 +198,17 @@ impl Netlink {
         self.request(Message::link(NEW_LINK, ACK, index, 1, 1)).map(drop)
     }
 
-    /// Makes a bridge.
-    pub fn add_bridge(&mut self, link: &str, mac: [u8; 6]) -> io::Result<u32> {
-        let mut message = Message::link(NEW_LINK, ACK | CREATE | EXCLUSIVE, 0, 0, 0);
-        message.attribute(3, &name(link));
-        message.attribute(1, &mac);
-        message.nested(18, |info| info.attribute(1, b"bridge"));
-        self.request(message)?;
-        self.index(link)
+    /// Sets the largest packet of a link, in bytes.
+    pub fn set_mtu(&mut self, index: u32, bytes: u32) -> io::Result<()> {
+        let mut message = Message::link(NEW_LINK, ACK, index, 0, 0);
+        message.attribute(4, &bytes.to_ne_bytes());
+        self.request(message).map(drop)
     }
 
     /// Makes a pair of links, up on this side, `peer` in the network namespace `namespace` (or here).
-    pub fn add_veth(
-        &mut self,
-        link: &str,
-        peer: &str,
-        namespace: Option<BorrowedFd<'_>>,
-        master: Option<u32>,
-    ) -> io::Result<()> {
+    pub fn add_veth(&mut self, link: &str, peer: &str, namespace: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let mut message = Message::link(NEW_LINK, ACK | CREATE | EXCLUSIVE, 0, 1, 1);
         message.attribute(3, &name(link));
-        if let Some(master) = master {
-            message.attribute(10, &master.to_ne_bytes());
-        }
         message.nested(18, |info| {
             info.attribute(1, b"veth");
             info.nested(2, |data| {
@@ -222,19 +255,27 @@ impl Netlink {
         let mut message = Message::new(kind, flags);
         let scope = if route.local {
             254
-        } else if route.via.is_some() {
+        } else if route.via.is_some() || route.unreachable {
             0
         } else {
             253
         };
-        let route_kind = if route.local { 2 } else { 1 };
-        message.0.extend([2, route.prefix, 0, 0, route.table, 4, scope, route_kind, 0, 0, 0, 0]);
+        let route_kind = match (route.local, route.unreachable) {
+            (true, _) => 2,
+            (false, true) => 7,
+            (false, false) => 1,
+        };
+        message.0.extend([2, route.prefix, 0, 0, route.table, 4, scope, route_kind]);
+        message.0.extend((if route.onlink { ONLINK } else { 0 }).to_ne_bytes());
         message.attribute(1, &route.to.octets());
         if let Some(via) = route.via {
             message.attribute(5, &via.octets());
         }
         if let Some(link) = route.link {
             message.attribute(4, &link.to_ne_bytes());
+        }
+        if let Some(source) = route.source {
+            message.attribute(7, &source.octets());
         }
         message
     }
