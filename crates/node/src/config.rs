@@ -65,12 +65,15 @@ pub struct Config {
     pub dns: Ipv4Addr,
     /// The cluster's domain.
     pub cluster_domain: String,
-    /// The host's DNS server for other names, reached by TCP through `host`. `None`: read from `/etc/resolv.conf`.
+    /// The host's DNS server for other names, reached by UDP and TCP through `host`. `None`: read from `/etc/resolv.conf`.
     pub upstream_dns: Option<(String, u16)>,
     /// The kubelet API's certificate and clients.
     pub kubelet_tls: KubeletTls,
     /// The cgroup below which pods live; must be in [`runtime::machine::MachineSpec::cgroup_parents`].
     pub cgroup_parent: String,
+    /// The directory in which the cluster's local volumes are said to be. Persistent volumes below it are directories of
+    /// `state_dir` in truth, and go with their PersistentVolume when its reclaim policy is `Delete`.
+    pub local_volumes: PathBuf,
     /// The Kubernetes version that nodes report, with `v`.
     pub kubernetes_version: String,
 }
@@ -94,6 +97,7 @@ impl Config {
             upstream_dns: None,
             kubelet_tls: KubeletTls::default(),
             cgroup_parent: format!("bigben-{}", std::process::id()),
+            local_volumes: "/var/local-path-provisioner".into(),
             kubernetes_version: "v1.37.0".into(),
         }
     }

@@ -1,8 +1,7 @@
 //! Connections that leave the machine: dialled on the host's side when there is a machine, directly otherwise.
 
 use std::io;
-use std::net::Ipv4Addr;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 
 /// The way out.
 #[derive(Debug, Clone)]
@@ -17,12 +16,15 @@ impl Outside {
         }
     }
 
-    /// The addresses of a name, by connecting nowhere: only the resolver of this process is at hand, which reads the host's
-    /// `/etc/hosts` and, inside a machine, finds no server.
-    pub(crate) async fn resolve(&self, host: &str) -> io::Result<Vec<Ipv4Addr>> {
-        let found = tokio::net::lookup_host((host, 0)).await?;
-        Ok(found
-            .filter_map(|address| if let std::net::SocketAddr::V4(v4) = address { Some(*v4.ip()) } else { None })
-            .collect())
+    /// A UDP socket of the host's side that exchanges datagrams with one address.
+    pub(crate) async fn udp(&self, host: &str, port: u16) -> io::Result<UdpSocket> {
+        match &self.0 {
+            Some(dialer) => dialer.connect_udp(host, port).await,
+            None => {
+                let socket = UdpSocket::bind("0.0.0.0:0").await?;
+                socket.connect((host, port)).await?;
+                Ok(socket)
+            }
+        }
     }
 }

@@ -26,6 +26,7 @@ mod error;
 mod events;
 mod images;
 mod kubelet;
+mod local_volumes;
 mod logs;
 mod network;
 mod nodes;
@@ -150,6 +151,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
             Ok(())
         });
     }
+    tasks.spawn({
+        let (shared, cancel) = (shared.clone(), cancel.clone());
+        async move {
+            local_volumes::run(&shared.config, &shared.api, cancel).await;
+            Ok(())
+        }
+    });
     tasks.spawn({
         let (shared, cancel) = (shared.clone(), cancel.clone());
         async move {

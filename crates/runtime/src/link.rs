@@ -1,4 +1,4 @@
-//! Dialling TCP in another process's network namespace.
+//! Dialling TCP and UDP in another process's network namespace.
 //!
 //! A [`DialServer`] listens on a Unix socket (which any process that may open its file can reach, whatever its network
 //! namespace is). A [`Dialer`] asks it for `host:port`; the server resolves the name, connects in *its* namespace and hands
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpStream, UdpSocket, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 /// How long the server tries to connect.
@@ -31,6 +31,44 @@ const MAX_SOCKET_PATH: usize = 100;
 struct Request {
     host: String,
     port: u16,
+    #[serde(default)]
+    udp: bool,
+}
+
+/// A socket that is connected, or a UDP socket with a peer.
+enum Connected {
+    Tcp(TcpStream),
+    Udp(UdpSocket),
+}
+
+impl AsRawFd for Connected {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        match self {
+            Connected::Tcp(stream) => stream.as_raw_fd(),
+            Connected::Udp(socket) => socket.as_raw_fd(),
+        }
+    }
+}
+
+async fn connect(host: &str, port: u16, udp: bool) -> io::Result<Connected> {
+    if !udp {
+        let stream = TcpStream::connect((host, port)).await?;
+        let _ = stream.set_nodelay(true);
+        return Ok(Connected::Tcp(stream));
+    }
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in tokio::net::lookup_host((host, port)).await? {
+        let any: std::net::IpAddr = match address {
+            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind((any, 0)).await?;
+        match socket.connect(address).await {
+            Ok(()) => return Ok(Connected::Udp(socket)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// Decides what a requested destination means: another host and port, or a refusal with its reason.
@@ -101,7 +139,7 @@ async fn answer(stream: UnixStream, policy: Policy) -> io::Result<()> {
     let mut stream = reader.into_inner();
     let connected = match policy(&request.host, request.port) {
         Ok((host, port)) => {
-            match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect((host.as_str(), port))).await {
+            match tokio::time::timeout(CONNECT_TIMEOUT, connect(&host, port, request.udp)).await {
                 Ok(result) => result,
                 Err(_) => Err(io::ErrorKind::TimedOut.into()),
             }
@@ -110,7 +148,6 @@ async fn answer(stream: UnixStream, policy: Policy) -> io::Result<()> {
     };
     match connected {
         Ok(connected) => {
-            let _ = connected.set_nodelay(true);
             let raw = [connected.as_raw_fd()];
             loop {
                 stream.writable().await?;
@@ -150,8 +187,23 @@ impl Dialer {
     ///
     /// The error is the one that the server's side saw, its kind kept.
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let connected = std::net::TcpStream::from(self.ask(host, port, false).await?);
+        connected.set_nonblocking(true)?;
+        TcpStream::from_std(connected)
+    }
+
+    /// A UDP socket of the server's side that exchanges datagrams with `host:port`.
+    ///
+    /// The error is the one that the server's side saw, its kind kept.
+    pub async fn connect_udp(&self, host: &str, port: u16) -> io::Result<UdpSocket> {
+        let connected = std::net::UdpSocket::from(self.ask(host, port, true).await?);
+        connected.set_nonblocking(true)?;
+        UdpSocket::from_std(connected)
+    }
+
+    async fn ask(&self, host: &str, port: u16, udp: bool) -> io::Result<OwnedFd> {
         let mut stream = connect_unix(&self.path).await?;
-        let mut line = serde_json::to_vec(&Request { host: host.to_owned(), port })?;
+        let mut line = serde_json::to_vec(&Request { host: host.to_owned(), port, udp })?;
         line.push(b'\n');
         stream.write_all(&line).await?;
         let mut buffer = [0u8; 512];
@@ -163,11 +215,7 @@ impl Dialer {
             }
         };
         match (buffer.first().filter(|_| length > 0), fd) {
-            (Some(0), Some(fd)) => {
-                let connected = std::net::TcpStream::from(fd);
-                connected.set_nonblocking(true)?;
-                TcpStream::from_std(connected)
-            }
+            (Some(0), Some(fd)) => Ok(fd),
             (Some(1), _) => {
                 let mut text = buffer[1..length].to_vec();
                 stream.read_to_end(&mut text).await?;
@@ -245,6 +293,13 @@ mod tests {
             accepted.read_exact(&mut bytes).await.expect("read");
             assert_eq!(&bytes, b"hi");
         }
+        let far = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let near = dialer.connect_udp("127.0.0.1", far.local_addr().expect("an address").port()).await.expect("connected");
+        near.send(b"ping").await.expect("sent");
+        let mut bytes = [0; 4];
+        let (_, from) = far.recv_from(&mut bytes).await.expect("received");
+        far.send_to(&bytes, from).await.expect("sent");
+        assert_eq!(near.recv(&mut bytes).await.expect("received"), 4);
         drop(target);
         assert_eq!(
             dialer.connect("127.0.0.1", port).await.expect_err("refused").kind(),

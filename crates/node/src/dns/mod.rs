@@ -277,10 +277,10 @@ impl Dns {
             match inside {
                 Answer::Records(more, _) => records.extend(more),
                 Answer::Elsewhere => {
-                    // The answer's own A records, read from the end where they stand: names are compressed, so it is asked for anew.
-                    let asked = tokio::time::timeout(FORWARD_TIMEOUT, self.outside.resolve(&target)).await;
-                    if let Ok(Ok(addresses)) = asked {
-                        records.extend(addresses.into_iter().map(|ip| (target.clone(), Data::A(ip))));
+                    let query = wire::query(question.id, &target, wire::A);
+                    let asked = tokio::time::timeout(FORWARD_TIMEOUT, self.forward(&query)).await;
+                    if let Ok(Ok(answer)) = asked {
+                        records.extend(wire::answers(&answer).map(|(records, _)| records).unwrap_or_default());
                     }
                 }
                 _ => {}
@@ -289,10 +289,33 @@ impl Dns {
         wire::write(question, Code::Ok, &records, &[], None, TTL, limit)
     }
 
-    /// Asks the host's server, by TCP.
+    /// Asks the host's server, by UDP and where that is not enough by TCP.
     async fn forward(&self, message: &[u8]) -> std::io::Result<Vec<u8>> {
         let (host, port) = self.upstream.as_ref().ok_or(std::io::ErrorKind::NotFound)?;
-        let mut stream = self.outside.connect(host, *port).await?;
+        let by_udp = tokio::time::timeout(FORWARD_TIMEOUT / 2, self.forward_udp(host, *port, message)).await;
+        match by_udp {
+            // The third byte of a message has the mark that it was cut off.
+            Ok(Ok(answer)) if answer.get(2).is_some_and(|flags| flags & 2 == 0) => Ok(answer),
+            _ => self.forward_tcp(host, *port, message).await,
+        }
+    }
+
+    async fn forward_udp(&self, host: &str, port: u16, message: &[u8]) -> std::io::Result<Vec<u8>> {
+        let socket = self.outside.udp(host, port).await?;
+        socket.send(message).await?;
+        let mut answer = vec![0; 65_535];
+        loop {
+            let length = socket.recv(&mut answer).await?;
+            // Only an answer to this query counts.
+            if length >= 12 && answer[..2] == message[..2] && answer[2] & 0x80 != 0 {
+                answer.truncate(length);
+                return Ok(answer);
+            }
+        }
+    }
+
+    async fn forward_tcp(&self, host: &str, port: u16, message: &[u8]) -> std::io::Result<Vec<u8>> {
+        let mut stream = self.outside.connect(host, port).await?;
         let mut framed = (message.len() as u16).to_be_bytes().to_vec();
         framed.extend(message);
         stream.write_all(&framed).await?;

@@ -175,6 +175,62 @@ pub(super) fn write(
     out
 }
 
+/// Writes a query for one name, with recursion.
+pub(super) fn query(id: u16, name: &str, kind: u16) -> Vec<u8> {
+    let mut out = id.to_be_bytes().to_vec();
+    out.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    put_name(&mut out, name);
+    out.extend(kind.to_be_bytes());
+    out.extend([0, 1]);
+    out
+}
+
+/// A name at a position, compressed or not, and the position after it.
+fn name_at(message: &[u8], mut at: usize) -> Option<(String, usize)> {
+    let (mut name, mut after) = (String::new(), None);
+    // A name has at most 127 labels; each jump costs one too, so that this ends.
+    for _ in 0..256 {
+        let length = usize::from(*message.get(at)?);
+        if length & 0xc0 == 0xc0 {
+            after = after.or(Some(at + 2));
+            at = (length & 0x3f) << 8 | usize::from(*message.get(at + 1)?);
+            continue;
+        }
+        if length == 0 {
+            return Some((name, after.unwrap_or(at + 1)));
+        }
+        if !name.is_empty() {
+            name.push('.');
+        }
+        name.push_str(&String::from_utf8_lossy(message.get(at + 1..at + 1 + length)?).to_ascii_lowercase());
+        at += 1 + length;
+    }
+    None
+}
+
+/// The A and CNAME records of an answer, and whether it was cut off.
+pub(super) fn answers(message: &[u8]) -> Option<(Vec<(String, Data)>, bool)> {
+    let word = |at: usize| message.get(at..at + 2).map(|b| u16::from_be_bytes([b[0], b[1]]));
+    let (questions, count) = (word(4)?, word(6)?);
+    let mut at = 12;
+    for _ in 0..questions {
+        at = name_at(message, at)?.1 + 4;
+    }
+    let mut records = Vec::new();
+    for _ in 0..count {
+        let (owner, after) = name_at(message, at)?;
+        let (kind, length) = (word(after)?, usize::from(word(after + 8)?));
+        let data = message.get(after + 10..after + 10 + length)?;
+        match (kind, data) {
+            (A, [a, b, c, d]) => records.push((owner, Data::A(Ipv4Addr::new(*a, *b, *c, *d)))),
+            (CNAME, _) => records.push((owner, Data::Cname(name_at(message, after + 10)?.0))),
+            _ => {}
+        }
+        at = after + 10 + length;
+    }
+    Some((records, message.get(2)? & 2 != 0))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -195,6 +251,24 @@ pub(super) mod tests {
         let mut cut = query("web", A);
         cut.truncate(14);
         assert_eq!(parse(&cut), Err(Some((0x1234, Code::FormatError))));
+    }
+
+    #[test]
+    fn answers_of_others_are_read() {
+        let mut message = super::query(7, "www.example.org", A);
+        message[7] = 2;
+        // www.example.org CNAME example.org (a pointer into the question), example.org A 192.0.2.7.
+        message.extend([0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 2, 0xc0, 16]);
+        message.extend([0xc0, 16, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7]);
+        let expected = vec![
+            ("www.example.org".to_owned(), Data::Cname("example.org".to_owned())),
+            ("example.org".to_owned(), Data::A(Ipv4Addr::new(192, 0, 2, 7))),
+        ];
+        assert_eq!(answers(&message), Some((expected, false)));
+        let mut endless = super::query(7, "", A);
+        endless[7] = 1;
+        endless.extend([0xc0, 17, 0, 1]);
+        assert_eq!(answers(&endless), None);
     }
 
     #[test]

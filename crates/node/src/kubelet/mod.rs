@@ -8,6 +8,7 @@ pub(crate) mod portforward;
 mod spdy;
 mod stats;
 mod streams;
+mod streams_spdy;
 
 pub(crate) use stats::Sampler;
 

@@ -1,13 +1,12 @@
-//! `exec` and `attach` over WebSocket: the protocols `v5.channel.k8s.io` and `v4.channel.k8s.io`.
+//! `exec` and `attach`, over WebSocket (`v5.channel.k8s.io`, `v4.channel.k8s.io`) or SPDY (see [`super::streams_spdy`]).
 //!
-//! A message's first byte is its channel: 0 standard input, 1 standard output, 2 standard error, 3 the final status, 4 the
-//! terminal's size, 255 (version 5) the end of a channel.
+//! A WebSocket message's first byte is its channel: 0 standard input, 1 standard output, 2 standard error, 3 the final status,
+//! 4 the terminal's size, 255 (version 5) the end of a channel. Inside of this program, both transports are such channels.
 
-use super::{ContainerPath, Kubelet, refuse};
+use super::{ContainerPath, Kubelet, refuse, spdy, streams_spdy};
 use crate::shared::RunningContainer;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -22,21 +21,21 @@ use tokio::task::JoinSet;
 
 pub(super) const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
-const STATUS: u8 = 3;
-const RESIZE: u8 = 4;
-const CLOSE: u8 = 255;
+pub(super) const STDIN: u8 = 0;
+pub(super) const STDOUT: u8 = 1;
+pub(super) const STDERR: u8 = 2;
+pub(super) const STATUS: u8 = 3;
+pub(super) const RESIZE: u8 = 4;
+pub(super) const CLOSE: u8 = 255;
 
 /// What a client wants to be connected to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Wanted {
-    command: Vec<String>,
-    stdin: bool,
-    stdout: bool,
-    stderr: bool,
-    tty: bool,
+pub(super) struct Wanted {
+    pub(super) command: Vec<String>,
+    pub(super) stdin: bool,
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
+    pub(super) tty: bool,
 }
 
 impl Wanted {
@@ -84,52 +83,69 @@ fn find(kubelet: &Kubelet, namespace: &str, pod: &str, container: &str) -> Resul
     })
 }
 
+/// What is asked of a container.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Exec,
+    Attach,
+}
+
+impl Operation {
+    async fn run(self, running: &RunningContainer, wanted: &Wanted, source: Incoming, sink: &Outgoing) -> Value {
+        match self {
+            Operation::Exec => run_exec(running, wanted, source, sink).await,
+            Operation::Attach => run_attach(running, wanted, source, sink).await,
+        }
+    }
+}
+
 /// `exec`.
 pub(super) async fn exec(
     State(kubelet): State<Kubelet>,
-    Path((namespace, pod, container)): ContainerPath,
+    Path(path): ContainerPath,
     Query(query): Query<Vec<(String, String)>>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
 ) -> Response {
-    let running = match find(&kubelet, &namespace, &pod, &container) {
-        Ok(running) => running,
-        Err(response) => return response,
-    };
     let wanted = Wanted::parse(&query);
-    let Ok(upgrade) = upgrade else { return needs_websocket() };
     if wanted.command.is_empty() {
         return refuse(StatusCode::BAD_REQUEST, "you must specify at least 1 command for the container");
     }
-    upgrade.protocols(PROTOCOLS).on_upgrade(move |socket| async move {
-        let (sink, source) = channels(socket);
-        let status = run_exec(&running, &wanted, source, &sink.sender).await;
-        sink.finish(status).await;
-    })
-}
-
-pub(super) fn needs_websocket() -> Response {
-    refuse(
-        StatusCode::BAD_REQUEST,
-        "this endpoint is served over WebSocket (v5.channel.k8s.io or v4.channel.k8s.io); SPDY is not supported for it",
-    )
+    serve(&kubelet, path, wanted, Operation::Exec, request).await
 }
 
 /// `attach`.
 pub(super) async fn attach(
     State(kubelet): State<Kubelet>,
-    Path((namespace, pod, container)): ContainerPath,
+    Path(path): ContainerPath,
     Query(query): Query<Vec<(String, String)>>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
 ) -> Response {
-    let running = match find(&kubelet, &namespace, &pod, &container) {
+    serve(&kubelet, path, Wanted::parse(&query), Operation::Attach, request).await
+}
+
+async fn serve(
+    kubelet: &Kubelet,
+    (namespace, pod, container): (String, String, String),
+    wanted: Wanted,
+    operation: Operation,
+    request: Request,
+) -> Response {
+    let running = match find(kubelet, &namespace, &pod, &container) {
         Ok(running) => running,
         Err(response) => return response,
     };
-    let wanted = Wanted::parse(&query);
-    let Ok(upgrade) = upgrade else { return needs_websocket() };
+    if spdy::wants(request.headers()) {
+        return streams_spdy::upgrade(kubelet, request, wanted.clone(), move |source, sink| async move {
+            operation.run(&running, &wanted, source, &sink).await
+        });
+    }
+    let (mut parts, _) = request.into_parts();
+    let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await else {
+        return refuse(StatusCode::BAD_REQUEST, "this endpoint is served over WebSocket and SPDY: Upgrade request required");
+    };
     upgrade.protocols(PROTOCOLS).on_upgrade(move |socket| async move {
         let (sink, source) = channels(socket);
-        let status = run_attach(&running, &wanted, source, &sink.sender).await;
+        let status = operation.run(&running, &wanted, source, &sink.sender).await;
         sink.finish(status).await;
     })
 }
@@ -140,7 +156,9 @@ pub(super) fn normal_close() -> Message {
 }
 
 /// A message to the client: channel and content.
-type Outgoing = mpsc::Sender<(u8, Bytes)>;
+pub(super) type Outgoing = mpsc::Sender<(u8, Bytes)>;
+/// Messages from the client.
+pub(super) type Incoming = mpsc::Receiver<(u8, Bytes)>;
 
 /// The writing side of a socket.
 struct Sink {

@@ -147,11 +147,16 @@ async fn persistent(shared: &Shared, pod: &Value, claim: &str, readonly: bool) -
             "persistentvolume \"{bound}\" is neither hostPath nor local; no other kind is supported here"
         ))
     })?;
+    let local = crate::local_volumes::place(&shared.config, &volume);
+    let own = local.is_some() || !source.starts_with('/');
     // Relative to the state directory, so that a provisioner need not know where that is.
-    let place = shared.config.state_dir.join("volumes").join(source.trim_start_matches("bigben:"));
-    let place = if source.starts_with('/') { PathBuf::from(source) } else { place };
+    let relative = || shared.config.state_dir.join("volumes").join(source.trim_start_matches("bigben:"));
+    let place = local.unwrap_or_else(|| if source.starts_with('/') { PathBuf::from(source) } else { relative() });
+    if !own && let Some(kind) = spec["hostPath"]["type"].as_str() {
+        host_path(&place, kind)?;
+    }
     std::fs::create_dir_all(&place).context(|| format!("make {}", place.display()))?;
-    if !source.starts_with('/') || spec["storageClassName"].as_str().is_some_and(|class| !class.is_empty()) {
+    if own {
         let _ = std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o777));
     }
     Ok(Volume { path: place, readonly })

@@ -1,21 +1,27 @@
-//! The way out for pods: TCP connections to addresses outside of the machine are dialled on the host's side.
+//! The way out for pods: TCP connections and UDP datagrams to addresses outside of the machine go on from the host's side.
 //!
 //! The machine has no link to the host's network. Its default route leads into a pair of links whose far end this module reads
 //! as raw packets: what arrives there is addressed to somewhere outside. For a new destination (a SYN) the address is made one
 //! of our own (a `local` route, "AnyIP"), a listener is opened on it, and the same packet is given back to the kernel, which now
 //! finds the listener. Everything after is an ordinary connection, copied to one that the host's side has dialled. No packet
 //! filter is needed, and no privilege beyond our own network namespace.
+//!
+//! A UDP datagram is read from the packet and sent by a socket of the host's side, one for each pair of addresses; what comes
+//! back there goes to the pod as a packet with the far end's address. Other protocols (ICMP) do not leave the machine.
+
+mod udp;
 
 use crate::dial::Outside;
 use crate::error::{Context, Result};
 use nix::sys::socket::{MsgFlags, recv, send};
 use runtime::net::{Netlink, Route};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +37,8 @@ const LOOPBACK: u32 = 1;
 const IDLE: Duration = Duration::from_secs(60);
 /// How many destinations are open at a time.
 const MAX_DESTINATIONS: usize = 2048;
+/// How many pairs of addresses exchange datagrams at a time.
+const MAX_EXCHANGES: usize = 1024;
 
 /// A destination of a packet that begins a TCP connection.
 fn syn_destination(packet: &[u8]) -> Option<SocketAddrV4> {
@@ -110,15 +118,25 @@ async fn forward(mut inside: TcpStream, destination: SocketAddrV4, outside: Outs
 
 /// Serves until cancelled.
 pub(crate) async fn run(outside: Outside, cancel: CancellationToken) -> Result<()> {
-    let (packets, near_mac) = setup()?;
+    let packets = setup()?;
     let packets = runtime::sys::watch_fd(packets).context(|| "watch the way out".into())?;
+    let packets = Arc::new(packets);
     let open = Arc::new(Open::default());
     let mut tasks = JoinSet::new();
+    let mut pieces = udp::Reassembly::default();
+    let mut exchanges: HashMap<(SocketAddrV4, SocketAddrV4), mpsc::Sender<Vec<u8>>> = HashMap::new();
+    let mut ended: JoinSet<(SocketAddrV4, SocketAddrV4)> = JoinSet::new();
     let mut buffer = vec![0u8; 65_536];
     loop {
         let length = tokio::select! {
             () = cancel.cancelled() => break,
             Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+            Some(pair) = ended.join_next(), if !ended.is_empty() => {
+                if let Ok(pair) = pair {
+                    exchanges.remove(&pair);
+                }
+                continue;
+            }
             read = packets.async_io(tokio::io::Interest::READABLE, |fd| Ok(recv(fd.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT)?)) => match read {
                 Ok(length) => length,
                 Err(error) => {
@@ -128,6 +146,24 @@ pub(crate) async fn run(outside: Outside, cancel: CancellationToken) -> Result<(
             },
         };
         let Some(packet) = buffer.get(14..length) else { continue };
+        if let Some(datagram) = pieces.take(packet, std::time::Instant::now()) {
+            let pair = (datagram.from, datagram.to);
+            if exchanges.len() >= MAX_EXCHANGES && !exchanges.contains_key(&pair) {
+                continue;
+            }
+            let exchange = exchanges.entry(pair).or_insert_with(|| {
+                let (sender, receiver) = mpsc::channel(64);
+                let work = exchange(pair, receiver, outside.clone(), packets.clone());
+                ended.spawn(async move {
+                    work.await;
+                    pair
+                });
+                sender
+            });
+            // A full queue loses datagrams, as any queue on the way may.
+            let _ = exchange.try_send(datagram.content);
+            continue;
+        }
         let Some(destination) = syn_destination(packet) else { continue };
         match open.open(destination) {
             Ok(Some(listener)) => {
@@ -144,23 +180,63 @@ pub(crate) async fn run(outside: Outside, cancel: CancellationToken) -> Result<(
             }
         }
         // The same packet again, as if it came in by the link: now there is somebody to answer it.
-        let mut frame = near_mac.to_vec();
-        frame.extend([0x02, 0x42, 0, 0, 0, 3, 0x08, 0x00]);
-        frame.extend_from_slice(packet);
-        if let Err(error) = send(packets.as_raw_fd(), &frame, MsgFlags::empty()) {
-            tracing::debug!(%error, "a packet cannot be given back");
-        }
+        give_back(packets.as_raw_fd(), packet);
     }
+    ended.shutdown().await;
     tasks.shutdown().await;
     Ok(())
 }
 
-fn setup() -> Result<(OwnedFd, [u8; 6])> {
+/// Gives a packet to the kernel as if it came in by the link.
+fn give_back(link: std::os::fd::RawFd, packet: &[u8]) {
+    let mut frame = NEAR_MAC.to_vec();
+    frame.extend([0x02, 0x42, 0, 0, 0, 3, 0x08, 0x00]);
+    frame.extend_from_slice(packet);
+    if let Err(error) = send(link, &frame, MsgFlags::empty()) {
+        tracing::debug!(%error, "a packet cannot be given back");
+    }
+}
+
+/// Carries datagrams between a pod and one address outside until there have been none for a while.
+async fn exchange(
+    (pod, there): (SocketAddrV4, SocketAddrV4),
+    mut outgoing: mpsc::Receiver<Vec<u8>>,
+    outside: Outside,
+    packets: Arc<tokio::io::unix::AsyncFd<OwnedFd>>,
+) {
+    let socket = match outside.udp(&there.ip().to_string(), there.port()).await {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::debug!(%there, %error, "a destination outside cannot be reached by UDP");
+            return;
+        }
+    };
+    let mut buffer = vec![0u8; 65_536];
+    loop {
+        tokio::select! {
+            Some(content) = outgoing.recv() => drop(socket.send(&content).await),
+            received = socket.recv(&mut buffer) => {
+                // An error is a refusal by the far end, of which a later datagram may know nothing.
+                let Ok(length) = received else { continue };
+                if let Some(packet) = udp::packet(there, pod, &buffer[..length]) {
+                    give_back(packets.as_raw_fd(), &packet);
+                }
+            }
+            () = tokio::time::sleep(IDLE) => return,
+        }
+    }
+}
+
+fn setup() -> Result<OwnedFd> {
     let what = || "make the way out".to_owned();
     let mut netlink = Netlink::open().context(what)?;
     netlink.add_veth(NEAR, FAR, None).context(what)?;
     let (near, far) = (netlink.index(NEAR).context(what)?, netlink.index(FAR).context(what)?);
     netlink.set_mac(near, NEAR_MAC).context(what)?;
+    for end in [near, far] {
+        // An answer may be as long as a packet can be.
+        netlink.set_mtu(end, 65_535).context(what)?;
+    }
     netlink.up(near).context(what)?;
     netlink.up(far).context(what)?;
     // A next hop that never has to be asked for: it answers to nothing, it is only read.
@@ -178,7 +254,7 @@ fn setup() -> Result<(OwnedFd, [u8; 6])> {
         .context(what)?;
     // What is given back comes from pods, which are not behind this link.
     runtime::net::accept_any_source(NEAR);
-    Ok((runtime::sys::packet_socket(far).context(what)?, NEAR_MAC))
+    runtime::sys::packet_socket(far).context(what)
 }
 
 #[cfg(test)]
