@@ -15,7 +15,9 @@ pub type Solution = BTreeMap<String, String>;
 pub fn solve(templates: &[String], images: &[String], alternatives: &BTreeMap<String, BTreeSet<String>>) -> Solution {
     let mut candidates: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for template in templates {
-        let Some(pattern) = pattern(template, alternatives) else { continue };
+        let Some(pattern) = pattern(template, alternatives).filter(|pattern| !pattern.secrets.is_empty()) else {
+            continue;
+        };
         for image in images {
             for written in spellings(image) {
                 let Some(found) = pattern.regex.captures(&written) else { continue };
@@ -36,12 +38,19 @@ pub fn solve(templates: &[String], images: &[String], alternatives: &BTreeMap<St
         .collect()
 }
 
-/// The texts in a workflow that name an image with a secret in them.
+/// Whether one of the templates can come to name the image.
+pub fn is_named(image: &str, templates: &[String], alternatives: &BTreeMap<String, BTreeSet<String>>) -> bool {
+    let spellings = spellings(image);
+    let mut patterns = templates.iter().filter_map(|template| pattern(template, alternatives));
+    patterns.any(|pattern| spellings.iter().any(|written| pattern.regex.is_match(written)))
+}
+
+/// The texts in a workflow that may name an image: words with an expression and a slash in them.
 pub fn templates(workflow: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in workflow.lines() {
         let Some(start) = line.find("${{") else { continue };
-        if !line.contains("secrets.") || !line.contains('/') {
+        if !line.contains('/') {
             continue;
         }
         // From the beginning of the word that the expression stands in.
@@ -93,6 +102,8 @@ fn pattern(template: &str, alternatives: &BTreeMap<String, BTreeSet<String>>) ->
         } else if let Some(values) = alternatives.get(expression).filter(|values| !values.is_empty()) {
             let values: Vec<String> = values.iter().map(|value| regex::escape(value)).collect();
             text.push_str(&format!("(?:{})", values.join("|")));
+        } else if expression == "github.repository" {
+            text.push_str("[^/:@]+/[^/:@]+");
         } else {
             text.push_str("[^/@]+");
         }
@@ -101,7 +112,7 @@ fn pattern(template: &str, alternatives: &BTreeMap<String, BTreeSet<String>>) ->
     // A template without a tag names the repository.
     text.push_str("(?::[^/]+)?(?:@.*)?$");
     let regex = Regex::new(&text).ok()?;
-    (!secrets.is_empty()).then_some(Pattern { regex, secrets })
+    Some(Pattern { regex, secrets })
 }
 
 /// The ways in which an image of Docker Hub is written.
@@ -135,6 +146,16 @@ mod tests {
     }
 
     #[test]
+    fn an_image_is_named_by_a_template_that_can_come_to_it() {
+        let alternatives = BTreeMap::from([("matrix.app".to_owned(), set(&["web", "api"]))]);
+        let named = |image: &str, template: &str| is_named(image, &[template.to_owned()], &alternatives);
+        assert!(named("docker.io/acme/web:1", "${{ vars.OWNER }}/${{ matrix.app }}:${{ github.sha }}"));
+        assert!(!named("docker.io/bitnami/redis:7", "${{ vars.OWNER }}/${{ matrix.app }}:${{ github.sha }}"));
+        assert!(named("ghcr.io/acme/shop:1", "ghcr.io/${{ github.repository }}:${{ github.ref_name }}"));
+        assert!(!named("docker.io/library/redis:7", "ghcr.io/${{ github.repository }}:7"));
+    }
+
+    #[test]
     fn two_possible_values_are_none() {
         let alternatives = BTreeMap::new();
         let images = ["docker.io/a/x:1".to_owned(), "docker.io/b/x:1".to_owned()];
@@ -143,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_are_words_with_a_secret_and_a_slash() {
+    fn templates_are_words_with_an_expression_and_a_slash() {
         let workflow = "run: docker push ghcr.io/${{ secrets.U }}/x:${{ github.sha }} && true\n\
                         tags: \"${{ secrets.U }}/y:latest\"\n\
                         username: ${{ secrets.U }}\n";

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use gitops::generate::{self, Target};
 use gitops::repository::Repositories;
 use oci::Reference;
 use serde_json::Value;
 
-use super::Daemon;
+use super::{Daemon, rooms};
 use crate::repository::Delivered;
+use crate::secrets;
 use crate::workflow_facts::{self, Facts};
 
 /// An image that an Application names.
@@ -22,8 +23,8 @@ pub struct Image {
     pub application: String,
 }
 
-/// Every image that the Applications of a repository name, rendered from what `git_dir` has now. Copies go below `cache`.
-pub async fn named(git_dir: &Path, delivered: &Delivered, cache: PathBuf) -> Result<BTreeSet<Image>> {
+/// Every image that the Applications of a repository name.
+async fn named(git_dir: &Path, delivered: &Delivered, cache: PathBuf) -> Result<BTreeSet<Image>> {
     let mut images = BTreeSet::new();
     let local = git_dir.to_string_lossy().into_owned();
     let repositories = Repositories::new(
@@ -62,34 +63,124 @@ pub async fn named(git_dir: &Path, delivered: &Delivered, cache: PathBuf) -> Res
     Ok(images)
 }
 
-/// Who owns images of Docker Hub: the part of their names before the first slash.
+/// Those of the images that the repository's own workflows make: the ones that they name. Where they name none, because scripts
+/// do, all but Docker's official ones.
+fn made_here(images: &BTreeSet<Image>, workflows: &BTreeMap<String, String>) -> BTreeSet<Image> {
+    let mut alternatives: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut templates = Vec::new();
+    for (path, text) in workflows {
+        for (axis, values) in workflow_facts::read(path, text).axes {
+            alternatives.entry(axis).or_default().extend(values);
+        }
+        templates.extend(secrets::templates(text));
+    }
+    let is_written = |repository: &str| workflows.values().any(|text| text.contains(repository));
+    let is_named = |image: &&Image| {
+        secrets::is_named(&image.reference, &templates, &alternatives)
+            || Reference::parse(&image.reference).is_ok_and(|reference| is_written(reference.repository()))
+    };
+    let named: BTreeSet<Image> = images.iter().filter(is_named).cloned().collect();
+    if !named.is_empty() {
+        return named;
+    }
+    let is_official = |image: &&Image| image.reference.starts_with("docker.io/library/");
+    images.iter().filter(|image| !is_official(image)).cloned().collect()
+}
+
+/// Who owns images: what their names in the instance's registry begin with.
 pub fn owners(images: &BTreeSet<Image>) -> BTreeSet<String> {
-    let references = images.iter().filter_map(|image| Reference::parse(&image.reference).ok());
-    references
-        .filter(|reference| super::rooms::DOCKER_HUB.contains(&reference.registry()))
-        .filter_map(|reference| Some(reference.repository().split_once('/')?.0.to_owned()))
-        .collect()
+    let names = images.iter().filter_map(|image| here(&Reference::parse(&image.reference).ok()?));
+    names.filter_map(|name| Some(name.rsplit_once('/')?.0.to_owned())).collect()
+}
+
+/// The name of a reference's repository in the instance's registry; `None` for one that is asked for elsewhere.
+fn here(reference: &Reference) -> Option<String> {
+    let host = reference.registry();
+    if rooms::DOCKER_HUB.contains(&host) {
+        Some(reference.repository().to_owned())
+    } else {
+        rooms::MIRRORED.contains(&host).then(|| format!("{host}/{}", reference.repository()))
+    }
+}
+
+/// The images that are named at a commit of `main`: rendering every chart takes a while, and the answer never changes.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    commit: String,
+    /// Every image that an Application names.
+    pub named: BTreeSet<Image>,
+    /// Those of them that the repository's own workflows make.
+    pub made_here: BTreeSet<Image>,
+}
+
+impl Catalogue {
+    /// Renders what `git_dir`, whose `main` is at `commit`, has now. Copies go below `cache`.
+    ///
+    /// # Errors
+    /// Names the Application that cannot be rendered.
+    pub async fn of(git_dir: &Path, commit: String, delivered: &Delivered, cache: PathBuf) -> Result<Self> {
+        let named = named(git_dir, delivered, cache).await?;
+        let made_here = made_here(&named, &delivered.workflows);
+        Ok(Self { commit, named, made_here })
+    }
 }
 
 impl Daemon {
-    /// Every image that the Applications on the forge's `main` name.
-    pub async fn named_images(&self) -> Result<BTreeSet<Image>> {
-        let repository = self.forge.git(&self.delivered.full_name).await?;
-        named(repository.dir(), &self.delivered, self.options.state.join("gitops-preview")).await
+    /// The images of the forge's `main`.
+    ///
+    /// # Errors
+    /// Names the Application that cannot be rendered.
+    pub async fn catalogue(&self) -> Result<Catalogue> {
+        let commit = self.main().await?;
+        let mut catalogue = self.catalogue.lock().await;
+        if catalogue.commit != commit {
+            let repository = self.forge.git(&self.delivered.full_name).await?;
+            let cache = self.options.state.join("gitops-preview");
+            *catalogue = Catalogue::of(repository.dir(), commit, &self.delivered, cache).await?;
+        }
+        Ok(catalogue.clone())
     }
 
-    /// Those of the images that belong here (by the endpoint map) and that the registry does not have.
+    /// Those of the images that the repository's workflows make and that the registry does not have.
     pub async fn missing_images(&self) -> Result<Vec<Image>> {
-        let mut missing = Vec::new();
-        for image in self.named_images().await? {
+        Ok(self.catalogue().await?.made_here.into_iter().filter(|image| self.is_absent(image)).collect())
+    }
+
+    /// Whether an image belongs into the registry (by the endpoint map) and is not there.
+    fn is_absent(&self, image: &Image) -> bool {
+        let Ok(reference) = Reference::parse(&image.reference) else { return false };
+        here(&reference).is_some_and(|name| self.registry.has(&name, reference.reference()).is_none())
+    }
+
+    /// Gets the images that come from elsewhere and are not here yet through the registry, from their upstreams.
+    ///
+    /// # Errors
+    /// Names the first that cannot be had, and why.
+    pub async fn fetch_from_elsewhere(&self) -> Result<()> {
+        let Catalogue { named, made_here, .. } = self.catalogue().await?;
+        for image in named.difference(&made_here).filter(|image| self.is_absent(image)) {
             let Ok(reference) = Reference::parse(&image.reference) else { continue };
-            if super::rooms::DOCKER_HUB.contains(&reference.registry())
-                && self.registry.has(reference.repository(), reference.reference()).is_none()
-            {
-                missing.push(image);
+            let Some(name) = here(&reference) else { continue };
+            let url = format!(
+                "http://127.0.0.1:{}/v2/{name}/manifests/{}",
+                self.instance.ports.registry,
+                reference.reference()
+            );
+            let answer = reqwest::Client::builder().no_proxy().build()?.get(url).send().await?;
+            if !answer.status().is_success() {
+                let text = answer.text().await.unwrap_or_default();
+                let said: Value = serde_json::from_str(&text).unwrap_or_default();
+                bail!(
+                    "{}, which Application {} names, is made by no workflow here: {}; \
+                     or push it to the registry at http://127.0.0.1:{}",
+                    image.reference,
+                    image.application,
+                    said["errors"][0]["message"].as_str().unwrap_or(&text),
+                    self.instance.ports.registry
+                );
             }
         }
-        Ok(missing)
+        Ok(())
     }
 }
 
@@ -143,6 +234,29 @@ pub fn leading_to_images(files: &BTreeMap<String, String>, event: &str) -> Vec<S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn image(reference: &str) -> Image {
+        Image { reference: reference.to_owned(), application: "a".to_owned() }
+    }
+
+    #[test]
+    fn images_of_others_are_not_made_here() {
+        let images: BTreeSet<Image> =
+            ["docker.io/acme/web:1", "docker.io/library/redis:7", "ghcr.io/acme/api:2", "docker.io/bitnami/kafka:3"]
+                .map(image)
+                .into();
+        let made = |text: &str| {
+            let workflows = BTreeMap::from([("w.yaml".to_owned(), text.to_owned())]);
+            made_here(&images, &workflows).into_iter().map(|image| image.reference).collect::<Vec<_>>()
+        };
+        let both = "on: push\nenv:\n  A: ${{ vars.OWNER }}/web\n  B: ghcr.io/acme/api\n";
+        assert_eq!(made(both), ["docker.io/acme/web:1", "ghcr.io/acme/api:2"]);
+        assert_eq!(
+            made("on: push\njobs: {a: {steps: [{run: ./publish.sh}]}}\n"),
+            ["docker.io/acme/web:1", "docker.io/bitnami/kafka:3", "ghcr.io/acme/api:2"]
+        );
+        assert_eq!(owners(&images), BTreeSet::from(["acme", "bitnami", "ghcr.io/acme", "library"].map(str::to_owned)));
+    }
 
     #[test]
     fn only_what_ends_in_an_image_leads_there() {

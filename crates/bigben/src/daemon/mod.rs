@@ -76,6 +76,8 @@ pub struct Daemon {
     pub instance: Instance,
     /// What the repository's files said at the start.
     pub delivered: Delivered,
+    /// The images that its Applications name, as last looked up.
+    catalogue: tokio::sync::Mutex<images::Catalogue>,
     /// GitHub.
     pub forge: Forge,
     /// GitHub Actions.
@@ -160,14 +162,12 @@ async fn serve(options: Options) -> Result<()> {
     let deliveries = Deliveries::open(&state.join("deliveries.jsonl"))?;
     let forge_url = format!("http://127.0.0.1:{}", instance.ports.forge);
     let forge = Forge::open(forge::Config::new(state.join("forge"), &forge_url)).await?;
-    let delivered = rooms::read_files(&options, &forge).await?;
+    let (delivered, catalogue) = rooms::read_files(&options, &forge).await?;
     rooms::prepare_forge(&forge, &delivered, &instance).await?;
     let follower = Follower::new(Arc::clone(&deliveries), &delivered.workflows);
 
     let endpoints = rooms::endpoints(instance.ports.registry);
-    let source = rooms::source_of(&options, &forge).await?;
-    let named = images::named(&source, &delivered, state.join("gitops-preview")).await?;
-    let registry = rooms::open_registry(&state, &instance, &images::owners(&named))?;
+    let registry = rooms::open_registry(&state, &instance, &catalogue)?;
     let engine = rooms::open_engine(&options, &forge, &forge_url, &delivered, &endpoints).await?;
 
     let machine_dialer = state.join("run/machine.sock");
@@ -217,6 +217,7 @@ async fn serve(options: Options) -> Result<()> {
         options,
         instance,
         delivered,
+        catalogue: tokio::sync::Mutex::new(catalogue),
         forge: forge.clone(),
         engine,
         registry,

@@ -1,6 +1,5 @@
 //! How each room is opened for an instance: where it keeps its state, who may enter, and what the production names lead to.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use super::follow::Follower;
+use super::images::{self, Catalogue};
 use super::{Options, USER, host};
 use crate::repository::{self, Delivered};
 use crate::state::{Instance, StateDir};
@@ -19,20 +19,29 @@ use crate::state::{Instance, StateDir};
 /// The registries of Docker Hub, under every name that files give it.
 pub const DOCKER_HUB: [&str; 3] = ["docker.io", "registry-1.docker.io", "index.docker.io"];
 
+/// Other registries that the instance's own keeps copies of, each below its name.
+pub const MIRRORED: [&str; 6] =
+    ["ghcr.io", "quay.io", "registry.k8s.io", "gcr.io", "mcr.microsoft.com", "public.ecr.aws"];
+
 /// The endpoint map of the instance: which registry answers for which name (see [`oci::EndpointMap`]).
 pub fn endpoints(port: u16) -> String {
-    DOCKER_HUB.map(|host| format!("{host}=http://127.0.0.1:{port}")).join(",")
+    let hub = DOCKER_HUB.iter().map(|host| format!("{host}=http://127.0.0.1:{port}"));
+    let mirrored = MIRRORED.iter().map(|host| format!("{host}=http://127.0.0.1:{port}/{host}"));
+    hub.chain(mirrored).collect::<Vec<_>>().join(",")
 }
 
-/// What the files of the delivered repository say.
-pub async fn read_files(options: &Options, forge: &Forge) -> Result<Delivered> {
+/// What the files of the delivered repository say, and the images that its Applications name.
+pub async fn read_files(options: &Options, forge: &Forge) -> Result<(Delivered, Catalogue)> {
     let source = source_of(options, forge).await?;
     let commit = repository::head(&source)?;
-    repository::read(&source, &commit)
+    let delivered = repository::read(&source, &commit)?;
+    let cache = options.state.join("gitops-preview");
+    let catalogue = Catalogue::of(&source, commit, &delivered, cache).await?;
+    Ok((delivered, catalogue))
 }
 
 /// The repository that is delivered: the forge's, or before the first `up` the working copy.
-pub async fn source_of(options: &Options, forge: &Forge) -> Result<PathBuf> {
+async fn source_of(options: &Options, forge: &Forge) -> Result<PathBuf> {
     for repository in forge.repositories().await? {
         let git = forge.git(&repository.full_name()).await?;
         if git.rev_parse("refs/heads/main^{commit}").await?.is_some() {
@@ -54,11 +63,32 @@ pub async fn prepare_forge(forge: &Forge, delivered: &Delivered, instance: &Inst
 }
 
 /// The owners of the images may push, each with the instance's password: on Docker Hub they are who the workflows log in as.
-pub fn open_registry(state: &StateDir, instance: &Instance, owners: &BTreeSet<String>) -> Result<Registry> {
+pub fn open_registry(state: &StateDir, instance: &Instance, catalogue: &Catalogue) -> Result<Registry> {
     let mut config = registry::Config::new(state.join("registry"));
-    let users = owners.iter().cloned().chain([USER.to_owned()]);
+    let owners = images::owners(&catalogue.made_here);
+    let users = owners.iter().map(|owner| owner.rsplit('/').next().unwrap_or(owner).to_owned());
+    let users = users.chain([USER.to_owned()]);
     config.users = users.map(|user| (user, instance.registry_password.clone())).collect();
+    config.own = owners.iter().cloned().chain([USER.to_owned()]).collect();
+    config.upstreams = upstreams();
     Ok(Registry::open(config)?)
+}
+
+/// Where an image that is not here comes from when there is a network, with the credentials of the person's own `docker login`.
+fn upstreams() -> Vec<registry::Upstream> {
+    let config = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let config = config.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")));
+    let text = config.and_then(|dir| std::fs::read_to_string(dir.join("config.json")).ok());
+    let credentials = text.and_then(|text| oci::client::Credentials::from_docker_config(&text));
+    let upstream = |prefix: String, host: &str| {
+        let mut client = oci::client::Client::new(oci::EndpointMap::default());
+        if let Some(credentials) = &credentials {
+            client = client.credentials(credentials.clone());
+        }
+        registry::Upstream { prefix, registry: host.to_owned(), client }
+    };
+    let others = MIRRORED.iter().map(|host| upstream(format!("{host}/"), host));
+    others.chain([upstream(String::new(), DOCKER_HUB[0])]).collect()
 }
 
 /// GitHub Actions, whose jobs find a `docker` and reach this instance's rooms under their production names.

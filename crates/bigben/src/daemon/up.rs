@@ -122,6 +122,7 @@ async fn bring_up(daemon: &Arc<Daemon>, parts: &mut Parts) -> Result<Summary> {
     if !missing.is_empty() {
         parts.part("images", daemon.build_missing(missing)).await?;
     }
+    daemon.fetch_from_elsewhere().await?;
     parts.part("apply", daemon.apply()).await?;
     let wait = {
         let sender = parts.sender.clone();
@@ -167,7 +168,7 @@ impl Daemon {
     /// Secrets that workflows need and that follow from what is known here: the registry's user and password, and what images
     /// are called. What a person has set stays.
     async fn fill_secrets(&self) -> Result<((), Option<String>)> {
-        let images: Vec<String> = self.named_images().await?.into_iter().map(|image| image.reference).collect();
+        let images: Vec<String> = self.catalogue().await?.named.into_iter().map(|image| image.reference).collect();
         let mut alternatives: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut templates = Vec::new();
         let mut environments: BTreeMap<String, BTreeSet<Option<String>>> = BTreeMap::new();
