@@ -18,9 +18,9 @@ pub mod ignore;
 pub mod images;
 pub mod progress;
 mod run;
-pub mod sign;
 mod solve;
 pub mod state;
 mod trim;
 
 pub use build::{BuildRequest, BuildResult, Builder, Config, Error};
+pub use oci::signature as sign;

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
 /// A digest algorithm registered by the OCI image specification.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Algorithm {
     /// SHA-256, the default.
+    #[default]
     Sha256,
     /// SHA-512, optional in the specification.
     Sha512,

@@ -14,6 +14,7 @@ pub mod layout;
 mod manifest;
 pub mod media;
 pub mod reference;
+pub mod signature;
 pub mod tar;
 
 pub use config::{Config, Healthcheck, History, ImageConfig, RootFs};

@@ -8,6 +8,7 @@
 mod auth;
 pub mod cli;
 mod config;
+pub mod control;
 mod gc;
 mod http;
 mod mirror;
@@ -16,7 +17,7 @@ mod store;
 
 use std::sync::Arc;
 
-pub use auth::{Access, Action, Challenge, Grant, Password, User};
+pub use auth::{Access, AccessError, Action, Challenge, Grant, Password, User, htpasswd};
 pub use config::{Config, MissingContent, Pushed, Upstream};
 pub use gc::{GcOptions, GcReport};
 pub use store::{Error, RepositoryUsage, Usage};

@@ -30,7 +30,14 @@ impl Registry {
         let draining = CancellationToken::new();
         let mut connections = JoinSet::new();
         let mut expiry = tokio::time::interval(EXPIRY);
+        let control = crate::control::listen(&self.0.config.dir);
         loop {
+            let asked = async {
+                match &control {
+                    Some(listener) => listener.accept().await,
+                    None => std::future::pending().await,
+                }
+            };
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
                 accepted = listener.accept() => accepted,
@@ -39,6 +46,12 @@ impl Registry {
                     let expired = tokio::task::spawn_blocking(move || store.uploads.expire(ttl)).await.unwrap_or(0);
                     if expired > 0 {
                         tracing::info!(expired, "uploads that nobody continued were dropped");
+                    }
+                    continue;
+                }
+                asked = asked => {
+                    if let Ok((stream, _)) = asked {
+                        connections.spawn(crate::control::answer(self.clone(), stream));
                     }
                     continue;
                 }
@@ -76,6 +89,9 @@ impl Registry {
             });
         }
         drop(listener);
+        if control.is_some() {
+            crate::control::forget(&self.0.config.dir);
+        }
         draining.cancel();
         let drained = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(DRAIN, drained).await.is_err() {

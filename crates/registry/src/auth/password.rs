@@ -19,7 +19,13 @@ pub struct Password(Kind);
 #[derive(Clone)]
 enum Kind {
     Plain(String),
-    Hash { iterations: NonZeroU32, salt: Vec<u8>, hash: Vec<u8> },
+    Hash {
+        iterations: NonZeroU32,
+        salt: Vec<u8>,
+        hash: Vec<u8>,
+    },
+    /// As `htpasswd -B` writes it.
+    Bcrypt(String),
 }
 
 impl fmt::Debug for Password {
@@ -42,8 +48,13 @@ impl Password {
         Self(Kind::Hash { iterations: ITERATIONS, salt: salt.to_vec(), hash })
     }
 
-    /// Parses `pbkdf2$iterations$salt$hash` (base64 without padding), as [`Self::to_line`] writes it.
+    /// Parses `pbkdf2$iterations$salt$hash` (base64 without padding), as [`Self::to_line`] writes it, or a bcrypt hash as
+    /// `htpasswd -B` does.
     pub fn from_line(line: &str) -> Option<Self> {
+        if line.trim().starts_with("$2") {
+            let parts: bcrypt::HashParts = line.trim().parse().ok()?;
+            return (parts.get_cost() <= 16).then(|| Self(Kind::Bcrypt(line.trim().to_owned())));
+        }
         let mut parts = line.trim().split('$');
         if parts.next()? != "pbkdf2" {
             return None;
@@ -58,6 +69,7 @@ impl Password {
     pub fn to_line(&self) -> Option<String> {
         match &self.0 {
             Kind::Plain(_) => None,
+            Kind::Bcrypt(line) => Some(line.clone()),
             Kind::Hash { iterations, salt, hash } => {
                 Some(format!("pbkdf2${iterations}${}${}", STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash)))
             }
@@ -75,12 +87,8 @@ impl Password {
             Kind::Hash { iterations, salt, hash } => {
                 pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, *iterations, salt, password.as_bytes(), hash).is_ok()
             }
+            Kind::Bcrypt(line) => bcrypt::verify(password, line).unwrap_or(false),
         }
-    }
-
-    /// Stands for a user that does not exist; no password matches.
-    pub(crate) fn unknown() -> Self {
-        Self(Kind::Hash { iterations: NonZeroU32::MIN, salt: vec![0; 16], hash: vec![0; 32] })
     }
 }
 

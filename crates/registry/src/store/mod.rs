@@ -56,6 +56,9 @@ pub enum Error {
     /// The journal took no more changes.
     #[error("registry storage: the change could not be made durable")]
     Journal(#[source] Arc<io::Error>),
+    /// A request that cannot be fulfilled, in words for people.
+    #[error("{0}")]
+    Refused(String),
     /// A blob operation failed.
     #[error("registry storage: blob operation failed")]
     Blob(#[from] oci::blob::Error),

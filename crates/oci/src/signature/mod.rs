@@ -1,19 +1,25 @@
 //! Signing images with a local key, and verifying them, in the layout that `cosign` uses.
 //!
 //! A signature is a manifest tagged `sha256-<digest>.sig` beside the image; its layers are simple-signing payloads, each with an
-//! ECDSA P-256 signature in an annotation. Keys are files or texts in PEM; no certificate authority and no log is asked.
+//! ECDSA P-256 signature in an annotation. Keys are texts in PEM; no certificate authority and no log is asked. [`Policy`] says
+//! which images must be signed by whom.
+
+mod policy;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures::TryStreamExt;
-use oci::client::{Client, Error as ClientError};
-use oci::layout::Layout;
-use oci::{Descriptor, Digest, Document, Manifest, Reference, media};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
 };
 use serde_json::{Value, json};
+
+pub use policy::Policy;
+
+use crate::client::{Client, Error as ClientError};
+use crate::layout::Layout;
+use crate::{Descriptor, Digest, Document, Manifest, Reference, media};
 
 /// Media type of a payload.
 pub const PAYLOAD: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
