@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oci::Digest;
 use oci::client::Client;
 
-use crate::auth::Access;
+use crate::auth::{Access, Login};
 
 /// How a registry is to work.
 #[derive(Clone)]
@@ -18,6 +19,8 @@ pub struct Config {
     pub access: Access,
     /// Users and passwords that may do everything, besides those of `access`.
     pub users: BTreeMap<String, String>,
+    /// Knows users besides those; asked when `users` and `access` do not know name and password.
+    pub login: Option<Arc<dyn Login>>,
     /// Where repositories that are not here come from; the longest matching prefix counts.
     pub upstreams: Vec<Upstream>,
     /// First parts of the names of repositories that are only ever here (`user/`): no upstream is asked for them.
@@ -39,6 +42,7 @@ impl Config {
             dir: dir.into(),
             access: Access::anonymous_read(),
             users: BTreeMap::new(),
+            login: None,
             upstreams: Vec::new(),
             own: Vec::new(),
             missing_content: MissingContent::Index,

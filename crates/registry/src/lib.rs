@@ -17,7 +17,7 @@ mod store;
 
 use std::sync::Arc;
 
-pub use auth::{Access, AccessError, Action, Challenge, Grant, Password, User, htpasswd};
+pub use auth::{Access, AccessError, Action, Challenge, Grant, Login, Password, User, htpasswd};
 pub use config::{Config, MissingContent, Pushed, Upstream};
 pub use gc::{GcOptions, GcReport};
 pub use store::{Error, RepositoryUsage, Usage};
@@ -30,7 +30,7 @@ pub struct Registry(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) store: Arc<Store>,
-    pub(crate) auth: auth::Auth,
+    pub(crate) auth: Arc<auth::Auth>,
     pub(crate) mirror: mirror::Mirror,
     pub(crate) config: Config,
     pub(crate) streams: http::Streams,
@@ -51,7 +51,8 @@ impl Registry {
         let everything = |access: Access, (name, password): (&String, &String)| {
             access.with_user(name, Password::plain(password), vec![Grant::all("**")])
         };
-        let auth = auth::Auth::new(config.users.iter().fold(config.access.clone(), everything));
+        let access = config.users.iter().fold(config.access.clone(), everything);
+        let auth = Arc::new(auth::Auth::new(access, config.login.clone()));
         let pushed = tokio::sync::broadcast::Sender::new(256);
         let mirror = mirror::Mirror::new(&config, Arc::clone(&store));
         Ok(Self(Arc::new(Inner { store, auth, mirror, streams: http::Streams::default(), pushed, config })))

@@ -4,6 +4,7 @@
 //! this process, so they end with it; clients then fetch another.
 
 mod limiter;
+mod login;
 mod password;
 mod text;
 mod token;
@@ -16,10 +17,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, header};
 
+pub use login::Login;
 pub use password::Password;
 pub use text::{AccessError, htpasswd};
 
 use limiter::Limiter;
+use login::Guests;
 use token::Tokens;
 
 /// Something done to a repository.
@@ -192,11 +195,15 @@ pub(crate) struct Auth {
     limiter: Limiter,
     tokens: Tokens,
     verified: password::Verified,
+    external: Option<Arc<dyn Login>>,
+    guests: Guests,
 }
 
 impl Auth {
-    pub(crate) fn new(access: Access) -> Self {
+    pub(crate) fn new(access: Access, external: Option<Arc<dyn Login>>) -> Self {
         Self {
+            external,
+            guests: Guests::default(),
             users: access.users.into_iter().map(Arc::new).collect(),
             anonymous: access.anonymous,
             challenge: access.challenge,
@@ -208,11 +215,15 @@ impl Auth {
 
     /// Whether a client must be told at `/v2/` that there is something to log in to.
     pub(crate) fn has_users(&self) -> bool {
-        !self.users.is_empty()
+        !self.users.is_empty() || self.external.is_some()
     }
 
     /// Who sent a request with these headers.
-    pub(crate) fn identify(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Identity, Refusal> {
+    pub(crate) async fn identify(
+        self: &Arc<Self>,
+        headers: &HeaderMap,
+        peer: Option<IpAddr>,
+    ) -> Result<Identity, Refusal> {
         let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(Identity::Anonymous) };
         let text = value.to_str().map_err(|_| Refusal::Credentials)?;
         let (scheme, rest) = text.split_once(' ').ok_or(Refusal::Credentials)?;
@@ -220,7 +231,7 @@ impl Auth {
             let claims = self.tokens.verify(rest.trim()).ok_or(Refusal::Credentials)?;
             let user = match claims.sub.as_str() {
                 "" => None,
-                name => Some(self.user(name).ok_or(Refusal::Credentials)?),
+                name => Some(self.user(name).or_else(|| self.guests.find(name)).ok_or(Refusal::Credentials)?),
             };
             return Ok(Identity::Token { user, scopes: Arc::new(claims.access) });
         }
@@ -230,36 +241,7 @@ impl Auth {
         let decoded = STANDARD.decode(rest.trim()).map_err(|_| Refusal::Credentials)?;
         let decoded = String::from_utf8(decoded).map_err(|_| Refusal::Credentials)?;
         let (name, password) = decoded.split_once(':').ok_or(Refusal::Credentials)?;
-        self.login(name, password, peer).map(Identity::User)
-    }
-
-    /// Checks a password. Blocks for the time that a password hash takes, unless it was checked before.
-    pub(crate) fn login(&self, name: &str, password: &str, peer: Option<IpAddr>) -> Result<Arc<User>, Refusal> {
-        let user = self.user(name);
-        // What was right before is right again, however many others guess.
-        if let Some(user) = &user
-            && self.verified.contains(name, password)
-        {
-            return Ok(Arc::clone(user));
-        }
-        if let Some(wait) = self.limiter.blocked(peer, name) {
-            return Err(Refusal::Slow(wait));
-        }
-        match user {
-            Some(user) if user.password.matches(password) => {
-                self.limiter.succeeded(peer, name);
-                self.verified.insert(name, password);
-                Ok(user)
-            }
-            other => {
-                // Takes as long as for a user that exists.
-                if let (None, Some(somebody)) = (other, self.users.first()) {
-                    somebody.password.matches(password);
-                }
-                self.limiter.failed(peer, name);
-                Err(Refusal::Credentials)
-            }
-        }
+        self.login(name, password, peer).await.map(Identity::User)
     }
 
     /// Whether `identity` may act on the repository.
@@ -292,7 +274,9 @@ impl Auth {
             actions: scope.actions.iter().copied().filter(|a| self.granted(user, &scope.name, *a)).collect(),
         });
         let access = granted.filter(|scope| !scope.actions.is_empty()).collect();
-        self.tokens.issue(user.map_or("", |u| &u.name), access)
+        let name = user.map_or("", |u| u.name.as_str());
+        let lifetime = if name.is_empty() || self.user(name).is_some() { token::LIFETIME } else { login::GUEST };
+        (self.tokens.issue(name, access, lifetime), lifetime)
     }
 
     /// Value of `WWW-Authenticate`.
@@ -322,9 +306,42 @@ impl Auth {
 mod tests {
     use super::*;
 
-    fn auth() -> Auth {
+    struct Jobs;
+
+    impl Login for Jobs {
+        fn check<'a>(&'a self, user: &'a str, password: &'a str) -> futures::future::BoxFuture<'a, Option<Vec<Grant>>> {
+            let grants =
+                password.strip_prefix("job-of-").map(|repository| vec![Grant::all(format!("{user}/{repository}"))]);
+            Box::pin(std::future::ready(grants))
+        }
+    }
+
+    fn auth() -> Arc<Auth> {
         let access = Access::anonymous_read().with_user("ann", Password::plain("secret"), vec![Grant::all("ann/**")]);
-        Auth::new(access)
+        Arc::new(Auth::new(access, Some(Arc::new(Jobs))))
+    }
+
+    fn bearer(token: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().expect("header"));
+        headers
+    }
+
+    #[tokio::test]
+    async fn others_may_vouch_for_users() {
+        let auth = auth();
+        for (name, repository) in [("ann", "one"), ("ann", "two"), ("bob", "one")] {
+            let login = auth.identify(&basic(name, &format!("job-of-{repository}")), None).await;
+            let Ok(Identity::User(user)) = login else { panic!("{name} {repository}") };
+            let own = format!("{name}/{repository}");
+            let scope = |name: &str| Scope::parse(&format!("repository:{name}:push")).expect("scope");
+            let (token, lifetime) = auth.token(Some(&user), &[scope(&own), scope("bob/other")]);
+            assert!(lifetime <= Duration::from_secs(300));
+            let identity = auth.identify(&bearer(&token), None).await.expect("valid");
+            assert!(auth.allow(&identity, &own, Action::Push).is_ok());
+            assert!(matches!(auth.allow(&identity, "bob/other", Action::Push), Err(Refusal::Denied)));
+        }
+        assert!(matches!(auth.identify(&basic("bob", "secret"), None).await, Err(Refusal::Credentials)));
     }
 
     fn basic(user: &str, password: &str) -> HeaderMap {
@@ -351,18 +368,17 @@ mod tests {
         assert!(!Grant::read("**").allows("a", Action::Push));
     }
 
-    #[test]
-    fn tokens_are_as_narrow_as_asked_and_granted() {
+    #[tokio::test]
+    async fn tokens_are_as_narrow_as_asked_and_granted() {
         let auth = auth();
-        let Ok(Identity::User(ann)) = auth.identify(&basic("ann", "secret"), None) else { panic!("logged in") };
+        let Ok(Identity::User(ann)) = auth.identify(&basic("ann", "secret"), None).await else { panic!("logged in") };
         let wanted = [
             Scope::parse("repository:ann/x:pull,push").expect("scope"),
             Scope::parse("repository:bob/y:pull,push").expect("scope"),
         ];
         let (token, _) = auth.token(Some(&ann), &wanted);
-        let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().expect("header"));
-        let identity = auth.identify(&headers, None).expect("valid");
+        let mut headers = bearer(&token);
+        let identity = auth.identify(&headers, None).await.expect("valid");
         assert!(auth.allow(&identity, "ann/x", Action::Push).is_ok());
         assert!(matches!(auth.allow(&identity, "ann/x", Action::Delete), Err(Refusal::Unauthorized)));
         assert!(matches!(auth.allow(&identity, "bob/y", Action::Push), Err(Refusal::Denied)));
@@ -375,16 +391,16 @@ mod tests {
             header::AUTHORIZATION,
             format!("Bearer {}", String::from_utf8_lossy(&forged)).parse().expect("header"),
         );
-        assert!(matches!(auth.identify(&headers, None), Err(Refusal::Credentials)));
+        assert!(matches!(auth.identify(&headers, None).await, Err(Refusal::Credentials)));
     }
 
-    #[test]
-    fn guessing_is_slowed_but_does_not_lock_out_who_was_in() {
+    #[tokio::test]
+    async fn guessing_is_slowed_but_does_not_lock_out_who_was_in() {
         let auth = auth();
-        assert!(auth.identify(&basic("ann", "secret"), None).is_ok());
+        assert!(auth.identify(&basic("ann", "secret"), None).await.is_ok());
         let mut slowed = false;
         for n in 0..20 {
-            match auth.identify(&basic("ann", &format!("guess{n}")), None) {
+            match auth.identify(&basic("ann", &format!("guess{n}")), None).await {
                 Err(Refusal::Slow(wait)) => {
                     assert!(wait <= Duration::from_secs(60));
                     slowed = true;
@@ -394,6 +410,6 @@ mod tests {
             }
         }
         assert!(slowed);
-        assert!(auth.identify(&basic("ann", "secret"), None).is_ok());
+        assert!(auth.identify(&basic("ann", "secret"), None).await.is_ok());
     }
 }

@@ -76,6 +76,11 @@ impl Password {
         }
     }
 
+    /// No password matches.
+    pub(super) fn nobody() -> Self {
+        Self(Kind::Hash { iterations: NonZeroU32::MIN, salt: Vec::new(), hash: Vec::new() })
+    }
+
     /// Whether `password` is right, in a time that does not tell how wrong it is.
     pub(crate) fn matches(&self, password: &str) -> bool {
         match &self.0 {
@@ -112,6 +117,11 @@ impl Verified {
 
     pub(super) fn insert(&self, name: &str, password: &str) {
         self.seen.lock().unwrap_or_else(|e| e.into_inner()).insert(self.tag(name, password));
+    }
+
+    /// Stands for a name with this password, and tells nothing about it.
+    pub(super) fn subject(&self, name: &str, password: &str) -> String {
+        format!("{name}:{}", hex::encode(self.tag(name, password)))
     }
 
     fn tag(&self, name: &str, password: &str) -> Vec<u8> {

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::Scope;
 use crate::store::now;
 
-const LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// How long a token is valid.
+pub(super) const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
 pub(super) struct Tokens(hmac::Key);
 
@@ -32,11 +33,11 @@ impl Default for Tokens {
 }
 
 impl Tokens {
-    pub(super) fn issue(&self, user: &str, access: Vec<Scope>) -> (String, Duration) {
-        let claims = Claims { sub: user.into(), exp: now() + LIFETIME.as_secs(), access };
+    pub(super) fn issue(&self, user: &str, access: Vec<Scope>, lifetime: Duration) -> String {
+        let claims = Claims { sub: user.into(), exp: now() + lifetime.as_secs(), access };
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&claims).unwrap_or_default());
         let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.0, payload.as_bytes()));
-        (format!("{payload}.{signature}"), LIFETIME)
+        format!("{payload}.{signature}")
     }
 
     pub(super) fn verify(&self, token: &str) -> Option<Claims> {

@@ -94,16 +94,8 @@ async fn answer(
     }
 }
 
-/// A password hash takes a while, so a password that was not seen before is checked on another thread.
 async fn identify(registry: &Registry, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Identity, ApiError> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(Identity::Anonymous) };
-    let refused = |refusal| ApiError::refused(refusal, None);
-    if value.as_bytes().get(..6).is_some_and(|s| s.eq_ignore_ascii_case(b"basic ")) {
-        let (registry, headers) = (registry.clone(), headers.clone());
-        let checked = tokio::task::spawn_blocking(move || registry.0.auth.identify(&headers, peer)).await;
-        return checked.map_err(ApiError::internal)?.map_err(refused);
-    }
-    registry.0.auth.identify(headers, peer).map_err(refused)
+    registry.0.auth.identify(headers, peer).await.map_err(|refusal| ApiError::refused(refusal, None))
 }
 
 /// `/v2/`: tells Docker whether there is something to log in to.

@@ -43,9 +43,8 @@ pub(super) async fn answer(
                 return Err(ApiError::new(Code::Unsupported, "only grant_type=password is supported; use GET"));
             }
             let (name, password) = (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
-            let (registry_, name, password) = (registry.clone(), name.to_owned(), password.to_owned());
-            let login = tokio::task::spawn_blocking(move || registry_.0.auth.login(&name, &password, peer)).await;
-            let user = login.map_err(ApiError::internal)?.map_err(|refusal| ApiError::refused(refusal, None))?;
+            let login = registry.0.auth.login(name, password, peer).await;
+            let user = login.map_err(|refusal| ApiError::refused(refusal, None))?;
             Ok(issue(registry, Some(user), &form))
         }
         _ => Err(ApiError::method()),
