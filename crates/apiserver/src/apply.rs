@@ -263,9 +263,9 @@ pub(crate) fn validate(kind: &Kind, version: &str, object: &Value, old: Option<&
     metadata_faults(kind, object, old, &mut causes);
     if kind.custom {
         if let Some(schema) = kind.schema(version) {
-            causes.extend(custom::validate(object, schema));
-            if causes.is_empty() {
-                causes.extend(crate::admission::cel::rules(object, old, schema));
+            causes.extend(custom::validate(object, old, schema));
+            if let (true, Some(custom)) = (causes.is_empty(), kind.version(version).and_then(|v| v.custom.as_ref())) {
+                causes.extend(custom.rules.evaluate(object, old, schema));
             }
         }
     } else {

@@ -97,6 +97,7 @@ pub(crate) struct Api {
     pub(crate) allocation: tokio::sync::Mutex<()>,
     /// Held while use is counted against a quota and the object is stored.
     pub(crate) quota: tokio::sync::Mutex<()>,
+    pub(crate) policies: admission::policy::Policies,
     pub(crate) flow: handlers::flow::Flow,
     pub(crate) shutdown: CancellationToken,
     /// Passed-through connections.

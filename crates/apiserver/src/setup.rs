@@ -44,6 +44,7 @@ pub(crate) async fn open(config: Config) -> Result<Arc<Api>, Error> {
         kubelet_tls,
         allocation: tokio::sync::Mutex::new(()),
         quota: tokio::sync::Mutex::new(()),
+        policies: crate::admission::policy::Policies::default(),
         flow,
         shutdown: CancellationToken::new(),
         tasks: TaskTracker::new(),

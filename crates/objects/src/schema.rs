@@ -463,6 +463,11 @@ impl<'a> SchemaRef<'a> {
         Self { types: self.types, site }
     }
 
+    /// A number that tells this use of a schema from the others of its [`Types`].
+    pub fn id(self) -> u32 {
+        self.site
+    }
+
     /// The schema where it is used (a reference is not followed): patch strategies stand here.
     pub fn site(self) -> &'a Node {
         &self.types.nodes[self.site as usize]

@@ -1,8 +1,10 @@
 //! Admission: what is filled in from other objects, and what is refused because of them.
 
-pub(crate) mod cel;
+pub(crate) mod expressions;
 mod limits;
+mod matching;
 mod pods;
+pub(crate) mod policy;
 mod quota;
 mod security;
 mod webhook;
@@ -68,10 +70,12 @@ impl Api {
         old: Option<&Value>,
     ) -> Result<(), Status> {
         let call = attempt.call;
-        let writes_pod =
-            attempt.operation == Operation::Create || matches!(attempt.subresource, "ephemeralcontainers" | "resize");
-        if &*call.kind.table == "pods" && writes_pod {
-            self.pod_security(object)?;
+        let ephemeral = matches!(attempt.subresource, "ephemeralcontainers" | "resize");
+        let whole = attempt.operation != Operation::Delete && attempt.subresource.is_empty();
+        // A pod's own fields do not change after its creation, those of a workload do.
+        let writes = attempt.operation == Operation::Create || &*call.kind.table != "pods";
+        if call.kind.namespaced && ((whole && writes) || ephemeral) {
+            self.pod_security(call, object)?;
         }
         if attempt.operation == Operation::Create && matches!(&*call.kind.table, "pods" | "persistentvolumeclaims") {
             self.limit_bounds(&call.kind.group_resource(), object)?;
@@ -82,6 +86,7 @@ impl Api {
                 return Err(Status::forbidden(&call.kind.group_resource(), name, "this namespace may not be deleted"));
             }
         }
+        self.police(attempt, object, old)?;
         self.ask(attempt, object, old).await
     }
 

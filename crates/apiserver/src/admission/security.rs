@@ -1,25 +1,64 @@
-//! Pod Security: the `baseline` and `restricted` standards, enforced by a namespace's labels.
+//! Pod Security: the `baseline` and `restricted` standards, enforced, warned of and logged as a namespace's labels say.
 
 use objects::{GroupResource, Status, meta};
 use serde_json::{Value, json};
 
 use crate::Api;
+use crate::handlers::Call;
 
-const LABEL: &str = "pod-security.kubernetes.io/enforce";
+const LABEL: &str = "pod-security.kubernetes.io/";
+
+/// Where a workload keeps its pods' template.
+fn template(table: &str) -> Option<&'static str> {
+    Some(match table {
+        "apps/deployments"
+        | "apps/replicasets"
+        | "apps/statefulsets"
+        | "apps/daemonsets"
+        | "batch/jobs"
+        | "replicationcontrollers" => "/spec/template/spec",
+        "batch/cronjobs" => "/spec/jobTemplate/spec/template/spec",
+        "podtemplates" => "/template/spec",
+        _ => return None,
+    })
+}
 
 impl Api {
-    /// Refuses a pod that its namespace's standard does not allow.
-    pub(super) fn pod_security(&self, pod: &Value) -> Result<(), Status> {
-        let Some(namespace) = self.store.get("namespaces", &crate::store::key("", meta::namespace(pod))) else {
+    /// Refuses a pod that its namespace's standard does not allow; warns of it, also in workloads.
+    pub(super) fn pod_security(&self, call: &Call, object: &Value) -> Result<(), Status> {
+        let table = &*call.kind.table;
+        let spec = match template(table) {
+            Some(pointer) => object.pointer(pointer),
+            None if table == "pods" => object.get("spec"),
+            None => None,
+        };
+        let Some(spec) = spec else { return Ok(()) };
+        let Some(namespace) = self.store.get("namespaces", &crate::store::key("", meta::namespace(object))) else {
             return Ok(());
         };
-        let level = namespace.labels().iter().find(|(k, _)| &**k == LABEL).map_or("privileged", |(_, v)| v);
-        let faults = faults(&pod["spec"], level);
-        if faults.is_empty() {
-            return Ok(());
+        let label = |mode: &str, or: &'static str| -> String {
+            let wanted = format!("{LABEL}{mode}");
+            namespace.labels().iter().find(|(k, _)| **k == *wanted).map_or(or.to_owned(), |(_, v)| v.to_string())
+        };
+        let standard = |mode: &str| {
+            let level = label(mode, "privileged");
+            let faults = faults(spec, &level);
+            let version = label(&format!("{mode}-version"), "latest");
+            (!faults.is_empty()).then(|| format!("violate PodSecurity \"{level}:{version}\": {}", faults.join(", ")))
+        };
+        if table == "pods"
+            && let Some(why) = standard("enforce")
+        {
+            let why = why.replacen("violate", "violates", 1);
+            return Err(Status::forbidden(&GroupResource::new("", "pods"), meta::name(object), why));
         }
-        let why = format!("violates PodSecurity \"{level}:latest\": {}", faults.join(", "));
-        Err(Status::forbidden(&GroupResource::new("", "pods"), meta::name(pod), why))
+        if let Some(why) = standard("warn") {
+            call.warn(format!("would {why}"));
+        }
+        if let Some(why) = standard("audit") {
+            tracing::info!(namespace = meta::namespace(object), name = meta::name(object), "would {why}");
+        }
+        Ok(())
     }
 }
 
@@ -73,39 +112,50 @@ fn faults(spec: &Value, level: &str) -> Vec<String> {
     if !matches!(level, "baseline" | "restricted") {
         return out;
     }
-    let named = |found: Vec<&str>, what: &str| {
+    let named = |found: Vec<&str>, what: &str, must: &str| {
         let s = if found.len() == 1 { "" } else { "s" };
         let list: Vec<String> = found.iter().map(|n| format!("{n:?}")).collect();
-        format!("{what} (container{s} {} must not set it)", list.join(", "))
+        let subject = if must.starts_with("pod or ") { "pod or " } else { "" };
+        format!("{what} ({subject}container{s} {} {})", list.join(", "), must.trim_start_matches("pod or "))
     };
     let which = |wrong: &dyn Fn(&Value) -> bool| -> Vec<&str> {
         containers(spec).filter(|c| wrong(c)).filter_map(|c| c["name"].as_str()).collect()
     };
-    let mut each = |what: &str, wrong: &dyn Fn(&Value) -> bool| {
+    let mut each = |what: &str, must: &str, wrong: &dyn Fn(&Value) -> bool| {
         let found = which(wrong);
         if !found.is_empty() {
-            out.push(named(found, what));
+            out.push(named(found, what, must));
         }
     };
-    each("privileged", &|c| c.pointer("/securityContext/privileged") == Some(&json!(true)));
-    each("hostPort", &|c| {
+    each("privileged", "must not set securityContext.privileged=true", &|c| {
+        c.pointer("/securityContext/privileged") == Some(&json!(true))
+    });
+    each("hostPort", "must not use host ports", &|c| {
         c["ports"].as_array().into_iter().flatten().any(|p| p["hostPort"].as_i64().unwrap_or(0) != 0)
     });
-    each("non-default capabilities", &|c| {
-        c.pointer("/securityContext/capabilities/add")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .any(|a| !CAPABILITIES.contains(&a.as_str().unwrap_or("")))
+    each(
+        "non-default capabilities",
+        "must not include other than the default ones in securityContext.capabilities.add",
+        &|c| {
+            c.pointer("/securityContext/capabilities/add")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .any(|a| !CAPABILITIES.contains(&a.as_str().unwrap_or("")))
+        },
+    );
+    each("procMount", "must not set securityContext.procMount", &|c| {
+        c.pointer("/securityContext/procMount").is_some_and(|p| p != "Default")
     });
-    each("procMount", &|c| c.pointer("/securityContext/procMount").is_some_and(|p| p != "Default"));
-    each("seccompProfile", &|c| c.pointer("/securityContext/seccompProfile/type") == Some(&json!("Unconfined")));
+    each("seccompProfile", "must not set securityContext.seccompProfile.type to \"Unconfined\"", &|c| {
+        c.pointer("/securityContext/seccompProfile/type") == Some(&json!("Unconfined"))
+    });
     let seccomp = spec.pointer("/securityContext/seccompProfile/type");
     if level == "restricted" {
-        each("allowPrivilegeEscalation != false", &|c| {
+        each("allowPrivilegeEscalation != false", "must set securityContext.allowPrivilegeEscalation=false", &|c| {
             c.pointer("/securityContext/allowPrivilegeEscalation") != Some(&json!(false))
         });
-        each("unrestricted capabilities", &|c| {
+        each("unrestricted capabilities", "must set securityContext.capabilities.drop=[\"ALL\"]", &|c| {
             let dropped = c
                 .pointer("/securityContext/capabilities/drop")
                 .and_then(Value::as_array)
@@ -117,18 +167,24 @@ fn faults(spec: &Value, level: &str) -> Vec<String> {
             !dropped || added
         });
         let pod_nonroot = spec.pointer("/securityContext/runAsNonRoot") == Some(&json!(true));
-        each("runAsNonRoot != true", &|c| match c.pointer("/securityContext/runAsNonRoot") {
+        each("runAsNonRoot != true", "pod or must set securityContext.runAsNonRoot=true", &|c| match c
+            .pointer("/securityContext/runAsNonRoot")
+        {
             Some(own) => own != &json!(true),
             None => !pod_nonroot,
         });
-        each("runAsUser=0", &|c| c.pointer("/securityContext/runAsUser") == Some(&json!(0)));
-        let fine = |t: Option<&Value>| t.is_some_and(|t| t == "RuntimeDefault" || t == "Localhost");
-        each("seccompProfile must be RuntimeDefault or Localhost", &|c| match c
-            .pointer("/securityContext/seccompProfile/type")
-        {
-            None => !fine(seccomp),
-            own => !fine(own),
+        each("runAsUser=0", "must not set runAsUser=0", &|c| {
+            c.pointer("/securityContext/runAsUser") == Some(&json!(0))
         });
+        let fine = |t: Option<&Value>| t.is_some_and(|t| t == "RuntimeDefault" || t == "Localhost");
+        each(
+            "seccompProfile",
+            "pod or must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\"",
+            &|c| match c.pointer("/securityContext/seccompProfile/type") {
+                None => !fine(seccomp),
+                own => !fine(own),
+            },
+        );
         if spec.pointer("/securityContext/runAsUser") == Some(&json!(0)) {
             out.push("runAsUser=0 (pod must not set runAsUser=0)".into());
         }

@@ -1,31 +1,38 @@
 //! Admission webhooks: others that fill in or refuse.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use objects::labels::Selector;
 use objects::{GroupResource, Status, meta};
 use serde_json::{Value, json};
 
+use super::expressions::{Scope, Seen, TOTAL_BUDGET, conditions, conditions_hold, request};
+use super::matching::{in_version, matched};
 use super::{Attempt, Operation};
 use crate::Api;
-use crate::auth::reviews::user_info;
-use crate::kinds::Kind;
 
 const MUTATING: &str = "admissionregistration.k8s.io/mutatingwebhookconfigurations";
 const VALIDATING: &str = "admissionregistration.k8s.io/validatingwebhookconfigurations";
 
-/// What is asked about.
+/// A webhook that a write concerns.
+struct Hook {
+    hook: Value,
+    configuration: String,
+    /// The version in which it wants the object.
+    version: String,
+}
+
+/// What is asked about: the objects in the version that the webhook wants.
 struct Question<'a> {
     attempt: &'a Attempt<'a>,
-    object: &'a Value,
-    old: Option<&'a Value>,
+    object: Value,
+    old: Option<Value>,
+    version: &'a str,
 }
 
 impl Operation {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Operation::Create => "CREATE",
             Operation::Update => "UPDATE",
@@ -35,84 +42,144 @@ impl Operation {
 }
 
 impl Api {
-    /// Lets mutating webhooks change an object.
+    /// Lets mutating webhooks change an object. Those that want it are asked again where later ones changed it.
     pub(super) async fn mutate(
         &self,
         attempt: &Attempt<'_>,
         object: &mut Value,
         old: Option<&Value>,
     ) -> Result<(), Status> {
-        for hook in self.hooks(MUTATING, attempt, object, old) {
-            let response = match self.call_hook(&hook, &Question { attempt, object, old }).await? {
-                Some(response) => response,
-                None => continue,
-            };
-            let Some(patch) = response["patch"].as_str() else { continue };
-            let name = hook["name"].as_str().unwrap_or("");
-            let bad =
-                |e: String| Status::internal(format!("webhook {name:?} answered a patch that cannot be applied: {e}"));
-            let patch = STANDARD.decode(patch).map_err(|e| bad(e.to_string()))?;
-            let patch: Value = serde_json::from_slice(&patch).map_err(|e| bad(e.to_string()))?;
-            *object = objects::patch::json_patch(object, &patch).map_err(|e| bad(e.to_string()))?;
-            crate::apply::decode_as(&attempt.call.kind, &attempt.call.kind.storage().name, object)?;
-            crate::apply::default(&attempt.call.kind, object);
+        let hooks = self.hooks(MUTATING, attempt, object, old);
+        let mut again = Vec::new();
+        for (i, hook) in hooks.iter().enumerate() {
+            if self.change(hook, attempt, object, old).await? {
+                // What was asked before this change has not seen it.
+                again = (0..i).filter(|j| hooks[*j].hook["reinvocationPolicy"] == "IfNeeded").collect();
+            }
+        }
+        for i in again {
+            self.change(&hooks[i], attempt, object, old).await?;
         }
         Ok(())
+    }
+
+    /// Lets one webhook change an object; answers whether it did.
+    async fn change(
+        &self,
+        hook: &Hook,
+        attempt: &Attempt<'_>,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<bool, Status> {
+        let kind = &attempt.call.kind;
+        if !self.conditions_met(hook, attempt, object, old)? {
+            return Ok(false);
+        }
+        let question = self.question(hook, attempt, object, old);
+        let Some(response) = self.call_hook(hook, &question).await? else { return Ok(false) };
+        let Some(patch) = response["patch"].as_str() else { return Ok(false) };
+        let name = hook.hook["name"].as_str().unwrap_or("");
+        let bad =
+            |e: String| Status::internal(format!("webhook {name:?} answered a patch that cannot be applied: {e}"));
+        let patch = STANDARD.decode(patch).map_err(|e| bad(e.to_string()))?;
+        let patch: Value = serde_json::from_slice(&patch).map_err(|e| bad(e.to_string()))?;
+        let mut changed = objects::patch::json_patch(&question.object, &patch).map_err(|e| bad(e.to_string()))?;
+        if changed == question.object {
+            return Ok(false);
+        }
+        crate::apply::decode_as(kind, &hook.version, &mut changed)?;
+        crate::apply::to_storage(kind, &mut changed);
+        crate::apply::default(kind, &mut changed);
+        *object = changed;
+        Ok(true)
     }
 
     /// Lets validating webhooks refuse.
     pub(super) async fn ask(&self, attempt: &Attempt<'_>, object: &Value, old: Option<&Value>) -> Result<(), Status> {
         for hook in self.hooks(VALIDATING, attempt, object, old) {
-            self.call_hook(&hook, &Question { attempt, object, old }).await?;
+            if self.conditions_met(&hook, attempt, object, old)? {
+                self.call_hook(&hook, &self.question(&hook, attempt, object, old)).await?;
+            }
         }
         Ok(())
     }
 
+    fn question<'a>(
+        &self,
+        hook: &'a Hook,
+        attempt: &'a Attempt<'a>,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Question<'a> {
+        let version = &hook.version;
+        let old = old.map(|o| in_version(&attempt.call.kind, o, version));
+        Question { attempt, object: in_version(&attempt.call.kind, object, version), old, version }
+    }
+
+    /// Whether the `matchConditions` of a webhook hold.
+    fn conditions_met(
+        &self,
+        hook: &Hook,
+        attempt: &Attempt<'_>,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<bool, Status> {
+        let list = &hook.hook["matchConditions"];
+        if list.as_array().is_none_or(Vec::is_empty) {
+            return Ok(true);
+        }
+        let name = hook.hook["name"].as_str().unwrap_or("");
+        let question = self.question(hook, attempt, object, old);
+        let seen = Seen::new(self, attempt, &question.object, question.old.as_ref(), &hook.version);
+        let (conditions, faults) = conditions(list, &Scope::default());
+        let mut total = TOTAL_BUDGET;
+        let outcome = match faults.into_iter().next() {
+            Some((_, fault)) => Err(fault),
+            None => conditions_hold(&conditions, &seen, &mut total),
+        };
+        match outcome {
+            Ok(holds) => Ok(holds),
+            Err(why) if hook.hook["failurePolicy"] == "Ignore" => {
+                tracing::warn!(webhook = name, why, "match conditions failed");
+                Ok(false)
+            }
+            Err(why) => {
+                let resource = attempt.call.kind.group_resource();
+                Err(Status::forbidden(&resource, &seen.resource.name, format!("webhook {name:?}: {why}")))
+            }
+        }
+    }
+
     /// The webhooks that a write concerns.
-    fn hooks(&self, table: &str, attempt: &Attempt<'_>, object: &Value, old: Option<&Value>) -> Vec<Value> {
+    fn hooks(&self, table: &str, attempt: &Attempt<'_>, object: &Value, old: Option<&Value>) -> Vec<Hook> {
         let kind = &attempt.call.kind;
         if self.store.count(table) == 0 || &*kind.group == "admissionregistration.k8s.io" {
             return Vec::new();
         }
+        let name = meta::name(if object.is_null() { old.unwrap_or(object) } else { object });
         let mut out = Vec::new();
         for configuration in self.store.list(table, None, |_| true).items.iter().map(|s| s.value()) {
             for hook in configuration["webhooks"].as_array().into_iter().flatten() {
-                if matches_rules(&hook["rules"], attempt, kind) && self.matches_selectors(hook, attempt, object, old) {
-                    out.push(hook.clone());
+                let exact = hook["matchPolicy"] == "Exact";
+                let Some(version) = matched(&hook["rules"], attempt, kind, name, exact) else { continue };
+                if self.matches_selectors(hook, attempt, object, old) {
+                    let configuration = meta::name(&configuration).to_owned();
+                    out.push(Hook { hook: hook.clone(), configuration, version });
                 }
             }
         }
         out
     }
 
-    /// Whether the namespace and the object are selected.
-    pub(super) fn matches_selectors(
-        &self,
-        hook: &Value,
-        attempt: &Attempt<'_>,
-        object: &Value,
-        old: Option<&Value>,
-    ) -> bool {
-        let selected = |field: &str, object: &Value| match hook.get(field) {
-            None => true,
-            Some(selector) => Selector::from_label_selector(selector).is_ok_and(|s| s.matches_object(object)),
-        };
-        let subject = if object.is_null() { old.unwrap_or(object) } else { object };
-        let namespaced = if attempt.call.kind.namespaced {
-            let namespace =
-                self.store.get("namespaces", &crate::store::key("", meta::namespace(subject))).map(|s| s.value());
-            namespace.is_none_or(|n| selected("namespaceSelector", &n))
-        } else if &*attempt.call.kind.table == "namespaces" {
-            selected("namespaceSelector", subject)
-        } else {
-            true
-        };
-        namespaced && (selected("objectSelector", object) || old.is_some_and(|o| selected("objectSelector", o)))
-    }
-
     /// Asks one webhook; `None` where it could not be asked and that is to be ignored.
-    async fn call_hook(&self, hook: &Value, question: &Question<'_>) -> Result<Option<Value>, Status> {
+    async fn call_hook(&self, hook: &Hook, question: &Question<'_>) -> Result<Option<Value>, Status> {
+        let (configuration, hook) = (&hook.configuration, &hook.hook);
         let name = hook["name"].as_str().unwrap_or("");
+        // Only a webhook that says it changes nothing may be asked about what is not to be stored.
+        if question.attempt.dry_run && !matches!(hook["sideEffects"].as_str(), Some("None" | "NoneOnDryRun")) {
+            let why = format!("admission webhook {name:?} does not support dry run");
+            return Err(Status::bad_request(why));
+        }
         let seconds = hook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30);
         let review = review(question);
         let asked =
@@ -125,13 +192,16 @@ impl Api {
                     Ok(Err(why)) => why,
                     Ok(Ok(_)) => "the answer has no response".to_owned(),
                 };
-                tracing::warn!(webhook = name, why, "admission webhook failed");
+                tracing::warn!(configuration, webhook = name, why, "admission webhook failed");
                 if hook["failurePolicy"] == "Ignore" {
                     return Ok(None);
                 }
                 return Err(Status::internal(format!("failed calling webhook {name:?}: {why}")));
             }
         };
+        for warning in answer["warnings"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            question.attempt.call.warn(warning.to_owned());
+        }
         if answer["allowed"] == json!(true) {
             return Ok(Some(answer));
         }
@@ -166,49 +236,10 @@ impl Api {
     }
 }
 
-/// Whether one of the rules concerns a write.
-pub(super) fn matches_rules(rules: &Value, attempt: &Attempt<'_>, kind: &Arc<Kind>) -> bool {
-    let version = &attempt.call.target.version;
-    rules.as_array().into_iter().flatten().any(|rule| {
-        let has =
-            |field: &str, value: &str| rule[field].as_array().into_iter().flatten().any(|v| v == "*" || v == value);
-        let resource = rule["resources"].as_array().into_iter().flatten().filter_map(Value::as_str).any(|r| {
-            match r.split_once('/') {
-                None => attempt.subresource.is_empty() && (r == "*" || r == &*kind.resource),
-                Some((r, s)) => (r == "*" || r == &*kind.resource) && (s == "*" || s == attempt.subresource),
-            }
-        });
-        let scope = match rule["scope"].as_str() {
-            Some("Namespaced") => kind.namespaced,
-            Some("Cluster") => !kind.namespaced,
-            _ => true,
-        };
-        has("operations", attempt.operation.name())
-            && has("apiGroups", &kind.group)
-            && (has("apiVersions", version) || kind.versions.iter().any(|v| has("apiVersions", &v.name)))
-            && resource
-            && scope
-    })
-}
-
 fn review(question: &Question<'_>) -> Value {
-    let attempt = question.attempt;
-    let call = attempt.call;
-    let version = &*call.kind.storage().name;
-    let kind = json!({"group": call.kind.group, "version": version, "kind": call.kind.kind});
-    let resource = json!({"group": call.kind.group, "version": version, "resource": call.kind.resource});
-    let subject = if question.object.is_null() { question.old.unwrap_or(question.object) } else { question.object };
-    let mut request = json!({
-        "uid": uuid::Uuid::new_v4().to_string(), "kind": kind, "resource": resource, "requestKind": kind, "requestResource": resource,
-        "name": meta::name(subject), "operation": attempt.operation.name(), "userInfo": user_info(&call.who),
-        "object": question.object, "oldObject": question.old, "dryRun": attempt.dry_run, "options": null,
-    });
-    if call.kind.namespaced {
-        request["namespace"] = meta::namespace(subject).into();
-    }
-    if !attempt.subresource.is_empty() {
-        request["subResource"] = attempt.subresource.into();
-        request["requestSubResource"] = attempt.subresource.into();
-    }
+    let mut request = request(question.attempt, &question.object, question.old.as_ref(), question.version);
+    request["uid"] = uuid::Uuid::new_v4().to_string().into();
+    request["object"] = question.object.clone();
+    request["oldObject"] = question.old.clone().unwrap_or_default();
     json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request})
 }

@@ -29,6 +29,15 @@ struct Client {
     waiting: std::sync::atomic::AtomicUsize,
 }
 
+/// A request that waits; also one whose client goes away is counted no longer.
+struct Waiting<'a>(&'a Client);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 /// The right to be in flight.
 #[derive(Debug)]
 pub(crate) struct Permit {
@@ -59,8 +68,8 @@ impl Flow {
         {
             return Ok(Permit { _all: all, _own: own });
         }
+        let waiting = Waiting(&client);
         if client.waiting.fetch_add(1, Relaxed) >= WAITING {
-            client.waiting.fetch_sub(1, Relaxed);
             return Err(busy());
         }
         let turn = async {
@@ -69,7 +78,7 @@ impl Flow {
             Some(Permit { _all: all, _own: own })
         };
         let outcome = tokio::time::timeout(PATIENCE, turn).await;
-        client.waiting.fetch_sub(1, Relaxed);
+        drop(waiting);
         outcome.ok().flatten().ok_or_else(busy)
     }
 }
@@ -87,5 +96,18 @@ mod tests {
         flow.enter(&other).await.unwrap();
         drop(held);
         flow.enter(&greedy).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_away_waits_no_longer() {
+        let flow = Flow::new(4);
+        let who = Identity::user("impatient");
+        let held = flow.enter(&who).await.unwrap();
+        for _ in 0..2 * WAITING {
+            let given_up = tokio::time::timeout(Duration::from_millis(1), flow.enter(&who)).await;
+            assert!(given_up.is_err(), "still waiting when given up");
+        }
+        drop(held);
+        flow.enter(&who).await.unwrap();
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) kind: Arc<Kind>,
     pub(crate) accept: Accept,
     pub(crate) headers: HeaderMap,
+    /// What the client is to be told besides the answer.
+    warnings: std::sync::Mutex<Vec<String>>,
 }
 
 impl Call {
@@ -52,6 +54,21 @@ impl Call {
     /// The `apiVersion` asked for.
     pub(crate) fn api_version(&self) -> String {
         crate::kinds::api_version(&self.target.group, &self.target.version)
+    }
+
+    /// Tells the client something besides the answer.
+    pub(crate) fn warn(&self, text: String) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if warnings.len() < 16 && !warnings.contains(&text) {
+            warnings.push(text);
+        }
+    }
+
+    fn add_warnings(&self, response: &mut Response<Body>) {
+        let warnings = self.warnings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for text in warnings.iter() {
+            render::warn(response, text);
+        }
     }
 
     /// The name of the field manager of a write.
@@ -126,9 +143,11 @@ async fn route(api: Arc<Api>, peer: Option<Identity>, request: Request<Body>) ->
     }
     let (parts, body) = request.into_parts();
     let accept = accept(&parts.headers)?;
-    let mut call = Call { api, who, info, target, kind, accept, headers: parts.headers };
-    if let Some(warning) = &call.version().deprecated {
-        tracing::trace!(warning, "deprecated version used");
+    let mut call =
+        Call { api, who, info, target, kind, accept, headers: parts.headers, warnings: std::sync::Mutex::default() };
+    if let Some(warning) = call.version().deprecated.clone() {
+        let version = call.api_version();
+        call.warn(if warning.is_empty() { format!("{version} {} is deprecated", call.kind.kind) } else { warning });
     }
     match call.info.verb.as_str() {
         "get" | "list" | "watch" => {
@@ -136,16 +155,26 @@ async fn route(api: Arc<Api>, peer: Option<Identity>, request: Request<Body>) ->
                 return Err(not_allowed(&call.info.verb));
             }
             let subresource = call.target.subresource.clone();
-            match (call.info.verb.as_str(), subresource.as_str()) {
+            let mut response = match (call.info.verb.as_str(), subresource.as_str()) {
                 ("get", "") => read::get(&call),
                 ("get", _) => subresource::get(&call),
                 ("list", _) => read::list(&call),
                 _ => watch::watch(&call),
-            }
+            }?;
+            call.add_warnings(&mut response);
+            Ok(response)
         }
         "create" | "update" | "patch" | "delete" | "deletecollection" => {
             let body = read_body(body, &call.headers).await?;
-            write_verb(&mut call, &body).await
+            let mut response = match write_verb(&mut call, &body).await {
+                Ok(response) => response,
+                Err(status) => {
+                    tracing::debug!(path = call.info.path, code = status.code, message = status.message, "refused");
+                    render::status(&status)
+                }
+            };
+            call.add_warnings(&mut response);
+            Ok(response)
         }
         _ => Err(not_allowed(parts.method.as_str())),
     }

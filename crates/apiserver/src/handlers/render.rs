@@ -27,6 +27,22 @@ pub(crate) fn status(status: &Status) -> Response<Body> {
     response
 }
 
+/// Adds a warning to an answer (RFC 9111, code 299).
+pub(crate) fn warn(response: &mut Response<Body>, text: &str) {
+    let quoted: String = text
+        .chars()
+        .flat_map(|c| match c {
+            '"' | '\\' => vec!['\\', c],
+            c if c.is_control() => Vec::new(),
+            c => vec![c],
+        })
+        .take(2048)
+        .collect();
+    if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
+        response.headers_mut().append("warning", value);
+    }
+}
+
 /// JSON as an answer, in the format asked for.
 pub(crate) fn value(format: Format, code: StatusCode, value: &Value) -> Response<Body> {
     match format {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 use objects::ssa::{self, Writer};
 use objects::{Status, meta, patch as patches, time};
 use serde_json::Value;
@@ -33,24 +33,16 @@ fn body_object(call: &Call, body: &Bytes) -> Result<(Value, Vec<String>), Status
 }
 
 fn finish(call: &Call, code: StatusCode, done: Done, warnings: &[String]) -> Response<Body> {
-    let mut response = match done {
+    for warning in warnings.iter().take(16) {
+        call.warn(warning.clone());
+    }
+    match done {
         Done::Stored(stored) => render::stored(call, code, &stored),
         Done::Shown(mut object) => {
             convert(&mut object, &call.api_version());
             render::one(call, code, object)
         }
-    };
-    for warning in warnings.iter().take(16) {
-        let text: String = format!("299 - {:?}", warning)
-            .chars()
-            .filter(|c| c.is_ascii() && !c.is_ascii_control())
-            .take(512)
-            .collect();
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            response.headers_mut().append("warning", value);
-        }
     }
-    response
 }
 
 /// Creates an object.

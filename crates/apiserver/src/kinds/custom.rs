@@ -7,6 +7,7 @@ use objects::status::Cause;
 use serde_json::{Map, Value, json};
 
 use super::columns::{Column, Columns};
+use super::rules::Rules;
 use super::{Kind, Scale, Verbs, Version, version_rank};
 use crate::strategy;
 
@@ -19,6 +20,8 @@ pub struct CustomSchema {
     pub source: Value,
     /// Whether unknown fields of the whole object are kept.
     pub preserve: bool,
+    /// Its CEL rules.
+    pub rules: Rules,
 }
 
 /// The kind that a CRD defines.
@@ -84,6 +87,11 @@ fn version(version: &Value, storage: bool) -> Result<(Version, Vec<Box<str>>), S
         None => format!("schema of version {name}: {e}"),
     })?;
     let preserve = types.root().node().preserve_unknown;
+    // A rule with a fault was refused with its CRD; one stored before that is left out.
+    let (rules, faults) = Rules::compile(types.root(), "openAPIV3Schema");
+    for fault in faults {
+        tracing::warn!(version = name, %fault, "rule of a custom resource is not evaluated");
+    }
     let pointer = |path: &str| path.replace('.', "/");
     let scale = version.pointer("/subresources/scale").map(|scale| {
         let path = |field: &str| scale[field].as_str().map(pointer);
@@ -125,7 +133,7 @@ fn version(version: &Value, storage: bool) -> Result<(Version, Vec<Box<str>>), S
         storage,
         status: version.pointer("/subresources/status").is_some(),
         scale,
-        custom: Some(Arc::new(CustomSchema { types, source, preserve })),
+        custom: Some(Arc::new(CustomSchema { types, source, preserve, rules })),
         columns: Columns::Paths(columns),
         deprecated,
     };
@@ -243,10 +251,10 @@ fn fill(value: &mut Value, schema: SchemaRef<'_>, depth: usize) {
     }
 }
 
-/// The faults of a custom object against its schema.
-pub fn validate(object: &Value, schema: SchemaRef<'_>) -> Vec<Cause> {
+/// The faults of a custom object against its schema. Values that are as they were in the old object are accepted.
+pub fn validate(object: &Value, old: Option<&Value>, schema: SchemaRef<'_>) -> Vec<Cause> {
     let mut causes = Vec::new();
-    check(object, schema, "", &mut causes, 0);
+    check(object, old, schema, "", &mut causes, 0);
     causes
 }
 
@@ -268,7 +276,7 @@ fn type_fits(value: &Value, kind: Type) -> bool {
     }
 }
 
-fn type_text(kind: Type) -> &'static str {
+pub(super) fn type_text(kind: Type) -> &'static str {
     match kind {
         Type::Object => "object",
         Type::Array => "array",
@@ -296,8 +304,8 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-fn check(value: &Value, schema: SchemaRef<'_>, path: &str, causes: &mut Vec<Cause>, depth: usize) {
-    if causes.len() >= MOST || depth > MAX_DEPTH {
+fn check(value: &Value, old: Option<&Value>, schema: SchemaRef<'_>, path: &str, causes: &mut Vec<Cause>, depth: usize) {
+    if causes.len() >= MOST || depth > MAX_DEPTH || old == Some(value) {
         return;
     }
     let node = schema.node();
@@ -322,14 +330,15 @@ fn check(value: &Value, schema: SchemaRef<'_>, path: &str, causes: &mut Vec<Caus
                     continue;
                 }
                 if let Some(field) = schema.field(name) {
-                    check(value, field, &join(path, name), causes, depth + 1);
+                    check(value, old.and_then(|o| o.get(name)), field, &join(path, name), causes, depth + 1);
                 }
             }
         }
         Value::Array(list) => {
             if let Some(items) = schema.items() {
                 for (i, item) in list.iter().enumerate() {
-                    check(item, items, &format!("{path}[{i}]"), causes, depth + 1);
+                    let old = super::rules::same_item(old, item, schema);
+                    check(item, old, items, &format!("{path}[{i}]"), causes, depth + 1);
                 }
             }
             unique(list, schema, path, causes);
@@ -446,7 +455,7 @@ fn format_fits(text: &str, format: &str) -> bool {
 fn logic(value: &Value, schema: SchemaRef<'_>, path: &str, causes: &mut Vec<Cause>, depth: usize) {
     let faults = |s: SchemaRef<'_>| {
         let mut causes = Vec::new();
-        check(value, s, path, &mut causes, depth + 1);
+        check(value, None, s, path, &mut causes, depth + 1);
         causes
     };
     for part in schema.all_of() {
@@ -578,12 +587,12 @@ mod tests {
         assert_eq!(decode(&mut object, types.root()), ["other", "spec.typo"]);
         default(&mut object, types.root());
         assert_eq!(object["spec"], json!({"size": 0, "mode": "a", "free": {"z": 1}}));
-        let causes = validate(&object, types.root());
+        let causes = validate(&object, None, types.root());
         assert_eq!(
             causes[0].to_string(),
             "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1"
         );
-        assert_eq!(validate(&json!({}), types.root())[0].field, "spec");
+        assert_eq!(validate(&json!({}), None, types.root())[0].field, "spec");
     }
 
     #[test]

@@ -4,7 +4,9 @@
 pub mod columns;
 mod convert;
 pub mod custom;
+pub mod rules;
 mod table;
+mod values;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};

@@ -129,7 +129,7 @@ static LINES: &[Line] = &[
     line("apiregistration.k8s.io", V1, "apiservices", "APIService", NONE, STATUS | EXTENSIONS, NONE, NONE, &strategy::PLAIN),
     line(ADMISSION, V1, "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", NONE, GENERATION | EXTENSIONS, NONE, NONE, &strategy::WEBHOOKS),
     line(ADMISSION, V1, "validatingadmissionpolicies", "ValidatingAdmissionPolicy", NONE, STATUS | GENERATION | EXTENSIONS, NONE, NONE, &strategy::ADMISSION_POLICY),
-    line(ADMISSION, V1, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", NONE, GENERATION | EXTENSIONS, NONE, NONE, &strategy::PLAIN),
+    line(ADMISSION, V1, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", NONE, GENERATION | EXTENSIONS, NONE, NONE, &strategy::ADMISSION_BINDING),
     line(ADMISSION, V1, "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", NONE, GENERATION | EXTENSIONS, NONE, NONE, &strategy::WEBHOOKS),
 ];
 

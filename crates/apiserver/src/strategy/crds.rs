@@ -77,6 +77,15 @@ pub(super) fn validate(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
         match version.pointer("/schema/openAPIV3Schema") {
             None => causes.push(Cause::required(format!("{at}.schema.openAPIV3Schema"), "schemas are required")),
             Some(schema) => {
+                let unchanged = old.is_some_and(|o| {
+                    list(&o["spec"], "versions")
+                        .iter()
+                        .any(|v| v["name"] == version["name"] && v.pointer("/schema/openAPIV3Schema") == Some(schema))
+                });
+                if let (false, Ok(types)) = (unchanged, objects::schema::Types::custom(schema)) {
+                    let path = format!("{at}.schema.openAPIV3Schema");
+                    causes.extend(crate::kinds::rules::Rules::compile(types.root(), &path).1);
+                }
                 if let Err(error) = objects::schema::Types::custom(schema) {
                     let cause = std::error::Error::source(&error).map_or(String::new(), |s| format!(": {s}"));
                     causes.push(Cause::invalid(

@@ -139,9 +139,11 @@ strategies! {
     /// CustomResourceDefinition.
     CUSTOM_RESOURCE_DEFINITION = { default: crds::default, create: drop_status, update: crds::update, validate: crds::validate };
     /// Webhook configurations.
-    WEBHOOKS = { default: policy::webhooks_default };
+    WEBHOOKS = { default: policy::webhooks_default, validate: policy::webhooks };
     /// ValidatingAdmissionPolicy.
-    ADMISSION_POLICY = { default: policy::admission_policy_default };
+    ADMISSION_POLICY = { default: policy::admission_policy_default, create: drop_status, validate: policy::admission_policy };
+    /// ValidatingAdmissionPolicyBinding.
+    ADMISSION_BINDING = { default: policy::admission_binding_default, validate: policy::admission_binding };
 }
 
 fn drop_status(object: &mut Value) {

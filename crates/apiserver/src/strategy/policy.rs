@@ -167,3 +167,86 @@ pub(super) fn admission_policy_default(object: &mut Value) {
         }
     }
 }
+
+/// Defaults of the resources that a binding narrows its policy to.
+pub(super) fn admission_binding_default(object: &mut Value) {
+    let Some(spec) = spec_mut(object) else { return };
+    if let Some(rules) = spec.get_mut("matchResources").and_then(Value::as_object_mut) {
+        set(rules, "matchPolicy", "Equivalent");
+        set(rules, "namespaceSelector", json!({}));
+        set(rules, "objectSelector", json!({}));
+    }
+}
+
+pub(super) fn admission_binding(object: &Value, _: Option<&Value>, causes: &mut Vec<Cause>) {
+    let spec = &object["spec"];
+    if text(spec, "policyName").is_empty() {
+        causes.push(Cause::required("spec.policyName", ""));
+    }
+    let actions = super::list(spec, "validationActions");
+    if actions.is_empty() {
+        causes.push(Cause::required("spec.validationActions", "at least one validation action is required"));
+    }
+    for (i, action) in actions.iter().enumerate() {
+        if !matches!(action.as_str(), Some("Deny" | "Warn" | "Audit")) {
+            let path = format!("spec.validationActions[{i}]");
+            causes.push(Cause::not_supported(path, action, &["Audit", "Deny", "Warn"]));
+        }
+    }
+    let has = |action: &str| actions.iter().any(|a| a == action);
+    if has("Deny") && has("Warn") {
+        let message = "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)";
+        causes.push(Cause::invalid("spec.validationActions", &json!(["Deny", "Warn"]), message));
+    }
+    let reference = &spec["paramRef"];
+    if reference.is_object() {
+        let named = !text(reference, "name").is_empty();
+        if named == reference["selector"].is_object() {
+            causes.push(Cause::required("spec.paramRef.name", "one of name or selector must be specified"));
+        }
+        if !matches!(text(reference, "parameterNotFoundAction"), "Allow" | "Deny") {
+            causes.push(Cause::required("spec.paramRef.parameterNotFoundAction", "Allow or Deny must be specified"));
+        }
+    }
+}
+
+pub(super) fn admission_policy(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    one_of(&object["spec"], "failurePolicy", "spec", &["Fail", "Ignore"], causes);
+    if super::list(&object["spec"]["matchConstraints"], "resourceRules").is_empty() {
+        causes.push(Cause::required("spec.matchConstraints.resourceRules", ""));
+    }
+    if old.is_none_or(|o| o["spec"] != object["spec"]) {
+        causes.extend(crate::admission::policy::compile(object).1);
+    }
+}
+
+pub(super) fn webhooks(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let scope = crate::admission::expressions::Scope::default();
+    for (i, hook) in super::list(object, "webhooks").iter().enumerate() {
+        let at = format!("webhooks[{i}]");
+        if objects::names::dns1123_subdomain(text(hook, "name")).is_err() || !text(hook, "name").contains('.') {
+            let why = "should be a domain with at least three segments separated by dots";
+            causes.push(Cause::invalid(format!("{at}.name"), &hook["name"], why));
+        }
+        one_of(hook, "failurePolicy", &at, &["Fail", "Ignore"], causes);
+        if !matches!(text(hook, "sideEffects"), "None" | "NoneOnDryRun") {
+            let value = &hook["sideEffects"];
+            causes.push(Cause::not_supported(format!("{at}.sideEffects"), value, &["None", "NoneOnDryRun"]));
+        }
+        if !super::list(hook, "admissionReviewVersions").iter().any(|v| v == "v1") {
+            let why = "must include at least one of v1";
+            causes.push(Cause::invalid(format!("{at}.admissionReviewVersions"), &hook["admissionReviewVersions"], why));
+        }
+        let config = &hook["clientConfig"];
+        if config["url"].is_string() == config["service"].is_object() {
+            causes.push(Cause::required(format!("{at}.clientConfig"), "exactly one of url or service is required"));
+        }
+        let known = old.is_some_and(|o| super::list(o, "webhooks").contains(hook));
+        if !known {
+            for (j, fault) in crate::admission::expressions::conditions(&hook["matchConditions"], &scope).1 {
+                let source = &hook["matchConditions"][j]["expression"];
+                causes.push(Cause::invalid(format!("{at}.matchConditions[{j}].expression"), source, fault));
+            }
+        }
+    }
+}
