@@ -26,8 +26,8 @@ const SHOWN_OUTPUT: u64 = 256 << 10;
 pub(crate) struct Services {
     list: Vec<Service>,
     forwards: Forwards,
-    /// Ports below a service's own address that cannot be offered, told once.
-    refused: BTreeSet<(usize, u16)>,
+    /// Which port of which service was offered, or refused, inside which other.
+    inside: BTreeSet<(usize, usize, u16)>,
 }
 
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Services {
             log.line(&format!("Starting {name} service container"));
             found.push(images.get(&definition.image, definition.credentials.as_ref(), log).await?);
         }
-        let mut services = Self { list: Vec::new(), forwards: Forwards::default(), refused: BTreeSet::new() };
+        let mut services = Self { list: Vec::new(), forwards: Forwards::default(), inside: BTreeSet::new() };
         let mut checks = Vec::new();
         for (((name, definition), image), (_, address)) in definitions.iter().zip(&found).zip(addresses) {
             let service = Service::start(name, definition, image, *address, around).await?;
@@ -113,30 +113,51 @@ impl Services {
 
     /// Offers every port that a service listens on by now under the service's name.
     pub async fn offer(&mut self, log: &Log) {
-        for i in 0..self.list.len() {
-            let service = &self.list[i];
-            let mut ports = listening(service.container.pid());
-            ports.extend(&service.wanted);
-            let new: Vec<u16> = ports.difference(&service.offered).copied().collect();
-            for port in new {
-                let (to, at) = (service_visitor(&self.list[i]), SocketAddr::from((self.list[i].address, port)));
-                let outcome = self.forwards.on_runner(at, to.clone(), port);
-                if let Err(error) = outcome
-                    && self.refused.insert((i, port))
-                {
-                    let name = &self.list[i].name;
-                    log.line(&format!(
-                        "##[warning]{name}:{port} cannot be offered under this name ({error}); map the port and use localhost:${{{{ job.services.{name}.ports['{port}'] }}}}"
-                    ));
+        let ports: Vec<BTreeSet<u16>> = self
+            .list
+            .iter()
+            .map(|service| listening(service.container.pid()).union(&service.wanted).copied().collect())
+            .collect();
+        for (i, own) in ports.iter().enumerate() {
+            for &port in own {
+                if self.list[i].offered.insert(port) {
+                    self.offer_on_runner(i, port, log);
                 }
-                for other in (0..self.list.len()).filter(|other| *other != i) {
-                    let within = service_visitor(&self.list[other]);
-                    if let Err(error) = self.forwards.in_container(within, at, to.clone(), port).await {
-                        tracing::debug!(%error, %at, "a service cannot be offered to another");
+                for (other, theirs) in ports.iter().enumerate().filter(|(other, _)| *other != i) {
+                    // Before it is known which ports a service takes itself, one of them might be taken from it.
+                    if !theirs.is_empty() && self.inside.insert((i, other, port)) {
+                        self.offer_inside(i, other, port, theirs.contains(&port), log).await;
                     }
                 }
-                self.list[i].offered.insert(port);
             }
+        }
+    }
+
+    fn offer_on_runner(&self, i: usize, port: u16, log: &Log) {
+        let Service { name, address, visitor, .. } = &self.list[i];
+        if let Err(error) = self.forwards.on_runner(SocketAddr::from((*address, port)), visitor.clone(), port) {
+            log.line(&format!(
+                "##[warning]{name}:{port} cannot be offered under this name ({error}); map the port and use localhost:${{{{ job.services.{name}.ports['{port}'] }}}}"
+            ));
+        }
+    }
+
+    async fn offer_inside(&self, i: usize, other: usize, port: u16, taken: bool, log: &Log) {
+        let (service, within) = (&self.list[i], &self.list[other]);
+        if taken {
+            log.line(&format!(
+                "The service {} does not reach {}:{port}, because it uses this port itself.",
+                within.name, service.name
+            ));
+            return;
+        }
+        let at = SocketAddr::from((service.address, port));
+        let made = self.forwards.in_container(within.visitor.clone(), at, service.visitor.clone(), port).await;
+        if let Err(error) = made {
+            log.line(&format!(
+                "##[warning]The service {} does not reach {}:{port}: {error}",
+                within.name, service.name
+            ));
         }
     }
 
@@ -163,10 +184,6 @@ impl Services {
             }
         }
     }
-}
-
-fn service_visitor(service: &Service) -> Arc<Visitor> {
-    service.visitor.clone()
 }
 
 impl Service {

@@ -1,16 +1,20 @@
 //! A host for tests: a bare repository in a temporary directory, secrets in maps, pushes that come back as events.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it, and a test ends where it fails")]
 
+pub mod judge;
+pub mod served;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use actions::host::{
-    CheckRun, EnvironmentInfo, Host, HostResult, JobEnvironment, JobInfo, RepositoryInfo, TokenRequest,
+    CheckRun, EnvironmentInfo, Host, HostResult, JobEnvironment, JobInfo, Need, RepositoryInfo, TokenRequest, Verdict,
 };
 use actions::model::{Job, Run};
 use actions::{Config, Engine, Event};
+use axum::http::HeaderMap;
 use serde_json::json;
 
 pub const REPO: &str = "acme/shop";
@@ -25,9 +29,38 @@ pub struct TestHost {
     pub revoked: Mutex<Vec<String>>,
     pub checks: Mutex<Vec<CheckRun>>,
     pub path: Mutex<Vec<PathBuf>>,
+    /// Where the REST API answers.
+    pub api: Mutex<Option<String>>,
+    pub env: Mutex<BTreeMap<String, String>>,
 }
 
 impl Host for TestHost {
+    fn api_url(&self) -> String {
+        self.api.lock().unwrap().clone().unwrap_or_else(|| "https://api.github.com".to_owned())
+    }
+    /// `ghs_*` are tokens of jobs, which may do what was asked for them; `admin` may do all; `reader` may look.
+    fn authorize<'a>(&'a self, headers: &'a HeaderMap, _: &'a str, need: Need) -> HostResult<'a, Verdict> {
+        let text = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let token = text.rsplit(' ').next().unwrap_or_default();
+        let job = token.strip_prefix("ghs_token_of_job_").and_then(|id| id.parse::<i64>().ok());
+        let verdict = match (token, job) {
+            ("admin", _) => Verdict::Allowed { login: "admin".to_owned() },
+            ("reader", _) if need == Need::Write => Verdict::Forbidden,
+            ("reader", _) => Verdict::Allowed { login: "reader".to_owned() },
+            (_, Some(job)) => {
+                let tokens = self.tokens.lock().unwrap();
+                let access = tokens.iter().find(|token| token.job == job).and_then(|t| t.permissions.0.get("actions"));
+                match access {
+                    Some(actions::workflow::Access::Write) => Verdict::Allowed { login: "github-actions[bot]".to_owned() },
+                    Some(_) if need != Need::Write => Verdict::Allowed { login: "github-actions[bot]".to_owned() },
+                    _ => Verdict::Forbidden,
+                }
+            }
+            _ if need == Need::Read => Verdict::Allowed { login: String::new() },
+            _ => Verdict::Unauthenticated,
+        };
+        Box::pin(async move { Ok(verdict) })
+    }
     fn repository<'a>(&'a self, repository: &'a str) -> HostResult<'a, Option<RepositoryInfo>> {
         Box::pin(async move {
             let dir = self.root.join("git").join(repository.to_lowercase());
@@ -66,9 +99,10 @@ impl Host for TestHost {
     }
     fn job_environment<'a>(&'a self, _: &'a JobInfo) -> HostResult<'a, JobEnvironment> {
         let path = self.path.lock().unwrap().clone();
+        let env = self.env.lock().unwrap().clone();
         Box::pin(async move {
             Ok(JobEnvironment {
-                env: BTreeMap::new(),
+                env,
                 path,
                 git_rewrites: vec![("https://github.com/".to_owned(), format!("file://{}/git/", self.root.display()))],
             })
@@ -111,6 +145,11 @@ pub fn config(dir: &Path) -> Config {
 impl Bench {
     /// A repository with these files, and an engine.
     pub async fn new(files: &[(&str, &str)]) -> Self {
+        Self::with(files, |_| {}).await
+    }
+
+    /// As [`Bench::new`], with another configuration.
+    pub async fn with(files: &[(&str, &str)], adjust: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let bare = dir.path().join("git").join(REPO);
         std::fs::create_dir_all(&bare).unwrap();
@@ -122,7 +161,9 @@ impl Bench {
         git(&work, &["config", "user.email", "tester@example.org"]);
         git(&work, &["remote", "add", "origin", &bare.to_string_lossy()]);
         let host = Arc::new(TestHost { root: dir.path().to_owned(), ..TestHost::default() });
-        let engine = Engine::open(config(dir.path()), host.clone()).await.unwrap();
+        let mut config = config(dir.path());
+        adjust(&mut config);
+        let engine = Engine::open(config, host.clone()).await.unwrap();
         let bench = Self { dir, host, engine, work };
         bench.write(files);
         bench.commit("first");
