@@ -31,6 +31,8 @@ pub struct RenderOptions {
     pub kube_version: Option<String>,
     /// Added to `.Capabilities.APIVersions`.
     pub api_versions: Vec<String>,
+    /// What a cluster serves: then `kube_version` and `api_versions` count for nothing.
+    pub served: Option<Served>,
     /// Whether custom resource definitions are part of the manifests.
     pub include_crds: bool,
     /// Whether the notes of subcharts are part of the notes.
@@ -53,6 +55,19 @@ pub struct RenderOptions {
     pub limits: Limits,
 }
 
+/// What a cluster says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Served {
+    /// `gitVersion`, such as `v1.33.1`.
+    pub version: String,
+    /// `major`
+    pub major: String,
+    /// `minor`
+    pub minor: String,
+    /// Group versions, and with a kind (`apps/v1/Deployment`) every resource.
+    pub api_versions: Vec<String>,
+}
+
 /// The version of Kubernetes that Helm 4.2 assumes without a cluster.
 pub const DEFAULT_KUBE_VERSION: &str = "v1.36.0";
 
@@ -65,6 +80,7 @@ impl Default for RenderOptions {
             is_upgrade: false,
             kube_version: None,
             api_versions: Vec::new(),
+            served: None,
             include_crds: false,
             sub_notes: false,
             skip_schema_validation: false,
@@ -81,7 +97,10 @@ impl Default for RenderOptions {
 
 impl RenderOptions {
     fn kube_version(&self) -> &str {
-        self.kube_version.as_deref().unwrap_or(DEFAULT_KUBE_VERSION)
+        match &self.served {
+            Some(served) => &served.version,
+            None => self.kube_version.as_deref().unwrap_or(DEFAULT_KUBE_VERSION),
+        }
     }
 }
 
@@ -312,10 +331,16 @@ fn structure(name: &'static str, display: Option<&str>, fields: Vec<Field>) -> V
 
 fn capabilities(options: &RenderOptions) -> Value {
     let version = options.kube_version().trim_start_matches('v');
-    let parsed = crate::funcs::semver::Version::parse(version).ok();
-    let shown = format!("v{version}");
-    let (major, minor) =
-        parsed.map_or_else(|| (String::new(), String::new()), |v| (v.major.to_string(), v.minor.to_string()));
+    let (shown, major, minor) = match &options.served {
+        Some(served) => (served.version.clone(), served.major.clone(), served.minor.clone()),
+        None => {
+            let parsed = crate::funcs::semver::Version::parse(version).ok();
+            let part = |number: fn(&crate::funcs::semver::Version) -> u64| {
+                parsed.as_ref().map_or_else(String::new, |v| number(v).to_string())
+            };
+            (format!("v{version}"), part(|v| v.major), part(|v| v.minor))
+        }
+    };
     let kube = structure(
         "common.KubeVersion",
         Some(&shown),
@@ -326,8 +351,10 @@ fn capabilities(options: &RenderOptions) -> Value {
             field("Minor", Some("Minor"), false, Value::str(&minor)),
         ],
     );
-    let mut apis: Vec<Value> = API_VERSIONS.iter().map(Value::str).collect();
-    apis.extend(options.api_versions.iter().map(Value::str));
+    let apis: Vec<Value> = match &options.served {
+        Some(served) => served.api_versions.iter().map(Value::str).collect(),
+        None => API_VERSIONS.iter().map(Value::str).chain(options.api_versions.iter().map(Value::str)).collect(),
+    };
     let helm = structure(
         "common.BuildInfo",
         None,

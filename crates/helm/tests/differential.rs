@@ -5,11 +5,8 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use helm::value::Data;
-use helm::{Chart, RenderOptions};
 use serde_json::{Value, json};
 
 /// Cases by a piece of their text, and why they differ.
@@ -82,29 +79,6 @@ fn of_charts(name: &str) -> Vec<(String, Value)> {
     cases.into_iter().map(|c| (c["name"].as_str().unwrap_or("?").to_owned(), c)).collect()
 }
 
-fn ours(case: &Value) -> Value {
-    let files: BTreeMap<String, Vec<u8>> = case["files"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(k, v)| (k.clone(), v.as_str().unwrap_or("").as_bytes().to_vec()))
-        .collect();
-    let chart = match Chart::from_files(files) {
-        Ok(chart) => chart,
-        Err(e) => return json!({"error": format!("load: {e}")}),
-    };
-    let options = RenderOptions {
-        release_name: "r".to_owned(),
-        namespace: "ns".to_owned(),
-        seed: Some(1),
-        ..RenderOptions::default()
-    };
-    match chart.render_files(&Data::from_json(&case["values"]).floats(), &options) {
-        Ok(files) => json!({"ok": files}),
-        Err(e) => json!({"error": e.to_string()}),
-    }
-}
-
 fn compare(cases: Vec<(String, Value)>) {
     let Some(python) = support::python() else { return };
     let cases: Vec<_> =
@@ -119,7 +93,7 @@ fn compare(cases: Vec<(String, Value)>) {
             excused += 1;
             continue;
         }
-        let ours = ours(case);
+        let ours = support::ours(case);
         if ours != *theirs {
             different.push(format!("CASE {name}\n  Helm {theirs}\n  ours {ours}"));
         }

@@ -1,7 +1,10 @@
 //! `bigben template`, `lint`, `show` and `dependency`: charts, by hand.
 
+mod cluster;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
@@ -92,9 +95,28 @@ pub struct Template {
     /// Arguments of that program
     #[arg(long, value_name = "ARG")]
     post_renderer_args: Vec<String>,
+    /// Render for a cluster and check against it: `lookup` asks it, its capabilities count, and what it would not take is
+    /// refused. Nothing is changed there
+    #[arg(long)]
+    validate: bool,
+    /// client, or server: the same as --validate
+    #[arg(long, value_enum, value_name = "HOW", default_value = "client", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
+    dry_run: DryRun,
+    /// The kubeconfig that names the cluster; KUBECONFIG, or the usual file, otherwise
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of that kubeconfig
+    #[arg(long, value_name = "CONTEXT")]
+    kube_context: Option<String>,
     /// Makes random values the same at every run
     #[arg(long)]
     seed: Option<u64>,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq)]
+enum DryRun {
+    Client,
+    Server,
 }
 
 /// Look a chart over for what is wrong with it
@@ -165,7 +187,10 @@ pub fn template(args: &Template) -> Result<ExitCode> {
         [chart] => (None, chart),
         _ => bail!("a name and a chart are expected"),
     };
-    let output = cli::template(&TemplateArgs {
+    let cluster = (args.validate || args.dry_run == DryRun::Server)
+        .then(|| cluster::connect(args.kubeconfig.as_deref(), args.kube_context.as_deref()))
+        .transpose()?;
+    let arguments = TemplateArgs {
         name,
         chart: chart.into(),
         values: (&args.values).into(),
@@ -183,11 +208,9 @@ pub fn template(args: &Template) -> Result<ExitCode> {
         post_renderer: args.post_renderer.clone(),
         post_renderer_args: args.post_renderer_args.clone(),
         seed: args.seed,
-    })?;
+    };
+    let output = cli::template_on(&arguments, cluster.map(|cluster| cluster as Arc<dyn cli::Cluster>))?;
     anstream::print!("{}", output.text);
-    for path in output.written {
-        anstream::println!("wrote {}", path.display());
-    }
     Ok(ExitCode::SUCCESS)
 }
 

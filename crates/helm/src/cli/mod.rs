@@ -3,15 +3,17 @@
 //!
 //! These functions read charts and values from the disk and may write to an output directory; nothing here prints.
 
+pub mod cluster;
 pub mod dependency;
 pub mod lint;
 pub mod show;
 pub mod template;
 
+pub use cluster::Cluster;
 pub use dependency::{Fetch, build as dependency_build, list as dependency_list};
 pub use lint::{LintArgs, LintReport, Message, Severity, lint};
 pub use show::{ShowWhat, show};
-pub use template::{TemplateArgs, TemplateOutput, template};
+pub use template::{TemplateArgs, TemplateOutput, template, template_on};
 
 use std::path::{Path, PathBuf};
 

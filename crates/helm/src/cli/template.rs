@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use super::ValueArgs;
+use super::cluster::Cluster;
+use crate::Lookup;
 use crate::engine::RenderOptions;
 use crate::error::Error;
 use crate::files::glob::Glob;
@@ -68,11 +71,21 @@ fn document(path: &str, text: &str) -> String {
 /// # Errors
 /// What cannot be read, rendered or written, in Helm's words.
 pub fn template(args: &TemplateArgs) -> Result<TemplateOutput, Error> {
+    template_on(args, None)
+}
+
+/// As [`template`]; with a cluster as `helm template --dry-run=server` (`--validate`) does: its capabilities take the
+/// place of those in the arguments, `lookup` asks it, and what it would not take is refused.
+///
+/// # Errors
+/// As [`template`], and what the cluster says.
+pub fn template_on(args: &TemplateArgs, cluster: Option<Arc<dyn Cluster>>) -> Result<TemplateOutput, Error> {
     let chart = crate::load::from_path(&args.chart)?;
     super::dependency::check(&chart)?;
     if let Some(name) = &args.name {
         check_name(name)?;
     }
+    let served = cluster.as_deref().map(super::cluster::reach).transpose()?;
     let defaults = RenderOptions::default();
     let options = RenderOptions {
         release_name: args.name.clone().unwrap_or(defaults.release_name.clone()),
@@ -84,9 +97,14 @@ pub fn template(args: &TemplateArgs) -> Result<TemplateOutput, Error> {
         skip_schema_validation: args.skip_schema_validation,
         enable_dns: args.enable_dns,
         seed: args.seed,
+        served,
+        lookup: cluster.clone().map(|cluster| cluster as Arc<dyn Lookup>),
         ..defaults
     };
     let rendered = chart.render_data(&args.values.merge()?, &options)?;
+    if let Some(cluster) = &cluster {
+        super::cluster::check(cluster.as_ref(), &rendered, &options.release_name, &options.namespace)?;
+    }
     let mut pieces: Vec<(String, String)> =
         rendered.manifests.iter().map(|m| (m.path.clone(), m.text.clone())).collect();
     let mut hooks: Vec<(String, String)> = Vec::new();

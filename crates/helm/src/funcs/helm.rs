@@ -41,7 +41,7 @@ pub const FUNCS: &[Func] = &[
     f("lookup", &[Ty::Str, Ty::Str, Ty::Str, Ty::Str], |e, a| {
         let Some(lookup) = e.host.lookup else { return Ok(Value::map(Entries::new())) };
         match lookup.lookup(s(a, 0), s(a, 1), s(a, 2), s(a, 3)) {
-            Ok(Some(object)) => Ok(crate::value::json::from_serde(&object)),
+            Ok(Some(object)) => Ok(crate::value::json::from_object(&object)),
             Ok(None) => Ok(Value::map(Entries::new())),
             Err(message) => Err(Fault::Text(message)),
         }

@@ -439,16 +439,28 @@ fn serde_at(value: &Value, depth: usize, made: &mut usize) -> serde_json::Value 
     }
 }
 
-/// From JSON, with numbers as floats unless they are whole and `whole` asks to keep them.
+/// From JSON: every number is a float.
 pub fn from_serde(value: &serde_json::Value) -> Value {
+    from_json(value, false)
+}
+
+/// From JSON as Kubernetes' clients read it: whole numbers are `int64`, others floats.
+pub fn from_object(value: &serde_json::Value) -> Value {
+    from_json(value, true)
+}
+
+fn from_json(value: &serde_json::Value, whole: bool) -> Value {
     match value {
         serde_json::Value::Null => Value::Nil,
         serde_json::Value::Bool(b) => Value::Bool(*b),
-        serde_json::Value::Number(n) => Value::Float(n.as_f64().unwrap_or(0.0)),
+        serde_json::Value::Number(n) => match n.as_i64() {
+            Some(n) if whole => Value::int64(n),
+            _ => Value::Float(n.as_f64().unwrap_or(0.0)),
+        },
         serde_json::Value::String(s) => Value::str(s),
-        serde_json::Value::Array(items) => Value::list(items.iter().map(from_serde).collect()),
+        serde_json::Value::Array(items) => Value::list(items.iter().map(|v| from_json(v, whole)).collect()),
         serde_json::Value::Object(map) => {
-            Value::map(map.iter().map(|(k, v)| (Str::from(k.as_str()), from_serde(v))).collect())
+            Value::map(map.iter().map(|(k, v)| (Str::from(k.as_str()), from_json(v, whole))).collect())
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The real Helm, installed into an environment of its own.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use serde_json::Value;
+use helm::value::Data;
+use helm::{Chart, RenderOptions};
+use serde_json::{Value, json};
 
 /// The version of the SDK that is the judge: it holds Helm 4.2.3.
 const JUDGE: &str = "helm-python-sdk==0.2.2";
@@ -60,4 +63,29 @@ pub fn judge(python: &PathBuf, cases: &[Value]) -> Vec<Value> {
         .lines()
         .map(|l| serde_json::from_str(l).expect("the judge writes JSON"))
         .collect()
+}
+
+/// What this crate makes of a case.
+#[allow(dead_code, reason = "not every test compares")]
+pub fn ours(case: &Value) -> Value {
+    let files: BTreeMap<String, Vec<u8>> = case["files"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| (k.clone(), v.as_str().unwrap_or("").as_bytes().to_vec()))
+        .collect();
+    let chart = match Chart::from_files(files) {
+        Ok(chart) => chart,
+        Err(e) => return json!({"error": format!("load: {e}")}),
+    };
+    let options = RenderOptions {
+        release_name: "r".to_owned(),
+        namespace: "ns".to_owned(),
+        seed: Some(1),
+        ..RenderOptions::default()
+    };
+    match chart.render_files(&Data::from_json(&case["values"]).floats(), &options) {
+        Ok(files) => json!({"ok": files}),
+        Err(e) => json!({"error": e.to_string()}),
+    }
 }
