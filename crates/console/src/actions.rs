@@ -1,7 +1,7 @@
 //! Forms: signing in and out, and what the buttons do. Each needs the session's own token, and ends in a redirect.
 
 use axum::Extension;
-use axum::extract::{Form, Path, State};
+use axum::extract::{Form, FromRequest, Path, Request, State};
 use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
@@ -72,7 +72,7 @@ pub(crate) async fn login<B: Backend>(
     with_cookie(Redirect::to(safe(&form.to)), &cookie)
 }
 
-/// What each form carries, and what some do.
+/// A form of a page of this session: what each carries, and what some do.
 #[derive(Deserialize)]
 pub(crate) struct Action {
     #[serde(default)]
@@ -87,31 +87,36 @@ pub(crate) struct Action {
     id: Option<i64>,
 }
 
-fn allowed(session: &Session, headers: &HeaderMap, action: &Action) -> Result<(), Failure> {
-    if from_here(headers) && same(&session.csrf, &action.csrf) {
-        return Ok(());
+/// Taken from a request only when the form is of the session's own page.
+impl<S: Send + Sync> FromRequest<S> for Action {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let refused = |text: &str| Failure(Error::Refused(text.to_owned()));
+        let is_ours = from_here(request.headers());
+        let session = request.extensions().get::<Session>().cloned();
+        let form = Form::<Self>::from_request(request, state).await;
+        let Form(action) = form.map_err(|error| refused(&format!("The form cannot be read: {error}")))?;
+        if is_ours && session.is_some_and(|session| same(&session.csrf, &action.csrf)) {
+            return Ok(action);
+        }
+        Err(refused("The form is too old or came from another site. Load the page again."))
     }
-    Err(Failure(Error::Refused("The form is too old or came from another site. Load the page again.".to_owned())))
 }
 
 pub(crate) async fn logout<B: Backend>(
     State(console): Shared<B>,
-    Extension(session): Signed,
     headers: HeaderMap,
-    Form(action): Form<Action>,
+    _: Action,
 ) -> Result<Response, Failure> {
-    allowed(&session, &headers, &action)?;
     Ok(with_cookie(Redirect::to("/login"), &console.sessions.close(&headers)))
 }
 
 pub(crate) async fn sync<B: Backend>(
     State(console): Shared<B>,
-    Extension(session): Signed,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    Form(action): Form<Action>,
+    action: Action,
 ) -> Result<Response, Failure> {
-    allowed(&session, &headers, &action)?;
     let options = SyncOptions { prune: action.prune.is_some(), dry_run: false };
     console.backend.sync(&name, options).await?;
     Ok(Redirect::to(&format!("/applications/{name}")).into_response())
@@ -119,12 +124,9 @@ pub(crate) async fn sync<B: Backend>(
 
 pub(crate) async fn refresh<B: Backend>(
     State(console): Shared<B>,
-    Extension(session): Signed,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    Form(action): Form<Action>,
+    action: Action,
 ) -> Result<Response, Failure> {
-    allowed(&session, &headers, &action)?;
     console.backend.refresh(&name, action.hard.is_some()).await?;
     Ok(Redirect::to(&format!("/applications/{name}")).into_response())
 }
@@ -133,10 +135,8 @@ pub(crate) async fn rollback<B: Backend>(
     State(console): Shared<B>,
     Extension(session): Signed,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    Form(action): Form<Action>,
+    action: Action,
 ) -> Result<Response, Failure> {
-    allowed(&session, &headers, &action)?;
     let id = action.id.ok_or_else(|| Error::Refused("No deployment was chosen.".to_owned()))?;
     let done = console.backend.rollback(&name, id).await?;
     Ok(pages::done(&session, &console.backend.instance(), "Rollback started", &done, &format!("/applications/{name}"))
@@ -145,24 +145,18 @@ pub(crate) async fn rollback<B: Backend>(
 
 pub(crate) async fn rerun<B: Backend>(
     State(console): Shared<B>,
-    Extension(session): Signed,
     Path(id): Path<u64>,
-    headers: HeaderMap,
-    Form(action): Form<Action>,
+    action: Action,
 ) -> Result<Response, Failure> {
-    allowed(&session, &headers, &action)?;
     console.backend.rerun(id, action.failed.is_some()).await?;
     Ok(Redirect::to(&format!("/runs/{id}")).into_response())
 }
 
 pub(crate) async fn cancel<B: Backend>(
     State(console): Shared<B>,
-    Extension(session): Signed,
     Path(id): Path<u64>,
-    headers: HeaderMap,
-    Form(action): Form<Action>,
+    _: Action,
 ) -> Result<Response, Failure> {
-    allowed(&session, &headers, &action)?;
     console.backend.cancel(id).await?;
     Ok(Redirect::to(&format!("/runs/{id}")).into_response())
 }

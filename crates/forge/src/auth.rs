@@ -148,6 +148,18 @@ impl Forge {
         self.principal_of(&token).await?.ok_or_else(ApiError::bad_credentials)
     }
 
+    /// What a token may do with the packages of an owner: a job's with those of its repository's owner, as far as its permission
+    /// `packages` goes, a person's with their own. `None` for a token that is not valid.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn packages(&self, token: &str) -> Result<Option<(String, Access)>, Error> {
+        let Some(principal) = self.principal_of(token).await? else { return Ok(None) };
+        let Kind::Job(job) = &principal.kind else { return Ok(Some((principal.login, Access::Write))) };
+        let Some(repo) = self.repository_by_id(job.repo).await? else { return Ok(None) };
+        Ok(Some((repo.owner, job.permissions.get("packages").copied().unwrap_or(Access::None))))
+    }
+
     pub(crate) async fn principal_of(&self, token: &str) -> Result<Option<Principal>, Error> {
         let Some(token) = self.store().get::<Token>(0, hash(token)).await? else { return Ok(None) };
         if let Some(job) = token.job {

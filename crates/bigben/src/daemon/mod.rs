@@ -10,6 +10,7 @@ mod host;
 mod images;
 mod launch;
 mod operations;
+mod packages;
 mod ports;
 mod processes;
 mod push;
@@ -167,7 +168,7 @@ async fn serve(options: Options) -> Result<()> {
     let follower = Follower::new(Arc::clone(&deliveries), &delivered.workflows);
 
     let endpoints = rooms::endpoints(instance.ports.registry);
-    let registry = rooms::open_registry(&state, &instance, &catalogue)?;
+    let registry = rooms::open_registry(&state, &instance, &catalogue, &forge)?;
     let engine = rooms::open_engine(&options, &forge, &forge_url, &delivered, &endpoints).await?;
 
     let machine_dialer = state.join("run/machine.sock");

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::follow::Follower;
 use super::images::{self, Catalogue};
+use super::packages::Packages;
 use super::{Options, USER, host};
 use crate::repository::{self, Delivered};
 use crate::state::{Instance, StateDir};
@@ -63,13 +64,19 @@ pub async fn prepare_forge(forge: &Forge, delivered: &Delivered, instance: &Inst
 }
 
 /// The owners of the images may push, each with the instance's password: on Docker Hub they are who the workflows log in as.
-pub fn open_registry(state: &StateDir, instance: &Instance, catalogue: &Catalogue) -> Result<Registry> {
+pub fn open_registry(
+    state: &StateDir,
+    instance: &Instance,
+    catalogue: &Catalogue,
+    forge: &Forge,
+) -> Result<Registry> {
     let mut config = registry::Config::new(state.join("registry"));
     let owners = images::owners(&catalogue.made_here);
     let users = owners.iter().map(|owner| owner.rsplit('/').next().unwrap_or(owner).to_owned());
     let users = users.chain([USER.to_owned()]);
     config.users = users.map(|user| (user, instance.registry_password.clone())).collect();
     config.own = owners.iter().cloned().chain([USER.to_owned()]).collect();
+    config.login = Some(Arc::new(Packages(forge.clone())));
     config.upstreams = upstreams();
     Ok(Registry::open(config)?)
 }
