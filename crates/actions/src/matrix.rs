@@ -60,6 +60,25 @@ impl Strategy {
     }
 }
 
+impl Strategy {
+    /// Only the combinations in which these keys, where they exist, have these values.
+    pub fn selected(mut self, wanted: &[(String, String)]) -> Result<Self, String> {
+        let fits = |combination: &Option<Value>| {
+            wanted.iter().all(|(key, value)| {
+                let found = combination.as_ref().and_then(Value::as_object).and_then(|object| object.get(key));
+                found.is_none_or(|found| found.to_text().eq_ignore_ascii_case(value))
+            })
+        };
+        let before = self.combinations.len();
+        self.combinations.retain(fits);
+        if self.combinations.is_empty() && before > 0 {
+            let wanted: Vec<String> = wanted.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+            return Err(format!("no combination of the matrix has {}", wanted.join(", ")));
+        }
+        Ok(self)
+    }
+}
+
 /// The combinations of a matrix in GitHub's order: the first key varies slowest, then the additions of `include`.
 pub fn expand(matrix: &Value) -> Result<Vec<Value>, String> {
     let object = matrix.as_object().ok_or("strategy.matrix: a mapping was expected")?;

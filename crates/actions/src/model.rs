@@ -251,6 +251,26 @@ pub struct Input {
     pub repository: Json,
     /// The default branch.
     pub default_branch: String,
+    /// Which of the jobs run.
+    #[serde(default)]
+    pub selection: Selection,
+    /// The `github` context of a recorded run that is played back.
+    #[serde(default)]
+    pub github: Option<Json>,
+    /// The job, by key, that goes on from a step of an earlier attempt.
+    #[serde(skip)]
+    pub from: Option<(String, crate::job::checkpoint::From)>,
+}
+
+/// Which jobs of a workflow run, when not all of them do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Only this job, and those that it needs.
+    #[serde(default)]
+    pub job: Option<String>,
+    /// Only combinations of matrices in which these keys, where they exist, have these values.
+    #[serde(default)]
+    pub matrix: Vec<(String, String)>,
 }
 
 /// Milliseconds since the epoch.

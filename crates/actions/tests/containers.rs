@@ -36,15 +36,16 @@ async fn bench(files: &[(&str, &str)]) -> Bench {
     std::fs::create_dir_all(&bin).unwrap();
     std::fs::copy(busybox().unwrap(), bin.join("busybox")).unwrap();
     for tool in [
-        "sh", "tail", "cat", "echo", "wget", "httpd", "sleep", "mkdir", "test", "ls", "id", "env", "touch", "nc", "grep", "true",
-        "false", "hostname", "pwd", "ps", "chmod", "[", "head", "tr",
+        "sh", "tail", "cat", "echo", "wget", "httpd", "sleep", "mkdir", "test", "ls", "id", "env", "touch", "nc",
+        "grep", "true", "false", "hostname", "pwd", "ps", "chmod", "[", "head", "tr",
     ] {
         std::os::unix::fs::symlink("busybox", bin.join(tool)).unwrap();
     }
     std::fs::create_dir_all(context.join("etc")).unwrap();
     std::fs::write(context.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1234:1234::/:/bin/sh\n").unwrap();
     std::fs::write(context.join("etc/box"), "a box\n").unwrap();
-    std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY bin /bin\nCOPY etc /etc\nENV BOX=yes PATH=/bin\n").unwrap();
+    std::fs::write(context.join("Dockerfile"), "FROM scratch\nCOPY bin /bin\nCOPY etc /etc\nENV BOX=yes PATH=/bin\n")
+        .unwrap();
     std::fs::write(
         context.join("Dockerfile.web"),
         "FROM box:1\nEXPOSE 80\nENV TEXT=web\nCMD [\"sh\", \"-c\", \"mkdir -p /www && echo $TEXT > /www/index.html && exec httpd -f -p ${PORT:-80} -h /www\"]\n",
@@ -55,7 +56,8 @@ async fn bench(files: &[(&str, &str)]) -> Bench {
         let mut env = bench.host.env.lock().unwrap().clone();
         env.insert("HOME".to_owned(), bench.dir.path().to_string_lossy().into_owned());
         let context = context.clone();
-        let code = tokio::task::spawn_blocking(move || builder::docker::run(words, env, context, Stdio::inherit())).await;
+        let code =
+            tokio::task::spawn_blocking(move || builder::docker::run(words, env, context, Stdio::inherit())).await;
         assert_eq!(code.unwrap(), 0);
     }
     bench
@@ -120,12 +122,21 @@ async fn a_job_in_a_container_reaches_its_services_by_name() {
     let bench = bench(&[(".github/workflows/w.yml", &flow), ("file", "1")]).await;
     let (run, story) = one(&bench).await;
     assert_eq!(run.conclusion, Some(Conclusion::Success), "{story}");
-    for text in ["from a tool", "container true", "event at /github/workflow/event.json", "web service is healthy", "Print service container logs: web"] {
+    for text in [
+        "from a tool",
+        "container true",
+        "event at /github/workflow/event.json",
+        "web service is healthy",
+        "Print service container logs: web",
+    ] {
         assert!(story.contains(text), "{text}: {story}");
     }
     assert!(bench.engine.jobs(run.id).await.unwrap()[0].summary.contains("seen it"));
     let names: Vec<String> = bench.engine.jobs(run.id).await.unwrap()[0].steps.iter().map(|s| s.name.clone()).collect();
-    assert!(names.contains(&"Initialize containers".to_owned()) && names.contains(&"Stop containers".to_owned()), "{names:?}");
+    assert!(
+        names.contains(&"Initialize containers".to_owned()) && names.contains(&"Stop containers".to_owned()),
+        "{names:?}"
+    );
     // A named volume stays for the next run.
     assert!(bench.dir.path().join("engine/volumes/data/kept").is_file());
     bench.engine.shutdown().await;
@@ -187,7 +198,9 @@ runs:
     .await;
     let (run, story) = one(&bench).await;
     assert_eq!(run.conclusion, Some(Conclusion::Success), "{story}");
-    for text in ["hello moon", "/github/workspace", "a box", "GITHUB_WORKSPACE=/github/workspace", "exit code 3", "post x moon"] {
+    for text in
+        ["hello moon", "/github/workspace", "a box", "GITHUB_WORKSPACE=/github/workspace", "exit code 3", "post x moon"]
+    {
         assert!(story.contains(text), "{text}: {story}");
     }
     bench.engine.shutdown().await;
@@ -197,11 +210,20 @@ async fn what_cannot_be_had_is_said() {
     let cases = [
         ("    container: {image: 'box:1', options: --gpus all}\n    steps: [{run: echo never}]\n", "--gpus"),
         ("    container: nowhere.test/none:1\n    steps: [{run: echo never}]\n", "nowhere.test/none:1"),
-        ("    services: {web: {image: 'web:1', options: --health-cmd false --health-interval 20ms --health-retries 2}}\n    steps: [{run: echo never}]\n", "is unhealthy"),
-        ("    services: {web: {image: 'box:1', options: --health-cmd true --entrypoint false}}\n    steps: [{run: echo never}, {if: always(), run: echo still}]\n", ""),
+        (
+            "    services: {web: {image: 'web:1', options: --health-cmd false --health-interval 20ms --health-retries 2}}\n    steps: [{run: echo never}]\n",
+            "is unhealthy",
+        ),
+        (
+            "    services: {web: {image: 'box:1', options: --health-cmd true --entrypoint false}}\n    steps: [{run: echo never}, {if: always(), run: echo still}]\n",
+            "",
+        ),
         ("    services: {web: {image: 'web:1', ports: ['53:53/udp']}}\n    steps: [{run: echo never}]\n", "only TCP"),
         ("    container: {image: 'box:1'}\n    steps: [{run: no-such-program}]\n", "no-such-program: not found"),
-        ("    container: {image: 'box:1'}\n    steps: [{run: x, shell: bash}]\n", "bash: command not found in the job's container"),
+        (
+            "    container: {image: 'box:1'}\n    steps: [{run: x, shell: bash}]\n",
+            "bash: command not found in the job's container",
+        ),
     ];
     let flows: Vec<(String, String)> =
         cases.iter().enumerate().map(|(i, (job, _))| (format!(".github/workflows/w{i}.yml"), flow(job))).collect();

@@ -15,7 +15,7 @@ use crate::job::error_chain;
 use crate::job::log::Log;
 
 /// An image that is ready to run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Image {
     /// The image's configuration.
     pub config: oci::Config,

@@ -4,11 +4,14 @@
 //! stores the runs they start, and answers questions. A run that was stored goes on after a crash: jobs that were over keep their
 //! results, a job that was cut off runs again from its start.
 
+mod again;
+mod control;
 mod dispatcher;
 pub(crate) mod payload;
 pub mod plan;
 mod source;
 mod state;
+pub mod watched;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -35,6 +38,31 @@ use crate::store::{Change, Store};
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
+}
+
+/// How a workflow is run by hand.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Which jobs run.
+    pub selection: crate::model::Selection,
+    /// The `github` context of a recorded run.
+    pub github: Option<Json>,
+    /// Whether the run stops at each step that fails; see [`Engine::watch`].
+    pub break_on_failure: bool,
+}
+
+/// How a run is run again.
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Rerun {
+    /// Only jobs that did not succeed and those that need them.
+    pub failed: bool,
+    /// A step, by id, name or number, from which the job goes on with the state that it had there. Jobs that succeeded are kept.
+    pub from: Option<String>,
+    /// The job of that step, by name, where more than one has it.
+    pub job: Option<String>,
+    /// Whether the run stops at each step that fails.
+    pub break_on_failure: bool,
 }
 
 struct View {
@@ -70,16 +98,20 @@ impl Engine {
             let path = dir.join(name);
             std::fs::create_dir_all(&path).map_err(|source| Error::File { what: "create", path, source })?;
         }
+        crate::container::sweep(&dir, false);
         let store = Store::open(&dir.join("actions.db"))?;
         let (runs, jobs) = store.greatest_ids().await?;
         let (sender, receiver) = mpsc::channel(1024);
         let (reports, report_queue) = mpsc::channel(1024);
+        let services_first = config.first_run;
         let services = Arc::new(Services {
             host,
             slots: crate::job::workspace::Slots::default(),
             actions: crate::job::resolve::Resolver::new(dir.join("actions"), config.online),
             cache: crate::builtin::cache::CacheStore::new(dir.join("cache")),
             artifacts: crate::builtin::artifact::ArtifactStore::new(dir.join("artifacts")),
+            protocols: crate::services::Protocols::new(&dir),
+            breaks: crate::job::breaks::Breaks::default(),
             config,
         });
         let inner = Arc::new(Inner {
@@ -94,7 +126,7 @@ impl Engine {
             decisions: watch::Sender::new(0),
             reports,
             planning: tokio::sync::Mutex::default(),
-            runs: AtomicI64::new(runs),
+            runs: AtomicI64::new(runs.max(services_first - 1)),
             jobs: AtomicI64::new(jobs),
             tracker: TaskTracker::new(),
             shutdown: CancellationToken::new(),
@@ -118,7 +150,16 @@ impl Engine {
 
     async fn recover(&self) -> Result<(), Error> {
         let mut adopted = Vec::new();
+        let resume = self.inner.services.config.resume;
         for (mut run, input) in self.inner.store.open_runs().await? {
+            if !resume {
+                run.status = Status::Completed;
+                run.conclusion = Some(Conclusion::Cancelled);
+                run.completed_ms = Some(now_ms());
+                run.message = Some("the process that ran it ended".to_owned());
+                self.inner.store.apply(Change { runs: vec![run], ..Change::default() }).await?;
+                continue;
+            }
             let kept = self
                 .inner
                 .store
@@ -144,6 +185,7 @@ impl Engine {
         self.inner.shutdown.cancel();
         self.inner.tracker.close();
         self.inner.tracker.wait().await;
+        crate::container::sweep(&self.inner.services.config.dir, true);
     }
 
     /// Which workflows an event would start, and why the others do not.
@@ -168,9 +210,114 @@ impl Engine {
         ids.first().copied().ok_or(Error::Stopped)
     }
 
+    /// As [`Engine::run_workflow`], with more to say about how.
+    ///
+    /// # Errors
+    /// When the workflow is not there, has errors, has no such job or does not take these inputs.
+    pub async fn run_workflow_with(
+        &self,
+        event: Event,
+        path: &str,
+        inputs: Json,
+        options: RunOptions,
+    ) -> Result<i64, Error> {
+        let ids = self.inner.take(event, Some(&[path.to_owned()]), Some(inputs), None, &options).await?;
+        ids.first().copied().ok_or(Error::Stopped)
+    }
+
+    /// What the command line asks, for a socket that only its owner can reach: nothing in it is authenticated.
+    pub fn control_router(&self) -> axum::Router {
+        control::router(self.clone())
+    }
+
+    /// Lets a job go on that stopped at a failed step.
+    pub fn resume(&self, job: i64) {
+        self.inner.services.breaks.resume(job);
+    }
+
+    /// The breakpoints.
+    pub fn breaks(&self) -> &crate::job::breaks::Breaks {
+        &self.inner.services.breaks
+    }
+
+    /// Runs a run again; see [`Rerun`].
+    ///
+    /// # Errors
+    /// When the run is not over, or there is no state of the step to go on from.
+    pub async fn rerun_with(&self, id: i64, how: &Rerun) -> Result<(), Error> {
+        if how.break_on_failure {
+            self.inner.services.breaks.arm(id);
+        }
+        match &how.from {
+            Some(step) => self.rerun_from(id, how.job.as_deref(), step).await,
+            None => self.rerun(id, how.failed).await,
+        }
+    }
+
+    async fn rerun_from(&self, id: i64, job: Option<&str>, step: &str) -> Result<(), Error> {
+        let run = self.run(id).await?;
+        if run.status != Status::Completed {
+            return Err(Error::StillRunning(id));
+        }
+        let jobs = self.jobs(id).await?;
+        let named = |found: &Job| {
+            job.is_none_or(|name| {
+                found.name == name
+                    || found.key == name
+                    || found.key == format!("{name}[0]")
+                    || found.id.to_string() == name
+            })
+        };
+        let mut candidates: Vec<(&Job, String)> = Vec::new();
+        for found in jobs.iter().filter(|found| named(found) && found.conclusion != Some(Conclusion::Success)) {
+            let fits = |known: &&crate::model::Step| {
+                known.id == step || known.name.eq_ignore_ascii_case(step) || known.number.to_string() == step
+            };
+            if let Some(known) = found.steps.iter().find(fits) {
+                candidates.push((found, known.id.clone()));
+            }
+        }
+        let (found, step_id) = match candidates.as_slice() {
+            [one] => one.clone(),
+            [] => {
+                let names: Vec<String> = jobs
+                    .iter()
+                    .filter(|found| found.conclusion != Some(Conclusion::Success))
+                    .flat_map(|found| found.steps.iter().map(move |step| format!("{} / {}", found.name, step.name)))
+                    .collect();
+                return Err(Error::Inputs(format!(
+                    "no job of the run {id} that did not succeed has a step '{step}'; there are: {}",
+                    names.join(", ")
+                )));
+            }
+            many => {
+                let names: Vec<&str> = many.iter().map(|(job, _)| job.name.as_str()).collect();
+                return Err(Error::Inputs(format!(
+                    "more than one job has a step '{step}': say which with --job: {}",
+                    names.join(", ")
+                )));
+            }
+        };
+        let dir = crate::job::checkpoint::kept_dir(&self.inner.services.config.dir, found.id);
+        if !dir.is_dir() {
+            return Err(Error::Inputs(format!(
+                "the state of the job '{}' is no longer kept; run it again from its start: bigben run rerun {id} --failed",
+                found.name
+            )));
+        }
+        let from = (found.key.clone(), crate::job::checkpoint::From { dir, step: step_id });
+        self.rerun_as(id, true, Some(from)).await
+    }
+
     /// The REST paths of GitHub Actions below `/repos/OWNER/REPO/actions`; authentication is the caller's business.
     pub fn router(&self) -> axum::Router {
         crate::rest::router(self.clone())
+    }
+
+    /// The services that actions talk to while a job runs (see [`crate::services`]), to be served at the root of the address that
+    /// [`Config::services_url`] names. They authenticate by the job's own token.
+    pub fn services(&self) -> axum::Router {
+        crate::services::router(self.inner.services.clone())
     }
 
     /// Runs, newest first, of a repository or of all.
@@ -266,11 +413,21 @@ impl Engine {
 
     /// Runs a run again as its next attempt: all of it, or only the jobs that did not succeed and those that need them.
     pub async fn rerun(&self, id: i64, failed_only: bool) -> Result<(), Error> {
+        self.rerun_as(id, failed_only, None).await
+    }
+
+    async fn rerun_as(
+        &self,
+        id: i64,
+        failed_only: bool,
+        from: Option<(String, crate::job::checkpoint::From)>,
+    ) -> Result<(), Error> {
         let mut run = self.run(id).await?;
         if run.status != Status::Completed {
             return Err(Error::StillRunning(id));
         }
-        let input = self.inner.store.input(id).await?.ok_or(Error::NoRun(id))?;
+        let mut input = self.inner.store.input(id).await?.ok_or(Error::NoRun(id))?;
+        input.from = from;
         let kept = if failed_only {
             self.inner
                 .store
@@ -465,7 +622,7 @@ impl Inner {
 
     async fn process(self: &Arc<Self>, id: i64, event: Event) {
         let repository = event.repository.clone();
-        if let Err(error) = self.take(event, None, None, Some(id)).await {
+        if let Err(error) = self.take(event, None, None, Some(id), &RunOptions::default()).await {
             tracing::error!(%repository, error = &error as &dyn std::error::Error, "cannot handle a workflow_run event");
             // It would fail again: the repository or its default branch is gone.
             let _ = self.store.apply(Change { done_events: vec![id], ..Change::default() }).await;
@@ -479,7 +636,7 @@ impl Inner {
         only: Option<&[String]>,
         inputs: Option<Json>,
     ) -> Result<Vec<i64>, Error> {
-        self.take(event, only, inputs, None).await
+        self.take(event, only, inputs, None, &RunOptions::default()).await
     }
 
     async fn take(
@@ -488,6 +645,7 @@ impl Inner {
         only: Option<&[String]>,
         inputs: Option<Json>,
         stored: Option<i64>,
+        options: &RunOptions,
     ) -> Result<Vec<i64>, Error> {
         if self.shutdown.is_cancelled() {
             return Err(Error::Stopped);
@@ -505,10 +663,12 @@ impl Inner {
         if let Some(plan) = planned {
             let direct = inputs.is_some();
             let vars = self.services.host.variables(&event.repository, None).await?;
+            let disabled = self.store.disabled(event.repository.clone()).await?;
             let chosen: Vec<&Planned> = plan
                 .workflows
                 .iter()
-                .filter(|planned| only.is_none_or(|paths| paths.contains(&planned.path)) && (planned.runs || direct))
+                .filter(|planned| only.is_none_or(|paths| paths.contains(&planned.path)))
+                .filter(|planned| direct || (planned.runs && !disabled.contains(&planned.path)))
                 .collect();
             if direct && chosen.is_empty() {
                 let path = only.and_then(<[String]>::first).cloned().unwrap_or_default();
@@ -541,7 +701,22 @@ impl Inner {
                 };
                 numbers.insert(key, number);
                 let called = plan::called(&*self.services.host, &plan.info, &plan.subject.sha, workflow).await;
-                let (run, input) = self.new_run(&event, &plan, planned, number, inputs, &vars, called);
+                if let Some(job) = &options.selection.job
+                    && crate::graph::find(&workflow.jobs, job).is_none()
+                {
+                    let known: Vec<&str> = workflow.jobs.keys().map(String::as_str).collect();
+                    return Err(Error::Inputs(format!(
+                        "{} has no job '{job}'; there are: {}",
+                        planned.path,
+                        known.join(", ")
+                    )));
+                }
+                let (run, mut input) = self.new_run(&event, &plan, planned, number, inputs, &vars, called);
+                input.selection = options.selection.clone();
+                input.github.clone_from(&options.github);
+                if options.break_on_failure {
+                    self.services.breaks.arm(run.id);
+                }
                 if run.status != Status::Completed {
                     adopted.push((run.clone(), Arc::new(input.clone()), Vec::new()));
                 }
@@ -648,6 +823,9 @@ impl Inner {
             inputs,
             repository: plan.info.payload.clone(),
             default_branch: plan.info.default_branch.clone(),
+            selection: crate::model::Selection::default(),
+            github: None,
+            from: None,
         };
         if let Some(workflow) = planned.file.workflow.as_ref().filter(|workflow| workflow.run_name.is_some()) {
             let host = &self.services.host;

@@ -146,9 +146,14 @@ impl Active {
         if inputs == Value::Null {
             inputs = Value::object(Object::new());
         }
+        let mut jobs = nodes(&workflow);
+        if let Some(job) = input.selection.job.as_deref().and_then(|id| graph::find(&workflow.jobs, id)) {
+            let needed = graph::ancestors(&workflow.jobs, &job.id);
+            jobs.retain(|node| node.id == job.id || needed.contains(&node.id.as_str()));
+        }
         let scope = ScopeState {
             parent: None,
-            nodes: nodes(&workflow),
+            nodes: jobs,
             workflow,
             called_prefix: String::new(),
             key_prefix: String::new(),
@@ -274,6 +279,9 @@ impl Active {
                 None => Ok(Strategy::single()),
                 Some(tree) => tree.evaluate(&job_scope).map_err(|error| error.to_string()).and_then(|value| {
                     Strategy::from_value(&value)
+                        .and_then(|strategy| {
+                            strategy.selected(if scope == 0 { &self.input.selection.matrix } else { &[] })
+                        })
                         .map_err(|problem| format!("(Line: {}, Col: {}): {problem}", tree.at.line, tree.at.column))
                 }),
             },
@@ -404,6 +412,7 @@ impl Active {
                     inputs: self.scopes[scope].inputs.clone(),
                     secrets: self.scopes[scope].secrets.clone(),
                     permissions,
+                    from: self.input.from.as_ref().filter(|(of, _)| *of == job.key).map(|(_, from)| from.clone()),
                 };
                 effects.created.push(job.id);
                 self.jobs.insert(job.id, JobState { job, spec: Some(spec), group, started: false, place, stubborn });

@@ -18,7 +18,7 @@ use crate::expr::Template;
 use crate::workflow::Tree;
 
 /// One stage of a Docker action.
-#[derive(Clone)]
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Stage {
     /// The image.
     pub image: Image,

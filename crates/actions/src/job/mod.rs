@@ -4,15 +4,19 @@
 //! channel. Nothing here writes to the database.
 
 mod announce;
+pub mod breaks;
+pub mod checkpoint;
 mod docker_action;
 pub(crate) mod inside;
 pub mod log;
 mod prepare;
 pub mod process;
+mod recording;
 pub mod resolve;
 pub mod scope;
 pub mod shell;
 mod spec;
+pub mod tape;
 pub(crate) use prepare::error_chain;
 pub(crate) mod steps;
 mod uses;
@@ -54,6 +58,8 @@ pub(crate) struct Executor {
     pub git_rewrites: Vec<(String, String)>,
     pub secrets: BTreeMap<String, String>,
     pub token: String,
+    /// What opens [`crate::services`]; none where they are not served.
+    pub tokens: Option<crate::services::Tokens>,
     pub vars: Value,
     pub github: Object,
     pub failed: bool,
@@ -78,6 +84,12 @@ pub(crate) struct Executor {
     pub debug: bool,
     /// Whether the checkout's files were there before the job.
     pub warm_checkout: bool,
+    /// Values that steps asked to hide.
+    pub added_masks: Vec<String>,
+    /// What the step that runs ran last.
+    pub last: Option<process::Command>,
+    /// What went into the step that runs, when there is a tape.
+    pub step_inputs: Option<serde_json::Value>,
     /// What `container` and `services` asked for.
     pub containers: inside::Containers,
     /// Counts steps for files and numbers.
@@ -151,6 +163,7 @@ pub async fn run(
     if let Err(error) = services.host.revoke_token(&token).await {
         tracing::warn!(%error, "cannot revoke a job's token");
     }
+    services.breaks.forget(executor.spec.job.id);
     log.finish();
     outcome
 }
@@ -161,6 +174,7 @@ impl Drop for Executor {
         if !self.mark.is_empty() {
             process::end_stragglers(&self.mark);
         }
+        self.services.protocols.dismiss(self.spec.job.id);
     }
 }
 
@@ -179,14 +193,24 @@ impl Executor {
             unreachable!("calls are expanded by the scheduler");
         };
         let mut frame = steps::Frame::default();
-        if !self.failed {
+        let playing = self.services.config.tape.as_ref().is_some_and(|tape| tape.is_playing());
+        if !self.failed && !playing {
             self.start_containers().await;
         }
-        self.pre_steps(&definition.steps).await;
-        for step in &definition.steps {
+        let mut first = 0;
+        if let Some(from) = self.spec.from.clone() {
+            first = definition.steps.iter().position(|step| step.id == from.step).unwrap_or(0);
+            if let Err(problem) = self.restore(&from.step, &definition.steps[..first], &mut frame) {
+                self.fail(&problem);
+            }
+        } else if !playing {
+            self.pre_steps(&definition.steps).await;
+        }
+        for step in &definition.steps[first..] {
             if self.abort.is_cancelled() {
                 break;
             }
+            self.checkpoint(&step.id, &frame);
             self.step(step, &mut frame).await;
         }
         self.post_steps(&frame).await;
@@ -227,6 +251,9 @@ impl Executor {
             self.fail(&problem);
         }
         self.end(number, Conclusion::Success, None);
+        if self.failed || self.cancelled {
+            self.workspace.keep_for(self.spec.job.id);
+        }
         let conclusion = if self.cancel.is_cancelled() && self.cancelled {
             Conclusion::Cancelled
         } else if self.failed {

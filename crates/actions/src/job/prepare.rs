@@ -162,15 +162,16 @@ pub(super) async fn prepare(
         return Err("'snapshot' makes images of GitHub's own machines and cannot be done here; remove it.".to_owned());
     }
     let mark = format!("bigben-{}", uuid::Uuid::new_v4());
-    let workspace = services
-        .slots
-        .take(
+    let kept = spec.from.as_ref().map(|from| services.slots.take_kept(&config.dir, &from.dir, config.keep_workspaces));
+    let workspace = kept.unwrap_or_else(|| {
+        services.slots.take(
             &config.dir,
             &spec.run.repository,
             &format!("{}\n{}", spec.run.path, spec.job.key),
             config.keep_workspaces,
         )
-        .map_err(|error| error_chain(&error))?;
+    });
+    let workspace = workspace.map_err(|error| error_chain(&error))?;
     let request = TokenRequest {
         repository: spec.run.repository.clone(),
         permissions: spec.permissions.clone(),
@@ -224,6 +225,10 @@ pub(super) async fn prepare(
     };
     write().map_err(|error| format!("cannot write the event: {error}"))?;
     let github = scope::github(&spec.run, &spec.input, &host.server_url(), &host.api_url());
+    let tokens = config.services_url.is_some().then(|| admit(&services, &spec, &github));
+    if let Some(tokens) = &tokens {
+        log.mask([Some(&tokens.runtime), tokens.identity.as_ref()].into_iter().flatten().map(String::as_str));
+    }
     let debug = secrets
         .get("ACTIONS_STEP_DEBUG")
         .or_else(|| variables.get("ACTIONS_STEP_DEBUG"))
@@ -240,6 +245,7 @@ pub(super) async fn prepare(
         git_rewrites: added.git_rewrites,
         secrets,
         token,
+        tokens,
         github,
         failed: false,
         cancelled: false,
@@ -257,6 +263,9 @@ pub(super) async fn prepare(
         mark,
         debug,
         warm_checkout: false,
+        added_masks: Vec::new(),
+        last: None,
+        step_inputs: None,
         containers: super::inside::Containers::default(),
         count: 0,
     };
@@ -279,6 +288,18 @@ pub(super) async fn prepare(
     let conclusion = if executor.failed { Conclusion::Failure } else { Conclusion::Success };
     executor.end(index, conclusion, None);
     Ok(executor)
+}
+
+/// Lets the job use the services while it runs.
+fn admit(services: &Services, spec: &JobSpec, github: &crate::expr::Object) -> crate::services::Tokens {
+    services.protocols.authority.admit(crate::services::Grant {
+        repository: spec.run.repository.clone(),
+        run: spec.run.id,
+        attempt: spec.run.attempt,
+        job: spec.job.id,
+        scopes: spec.cache_scopes(),
+        identity: crate::services::claims(spec, github),
+    })
 }
 
 /// `url.<here>.insteadOf=<production>` for every process of the job, without a file.

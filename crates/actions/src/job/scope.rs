@@ -16,6 +16,8 @@ pub struct StepScope<'a> {
     pub cancelled: bool,
     /// Where `hashFiles` looks.
     pub workspace: &'a Path,
+    /// What records `hashFiles`, or knows what it gave, and the job's key.
+    pub tape: Option<(&'a super::tape::Tape, &'a str)>,
 }
 
 impl Scope for StepScope<'_> {
@@ -31,7 +33,13 @@ impl Scope for StepScope<'_> {
             "always" => Ok(Value::Bool(true)),
             "hashfiles" => {
                 let patterns: Vec<String> = args.iter().map(Value::to_text).collect();
-                crate::builtin::glob::hash_files(self.workspace, &patterns).map(Value::from).map_err(|error| Error {
+                let compute =
+                    || crate::builtin::glob::hash_files(self.workspace, &patterns).map_err(|error| error.to_string());
+                let found = match self.tape {
+                    Some((tape, job)) => tape.hash(job, &patterns, compute),
+                    None => compute(),
+                };
+                found.map(Value::from).map_err(|error| Error {
                     kind: crate::expr::ErrorKind::Evaluation,
                     message: format!("hashFiles('{}') failed: {error}", patterns.join(", ")),
                 })
@@ -43,6 +51,14 @@ impl Scope for StepScope<'_> {
 
 /// The `github` context that jobs and conditions of jobs share.
 pub fn github(run: &crate::model::Run, input: &crate::model::Input, server: &str, api: &str) -> Object {
+    // A run that is played back sees what the recorded one saw.
+    if let Some(Value::Object(recorded)) = input.github.as_ref().map(Value::from) {
+        let mut object = Object::new();
+        for (name, value) in recorded.iter() {
+            object.insert(name, value.clone());
+        }
+        return object;
+    }
     let subject = &input.subject;
     let (owner, _) = run.repository.split_once('/').unwrap_or((&run.repository, ""));
     let ref_type = if subject.git_ref.starts_with("refs/tags/") { "tag" } else { "branch" };

@@ -26,6 +26,12 @@ pub struct Config {
     pub keep_workspaces: bool,
     /// Whether actions may be fetched from `github.com` when neither forge nor cache has them.
     pub online: bool,
+    /// Records the steps of runs, or plays them back.
+    pub tape: Option<Arc<super::tape::Tape>>,
+    /// Whether runs that were cut off go on at the next start; otherwise they are cancelled then.
+    pub resume: bool,
+    /// The smallest id of a run that this engine makes, for engines that share a list.
+    pub first_run: i64,
     /// Where [`crate::Engine::services`] is served, for JavaScript actions.
     pub services_url: Option<String>,
 }
@@ -41,6 +47,9 @@ impl Config {
             labels: Vec::new(),
             keep_workspaces: false,
             online: false,
+            tape: None,
+            resume: true,
+            first_run: 1,
             services_url: None,
         }
     }
@@ -104,6 +113,8 @@ pub struct JobSpec {
     pub secrets: Arc<Secrets>,
     /// What the token may do.
     pub permissions: Permissions,
+    /// The step to go on from, with the state of an earlier attempt.
+    pub from: Option<super::checkpoint::From>,
 }
 
 impl JobSpec {
@@ -154,6 +165,10 @@ pub struct Services {
     pub actions: super::resolve::Resolver,
     /// Cache entries.
     pub cache: crate::builtin::cache::CacheStore,
+    /// Where runs stop for someone to look.
+    pub breaks: super::breaks::Breaks,
     /// Artifacts.
     pub artifacts: crate::builtin::artifact::ArtifactStore,
+    /// What JavaScript and Docker actions need to reach caches and artifacts over GitHub's protocols.
+    pub protocols: crate::services::Protocols,
 }

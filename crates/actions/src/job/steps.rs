@@ -31,7 +31,7 @@ pub(crate) struct Frame {
 }
 
 /// The action that a step runs, for the `github` context.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct ActionPlace {
     pub path: PathBuf,
     pub repository: String,
@@ -120,6 +120,7 @@ impl Executor {
             failure: failed,
             cancelled: self.cancelled,
             workspace: &self.workspace.workspace,
+            tape: self.services.config.tape.as_deref().map(|tape| (tape, self.spec.job.key.as_str())),
         }
     }
 
@@ -179,7 +180,11 @@ impl Executor {
         self.refresh_services().await;
         let name = self.display_name(step, frame);
         let index = self.begin(&name, &step.id);
+        self.last = None;
         let (outcome, conclusion) = self.step_body(step, frame, Some(&name)).await;
+        if conclusion == Conclusion::Failure {
+            self.stop_here(&name).await;
+        }
         self.end(index, conclusion, Some(outcome));
         if conclusion == Conclusion::Failure {
             self.failed = true;
@@ -197,7 +202,9 @@ impl Executor {
         _name: Option<&str>,
     ) -> (Conclusion, Conclusion) {
         let mut current = Current { id: step.id.clone(), ..Current::default() };
+        let before = self.before_recording(frame);
         let outcome = self.guarded(step, frame, &mut current).await;
+        self.record_step(step, outcome, &current, before);
         let mut conclusion = outcome;
         if outcome == Conclusion::Failure
             && let Some(tree) = &step.continue_on_error
@@ -234,6 +241,9 @@ impl Executor {
                 return Conclusion::Failure;
             }
         };
+        if let Some(played) = self.play_step(step, frame, &env, current) {
+            return played;
+        }
         if let Some(tree) = &step.timeout_minutes {
             match tree.evaluate(&self.scope_with(frame, &env)).map(|value| value.to_number()) {
                 Ok(minutes) if minutes > 0.0 => {
@@ -413,6 +423,7 @@ impl Executor {
     /// Runs a process of a step; its output goes to the log, its commands take effect.
     pub(crate) async fn exec(&mut self, command: &Command, current: &mut Current) -> End {
         self.log.flush();
+        self.last = Some(Command { stdin: None, ..command.clone() });
         match self.launch(command).await {
             Ok((child, reader)) => self.attend(child, reader, command.stdin.clone(), current).await,
             Err(error) => End::NotStarted(error),
@@ -489,6 +500,7 @@ impl Executor {
                     self.log.push("##[warning]Can't add secret mask for empty string in ##[add-mask] command.");
                 } else {
                     self.log.mask([command.data.as_str()]);
+                    self.added_masks.push(command.data.clone());
                     self.log.push("::add-mask::***");
                 }
             }
@@ -653,6 +665,7 @@ impl Executor {
         all.insert("PATH".to_owned(), path);
         all.extend(self.github_variables(frame));
         all.extend(current.files.variables());
+        all.extend(self.identity_variables());
         all.insert("GITHUB_ACTION".to_owned(), current.id.clone());
         Ok(all.into_iter().collect())
     }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use super::docker_action::{Asked, Stage};
 use super::process::{Command, End};
@@ -26,6 +27,65 @@ pub(crate) struct Post {
     kind: PostKind,
 }
 
+/// A [`Post`] as a checkpoint keeps it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SavedPost {
+    name: String,
+    id: String,
+    condition: Option<String>,
+    env: Vec<(String, String)>,
+    inputs: IndexMap<String, String>,
+    state: IndexMap<String, String>,
+    frame_env: Vec<(String, String)>,
+    frame_inputs: Option<serde_json::Value>,
+    action: Option<ActionPlace>,
+    kind: PostKind,
+}
+
+impl Post {
+    pub(super) fn save(&self) -> SavedPost {
+        SavedPost {
+            name: self.name.clone(),
+            id: self.id.clone(),
+            condition: self.condition.as_ref().map(|template| template.source().to_owned()),
+            env: self.env.clone(),
+            inputs: self.inputs.clone(),
+            state: self.state.clone(),
+            frame_env: self.frame.env.clone(),
+            frame_inputs: self.frame.inputs.as_ref().map(crate::expr::Value::to_json),
+            action: self.frame.action.clone(),
+            kind: self.kind.clone(),
+        }
+    }
+}
+
+impl SavedPost {
+    /// `frame` is the job's own.
+    pub(super) fn restore(self, frame: &Frame) -> Result<Post, String> {
+        let condition = self.condition.map(|text| {
+            Template::condition(&text, crate::workflow::Place::ActionRunsIf.allowed())
+                .map_err(|error| error.error.message)
+        });
+        Ok(Post {
+            name: self.name,
+            id: self.id,
+            condition: condition.transpose()?,
+            env: self.env,
+            inputs: self.inputs,
+            state: self.state,
+            frame: Frame {
+                steps: frame.steps.clone(),
+                inputs: self.frame_inputs.as_ref().map(crate::expr::Value::from),
+                env: self.frame_env,
+                action: self.action,
+                failed: false,
+            },
+            kind: self.kind,
+        })
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
 enum PostKind {
     Builtin(PostAction),
     Script { node: PathBuf, script: PathBuf },
@@ -457,15 +517,26 @@ impl Executor {
         }
     }
 
-    /// Where JavaScript actions find the services of the protocols.
+    /// Where JavaScript and Docker actions find the services, and what opens them. Scripts of `run` get none of it, as on GitHub.
     pub(super) fn service_variables(&self) -> Vec<(String, String)> {
-        let Some(url) = &self.services.config.services_url else { return Vec::new() };
+        let (Some(url), Some(tokens)) = (&self.services.config.services_url, &self.tokens) else { return Vec::new() };
         let base = format!("{}/", url.trim_end_matches('/'));
         vec![
             ("ACTIONS_RUNTIME_URL".to_owned(), base.clone()),
+            ("ACTIONS_RUNTIME_TOKEN".to_owned(), tokens.runtime.clone()),
             ("ACTIONS_RESULTS_URL".to_owned(), base.clone()),
             ("ACTIONS_CACHE_URL".to_owned(), base),
             ("ACTIONS_CACHE_SERVICE_V2".to_owned(), "true".to_owned()),
+        ]
+    }
+
+    /// Where every step of a job with `id-token: write` gets identity tokens.
+    pub(super) fn identity_variables(&self) -> Vec<(String, String)> {
+        let Some(token) = self.tokens.as_ref().and_then(|tokens| tokens.identity.as_ref()) else { return Vec::new() };
+        let url = self.services.config.services_url.as_deref().unwrap_or_default().trim_end_matches('/');
+        vec![
+            ("ACTIONS_ID_TOKEN_REQUEST_URL".to_owned(), format!("{url}/_services/token?api-version=2.0")),
+            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN".to_owned(), token.clone()),
         ]
     }
 }

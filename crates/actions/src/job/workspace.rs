@@ -9,6 +9,10 @@ use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 
+/// In a work space: where it is, and what the repository's directory in it is called.
+const ROOT_NOTE: &str = "_root";
+const NAME_NOTE: &str = "_name";
+
 /// Paths that running jobs occupy.
 #[derive(Debug, Clone, Default)]
 pub struct Slots {
@@ -31,9 +35,52 @@ pub struct Workspace {
     slots: Slots,
     trash: PathBuf,
     keep: bool,
+    /// The job whose work space is to be kept.
+    kept_for: Mutex<Option<i64>>,
+    engine: PathBuf,
 }
 
 impl Slots {
+    /// Takes a work space that was kept back into use, where it was.
+    pub fn take_kept(&self, dir: &Path, kept: &Path, keep: bool) -> Result<Workspace, Error> {
+        let fail = |what: &'static str| move |source| Error::File { what, path: kept.to_owned(), source };
+        let root = std::fs::read_to_string(kept.join(ROOT_NOTE)).map_err(fail("find where the work space was:"))?;
+        let root = PathBuf::from(root);
+        {
+            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            if !used.insert(root.clone()) {
+                let busy = std::io::Error::other("a job of the same name runs there now; try again when it is over");
+                return Err(fail("use the work space")(busy));
+            }
+        }
+        let trash = dir.join("trash");
+        if root.exists() {
+            discard(&root, &trash);
+        }
+        if let Err(error) = std::fs::rename(kept, &root) {
+            self.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&root);
+            return Err(fail("use the work space")(error));
+        }
+        // The note on it, and not a search, says what the repository's directory is called.
+        let short = std::fs::read_to_string(root.join(NAME_NOTE)).unwrap_or_default();
+        Ok(self.workspace(dir, root, &short, keep))
+    }
+
+    fn workspace(&self, dir: &Path, root: PathBuf, short: &str, keep: bool) -> Workspace {
+        Workspace {
+            workspace: root.join(short).join(short),
+            temp: root.join("_temp"),
+            home: root.join("home"),
+            files: root.join("_temp/_runner_file_commands"),
+            root,
+            slots: self.clone(),
+            trash: dir.join("trash"),
+            keep,
+            kept_for: Mutex::new(None),
+            engine: dir.to_owned(),
+        }
+    }
+
     /// Makes the directories for a job known by `name` in a repository, empty.
     pub fn take(&self, dir: &Path, repository: &str, name: &str, keep: bool) -> Result<Workspace, Error> {
         let digest = hex::encode(Sha256::digest(format!("{repository}\n{name}")));
@@ -53,17 +100,7 @@ impl Slots {
             used.insert(root.clone());
             root
         };
-        let trash = dir.join("trash");
-        let made = Workspace {
-            workspace: root.join(short).join(short),
-            temp: root.join("_temp"),
-            home: root.join("home"),
-            files: root.join("_temp/_runner_file_commands"),
-            root,
-            slots: self.clone(),
-            trash,
-            keep,
-        };
+        let made = self.workspace(dir, root, short, keep);
         if keep {
             remove_all(&made.root);
         }
@@ -74,6 +111,10 @@ impl Slots {
                 path: path.clone(),
                 source,
             })?;
+        }
+        for (name, text) in [(ROOT_NOTE, made.root.as_os_str().as_encoded_bytes()), (NAME_NOTE, short.as_bytes())] {
+            let path = made.root.join(name);
+            std::fs::write(&path, text).map_err(|source| Error::File { what: "write", path, source })?;
         }
         Ok(made)
     }
@@ -88,6 +129,11 @@ impl Workspace {
     /// The index of the job's checkout as it was when the files were written.
     pub fn trusted_index(&self) -> PathBuf {
         self.root.join("_index")
+    }
+
+    /// Keeps all of it when the job is over, for a later attempt.
+    pub fn keep_for(&self, job: i64) {
+        *self.kept_for.lock().unwrap_or_else(PoisonError::into_inner) = Some(job);
     }
 
     /// Moves what is there out of the way, which takes no time.
@@ -114,10 +160,22 @@ struct Leftovers {
     workspace: PathBuf,
     trash: PathBuf,
     slots: Slots,
+    engine: PathBuf,
+    kept_for: Option<i64>,
 }
 
 impl Leftovers {
     fn clear(self) {
+        if let Some(job) = self.kept_for {
+            let kept = super::checkpoint::kept_dir(&self.engine, job);
+            let moved =
+                kept.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::rename(&self.root, &kept));
+            if moved.is_ok() {
+                self.slots.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
+                super::checkpoint::prune(&self.engine);
+                return;
+            }
+        }
         let (warm, index) = (self.root.join("_warm"), self.root.join("_index"));
         // A trash of its own, so that it can be deleted whole.
         let trash = self.trash.join(uuid::Uuid::new_v4().to_string());
@@ -145,6 +203,8 @@ impl Drop for Workspace {
             workspace: self.workspace.clone(),
             trash: self.trash.clone(),
             slots: self.slots.clone(),
+            engine: self.engine.clone(),
+            kept_for: *self.kept_for.lock().unwrap_or_else(PoisonError::into_inner),
         };
         if self.keep {
             left.slots.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
