@@ -51,6 +51,8 @@ pub struct Config {
     pub endpoints: oci::EndpointMap,
     /// Credentials for registries, beside image pull secrets.
     pub credentials: oci::client::Credentials,
+    /// Which images must carry whose signatures; empty: none. What lacks one is not started, also when it is here already.
+    pub signatures: oci::signature::Policy,
     /// Dials outside of the machine, on the host's side. `None`: directly (when this process is not in a machine).
     pub host: Option<runtime::link::Dialer>,
     /// Where others may dial into the machine: a socket that [`crate::run`] serves.
@@ -87,6 +89,7 @@ impl Config {
             client,
             endpoints: oci::EndpointMap::default(),
             credentials: oci::client::Credentials::new(),
+            signatures: oci::signature::Policy::default(),
             host: None,
             dial_socket: None,
             apiserver: None,

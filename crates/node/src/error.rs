@@ -35,6 +35,14 @@ pub enum Error {
         /// The reason, on one line.
         message: String,
     },
+    /// An image lacks the signature that the node is told to require.
+    #[error("image {image}: {message}")]
+    Signature {
+        /// The reference as the Pod names it.
+        image: String,
+        /// The reason, on one line.
+        message: String,
+    },
     /// A Pod asks for something that cannot be given.
     #[error("{0}")]
     Invalid(String),

@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use oci::client::{Client, Connect, Credentials};
 use oci::layer::{OverlayXattr, UnpackOptions, Whiteouts};
 use oci::{ImageConfig, Platform, Reference, layout::Layout};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpStream;
@@ -59,6 +59,9 @@ pub(crate) struct Images {
     layers: PathBuf,
     client: Client,
     platform: Platform,
+    signatures: oci::signature::Policy,
+    /// Names and digests whose signatures have been verified since the start.
+    verified: Mutex<HashSet<(String, String)>>,
     busy: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     loaded: Mutex<HashMap<String, (oci::Descriptor, Arc<LocalImage>)>>,
 }
@@ -79,6 +82,7 @@ impl Images {
         endpoints: oci::EndpointMap,
         credentials: Credentials,
         host: Option<runtime::link::Dialer>,
+        signatures: oci::signature::Policy,
     ) -> Result<Images> {
         let layers = dir.join("layers");
         std::fs::create_dir_all(&layers).context(|| format!("make {}", layers.display()))?;
@@ -99,6 +103,8 @@ impl Images {
             layers,
             client,
             platform: Platform::host(),
+            signatures,
+            verified: Mutex::default(),
             busy: Mutex::default(),
             loaded: Mutex::default(),
         })
@@ -125,22 +131,32 @@ impl Images {
             .clone();
         let _one = gate.lock().await;
         let present = self.layout.resolve(&name).map_err(|error| fail(error.to_string()))?;
-        if policy != PullPolicy::Always
-            && let Some(descriptor) = &present
-            && let Ok(found) = self.load(&reference, descriptor, false).await
-        {
-            return Ok(found);
-        }
-        if policy == PullPolicy::Never {
-            return Err(fail("Container image is not present with pull policy of Never".into()));
-        }
         let client = match credentials {
             Some(credentials) => self.client.clone().credentials(credentials),
             None => self.client.clone(),
         };
+        if policy != PullPolicy::Always
+            && let Some(descriptor) = &present
+        {
+            self.verify(&client, &reference, &descriptor.digest).await?;
+            if let Ok(found) = self.load(&reference, descriptor, false).await {
+                return Ok(found);
+            }
+        }
+        if policy == PullPolicy::Never {
+            return Err(fail("Container image is not present with pull policy of Never".into()));
+        }
         on_pull();
+        let mut exact = reference.clone();
+        if !self.signatures.keys(&reference).is_empty() {
+            let found = client.resolve(&reference).await.map_err(|error| fail(chain(&error)))?;
+            let found = found.ok_or_else(|| fail("not found".into()))?;
+            self.verify(&client, &reference, &found.digest).await?;
+            // Exactly what was verified, whatever the tag says by now.
+            exact = reference.with_digest(found.digest);
+        }
         let pulled = {
-            let (reference, platform, layout) = (reference.clone(), self.platform.clone(), self.layout.clone());
+            let (reference, platform, layout) = (exact, self.platform.clone(), self.layout.clone());
             let runtime = tokio::runtime::Handle::current();
             // Verifying and writing layers blocks now and then, so a pull has a thread of its own.
             let task =
@@ -154,6 +170,21 @@ impl Images {
             tagged.map_err(|error| fail(error.to_string()))?.map_err(|error| fail(error.to_string()))?;
         }
         self.load(&reference, &pulled.descriptor, true).await
+    }
+
+    /// Checks that an image carries the signatures that are asked for.
+    async fn verify(&self, client: &Client, reference: &Reference, digest: &oci::Digest) -> Result<()> {
+        if self.signatures.keys(reference).is_empty() {
+            return Ok(());
+        }
+        let key = (reference.to_string(), digest.to_string());
+        if self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&key) {
+            return Ok(());
+        }
+        let checked = self.signatures.check(client, reference, digest).await;
+        checked.map_err(|error| Error::Signature { image: reference.to_string(), message: chain(&error) })?;
+        self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(key);
+        Ok(())
     }
 
     /// The names and sizes of all images, for the Node's status.

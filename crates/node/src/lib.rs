@@ -65,8 +65,13 @@ use tokio_util::task::TaskTracker;
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     std::fs::create_dir_all(&config.state_dir).context(|| format!("make {}", config.state_dir.display()))?;
     let network = Arc::new(Network::setup(&config)?);
-    let images =
-        Images::open(&config.state_dir, config.endpoints.clone(), config.credentials.clone(), config.host.clone())?;
+    let images = Images::open(
+        &config.state_dir,
+        config.endpoints.clone(),
+        config.credentials.clone(),
+        config.host.clone(),
+        config.signatures.clone(),
+    )?;
     network.registry.set(config.dns, dns_as_seen(*apiserver_as_seen(&config, &network).ip()));
     let api = Api::new(config.client.clone());
     let (recorder, sender) = Recorder::new(api.clone());
@@ -85,6 +90,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         policy: policy.clone(),
         host_ports: Arc::default(),
         running: Running::default(),
+        sources: tokio::sync::broadcast::Sender::new(256),
         config,
     });
     let config = &shared.config;
@@ -151,6 +157,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
             Ok(())
         });
     }
+    tasks.spawn({
+        let (shared, cancel) = (shared.clone(), cancel.clone());
+        async move {
+            pod::follow_sources(&shared, cancel).await;
+            Ok(())
+        }
+    });
     tasks.spawn({
         let (shared, cancel) = (shared.clone(), cancel.clone());
         async move {

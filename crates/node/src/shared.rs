@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
 /// The parts.
 pub(crate) struct Shared {
@@ -29,8 +29,13 @@ pub(crate) struct Shared {
     pub(crate) policy: Arc<Engine>,
     pub(crate) host_ports: Arc<HostPorts>,
     pub(crate) running: Running,
+    /// ConfigMaps and Secrets that have changed.
+    pub(crate) sources: broadcast::Sender<Source>,
     pub(crate) machine: Capacity,
 }
+
+/// A ConfigMap or Secret: the plural of its kind, namespace, name.
+pub(crate) type Source = (&'static str, String, String);
 
 /// What the machine has.
 #[derive(Debug, Clone, Copy)]

@@ -24,11 +24,14 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 /// The machine's program: a node against the API at a socket.
 async fn machine(dir: PathBuf, cgroup: String) {
     let client = node::unix_client(dir.join("api.sock"));
-    let nodes = vec![NodeSpec { name: "worker".into(), ..NodeSpec::default() }];
+    let named = |name: &str| NodeSpec { name: name.into(), ..NodeSpec::default() };
+    let nodes = vec![named("worker"), named("other")];
     let mut config = Config::new(nodes, dir.join("state"), client);
     config.host = Some(Dialer::new(dir.join("host.sock")));
     config.dial_socket = Some(dir.join("machine.sock"));
     config.kubelet_tls.token = Some("secret".into());
+    let upstream = std::fs::read_to_string(dir.join("dns")).expect("the port of a name server");
+    config.upstream_dns = Some(("203.0.113.53".into(), upstream.trim().parse().expect("a number")));
     config.cgroup_parent = cgroup;
     node::run(config, CancellationToken::new()).await.expect("the node runs");
 }
@@ -53,9 +56,13 @@ fn make_image(dir: &Path, tool: &Path) {
 
 fn pod(name: &str, spec: Value) -> Value {
     let mut spec = spec;
-    spec["nodeName"] = "worker".into();
-    for container in spec["containers"].as_array_mut().expect("containers").iter_mut() {
-        container["image"] = "test/tool:1".into();
+    if spec["nodeName"].is_null() {
+        spec["nodeName"] = "worker".into();
+    }
+    for list in ["containers", "initContainers"] {
+        for container in spec[list].as_array_mut().into_iter().flatten() {
+            container["image"] = "test/tool:1".into();
+        }
     }
     json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "namespace": "default", "labels": { "app": name } }, "spec": spec, "status": { "phase": "Pending" } })
 }
@@ -193,6 +200,8 @@ async fn scenario(world: &World) {
     assert_eq!(api.get(&format!("{PODS}/loops")).expect("a pod")["status"]["containerStatuses"][0]["restartCount"], 2);
     world.delete("loops").await;
     world.delete("web0").await;
+    support::network::all(world).await;
+    support::features::all(world).await;
 }
 
 fn build_tool() -> PathBuf {
@@ -231,9 +240,18 @@ async fn all(tool: PathBuf) {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nfrom outside").await;
         }
     });
-    let host = DialServer::bind(&path.join("host.sock")).expect("a socket").with_policy(Arc::new(move |host, _| {
-        if host == "203.0.113.9" { Ok(("127.0.0.1".into(), port)) } else { Err("unknown".into()) }
-    }));
+    let (names, name_port) = support::network::name_server().await;
+    let (echo, echo_port) = support::network::echo().await;
+    std::fs::write(path.join("dns"), name_port.to_string()).expect("written");
+    let host =
+        DialServer::bind(&path.join("host.sock")).expect("a socket").with_policy(Arc::new(move |host, asked| {
+            match (host, asked) {
+                ("203.0.113.9", 7) => Ok(("127.0.0.1".into(), echo_port)),
+                ("203.0.113.9", _) => Ok(("127.0.0.1".into(), port)),
+                ("203.0.113.53", port) => Ok(("127.0.0.1".into(), port)),
+                _ => Err("unknown".into()),
+            }
+        }));
     let dialling = tokio::spawn(host.serve(std::future::pending()));
     let cgroup = format!("bigben-test-{}", std::process::id());
     let spec = MachineSpec {
@@ -249,7 +267,7 @@ async fn all(tool: PathBuf) {
     let machine = machine::spawn(spec).await.expect("a machine");
     scenario(&World { api, dir: path }).await;
     machine.shutdown(Duration::from_secs(5)).await.expect("it ends");
-    for task in [serving.abort_handle(), world_outside.abort_handle(), dialling.abort_handle()] {
+    for task in [serving.abort_handle(), world_outside.abort_handle(), dialling.abort_handle(), names, echo] {
         task.abort();
     }
     let left = std::fs::read_to_string("/proc/self/mounts").expect("mounts");

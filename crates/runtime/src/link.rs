@@ -138,12 +138,10 @@ async fn answer(stream: UnixStream, policy: Policy) -> io::Result<()> {
     let request: Request = serde_json::from_str(&line)?;
     let mut stream = reader.into_inner();
     let connected = match policy(&request.host, request.port) {
-        Ok((host, port)) => {
-            match tokio::time::timeout(CONNECT_TIMEOUT, connect(&host, port, request.udp)).await {
-                Ok(result) => result,
-                Err(_) => Err(io::ErrorKind::TimedOut.into()),
-            }
-        }
+        Ok((host, port)) => match tokio::time::timeout(CONNECT_TIMEOUT, connect(&host, port, request.udp)).await {
+            Ok(result) => result,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        },
         Err(reason) => Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)),
     };
     match connected {
@@ -294,7 +292,8 @@ mod tests {
             assert_eq!(&bytes, b"hi");
         }
         let far = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-        let near = dialer.connect_udp("127.0.0.1", far.local_addr().expect("an address").port()).await.expect("connected");
+        let near =
+            dialer.connect_udp("127.0.0.1", far.local_addr().expect("an address").port()).await.expect("connected");
         near.send(b"ping").await.expect("sent");
         let mut bytes = [0; 4];
         let (_, from) = far.recv_from(&mut bytes).await.expect("received");

@@ -23,6 +23,7 @@ pub fn init() {
     let mode = arguments.next().unwrap_or_default();
     let code = match mode.to_str() {
         Some("container") => crate::container::helper_create(),
+        Some("pause") => crate::container::helper_pause(),
         Some("exec") => crate::container::helper_exec(),
         Some("machine") => crate::machine::helper(),
         Some("probe") => crate::caps_probe::helper(),

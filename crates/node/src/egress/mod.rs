@@ -54,6 +54,24 @@ fn syn_destination(packet: &[u8]) -> Option<SocketAddrV4> {
         .then_some(SocketAddrV4::new(to, port))
 }
 
+/// The TCP packet with its checksum: a pod leaves that to its link, and what is read from there has none yet.
+fn with_checksum(mut packet: Vec<u8>) -> Vec<u8> {
+    let header = usize::from(packet.first().copied().unwrap_or_default() & 0x0f) * 4;
+    let total = packet.get(2..4).map_or(0, |b| usize::from(u16::from_be_bytes([b[0], b[1]])));
+    if total < header + 18 || total > packet.len() {
+        return packet;
+    }
+    packet.truncate(total);
+    packet[header + 16..header + 18].fill(0);
+    let mut summed = packet[12..20].to_vec();
+    summed.extend([0, packet[9]]);
+    summed.extend(((total - header) as u16).to_be_bytes());
+    summed.extend_from_slice(&packet[header..]);
+    let sum = udp::checksum(&summed);
+    packet[header + 16..header + 18].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
 /// The destinations that have a listener.
 #[derive(Default)]
 struct Open {
@@ -180,7 +198,7 @@ pub(crate) async fn run(outside: Outside, cancel: CancellationToken) -> Result<(
             }
         }
         // The same packet again, as if it came in by the link: now there is somebody to answer it.
-        give_back(packets.as_raw_fd(), packet);
+        give_back(packets.as_raw_fd(), &with_checksum(packet.to_vec()));
     }
     ended.shutdown().await;
     tasks.shutdown().await;
@@ -260,6 +278,20 @@ fn setup() -> Result<OwnedFd> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_checksum_is_completed() {
+        let mut packet = vec![0u8; 40];
+        (packet[0], packet[3], packet[9], packet[33]) = (0x45, 40, 6, 2);
+        packet[12..20].copy_from_slice(&[10, 0, 0, 1, 10, 0, 0, 2]);
+        let mut padded = packet.clone();
+        padded.extend([9; 6]);
+        let done = with_checksum(padded);
+        assert_eq!(done.len(), 40);
+        // Addresses, protocol, length and flags, added and complemented by hand.
+        assert_eq!(done[36..38], (!(0x0a00u16 + 1 + 0x0a00 + 2 + 6 + 20 + 2)).to_be_bytes());
+        assert_eq!(with_checksum(packet[..30].to_vec()), packet[..30]);
+    }
 
     #[test]
     fn only_the_first_packet_of_a_connection_counts() {

@@ -125,8 +125,8 @@ pub(super) fn packet(from: SocketAddrV4, to: SocketAddrV4, content: &[u8]) -> Op
     Some(out)
 }
 
-/// The checksum of an IP header (RFC 1071).
-fn checksum(header: &[u8]) -> u16 {
+/// The checksum of an IP header and others (RFC 1071).
+pub(super) fn checksum(header: &[u8]) -> u16 {
     let mut sum: u32 =
         header.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]))).sum();
     while sum > 0xffff {

@@ -141,7 +141,10 @@ async fn serve(
     }
     let (mut parts, _) = request.into_parts();
     let Ok(upgrade) = WebSocketUpgrade::from_request_parts(&mut parts, &()).await else {
-        return refuse(StatusCode::BAD_REQUEST, "this endpoint is served over WebSocket and SPDY: Upgrade request required");
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "this endpoint is served over WebSocket and SPDY: Upgrade request required",
+        );
     };
     upgrade.protocols(PROTOCOLS).on_upgrade(move |socket| async move {
         let (sink, source) = channels(socket);

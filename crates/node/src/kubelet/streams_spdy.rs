@@ -127,11 +127,13 @@ async fn converse<F: Future<Output = Value>>(
         });
     }
     let (sink, mut outgoing) = mpsc::channel::<(u8, Bytes)>(16);
-    let target = |channel| open.get(match channel {
-        STDOUT => "stdout",
-        STDERR => "stderr",
-        _ => "error",
-    });
+    let target = |channel| {
+        open.get(match channel {
+            STDOUT => "stdout",
+            STDERR => "stderr",
+            _ => "error",
+        })
+    };
     // The sender stays here until the client has gone: its end is what tells the work so.
     let client = async {
         while streams.recv().await.is_some() {}
@@ -206,7 +208,10 @@ mod tests {
     fn streams_and_ends() {
         let wanted = Wanted { stdin: true, stdout: true, stderr: true, tty: true, ..Wanted::default() };
         assert_eq!(expected(&wanted, PROTOCOLS[0]), ["error", "stdin", "stdout", "resize"]);
-        assert_eq!(expected(&Wanted { stdout: true, stderr: true, ..Wanted::default() }, PROTOCOLS[2]), ["error", "stdout", "stderr"]);
+        assert_eq!(
+            expected(&Wanted { stdout: true, stderr: true, ..Wanted::default() }, PROTOCOLS[2]),
+            ["error", "stdout", "stderr"]
+        );
         let failed = json!({"status": "Failure", "message": "no"});
         assert_eq!(closing(&failed, PROTOCOLS[1]).as_deref(), Some(&b"no"[..]));
         assert_eq!(closing(&json!({"status": "Success"}), PROTOCOLS[1]), None);

@@ -63,6 +63,26 @@ pub(crate) async fn manage(shared: Arc<Shared>, cancel: CancellationToken) {
     tokio::join!(follow, work);
 }
 
+/// Tells workers of ConfigMaps and Secrets that change, until cancelled. Nothing of the objects is kept.
+pub(crate) async fn follow_sources(shared: &Shared, cancel: CancellationToken) {
+    let each = ["configmaps", "secrets"].map(|plural| {
+        let (sink, mut changes) = mpsc::channel(16);
+        let cancel = cancel.clone();
+        async move {
+            let hear = async {
+                while let Some(change) = changes.recv().await {
+                    let (Change::Applied(object) | Change::Deleted(object)) = change else { continue };
+                    let (namespace, name) = (objects::meta::namespace(&object), objects::meta::name(&object));
+                    let _ = shared.sources.send((plural, namespace.to_owned(), name.to_owned()));
+                }
+            };
+            let path = format!("/api/v1/{plural}");
+            tokio::join!(shared.api.follow(&path, "", sink, cancel), hear);
+        }
+    });
+    futures::future::join_all(each).await;
+}
+
 /// Gives a pod to its worker, a new one if it has none.
 fn hand(
     shared: &Arc<Shared>,

@@ -8,7 +8,7 @@ use crate::logs::{self, Log};
 use crate::network::Lease;
 use crate::shared::{RunningContainer, Shared, pod_path, pod_reference};
 use bytes::Bytes;
-use runtime::container::{Container, ExitStatus, Stdio};
+use runtime::container::{Container, ExitStatus, Processes, Stdio};
 use runtime::net::PodNamespaces;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -29,6 +29,8 @@ pub(crate) struct Sandbox {
     pub(crate) dir: PathBuf,
     pub(crate) logs: PathBuf,
     pub(crate) volumes: BTreeMap<String, Volume>,
+    /// The first process of the PID namespace that the containers share, when they do.
+    pub(crate) processes: Option<runtime::Process>,
     pub(crate) downward: env::Downward,
     /// Keeps the address until the pod has gone.
     pub(crate) _lease: Option<Lease>,
@@ -145,7 +147,10 @@ impl Start {
             (reason.to_owned(), message)
         })?;
         order.pod = self.sandbox.namespaces.clone();
-        // Shared between processes of the pod's containers only when asked for; then the first container's would be joined.
+        order.processes = self.processes().map_err(|message| {
+            self.event(true, "Failed", format!("Error: {message}"));
+            config_error(message)
+        })?;
         let log = Log::open(self.sandbox.logs.join(&name).join(format!("{}.log", self.attempt)))
             .map_err(|error| create_error(error.line()))?;
         let (mut writers, mut feeders) = (JoinSet::new(), JoinSet::new());
@@ -244,6 +249,22 @@ impl Start {
         }))
     }
 
+    /// Which processes the container sees.
+    fn processes(&self) -> Result<Processes, String> {
+        if let Some(target) = self.container["targetContainerName"].as_str().filter(|name| !name.is_empty()) {
+            let (namespace, name) = (objects::meta::namespace(&self.pod), objects::meta::name(&self.pod));
+            let pod = self.shared.running.pod(namespace, name);
+            let running = pod.and_then(|pod| pod.containers.get(target).cloned());
+            let running = running.filter(|running| running.container.status().is_none());
+            let running = running.ok_or_else(|| format!("the target container \"{target}\" does not run"))?;
+            return Ok(Processes::Of(running.container.pid()));
+        }
+        if self.pod["spec"]["hostPID"] == true {
+            return Ok(Processes::Host);
+        }
+        Ok(self.sandbox.processes.as_ref().map_or(Processes::Own, |first| Processes::Of(first.pid())))
+    }
+
     async fn image(&self) -> Result<Arc<LocalImage>, (String, String)> {
         let name = self.container["image"].as_str().unwrap_or_default();
         let credentials = boxed(self.credentials()).await;
@@ -275,7 +296,9 @@ impl Start {
             }
             Err(error) => {
                 let line = error.line();
-                let reason = if line.contains("couldn't parse image name") {
+                let reason = if matches!(error, crate::error::Error::Signature { .. }) {
+                    "SignatureValidationFailed"
+                } else if line.contains("couldn't parse image name") {
                     "InvalidImageName"
                 } else if line.contains("policy of Never") {
                     "ErrImageNeverPull"

@@ -58,13 +58,25 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
     }
     let user = user(setting("runAsUser"), setting("runAsGroup"), &config.user);
     if setting("runAsNonRoot") == true {
+        let whose = format!(
+            "(pod: \"{}_{}({})\", container: {})",
+            objects::meta::name(pod),
+            objects::meta::namespace(pod),
+            objects::meta::uid(pod),
+            container["name"].as_str().unwrap_or_default()
+        );
         let who = user.split(':').next().unwrap_or_default();
         match who.parse::<u32>() {
-            Ok(0) => return refuse("container has runAsNonRoot and image will run as root"),
-            Err(_) if who.is_empty() => return refuse("container has runAsNonRoot and image will run as root"),
+            Ok(0) if setting("runAsUser").is_u64() => {
+                return refuse(format!("container's runAsUser breaks non-root policy {whose}"));
+            }
+            Ok(0) => return refuse(format!("container has runAsNonRoot and image will run as root {whose}")),
+            Err(_) if who.is_empty() => {
+                return refuse(format!("container has runAsNonRoot and image will run as root {whose}"));
+            }
             Err(_) => {
                 return refuse(format!(
-                    "container has runAsNonRoot and image has non-numeric user ({who}), cannot verify user is non-root"
+                    "container has runAsNonRoot and image has non-numeric user ({who}), cannot verify user is non-root {whose}"
                 ));
             }
             Ok(_) => {}
@@ -74,8 +86,15 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
         value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>()
     };
     let privileged = own["privileged"] == true;
-    let seccomp =
-        if setting("seccompProfile")["type"] == "Unconfined" { Seccomp::Unconfined } else { Seccomp::Default };
+    let seccomp = match setting("seccompProfile")["type"].as_str() {
+        Some("Unconfined") => Seccomp::Unconfined,
+        Some("Localhost") => {
+            return refuse(
+                "seccompProfile type Localhost is not supported here: there are no profiles on this node; use RuntimeDefault or Unconfined",
+            );
+        }
+        _ => Seccomp::Default,
+    };
     let groups = shared["supplementalGroups"]
         .as_array()
         .into_iter()
@@ -119,6 +138,7 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
         capabilities: capability::adjusted(&list(&own["capabilities"]["add"]), &list(&own["capabilities"]["drop"])),
         seccomp,
         no_new_privs: own["allowPrivilegeEscalation"] == false && !privileged,
+        unmasked_proc: own["procMount"] == "Unmasked",
         readonly_rootfs: own["readOnlyRootFilesystem"] == true,
         privileged,
         terminal,

@@ -41,6 +41,18 @@ pub(crate) async fn prepare(
     Ok(volumes)
 }
 
+/// Whether a volume of the pod shows a ConfigMap or Secret.
+pub(crate) fn shows(pod: &Value, (plural, namespace, name): &crate::shared::Source) -> bool {
+    if objects::meta::namespace(pod) != namespace {
+        return false;
+    }
+    let (kind, own_name) = if *plural == "secrets" { ("secret", "secretName") } else { ("configMap", "name") };
+    pod["spec"]["volumes"].as_array().into_iter().flatten().any(|volume| {
+        let mut projected = volume["projected"]["sources"].as_array().into_iter().flatten();
+        volume[kind][own_name] == name.as_str() || projected.any(|source| source[kind]["name"] == name.as_str())
+    })
+}
+
 /// Writes anew what shows objects that have changed. Best effort: what cannot be read stays as it was.
 pub(crate) async fn refresh(shared: &Shared, pod: &Value, dir: &Path, downward: &Downward) {
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {

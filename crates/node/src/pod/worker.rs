@@ -6,7 +6,7 @@
 use super::run::{Happening, Sandbox, Start, Stop};
 use super::status::{self, Facts, Phase, Track, containers, is_sidecar};
 use super::{env, spec, volumes};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::network::NodeNetwork;
 use crate::policy::PodFacts;
 use crate::proxy::Front;
@@ -17,6 +17,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -26,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 /// A container that ran this long starts again with the first pause.
 const BACK_OFF_RESET: Duration = Duration::from_secs(600);
-/// How often volumes that show objects are compared with them.
-const REFRESH: Duration = Duration::from_secs(20);
+/// How often volumes that show objects are compared with them, beside when one of them changes: tokens grow old.
+const REFRESH: Duration = Duration::from_secs(60);
 
 /// What the manager tells a worker.
 #[derive(Debug, Clone)]
@@ -150,6 +151,7 @@ impl Worker {
 
     /// Works until the pod has gone or everything stops.
     pub(crate) async fn run(mut self, mut orders: watch::Receiver<Order>, cancel: CancellationToken) {
+        let mut sources = self.shared.sources.subscribe();
         let mut refresh = tokio::time::interval_at(Instant::now() + REFRESH, REFRESH);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -176,7 +178,13 @@ impl Worker {
                     }
                     match orders.borrow_and_update().clone() {
                         Order::Pod(pod) => {
+                            let fields = ["labels", "annotations"];
+                            let relabelled =
+                                fields.iter().any(|field| pod["metadata"][field] != self.pod["metadata"][field]);
                             self.pod = pod;
+                            if relabelled && self.sandbox.is_some() {
+                                self.refresh();
+                            }
                             if let Some(sandbox) = self.sandbox.as_ref().filter(|sandbox| sandbox.has_own_address()) {
                                 let facts = PodFacts::of(&self.pod, self.network.address);
                                 self.shared.network.registry.set(sandbox.ip, facts);
@@ -191,6 +199,12 @@ impl Worker {
                     }
                 }
                 _ = refresh.tick(), if self.sandbox.is_some() => self.refresh(),
+                changed = sources.recv() => match changed {
+                    Ok(source) if self.sandbox.is_some() && volumes::shows(&self.pod, &source) => self.refresh(),
+                    // Too many at once to hear them all: any of them may have been ours.
+                    Err(RecvError::Lagged(_)) if self.sandbox.is_some() => self.refresh(),
+                    _ => {}
+                },
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
                 () = cancel.cancelled() => {
                     // The machine ends; the API keeps the pod, and the next machine starts it again.
@@ -317,6 +331,12 @@ impl Worker {
         };
         let volumes = volumes::prepare(&self.shared, &pod, &self.dir, &downward).await?;
         self.write_files(ip)?;
+        let processes = if pod["spec"]["shareProcessNamespace"] == true {
+            let made = tokio::task::spawn_blocking(runtime::container::shared_processes).await;
+            Some(made.map_err(|error| Error::Invalid(format!("make the shared pid namespace: {error}")))??)
+        } else {
+            None
+        };
         let (namespace, name, uid) =
             (objects::meta::namespace(&pod), objects::meta::name(&pod), objects::meta::uid(&pod));
         let logs = self.shared.config.state_dir.join("logs").join(format!("{namespace}_{name}_{uid}"));
@@ -336,6 +356,7 @@ impl Worker {
             dir: self.dir.clone(),
             logs,
             volumes,
+            processes,
             downward,
             _lease: lease,
         }));

@@ -1,6 +1,9 @@
 //! A small stand-in for the API server: objects by path, list, watch, create, merge patch, delete. Enough for one node, and
 //! nothing that decides anything.
 
+pub mod features;
+pub mod network;
+
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
@@ -117,9 +120,21 @@ async fn handle(State(api): State<Api>, request: Request) -> Response {
     let method = request.method().clone();
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap_or_default();
     let given: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let is_list = ["pods", "services", "endpointslices", "nodes", "events", "leases", "networkpolicies", "namespaces"]
-        .iter()
-        .any(|plural| path.ends_with(&format!("/{plural}")));
+    let is_list = [
+        "pods",
+        "services",
+        "endpointslices",
+        "nodes",
+        "events",
+        "leases",
+        "networkpolicies",
+        "namespaces",
+        "persistentvolumes",
+        "configmaps",
+        "secrets",
+    ]
+    .iter()
+    .any(|plural| path.ends_with(&format!("/{plural}")));
     match method {
         Method::GET if query.contains("watch=true") => watch(api, path, &query),
         Method::GET if is_list => axum::Json(api.list(&path)).into_response(),

@@ -49,6 +49,67 @@ fn main() {
             println!("empty {}", std::fs::write("/scratch/x", "x").is_ok());
             std::fs::write("/dev/termination-log", "done showing").expect("a message");
         }
+        ["try", host, port] => {
+            let address = format!("{host}:{port}").parse().expect("an address");
+            println!("{}", match TcpStream::connect_timeout(&address, std::time::Duration::from_millis(400)) {
+                Ok(_) => "open".to_owned(),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused".to_owned(),
+                Err(error) if error.kind() == std::io::ErrorKind::TimedOut => "nothing".to_owned(),
+                Err(error) => error.to_string(),
+            });
+        }
+        ["udp-serve", port] => {
+            let socket = UdpSocket::bind(format!("0.0.0.0:{port}")).expect("a socket");
+            let mut buffer = vec![0; 65_536];
+            loop {
+                let (length, from) = socket.recv_from(&mut buffer).expect("received");
+                let text = format!("{} bytes from {}", length, from.ip());
+                socket.send_to(text.as_bytes(), from).expect("sent");
+            }
+        }
+        ["udp", host, port, size] => {
+            let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+            socket.set_read_timeout(Some(std::time::Duration::from_millis(800))).expect("set");
+            let mut buffer = vec![0; 65_536];
+            let mut text = "nothing".to_owned();
+            for _ in 0..3 {
+                let _ = socket.send_to(&vec![b'x'; size.parse().expect("a number")], format!("{host}:{port}"));
+                if let Ok((length, _)) = socket.recv_from(&mut buffer) {
+                    text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                    break;
+                }
+            }
+            println!("{text}");
+        }
+        ["processes"] => {
+            let mut names: Vec<String> = std::fs::read_dir("/proc").expect("proc").flatten()
+                .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+                .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+                .map(|line| String::from_utf8_lossy(&line).replace('\0', " ").trim().to_owned()).collect();
+            names.sort();
+            println!("{}", names.join(","));
+        }
+        ["eat", megabytes] => {
+            let mut all: Vec<Vec<u8>> = Vec::new();
+            for _ in 0..megabytes.parse::<usize>().expect("a number") {
+                all.push(vec![1; 1 << 20]);
+            }
+            println!("ate {}", all.len());
+        }
+        ["cat", path] => print!("{}", std::fs::read_to_string(path).unwrap_or_else(|error| format!("{error}\n"))),
+        ["watch", path] => {
+            let mut last = String::new();
+            loop {
+                let now = std::fs::read_to_string(path).unwrap_or_default();
+                if now != last {
+                    println!("{now}");
+                    last = now;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+        ["write", path, text] => std::fs::write(path, text).expect("written"),
+        ["sleep"] => loop { std::thread::sleep(std::time::Duration::from_secs(60)) },
         ["exit", code] => std::process::exit(code.parse().expect("a number")),
         ["spell", text] => println!("{text}"),
         other => panic!("what is {other:?}?"),

@@ -17,9 +17,9 @@ mod user;
 pub use crate::cgroup::{Limits, Stats};
 pub use crate::process::{ExitStatus, Process, Pty};
 pub use crate::seccomp::Seccomp;
-pub use spec::{ExecSpec, Mount, Network, Rootfs, Source, Spec, Stdio};
+pub use spec::{ExecSpec, Mount, Network, Processes, Rootfs, Source, Spec, Stdio};
 
-pub(crate) use setup::{helper_create, helper_exec};
+pub(crate) use setup::{helper_create, helper_exec, helper_pause};
 
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Context, Error, Result};
@@ -56,7 +56,24 @@ pub struct Container {
     spec: Spec,
     cgroup: Option<Cgroup>,
     process: Process,
+    /// The namespace that holds all of its processes and nothing else: pid, or mnt where the PID namespace is shared.
+    namespace: (&'static str, Option<std::path::PathBuf>),
     start: Option<Channel>,
+}
+
+/// A PID namespace with nothing in it but a first process that takes exit statuses: for containers that see each other's
+/// processes ([`Processes::Of`] its id). Its end is theirs; dropping it ends it.
+///
+/// Blocks for some milliseconds.
+pub fn shared_processes() -> Result<Process> {
+    let (mut helper, mut channel) = spawner::start_helper("pause", [None, None, None])?;
+    let made = match report("pause", &mut channel) {
+        Ok((Report::Pid(pid), _)) => Process::adopt(pid, None),
+        Ok((other, _)) => Err(unexpected("pause", &other)),
+        Err(error) => Err(error),
+    };
+    let _ = helper.wait();
+    made
 }
 
 impl std::fmt::Debug for Channel {
@@ -88,7 +105,11 @@ impl Container {
         let cgroup = Cgroup::create(&spec.cgroup_parent, &spec.id, &spec.limits);
         let made = launch("container", spec, cgroup.clone(), None, stdio);
         match made {
-            Ok((spec, process, channel)) => Ok(Container { spec, cgroup, process, start: Some(channel) }),
+            Ok((spec, process, channel)) => {
+                let kind = if spec.processes == Processes::Own { "pid" } else { "mnt" };
+                let namespace = (kind, setup::namespace_of(process.pid, kind));
+                Ok(Container { spec, cgroup, process, namespace, start: Some(channel) })
+            }
             Err(error) => {
                 if let Some(cgroup) = cgroup {
                     cgroup.remove();
@@ -169,8 +190,12 @@ impl Container {
     pub fn pids(&self) -> Vec<i32> {
         match &self.cgroup {
             Some(cgroup) => cgroup.pids(),
-            None => setup::pids_of_namespace(self.process.pid),
+            None => self.pids_of_namespace(),
         }
+    }
+
+    fn pids_of_namespace(&self) -> Vec<i32> {
+        self.namespace.1.as_deref().map(|own| setup::pids_in(self.namespace.0, own)).unwrap_or_default()
     }
 
     /// What it uses.
@@ -194,6 +219,14 @@ impl Container {
     pub async fn remove(&self) -> Result<()> {
         self.kill(libc::SIGKILL)?;
         self.process.wait().await?;
+        if self.spec.processes != Processes::Own {
+            // No PID namespace ends with this one, so what it left is ended one by one; twice, for what was forked meanwhile.
+            for _ in 0..2 {
+                for pid in self.pids_of_namespace() {
+                    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                }
+            }
+        }
         if let Some(cgroup) = self.cgroup.clone() {
             blocking(move || {
                 cgroup.remove();

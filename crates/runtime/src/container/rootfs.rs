@@ -88,7 +88,7 @@ pub(super) fn enter(spec: &Spec, own_network: bool, cgroup: Option<&crate::cgrou
         mount_one(at.as_fd(), one)?;
     }
     pivot(&at)?;
-    if !spec.privileged {
+    if !spec.privileged && !spec.unmasked_proc {
         restrict()?;
     }
     if spec.readonly_rootfs {

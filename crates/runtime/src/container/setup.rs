@@ -1,7 +1,7 @@
 //! The two helpers: one makes a container's namespaces, one enters them. Both leave one process and end.
 
 use super::rootfs::{Failure, step};
-use super::{Network, Orders, Report, finish, rootfs};
+use super::{Network, Orders, Processes, Report, finish, rootfs};
 use crate::ipc::Channel;
 use crate::{reexec, sys, userns};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -49,7 +49,17 @@ fn create(orders: &Orders, fds: Vec<OwnedFd>) -> Result<(sys::Fork, Gate), Failu
     if !userns::is_capable() {
         userns::enter_single(0, 0).map_err(flatten)?;
     }
-    let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID;
+    let mut flags = CloneFlags::CLONE_NEWNS;
+    match spec.processes {
+        Processes::Own => flags |= CloneFlags::CLONE_NEWPID,
+        Processes::Of(pid) => {
+            let namespace = step(std::fs::File::open(format!("/proc/{pid}/ns/pid")), || {
+                format!("open the pid namespace of process {pid}")
+            })?;
+            step(setns(namespace.as_fd(), CloneFlags::CLONE_NEWPID), || "join the pid namespace".into())?;
+        }
+        Processes::Host => {}
+    }
     if orders.joins_pod {
         for fd in fds {
             step(setns(fd.as_fd(), CloneFlags::empty()), || "join the pod's namespaces".into())?;
@@ -93,6 +103,46 @@ fn flatten(error: crate::Error) -> Failure {
     match error {
         crate::Error::Io { operation, source } => (operation, source),
         other => (other.to_string(), std::io::Error::other("failed")),
+    }
+}
+
+/// `bigben-runtime pause`: leaves the first process of a PID namespace, which only takes exit statuses.
+pub(crate) fn helper_pause() -> i32 {
+    let Ok(socket) = sys::take_inherited(reexec::SOCKET_FD) else { return 64 };
+    let mut channel = Channel(UnixStream::from(socket));
+    let made = (|| -> Result<sys::Fork, Failure> {
+        if !userns::is_capable() {
+            userns::enter_single(0, 0).map_err(flatten)?;
+        }
+        step(unshare(CloneFlags::CLONE_NEWPID), || "make a pid namespace".into())?;
+        step(sys::fork_sibling(), || "fork".into())
+    })();
+    match made {
+        Ok(sys::Fork::Parent(pid)) => i32::from(channel.send(&Report::Pid(pid), &[]).is_err()),
+        Ok(sys::Fork::Child) => {
+            drop(channel);
+            pause()
+        }
+        Err(failure) => fail(&mut channel, failure, None),
+    }
+}
+
+fn pause() -> i32 {
+    use nix::sys::signal::{SigSet, Signal};
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    let _ = sys::close_from(3);
+    let all = SigSet::all();
+    if nix::unistd::setsid().is_err() || all.thread_block().is_err() {
+        return 70;
+    }
+    if sys::set_parent_death_signal(libc::SIGKILL).is_err() {
+        return 70;
+    }
+    loop {
+        match all.wait() {
+            Ok(Signal::SIGTERM | Signal::SIGINT) => return 0,
+            _ => while !matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive) | Err(_)) {},
+        }
     }
 }
 
@@ -170,14 +220,18 @@ impl Gate {
     }
 }
 
-/// The processes of the PID namespace whose first process is `first`, as this process sees them.
-pub(super) fn pids_of_namespace(first: i32) -> Vec<i32> {
-    let inode = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let Some(own) = inode(&first.to_string()) else { return Vec::new() };
+/// The namespace `kind` of a process, in a form that can be compared.
+pub(super) fn namespace_of(pid: i32, kind: &str) -> Option<std::path::PathBuf> {
+    std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()
+}
+
+/// The processes in a namespace of a kind, as this process sees them.
+pub(super) fn pids_in(kind: &str, own: &std::path::Path) -> Vec<i32> {
+    let inode = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.bytes().all(|b| b.is_ascii_digit()) && inode(name).as_ref() == Some(&own))
+        .filter(|name| name.bytes().all(|b| b.is_ascii_digit()) && inode(name).as_deref() == Some(own))
         .filter_map(|name| name.parse().ok())
         .collect()
 }

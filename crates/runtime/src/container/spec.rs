@@ -38,6 +38,8 @@ pub struct Spec {
     /// Namespaces to join.
     #[serde(skip)]
     pub pod: Option<PodNamespaces>,
+    /// The processes that it sees.
+    pub processes: Processes,
     /// Capabilities of the first process and the bound of all others.
     pub capabilities: Vec<String>,
     /// The system call filter.
@@ -46,6 +48,8 @@ pub struct Spec {
     pub no_new_privs: bool,
     /// Whether the root file system is read-only.
     pub readonly_rootfs: bool,
+    /// Whether nothing of `/proc` is hidden or read-only.
+    pub unmasked_proc: bool,
     /// All capabilities, no seccomp, nothing masked.
     pub privileged: bool,
     /// Rows and columns of a terminal to allocate; see [`super::Container::take_pty`].
@@ -77,10 +81,12 @@ impl Default for Spec {
             mounts: Vec::new(),
             network: Network::None,
             pod: None,
+            processes: Processes::Own,
             capabilities: crate::capability::DEFAULT.iter().map(|name| (*name).to_owned()).collect(),
             seccomp: Seccomp::Default,
             no_new_privs: false,
             readonly_rootfs: false,
+            unmasked_proc: false,
             privileged: false,
             terminal: None,
             limits: Limits::default(),
@@ -134,6 +140,17 @@ pub enum Source {
         /// The mode of its root, such as 0o1777.
         mode: u32,
     },
+}
+
+/// The PID namespace of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Processes {
+    /// A new one: it ends with the first process.
+    Own,
+    /// That of the process with this id, as the caller sees it. What the container leaves behind is ended by its removal.
+    Of(i32),
+    /// That of the caller.
+    Host,
 }
 
 /// The network of a container.
