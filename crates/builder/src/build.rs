@@ -131,6 +131,10 @@ pub struct BuildRequest {
     pub sbom: bool,
     /// Attach SLSA provenance.
     pub provenance: bool,
+    /// `--cache-from`: where step records may come from that this machine does not have.
+    pub cache_from: Vec<crate::cache::carried::Place>,
+    /// `--cache-to`: where the records and layers of this build's steps go.
+    pub cache_to: Vec<crate::cache::carried::Export>,
     /// Ends the build early when cancelled; its containers are killed and nothing is left behind.
     pub cancel: CancellationToken,
 }
@@ -161,6 +165,8 @@ impl BuildRequest {
             compression: Compression::default(),
             sbom: false,
             provenance: false,
+            cache_from: Vec::new(),
+            cache_to: Vec::new(),
             cancel: CancellationToken::new(),
         }
     }

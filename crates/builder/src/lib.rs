@@ -9,7 +9,7 @@
 
 pub mod attest;
 pub mod build;
-mod cache;
+pub mod cache;
 pub mod docker;
 pub mod dockerfile;
 pub mod duration;

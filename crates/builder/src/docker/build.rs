@@ -10,6 +10,7 @@ use super::flags::{Flag, parse, switch, value};
 use super::perform::{Outcome, Run};
 use super::{Docker, Failure};
 use crate::build::{BuildRequest, Compression, Secret, Source};
+use crate::cache::carried;
 use crate::dockerfile::ast::Network;
 use crate::images::reference;
 
@@ -139,6 +140,14 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
         if path.is_empty() {
             return Err(Failure::new("invalid empty ssh agent socket: make sure SSH_AUTH_SOCK is set"));
         }
+        let path = docker.cwd.join(path).to_string_lossy().into_owned();
+        let is_socket =
+            std::fs::metadata(&path).is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()));
+        if !is_socket {
+            return Err(Failure::new(format!(
+                "--ssh {text}: {path} is not the socket of an SSH agent; start one with ssh-agent, add the key with ssh-add, and pass --ssh default"
+            )));
+        }
         request.ssh.insert(if id.is_empty() { "default".to_owned() } else { id.to_owned() }, PathBuf::from(path));
     }
     let mut platforms = Vec::new();
@@ -163,13 +172,7 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
     request.sbom = wants(&parsed, "sbom");
     request.provenance = wants(&parsed, "provenance");
     let builder = docker.builder()?;
-    for flag in ["cache-from", "cache-to"] {
-        if parsed.last(flag).is_some() && !quiet {
-            docker.talk(format!(
-                "WARNING: --{flag} is accepted without effect: steps are always cached by content on this machine"
-            ));
-        }
-    }
+    caches(docker, &parsed, &mut request, quiet)?;
     let result = Run { builder: &builder, quiet, style: parsed.last("progress"), outcome: &outcome }
         .perform(docker, request, &platforms)?;
     if let Some(path) = parsed.last("iidfile") {
@@ -186,6 +189,30 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
     }
     if quiet {
         docker.say(result.id.as_str())?;
+    }
+    Ok(())
+}
+
+/// `--cache-from` and `--cache-to`.
+fn caches(
+    docker: &mut Docker,
+    parsed: &super::flags::Parsed,
+    request: &mut BuildRequest,
+    quiet: bool,
+) -> Result<(), Failure> {
+    for text in parsed.all("cache-from") {
+        match carried::from(text, &docker.cwd).map_err(Failure::new)? {
+            Some(place) => request.cache_from.push(place),
+            None if !quiet => docker.talk(format!("--cache-from {text}: this machine's own build cache is used")),
+            None => {}
+        }
+    }
+    for text in parsed.all("cache-to") {
+        match carried::to(text, &docker.cwd).map_err(Failure::new)? {
+            Some(export) => request.cache_to.push(export),
+            None if !quiet => docker.talk(format!("--cache-to {text}: this machine's own build cache keeps it")),
+            None => {}
+        }
     }
     Ok(())
 }

@@ -88,7 +88,7 @@ impl Solve<'_> {
         key = key.with_all(&prepared.prints);
         let key = key.finish();
         if let Some(known) = self.known(&key) {
-            return Ok(Performed { known, cached: true, history });
+            return Ok(Performed { known, cached: true, history, key });
         }
         let work = self.work_dir()?;
         work.note_cgroup(&self.cgroup).map_err(io("make a working directory"))?;
@@ -138,7 +138,7 @@ impl Solve<'_> {
             binds.iter().map(|bind| bind.target.to_string_lossy().trim_matches('/').to_owned()).collect();
         let known = self.layer_of_changes(&upper, &view, &stubs, owner)?;
         self.cache.put(&key, &known);
-        Ok(Performed { known, cached: false, history })
+        Ok(Performed { known, cached: false, history, key })
     }
 
     fn contain(

@@ -64,8 +64,10 @@ impl Solve<'_> {
             .as_ref()
             .filter(|_| !remote)
             .map(|identity| base("copy").with(identity).with_all(&copy.sources).finish());
-        if let Some(known) = quick.as_deref().and_then(|key| self.known(key)) {
-            return Ok(Performed { known, cached: true, history });
+        if let Some(key) = &quick
+            && let Some(known) = self.known(key)
+        {
+            return Ok(Performed { known, cached: true, history, key: key.clone() });
         }
         let mut items = Vec::new();
         let mut key = base("copy-content");
@@ -88,10 +90,10 @@ impl Solve<'_> {
             None => self.place(state, copy, add, exclude, chmod, items)?,
         };
         self.cache.put(&key, &known);
-        if let Some(quick) = quick {
-            self.cache.put(&quick, &known);
+        if let Some(quick) = &quick {
+            self.cache.put(quick, &known);
         }
-        Ok(Performed { known, cached, history })
+        Ok(Performed { known, cached, history, key: quick.unwrap_or(key) })
     }
 
     fn place(

@@ -7,6 +7,7 @@ use oci::{Descriptor, Digest, History, Manifest, RootFs, media};
 use super::Solve;
 use crate::attest;
 use crate::build::{BuildResult, Compression, Error};
+use crate::cache::carried::{self, Place};
 use crate::progress::Outcome;
 use crate::state::State;
 
@@ -29,6 +30,10 @@ impl Solve<'_> {
         image.created = Some(self.inputs.created.clone());
         image.rootfs = RootFs { diff_ids: state.layers.clone(), ..RootFs::default() };
         fit_history(&mut image.history, state.layers.len());
+        if self.request.cache_to.iter().any(|to| to.place == Place::Inline) {
+            let records = self.carry.used(Some(&state.layers));
+            image.extra.insert(carried::INLINE.to_owned(), carried::Records::inline(&records).to_json());
+        }
         let layout = self.builder.images.layout();
         let store = |wrong| Error::Images(crate::images::Error::Layout(wrong));
         let config = layout.put_json(media::OCI_CONFIG, &image).map_err(store)?;
@@ -97,7 +102,7 @@ impl Solve<'_> {
     }
 
     /// The blob for a layer: as it came, or compressed once and remembered.
-    fn publish(&self, layer: &Digest, state: &State) -> Result<Descriptor, Error> {
+    pub(super) fn publish(&self, layer: &Digest, state: &State) -> Result<Descriptor, Error> {
         if let Some(blob) = state.blobs.get(layer) {
             return Ok(blob.clone());
         }

@@ -4,6 +4,7 @@
 //! performed. Stages that the target does not lead to are never started.
 
 mod add;
+mod carry;
 mod copy;
 mod export;
 mod source;
@@ -46,6 +47,8 @@ pub(crate) struct Solve<'a> {
     pub file: Dockerfile,
     pub inputs: Inputs,
     pub cache: StepCache,
+    /// Records from elsewhere, and those that this build used.
+    pub carry: carry::Carry,
     /// Parent of the cgroups of this build's containers.
     pub cgroup: String,
     slots: Mutex<Vec<Slot>>,
@@ -93,7 +96,7 @@ pub(crate) fn solve(
     globals(&file, request, &mut inputs)?;
     let target = target(&file, request)?;
     let count = file.stages.len();
-    let solve = Solve {
+    let mut solve = Solve {
         builder,
         request,
         handle,
@@ -101,6 +104,7 @@ pub(crate) fn solve(
         file,
         inputs,
         cache: StepCache::new(builder.config.cache.join("steps"), !request.no_cache),
+        carry: carry::Carry::default(),
         cgroup: crate::run::cgroup_parent(),
         slots: Mutex::new((0..count).map(|_| Slot::Waiting).collect()),
         changed: Condvar::new(),
@@ -114,6 +118,7 @@ pub(crate) fn solve(
         materials: Mutex::default(),
     };
     let needed = solve.needed(target)?;
+    solve.import_caches();
     std::thread::scope(|scope| {
         for stage in needed {
             let solve = &solve;
@@ -128,7 +133,9 @@ pub(crate) fn solve(
         return Err(failure);
     }
     let state = solve.wait(target).ok_or(Error::Canceled)?;
-    Ok((solve.export(&state)?, solve.worked.load(Ordering::Relaxed)))
+    let result = solve.export(&state)?;
+    solve.export_caches(&state)?;
+    Ok((result, solve.worked.load(Ordering::Relaxed)))
 }
 
 /// RFC 3339 for seconds since 1970.

@@ -22,6 +22,8 @@ pub(crate) struct Performed {
     pub known: Known,
     pub cached: bool,
     pub history: String,
+    /// What it is known under: the same whether it was performed or not.
+    pub key: String,
 }
 
 impl Solve<'_> {
@@ -104,6 +106,7 @@ impl Solve<'_> {
                     self.worked.store(true, Ordering::Relaxed);
                 }
                 step.end(if performed.cached { Outcome::Cached } else { Outcome::Done });
+                self.carry.note(&performed.key, &performed.known);
                 let empty = performed.known == Known::Nothing;
                 if let Known::Layer(layer) = performed.known {
                     state.layers.push(layer);
@@ -119,18 +122,6 @@ impl Solve<'_> {
         }
     }
 
-    /// A record that still leads to a layer that can be used.
-    pub(crate) fn known(&self, key: &str) -> Option<Known> {
-        let known = self.cache.get(key)?;
-        if let Known::Layer(layer) = &known {
-            if !self.builder.layers.has(layer) {
-                return None;
-            }
-            crate::trim::touch(&self.builder.layers.tar_path(layer));
-        }
-        Some(known)
-    }
-
     fn workdir(&self, state: &State, path: &str) -> Result<Performed, Cause> {
         let key = Key::new("workdir")
             .with(chain_id(&state.layers))
@@ -140,10 +131,10 @@ impl Solve<'_> {
             .finish();
         let history = format!("WORKDIR {path}");
         if path == "/" {
-            return Ok(Performed { known: Known::Nothing, cached: true, history });
+            return Ok(Performed { known: Known::Nothing, cached: true, history, key });
         }
         if let Some(known) = self.known(&key) {
-            return Ok(Performed { known, cached: true, history });
+            return Ok(Performed { known, cached: true, history, key });
         }
         let view = self.view(state).map_err(Cause::Files)?;
         let owner = super::users::resolve(&state.image.config.user, &|| Ok(view.clone()))?;
@@ -151,7 +142,7 @@ impl Solve<'_> {
         changes.make_dirs(path.trim_start_matches('/'), Some(owner)).map_err(Cause::Files)?;
         let known = Known::Layer(changes.write(&self.builder.layers, self.request.epoch).map_err(Cause::Files)?);
         self.cache.put(&key, &known);
-        Ok(Performed { known, cached: false, history })
+        Ok(Performed { known, cached: false, history, key })
     }
 }
 

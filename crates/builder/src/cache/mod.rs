@@ -2,6 +2,8 @@
 //!
 //! A missing or damaged record is only a miss. Nothing depends on times.
 
+pub mod carried;
+
 use std::fs;
 use std::path::PathBuf;
 
