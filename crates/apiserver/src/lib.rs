@@ -11,6 +11,7 @@ pub mod auth;
 mod client;
 mod config;
 mod discovery;
+mod gnostic;
 mod handlers;
 pub mod kinds;
 mod metrics;

@@ -72,7 +72,11 @@ pub(crate) fn v3(api: &Api, path: &str) -> Result<Response<Body>, Status> {
 /// `/openapi/v2`.
 pub(crate) fn v2(api: &Api, headers: &HeaderMap) -> Result<Response<Body>, Status> {
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("*/*");
-    let json_wanted = accept.split(',').any(|p| p.contains("json") || p.contains("*/*"));
+    // The first that is understood decides.
+    let json_wanted = accept
+        .split(',')
+        .find(|p| p.contains("json") || p.contains("*/*") || p.contains("com.github.proto-openapi"))
+        .is_some_and(|p| !p.contains("com.github.proto-openapi"));
     let kinds = api.kinds.kinds();
     let document = document(&kinds, &|_, _| true, "#/definitions/");
     let body = json!({
@@ -83,7 +87,8 @@ pub(crate) fn v2(api: &Api, headers: &HeaderMap) -> Result<Response<Body>, Statu
         return Ok(answer(StatusCode::OK, "application/json", body.to_string()));
     }
     if accept.contains("com.github.proto-openapi.spec.v2") {
-        return Err(Status::not_acceptable());
+        const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+        return Ok(answer(StatusCode::OK, PROTOBUF, crate::gnostic::encode(&body)));
     }
     Err(Status::not_acceptable())
 }

@@ -41,9 +41,13 @@ impl Info {
     /// Takes a request apart.
     pub fn parse(method: &Method, path: &str, query: &str) -> Self {
         let query = parse_query(query);
-        let resource = target(path);
+        // `/api/v1/watch/...` is how watches were asked for before the parameter.
+        let (plain, watching) = without_watch(path);
+        let resource = target(&plain);
         let verb = match &resource {
             None => method.as_str().to_ascii_lowercase(),
+            Some(target) if watching && *method == Method::GET && target.subresource.is_empty() => "watch".to_owned(),
+            Some(_) if watching => String::new(),
             Some(target) => verb(method, target, &query).to_owned(),
         };
         Self { path: path.to_owned(), verb, resource, query }
@@ -97,6 +101,18 @@ impl Info {
     }
 }
 
+/// A path without its `watch`, and whether there was one.
+fn without_watch(path: &str) -> (std::borrow::Cow<'_, str>, bool) {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let at = match parts.as_slice() {
+        ["api", _, "watch", _, ..] => 2,
+        ["apis", _, _, "watch", _, ..] => 3,
+        _ => return (path.into(), false),
+    };
+    let rest: Vec<&str> = parts.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, p)| *p).collect();
+    (format!("/{}", rest.join("/")).into(), true)
+}
+
 fn verb<'a>(method: &Method, target: &Target, query: &BTreeMap<String, String>) -> &'a str {
     match *method {
         Method::POST => "create",
@@ -122,7 +138,6 @@ fn target(path: &str) -> Option<Target> {
         _ => return None,
     };
     let mut target = Target { group: group.into(), version: version.into(), ..Target::default() };
-    // `/watch/` is an older way to watch that no client of today uses.
     if let ["namespaces", namespace, resource, more @ ..] = rest {
         let of_namespace = group.is_empty() && matches!(*resource, "status" | "finalize");
         if !of_namespace {
@@ -214,6 +229,10 @@ mod tests {
                 "{path}"
             );
         }
+        let old = Info::parse(&Method::GET, "/apis/apps/v1/watch/namespaces/a/deployments/d", "");
+        let target = old.resource.unwrap();
+        assert_eq!((old.verb.as_str(), &*target.resource, &*target.name), ("watch", "deployments", "d"));
+        assert_eq!(Info::parse(&Method::GET, "/api/v1/watch/pods", "").verb, "watch");
         assert!(Info::parse(&Method::GET, "/apis/apps/v1", "").resource.is_none());
         assert_eq!(Info::parse(&Method::GET, "/api/v1/pods", "watch=true&labelSelector=a%3Db+c").verb, "watch");
         assert_eq!(decode("%zz%4"), "%zz%4");

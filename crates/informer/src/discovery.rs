@@ -1,4 +1,4 @@
-//! What a cluster serves: one entry per resource type, in its preferred version.
+//! What a cluster serves: one entry per resource type in its preferred version, or one per version.
 
 use serde_json::Value;
 
@@ -32,6 +32,22 @@ impl Api {
     /// # Errors
     /// When the lists of groups cannot be read.
     pub async fn discover(&self) -> Result<Vec<Resource>> {
+        let mut found: Vec<Resource> = Vec::new();
+        for resource in self.discover_versions().await? {
+            let known = |r: &Resource| r.kind.group == resource.kind.group && r.kind.plural == resource.kind.plural;
+            if !found.iter().any(known) {
+                found.push(resource);
+            }
+        }
+        Ok(found)
+    }
+
+    /// As [`Api::discover`], but each resource type in every version that serves it, preferred ones first: what an object
+    /// of any served `apiVersion` is looked up in.
+    ///
+    /// # Errors
+    /// When the lists of groups cannot be read.
+    pub async fn discover_versions(&self) -> Result<Vec<Resource>> {
         let mut found = Vec::new();
         let core = self.get_as("/api", AGGREGATED).await?;
         if core["kind"] == "APIGroupDiscoveryList" {
@@ -46,11 +62,14 @@ impl Api {
         }
         for group in meta::list(&groups, &["groups"]) {
             let name = meta::text(group, &["name"]);
-            let version = meta::text(group, &["preferredVersion", "version"]);
-            match self.get_path(&format!("/apis/{name}/{version}")).await {
-                Ok(list) => classic(&list, name, version, &mut found),
-                Err(error) => {
-                    tracing::warn!(group = name, error = %chain(&error), "group not discovered")
+            let preferred = meta::text(group, &["preferredVersion", "version"]);
+            let others = meta::list(group, &["versions"]).iter().map(|v| meta::text(v, &["version"]));
+            for version in std::iter::once(preferred).chain(others.filter(|v| *v != preferred)) {
+                match self.get_path(&format!("/apis/{name}/{version}")).await {
+                    Ok(list) => classic(&list, name, version, &mut found),
+                    Err(error) => {
+                        tracing::warn!(group = name, version, error = %chain(&error), "group not discovered");
+                    }
                 }
             }
         }
@@ -80,17 +99,13 @@ fn classic(list: &Value, group: &str, version: &str, found: &mut Vec<Resource>) 
 
 fn aggregated(groups: &Value, found: &mut Vec<Resource>) {
     for group in meta::list(groups, &["items"]) {
-        let start = found.len();
-        // Versions come in order of preference; a resource counts in the first that has it.
+        // Versions come in order of preference.
         for version in meta::list(group, &["versions"]) {
             if version["freshness"] == "Stale" {
                 tracing::warn!(group = meta::name(group), "group is stale, left out");
             }
             for resource in meta::list(version, &["resources"]) {
                 let plural = meta::text(resource, &["resource"]);
-                if found[start..].iter().any(|r| r.kind.plural == plural) {
-                    continue;
-                }
                 let kind = Kind::dynamic(
                     meta::name(group),
                     meta::text(version, &["version"]),
@@ -128,6 +143,7 @@ mod tests {
             ]}]}),
             &mut b,
         );
-        assert_eq!(a, b);
+        assert_eq!(a[0], b[0]);
+        assert_eq!(b.iter().map(|r| r.kind.version.clone()).collect::<Vec<_>>(), ["v1", "v1beta1"]);
     }
 }

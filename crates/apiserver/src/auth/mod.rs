@@ -4,7 +4,9 @@ pub mod bootstrap;
 pub mod pki;
 pub mod rbac;
 pub mod reviews;
+pub(crate) mod signing;
 pub mod token;
+pub(crate) mod x509;
 
 use http::{HeaderMap, header};
 use objects::Status;

@@ -11,6 +11,7 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::x509;
 use crate::config::Identity;
 
 /// The certificate authority.
@@ -45,9 +46,6 @@ pub enum Error {
     /// Making or reading a certificate.
     #[error("certificate cannot be made")]
     Certificate(#[from] rcgen::Error),
-    /// More groups than a certificate can name here.
-    #[error("client certificate of {0}: at most two groups fit")]
-    Groups(String),
     /// TLS does not accept it.
     #[error("certificate is not usable for TLS")]
     Tls(#[from] rustls::Error),
@@ -77,13 +75,8 @@ fn valid_for(params: &mut CertificateParams, days: i64) {
     params.not_after = at(days * DAY);
 }
 
-/// A distinguished name has one entry of a type here; the second organisation goes under its bare object identifier.
-fn subject(name: &str, groups: &[String]) -> DistinguishedName {
+fn subject(name: &str) -> DistinguishedName {
     let mut subject = DistinguishedName::new();
-    let types = [DnType::OrganizationName, DnType::CustomDnType(vec![2, 5, 4, 10])];
-    for (group, kind) in groups.iter().zip(types) {
-        subject.push(kind, group.as_str());
-    }
     subject.push(DnType::CommonName, name);
     subject
 }
@@ -105,7 +98,7 @@ impl Authority {
             _ => {
                 let key = KeyPair::generate()?;
                 let mut params = CertificateParams::new(Vec::new())?;
-                params.distinguished_name = subject("kubernetes", &[]);
+                params.distinguished_name = subject("kubernetes");
                 params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
                 params.key_usages =
                     vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
@@ -134,12 +127,26 @@ impl Authority {
     /// The name cannot stand in a certificate.
     pub fn client(&self, who: &Identity) -> Result<Pair, Error> {
         let groups: Vec<String> = who.groups.iter().filter(|g| *g != "system:authenticated").cloned().collect();
-        if groups.len() > 2 {
-            return Err(Error::Groups(who.name.clone()));
-        }
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name = subject(&who.name, &groups);
-        self.issue(params, ExtendedKeyUsagePurpose::ClientAuth)
+        let key = KeyPair::generate()?;
+        let certificate = self.sign(&x509::Certificate {
+            subject: x509::subject(&who.name, &groups),
+            key: &rcgen::PublicKeyData::subject_public_key_info(&key),
+            names: None,
+            uses: &[x509::CLIENT_AUTH],
+            key_usage: x509::DIGITAL_SIGNATURE,
+            lasts: std::time::Duration::from_secs(3650 * DAY as u64),
+        })?;
+        Ok(Pair { certificate, key: key.serialize_pem() })
+    }
+
+    /// Signs a certificate; answers it in PEM.
+    ///
+    /// # Errors
+    /// The authority's key cannot sign.
+    pub(crate) fn sign(&self, certificate: &x509::Certificate<'_>) -> Result<String, Error> {
+        let damaged = || Error::Tls(rustls::Error::General("the authority's certificate is damaged".into()));
+        let (_, own) = x509_parser::parse_x509_certificate(&self.der).map_err(|_| damaged())?;
+        Ok(x509::pem(&x509::sign(certificate, own.subject().as_raw(), self.issuer.key())?))
     }
 
     /// Issues a certificate for a server with these names and addresses.
@@ -148,7 +155,7 @@ impl Authority {
     /// A name cannot stand in a certificate.
     pub fn server(&self, name: &str, names: &[String]) -> Result<Pair, Error> {
         let mut params = CertificateParams::new(names.to_vec())?;
-        params.distinguished_name = subject(name, &[]);
+        params.distinguished_name = subject(name);
         self.issue(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
@@ -229,9 +236,9 @@ mod tests {
     fn certificates_name_their_holder() {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::open(dir.path()).unwrap();
-        let pair = Authority::open(dir.path()).unwrap().client(&Identity::new("me", &["a", "b"])).unwrap();
+        let pair = Authority::open(dir.path()).unwrap().client(&Identity::new("me", &["a", "b", "c"])).unwrap();
         let der = rustls_pemfile::certs(&mut pair.certificate.as_bytes()).next().unwrap().unwrap();
-        assert_eq!(identity_of(&der), Some(Identity::new("me", &["a", "b"])));
+        assert_eq!(identity_of(&der), Some(Identity::new("me", &["a", "b", "c"])));
         authority.server_tls(&["localhost".into(), "127.0.0.1".into()]).unwrap();
         authority.kubelet_tls().unwrap();
         assert_eq!(identity_of(b"x"), None);

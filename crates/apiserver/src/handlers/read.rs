@@ -17,6 +17,8 @@ pub(crate) struct Selection {
     pub(crate) labels: Selector,
     pub(crate) fields: FieldSelector,
     namespace: String,
+    /// The one object that an old watch path names, or empty.
+    name: String,
 }
 
 impl Selection {
@@ -34,16 +36,22 @@ impl Selection {
                 return Err(Status::bad_request(format!("field label not supported: {}", term.field)));
             }
         }
-        Ok(Self { labels, fields, namespace: call.target.namespace.clone() })
+        Ok(Self {
+            labels,
+            fields,
+            namespace: if call.kind.namespaced { call.target.namespace.clone() } else { String::new() },
+            name: call.target.name.clone(),
+        })
     }
 
     /// Whether every object of the resource and namespace is selected.
     pub(crate) fn is_everything(&self) -> bool {
-        self.labels.is_everything() && self.fields.is_everything() && self.namespace.is_empty()
+        self.labels.is_everything() && self.fields.is_everything() && self.namespace.is_empty() && self.name.is_empty()
     }
 
     pub(crate) fn matches(&self, stored: &Stored) -> bool {
         (self.namespace.is_empty() || stored.namespace() == self.namespace)
+            && (self.name.is_empty() || stored.name() == self.name)
             && self.labels.matches(stored.labels())
             && self.fields.matches(|field| stored.field(field_name(field)))
     }
@@ -117,17 +125,19 @@ pub(super) fn list(call: &Call) -> Result<Response<Body>, Status> {
         return next_page(call, &selection, token, limit);
     }
     let exact = call.info.param("resourceVersionMatch");
+    let namespace =
+        (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
     match (resource_version(call)?, exact) {
         (None, Some(_)) => {
             return Err(Status::bad_request("resourceVersionMatch is forbidden unless resourceVersion is provided"));
         }
         (Some(wanted), Some("Exact")) => {
             not_ahead(call, wanted)?;
-            if wanted != call.api.store.revision() && wanted < call.api.store.table_revision(&call.kind.table) {
-                return Err(Status::expired(format!(
-                    "The provided resource version {wanted} is not available any more; list without resourceVersion"
-                )));
-            }
+            let page =
+                call.api.store.list_at(&call.kind.table, namespace, wanted, |s| selection.matches(s)).map_err(|e| {
+                    Status::expired(format!("The provided resource version is not available any more: {e}"))
+                })?;
+            return page_of(call, page.items, page.revision, limit, &selection);
         }
         (Some(_), Some("NotOlderThan")) | (_, None) => {
             if let Some(wanted) = resource_version(call)? {
@@ -136,8 +146,6 @@ pub(super) fn list(call: &Call) -> Result<Response<Body>, Status> {
         }
         (_, Some(other)) => return Err(Status::bad_request(format!("invalid resourceVersionMatch {other:?}"))),
     }
-    let namespace =
-        (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
     let page = call.api.store.list(&call.kind.table, namespace, |s| selection.matches(s));
     page_of(call, page.items, page.revision, limit, &selection)
 }

@@ -22,7 +22,7 @@ pub(super) fn get(call: &Call) -> Result<Response<Body>, Status> {
         return Err(Status::no_such_path());
     }
     match name {
-        "status" | "ephemeralcontainers" | "resize" => read::get(call),
+        "status" | "ephemeralcontainers" | "resize" | "approval" => read::get(call),
         "scale" => {
             let stored = read::find(call)?;
             let scale = scale_spec(call)?;
@@ -120,6 +120,7 @@ pub(super) fn prepare(call: &Call, subresource: &str, object: &mut Value, before
             }
             *object = out;
         }
+        "approval" => *object = call.api.approve(&call.who, object, before)?,
         "resize" => {
             let mut out = before.clone();
             for field in ["containers", "initContainers"] {

@@ -110,6 +110,9 @@ async fn create_once(call: &Call, mut object: Value, managed: Option<Value>) -> 
     {
         map.remove("status");
     }
+    if &*kind.table == crate::auth::signing::REQUESTS {
+        crate::auth::signing::stamp(&mut object, &call.who);
+    }
     let dry_run = call.info.dry_run()?;
     let attempt = Attempt { call, operation: Operation::Create, subresource: "", dry_run };
     call.api.admit(&attempt, &mut object, None).await?;

@@ -125,6 +125,7 @@ static LINES: &[Line] = &[
     line("authorization.k8s.io", V1, "selfsubjectaccessreviews", "SelfSubjectAccessReview", NONE, REVIEW, NONE, NONE, &strategy::PLAIN),
     line("authorization.k8s.io", V1, "selfsubjectrulesreviews", "SelfSubjectRulesReview", NONE, REVIEW, NONE, NONE, &strategy::PLAIN),
     line("authorization.k8s.io", V1, "subjectaccessreviews", "SubjectAccessReview", NONE, REVIEW, NONE, NONE, &strategy::PLAIN),
+    line("certificates.k8s.io", V1, "certificatesigningrequests", "CertificateSigningRequest", &["csr"], STATUS, &["approval"], &["spec.signerName"], &strategy::SIGNING_REQUEST),
     line("apiextensions.k8s.io", V1, "customresourcedefinitions", "CustomResourceDefinition", &["crd", "crds"], STATUS | GENERATION | EXTENSIONS, NONE, NONE, &strategy::CUSTOM_RESOURCE_DEFINITION),
     line("apiregistration.k8s.io", V1, "apiservices", "APIService", NONE, STATUS | EXTENSIONS, NONE, NONE, &strategy::PLAIN),
     line(ADMISSION, V1, "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", NONE, GENERATION | EXTENSIONS, NONE, NONE, &strategy::WEBHOOKS),

@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 pub use snapshot::Snapshots;
-pub use watch::{Event, EventKind, Watcher, frame};
+pub use watch::{Event, EventKind, Expired, Watcher, frame};
 
 /// A failure of the store itself.
 #[derive(Debug, thiserror::Error)]
@@ -276,6 +276,36 @@ impl Store {
         Page { items, revision }
     }
 
+    /// The objects of a resource as they were at a revision.
+    ///
+    /// # Errors
+    /// The changes since that revision are not kept any more.
+    pub fn list_at(
+        &self,
+        resource: &str,
+        namespace: Option<&str>,
+        revision: u64,
+        keep: impl Fn(&Stored) -> bool,
+    ) -> Result<Page, Expired> {
+        let state = self.shared.read();
+        let Some(table) = state.tables.get(resource) else { return Ok(Page { items: Vec::new(), revision }) };
+        if revision < table.floor {
+            return Err(Expired { after: revision, floor: table.floor });
+        }
+        // What each object that changed since was at first.
+        let start = table.ring.partition_point(|e| e.object.revision <= revision);
+        let mut before: BTreeMap<&str, Option<&Arc<Stored>>> = BTreeMap::new();
+        for event in table.ring.range(start..) {
+            before.entry(&event.object.key).or_insert(event.previous.as_ref());
+        }
+        let now = table.objects.iter().filter(|(key, _)| !before.contains_key(&***key)).map(|(_, s)| s);
+        let fits = |s: &&Arc<Stored>| namespace.is_none_or(|n| s.namespace() == n) && keep(s);
+        let mut items: Vec<Arc<Stored>> =
+            now.chain(before.values().copied().flatten()).filter(fits).map(Arc::clone).collect();
+        items.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(Page { items, revision })
+    }
+
     /// The revision of the newest change of a resource.
     pub fn table_revision(&self, resource: &str) -> u64 {
         self.shared.read().tables.get(resource).map_or(0, |t| *t.changed.borrow())
@@ -357,6 +387,9 @@ mod tests {
         };
         let store = Store::open(dir.path(), &|_| Vec::new()).unwrap();
         assert_eq!(store.revision(), revision);
+        assert!(store.list_at("things", None, revision - 1, |_| true).is_err());
+        store.change(change("\0c", Expect::Absent, 6, false)).await.unwrap();
+        assert_eq!(store.list_at("things", None, revision, |_| true).unwrap().items.len(), 1);
         assert_eq!(store.get("things", "\0a").unwrap().value()["value"], 3);
         assert!(store.get("things", "\0b").is_none());
         assert!(store.watch(&"things".into(), revision - 1).next().await.is_err());

@@ -138,12 +138,21 @@ strategies! {
     STORAGE_CLASS = { default: config::storage_class_default };
     /// CustomResourceDefinition.
     CUSTOM_RESOURCE_DEFINITION = { default: crds::default, create: drop_status, update: crds::update, validate: crds::validate };
+    /// CertificateSigningRequest.
+    SIGNING_REQUEST = { create: drop_status, update: signing_request_update, validate: crate::auth::signing::validate };
     /// Webhook configurations.
     WEBHOOKS = { default: policy::webhooks_default, validate: policy::webhooks };
     /// ValidatingAdmissionPolicy.
     ADMISSION_POLICY = { default: policy::admission_policy_default, create: drop_status, validate: policy::admission_policy };
     /// ValidatingAdmissionPolicyBinding.
     ADMISSION_BINDING = { default: policy::admission_binding_default, validate: policy::admission_binding };
+}
+
+/// What a request asks for does not change.
+fn signing_request_update(object: &mut Value, old: &Value) {
+    if let Some(spec) = old.get("spec") {
+        object["spec"] = spec.clone();
+    }
 }
 
 fn drop_status(object: &mut Value) {
