@@ -15,6 +15,18 @@ pub fn write_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
+/// As [`write_durably`], readable by the owner only.
+pub fn write_privately(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let parent = path.parent().unwrap_or_else(|| Path::new("."));
+    let temp = parent.join(format!(".{}", uuid::Uuid::new_v4()));
+    let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&temp)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&temp, path)?;
+    File::open(parent)?.sync_all()
+}
+
 /// Writes a program.
 pub fn write_executable(path: &Path, text: &str) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;

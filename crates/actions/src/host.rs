@@ -127,6 +127,33 @@ pub struct CheckRun {
     pub summary: Option<String>,
 }
 
+/// What a request to the REST API needs of whoever sends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// To look: everybody may where the repository is public.
+    Read,
+    /// To look, and to be known: GitHub gives logs and artifacts to nobody else.
+    SignedIn,
+    /// To change: the permission `actions: write`.
+    Write,
+}
+
+/// The host's answer to whoever sends a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Allowed {
+        /// Who it is; empty for nobody in particular.
+        login: String,
+    },
+    /// Nobody is named, or the token is not valid.
+    Unauthenticated,
+    /// It may look but not do this.
+    Forbidden,
+    /// For whoever this is there is no such repository.
+    Hidden,
+}
+
 /// The forge, as the engine sees it.
 pub trait Host: Send + Sync + 'static {
     /// `https://github.com`: `github.server_url`, a production name.
@@ -170,6 +197,17 @@ pub trait Host: Send + Sync + 'static {
 
     /// What the host adds to a job's environment.
     fn job_environment<'a>(&'a self, job: &'a JobInfo) -> HostResult<'a, JobEnvironment>;
+
+    /// Whether a request with these headers may do what it asks of the REST API. Nobody may unless the host says so.
+    fn authorize<'a>(
+        &'a self,
+        headers: &'a http::HeaderMap,
+        repository: &'a str,
+        need: Need,
+    ) -> HostResult<'a, Verdict> {
+        let _ = (headers, repository, need);
+        Box::pin(async { Ok(Verdict::Unauthenticated) })
+    }
 
     /// Reports a job's state on its commit.
     fn check_run<'a>(&'a self, check: &'a CheckRun) -> HostResult<'a, ()> {

@@ -23,6 +23,7 @@ pub mod mask;
 pub mod matrix;
 pub mod model;
 pub mod rest;
+pub mod services;
 pub mod store;
 pub mod workflow;
 pub mod yaml;

@@ -1,21 +1,24 @@
 //! The REST paths of GitHub Actions (`/repos/OWNER/REPO/actions/…`), as `gh run`, `gh workflow` and `gh cache` use them.
 //!
-//! Who may call is decided by whoever mounts [`router`]; here only what exists is answered.
+//! Every request is put before [`crate::host::Host::authorize`]: what only looks at a public repository needs nobody, logs and
+//! artifacts need somebody, changes need `actions: write`.
 
 use std::collections::HashMap;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{Extension, Path, Query, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use serde_json::{Value as Json, json};
 
 use crate::builtin::artifact::Meta;
 use crate::engine::{Engine, payload};
 use crate::error::Error;
 use crate::event::Event;
+use crate::host::{Need, Verdict};
 use crate::model::{Run, Status, iso};
 
 /// All paths; state is the engine.
@@ -37,6 +40,7 @@ pub fn router(engine: Engine) -> Router {
         .route("/runs/{id}/timing", get(timing))
         .route("/jobs/{id}", get(get_job))
         .route("/jobs/{id}/logs", get(job_logs))
+        .route("/jobs/{id}/rerun", post(rerun_job))
         .route("/artifacts", get(all_artifacts))
         .route("/artifacts/{id}", get(get_artifact).delete(delete_artifact))
         .route("/artifacts/{id}/zip", get(artifact_zip))
@@ -44,7 +48,12 @@ pub fn router(engine: Engine) -> Router {
         .route("/workflows/{id}", get(get_workflow))
         .route("/workflows/{id}/runs", get(workflow_runs))
         .route("/workflows/{id}/dispatches", post(dispatch))
-        .route("/caches", get(list_caches).delete(delete_caches));
+        .route("/workflows/{id}/enable", put(|s, p| set_enabled(s, p, true)))
+        .route("/workflows/{id}/disable", put(|s, p| set_enabled(s, p, false)))
+        .route("/caches", get(list_caches).delete(delete_caches))
+        .route("/caches/{id}", axum::routing::delete(delete_cache))
+        .route("/cache/usage", get(cache_usage))
+        .route_layer(middleware::from_fn_with_state(engine.clone(), guard));
     Router::new().nest("/repos/{owner}/{repo}/actions", runs).with_state(engine)
 }
 
@@ -78,6 +87,44 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let body = json!({"message": self.1, "documentation_url": "https://docs.github.com/rest/actions", "status": self.0.as_u16().to_string()});
         (self.0, axum::Json(body)).into_response()
+    }
+}
+
+/// Whoever makes a request.
+#[derive(Debug, Clone)]
+struct Caller(String);
+
+/// Lets through who may.
+async fn guard(
+    State(engine): State<Engine>,
+    Path(params): Params,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let path = request.uri().path();
+    let need = match request.method() {
+        &Method::GET | &Method::HEAD if path.ends_with("/logs") || path.ends_with("/zip") => Need::SignedIn,
+        &Method::GET | &Method::HEAD => Need::Read,
+        _ => Need::Write,
+    };
+    let repository = repository(&params);
+    let host = engine.inner().services.host.clone();
+    let given = request.headers().contains_key(header::AUTHORIZATION);
+    let verdict = host.authorize(request.headers(), &repository, need).await.map_err(Error::from)?;
+    match verdict {
+        Verdict::Allowed { login } => {
+            request.extensions_mut().insert(Caller(login));
+            Ok(next.run(request).await)
+        }
+        Verdict::Unauthenticated => {
+            let message = if given { "Bad credentials" } else { "Requires authentication" };
+            Err(Problem(StatusCode::UNAUTHORIZED, message.to_owned()))
+        }
+        Verdict::Forbidden => Err(Problem(
+            StatusCode::FORBIDDEN,
+            "Resource not accessible: the token needs the permission 'actions: write'".to_owned(),
+        )),
+        Verdict::Hidden => Err(missing()),
     }
 }
 
@@ -287,28 +334,59 @@ async fn rerun(
     Ok((StatusCode::CREATED, axum::Json(json!({}))))
 }
 
+async fn rerun_job(
+    State(engine): State<Engine>,
+    Path(params): Params,
+) -> Result<(StatusCode, axum::Json<Json>), Problem> {
+    let (job, _) = job_of(&engine, &params).await?;
+    engine.rerun_job(job.id).await?;
+    Ok((StatusCode::CREATED, axum::Json(json!({}))))
+}
+
 async fn timing(State(engine): State<Engine>, Path(params): Params) -> Answer {
     let run = run_of(&engine, &params).await?;
     let duration = run.completed_ms.zip(run.started_ms).map(|(end, start)| end - start);
     Ok(axum::Json(json!({"billable": {}, "run_duration_ms": duration})))
 }
 
-async fn pending(State(engine): State<Engine>, Path(params): Params) -> Answer {
+/// Who reviews an environment, and whether this is one of them.
+async fn reviewers(engine: &Engine, run: &Run, name: &str, login: &str) -> Result<(Vec<String>, bool), Problem> {
+    let environment = engine.inner().services.host.environment(&run.repository, name).await.map_err(Error::from)?;
+    let named = environment.reviewers.iter().any(|reviewer| reviewer.eq_ignore_ascii_case(login));
+    let may = environment.reviewers.is_empty() || named;
+    Ok((environment.reviewers, may))
+}
+
+async fn pending(
+    State(engine): State<Engine>,
+    Path(params): Params,
+    Extension(Caller(login)): Extension<Caller>,
+) -> Answer {
     let run = run_of(&engine, &params).await?;
-    let mut names: Vec<String> = engine
-        .jobs(run.id)
-        .await?
-        .into_iter()
-        .filter(|job| job.status == Status::Waiting)
-        .filter_map(|job| job.environment)
-        .collect();
+    let jobs = engine.jobs(run.id).await?.into_iter();
+    let mut names: Vec<String> =
+        jobs.filter(|job| job.status == Status::Waiting).filter_map(|job| job.environment).collect();
     names.sort();
     names.dedup();
-    let list: Vec<Json> = names.iter().map(|name| json!({"environment": {"id": payload::workflow_id(&run.repository, name), "name": name}, "current_user_can_approve": true, "reviewers": []})).collect();
+    let mut list = Vec::new();
+    for name in &names {
+        let (who, may) = reviewers(&engine, &run, name, &login).await?;
+        let who: Vec<Json> =
+            who.iter().map(|login| json!({"type": "User", "reviewer": payload::user(login)})).collect();
+        list.push(
+            json!({"environment": {"id": payload::workflow_id(&run.repository, name), "name": name}, "wait_timer": 0,
+            "current_user_can_approve": may, "reviewers": who}),
+        );
+    }
     Ok(axum::Json(Json::Array(list)))
 }
 
-async fn review(State(engine): State<Engine>, Path(params): Params, axum::Json(body): axum::Json<Json>) -> Answer {
+async fn review(
+    State(engine): State<Engine>,
+    Path(params): Params,
+    Extension(Caller(login)): Extension<Caller>,
+    axum::Json(body): axum::Json<Json>,
+) -> Answer {
     let run = run_of(&engine, &params).await?;
     let ids: Vec<i64> = body
         .get("environment_ids")
@@ -322,7 +400,13 @@ async fn review(State(engine): State<Engine>, Path(params): Params, axum::Json(b
     };
     for job in engine.jobs(run.id).await? {
         if let Some(name) = job.environment.filter(|name| ids.contains(&payload::workflow_id(&run.repository, name))) {
-            engine.review(run.id, &name, "api", approved).await?;
+            if !reviewers(&engine, &run, &name, &login).await?.1 {
+                return Err(Problem(
+                    StatusCode::FORBIDDEN,
+                    format!("{login} is not a reviewer of the environment {name}"),
+                ));
+            }
+            engine.review(run.id, &name, &login, approved).await?;
         }
     }
     Ok(axum::Json(json!([])))
@@ -385,15 +469,25 @@ async fn delete_artifact(State(engine): State<Engine>, Path(params): Params) -> 
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn artifact_zip(State(engine): State<Engine>, Path(params): Params) -> Result<Response, Problem> {
+/// GitHub answers with the place of the archive, which some clients insist on; where the services are not served, with the archive.
+async fn artifact_zip(
+    State(engine): State<Engine>,
+    Path(params): Params,
+    headers: axum::http::HeaderMap,
+) -> Result<Response, Problem> {
     let (files, meta, _) = artifact_of(&engine, &params).await?;
-    let bytes = tokio::task::spawn_blocking(move || {
-        if meta.archive { std::fs::read(files.join("artifact.zip")) } else { crate::zip::pack(&files) }
-    })
-    .await
-    .map_err(|_| Problem::from(Error::Stopped))?
-    .map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-    Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"))], bytes).into_response())
+    let services = engine.inner().services.clone();
+    if services.config.services_url.is_some() {
+        let origin = crate::services::origin(&services, &headers);
+        let url = crate::services::artifact_url(&services, &origin, &meta);
+        return Ok((StatusCode::FOUND, [(header::LOCATION, url)]).into_response());
+    }
+    let kind = meta.mime.clone().unwrap_or_else(|| "application/zip".to_owned());
+    let path = tokio::task::spawn_blocking(move || services.artifacts.content(&files, &meta)).await;
+    let path = path.map_err(|_| Problem::from(Error::Stopped))?;
+    let file = async { tokio::fs::File::open(path?).await }.await;
+    let file = file.map_err(|error| Problem(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(tokio_util::io::ReaderStream::new(file))).into_response())
 }
 
 async fn workflow_list(engine: &Engine, repository: &str) -> Result<Vec<(String, String)>, Problem> {
@@ -424,19 +518,36 @@ async fn workflow_of(engine: &Engine, params: &HashMap<String, String>) -> Resul
         .ok_or_else(missing)
 }
 
+async fn workflow_json(engine: &Engine, repository: &str, list: &[(String, String)]) -> Result<Vec<Json>, Problem> {
+    let (urls, disabled) = (urls(engine), engine.inner().store.disabled(repository.to_owned()).await?);
+    Ok(list
+        .iter()
+        .map(|(path, name)| {
+            let mut workflow = payload::workflow(repository, path, name, &urls.server);
+            if disabled.contains(path) {
+                workflow["state"] = "disabled_manually".into();
+            }
+            workflow
+        })
+        .collect())
+}
+
 async fn list_workflows(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
-    let (repository, urls) = (repository(&params), urls(&engine));
+    let repository = repository(&params);
     let list = workflow_list(&engine, &repository).await?;
-    Ok(page(
-        list.iter().map(|(path, name)| payload::workflow(&repository, path, name, &urls.server)).collect(),
-        &query,
-        "workflows",
-    ))
+    Ok(page(workflow_json(&engine, &repository, &list).await?, &query, "workflows"))
 }
 
 async fn get_workflow(State(engine): State<Engine>, Path(params): Params) -> Answer {
-    let (path, name) = workflow_of(&engine, &params).await?;
-    Ok(axum::Json(payload::workflow(&repository(&params), &path, &name, &urls(&engine).server)))
+    let found = workflow_of(&engine, &params).await?;
+    let mut list = workflow_json(&engine, &repository(&params), &[found]).await?;
+    Ok(axum::Json(list.pop().unwrap_or_default()))
+}
+
+async fn set_enabled(State(engine): State<Engine>, Path(params): Params, enabled: bool) -> Result<StatusCode, Problem> {
+    let (path, _) = workflow_of(&engine, &params).await?;
+    engine.inner().store.set_enabled(repository(&params), path, enabled).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn workflow_runs(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
@@ -447,6 +558,7 @@ async fn workflow_runs(State(engine): State<Engine>, Path(params): Params, Query
 async fn dispatch(
     State(engine): State<Engine>,
     Path(params): Params,
+    Extension(Caller(login)): Extension<Caller>,
     axum::Json(body): axum::Json<Json>,
 ) -> Result<StatusCode, Problem> {
     let (path, name) = workflow_of(&engine, &params).await?;
@@ -458,11 +570,24 @@ async fn dispatch(
             "Invalid request.\n\n\"ref\" wasn't supplied.".to_owned(),
         ));
     }
-    let full = if git_ref.starts_with("refs/") { git_ref.clone() } else { format!("refs/heads/{git_ref}") };
-    let (_, _, files) = match engine.inner().workflow_files(&repository, Some(&full)).await {
-        Ok(found) => found,
-        Err(_) => return Err(Problem(StatusCode::UNPROCESSABLE_ENTITY, format!("No ref found for: {git_ref}"))),
+    // A branch, or else a tag of that name.
+    let candidates = match git_ref.starts_with("refs/") {
+        true => vec![git_ref.clone()],
+        false => vec![format!("refs/heads/{git_ref}"), format!("refs/tags/{git_ref}")],
     };
+    let mut found = None;
+    for full in candidates {
+        match engine.inner().workflow_files(&repository, Some(&full)).await {
+            Ok((_, _, files)) => {
+                found = Some((full, files));
+                break;
+            }
+            Err(Error::NoCommit { .. } | Error::Git { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (full, files) =
+        found.ok_or_else(|| Problem(StatusCode::UNPROCESSABLE_ENTITY, format!("No ref found for: {git_ref}")))?;
     let has = files
         .iter()
         .find(|file| file.path == path)
@@ -474,36 +599,84 @@ async fn dispatch(
             format!("Workflow does not have 'workflow_dispatch' trigger: {name}"),
         ));
     }
-    let inputs = body.get("inputs").cloned().unwrap_or_else(|| json!({}));
+    if engine.inner().store.disabled(repository.clone()).await?.contains(&path) {
+        return Err(Problem(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "Cannot trigger a 'workflow_dispatch' on a disabled workflow".to_owned(),
+        ));
+    }
+    let inputs = body.get("inputs").cloned().filter(|inputs| !inputs.is_null()).unwrap_or_else(|| json!({}));
     let event = Event::new(
         repository.clone(),
         "workflow_dispatch",
-        json!({"ref": full, "workflow": path, "inputs": inputs, "repository": {"full_name": repository}}),
+        json!({"ref": full, "workflow": path, "inputs": inputs, "repository": {"full_name": repository},
+            "sender": payload::user(&login)}),
     );
     engine.run_workflow(event, &path, inputs).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+fn cache_json(meta: &crate::builtin::cache::Meta) -> Json {
+    json!({"id": meta.id(), "ref": meta.scope, "key": meta.key, "version": meta.version,
+        "last_accessed_at": iso(meta.created_ms), "created_at": iso(meta.created_ms), "size_in_bytes": meta.size})
+}
+
+/// The entries of a repository that a query names.
+fn caches(
+    engine: &Engine,
+    repository: &str,
+    query: &HashMap<String, String>,
+    exact: bool,
+) -> Vec<crate::builtin::cache::Meta> {
+    let given = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
+    let (key, of) = (given("key"), given("ref"));
+    let all = engine.caches().list(repository).into_iter().map(|(_, meta)| meta);
+    all.filter(|meta| if exact { meta.key == key } else { meta.key.starts_with(key) })
+        .filter(|meta| of.is_empty() || meta.scope == of)
+        .collect()
+}
+
 async fn list_caches(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
-    let list = engine.caches().list(&repository(&params));
-    let key = query.get("key").map(String::as_str).unwrap_or_default();
-    let items = list
-        .iter()
-        .filter(|(_, meta)| meta.key.starts_with(key))
-        .map(|(_, meta)| {
-            json!({"id": payload::workflow_id(&meta.scope, &format!("{}{}", meta.key, meta.version)), "ref": meta.scope, "key": meta.key, "version": meta.version,
-                "last_accessed_at": iso(meta.created_ms), "created_at": iso(meta.created_ms), "size_in_bytes": meta.size})
-        })
-        .collect();
-    Ok(page(items, &query, "actions_caches"))
+    let mut found = caches(&engine, &repository(&params), &query, false);
+    match query.get("sort").map(String::as_str) {
+        Some("size_in_bytes") => found.sort_by_key(|meta| meta.size),
+        _ => found.sort_by_key(|meta| meta.created_ms),
+    }
+    if query.get("direction").is_none_or(|direction| direction == "desc") {
+        found.reverse();
+    }
+    Ok(page(found.iter().map(cache_json).collect(), &query, "actions_caches"))
 }
 
 async fn delete_caches(State(engine): State<Engine>, Path(params): Params, Query(query): Queries) -> Answer {
-    let key =
-        query.get("key").ok_or_else(|| Problem(StatusCode::UNPROCESSABLE_ENTITY, "key wasn't supplied".to_owned()))?;
-    let count = engine.caches().delete(&repository(&params), Some(key));
-    if count == 0 {
+    if !query.contains_key("key") {
+        return Err(Problem(StatusCode::UNPROCESSABLE_ENTITY, "key wasn't supplied".to_owned()));
+    }
+    let repository = repository(&params);
+    let gone = caches(&engine, &repository, &query, true);
+    if gone.is_empty() {
         return Err(missing());
     }
-    Ok(axum::Json(json!({"total_count": count, "actions_caches": []})))
+    for meta in &gone {
+        engine.caches().remove(&repository, meta);
+    }
+    Ok(axum::Json(
+        json!({"total_count": gone.len(), "actions_caches": gone.iter().map(cache_json).collect::<Vec<_>>()}),
+    ))
+}
+
+async fn delete_cache(State(engine): State<Engine>, Path(params): Params) -> Result<StatusCode, Problem> {
+    let (repository, id) = (repository(&params), number(&params, "id")?);
+    let found = engine.caches().list(&repository).into_iter().find(|(_, meta)| meta.id() == id).ok_or_else(missing)?;
+    engine.caches().remove(&repository, &found.1);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn cache_usage(State(engine): State<Engine>, Path(params): Params) -> Answer {
+    let repository = repository(&params);
+    let all = engine.caches().list(&repository);
+    let size: u64 = all.iter().map(|(_, meta)| meta.size).sum();
+    Ok(axum::Json(
+        json!({"full_name": repository, "active_caches_count": all.len(), "active_caches_size_in_bytes": size}),
+    ))
 }

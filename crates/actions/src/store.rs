@@ -23,6 +23,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE INDEX IF NOT EXISTS jobs_of ON jobs(run, attempt);
 CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY AUTOINCREMENT, doc TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS deliveries (id TEXT PRIMARY KEY, at_ms INTEGER NOT NULL, runs TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS disabled (repository TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (repository, path)) STRICT;
 CREATE TABLE IF NOT EXISTS approvals (run INTEGER NOT NULL, environment TEXT NOT NULL, who TEXT NOT NULL, approved INTEGER NOT NULL, PRIMARY KEY (run, environment)) STRICT;
 ";
 
@@ -292,5 +293,24 @@ impl Store {
                 .collect()
         })
         .await
+    }
+
+    /// The files of workflows that were disabled in a repository: no event starts them.
+    pub async fn disabled(&self, repository: String) -> Result<Vec<String>, Error> {
+        self.with("read", move |c| {
+            c.prepare_cached("SELECT path FROM disabled WHERE repository = lower(?)")?
+                .query_map([repository], |row| row.get(0))?
+                .collect()
+        })
+        .await
+    }
+
+    /// Disables a workflow, or enables it again.
+    pub async fn set_enabled(&self, repository: String, path: String, enabled: bool) -> Result<(), Error> {
+        let sql = match enabled {
+            true => "DELETE FROM disabled WHERE repository = lower(?) AND path = ?",
+            false => "INSERT OR IGNORE INTO disabled(repository, path) VALUES (lower(?), ?)",
+        };
+        self.with("write", move |c| c.execute(sql, [repository, path]).map(drop)).await
     }
 }

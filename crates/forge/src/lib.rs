@@ -13,6 +13,7 @@
 
 #![recursion_limit = "256"]
 
+mod access;
 mod admin;
 mod api_error;
 mod auth;
@@ -37,6 +38,7 @@ mod statuses;
 mod store;
 mod time;
 
+pub use access::Verdict;
 pub use admin::NewRepository;
 pub use error::Error;
 pub use forge::{Config, Forge};

@@ -28,19 +28,96 @@ pub struct Meta {
     pub run: i64,
     /// Bytes.
     pub size: u64,
-    /// SHA-256 over names and contents.
+    /// SHA-256 of what a client downloads: the archive, or the one file.
     pub digest: String,
     /// When, in milliseconds since the epoch.
     pub created_ms: i64,
     /// How many days it is kept.
     pub retention_days: u32,
-    /// Whether the directory holds one archive, made by the protocol's client, rather than files.
+    /// Whether the directory holds what a client of the protocol uploaded, as one file, rather than the files of a tree.
     #[serde(default)]
     pub archive: bool,
+    /// The attempt of the run that made it. A later attempt may make it anew.
+    #[serde(default = "first")]
+    pub attempt: i64,
+    /// The media type of an artifact that is one file and no archive.
+    #[serde(default)]
+    pub mime: Option<String>,
+}
+
+fn first() -> i64 {
+    1
+}
+
+impl Meta {
+    /// A new artifact's, with an id of its own.
+    pub fn new() -> Self {
+        Self {
+            id: next_id(),
+            name: String::new(),
+            run: 0,
+            size: 0,
+            digest: String::new(),
+            created_ms: now_ms(),
+            retention_days: 90,
+            archive: false,
+            attempt: 1,
+            mime: None,
+        }
+    }
+
+    /// The name of the file that a client downloads.
+    pub fn file_name(&self) -> String {
+        if self.mime.is_some() { self.name.clone() } else { format!("{}.zip", self.name) }
+    }
+
+    fn expired(&self) -> bool {
+        now_ms() > self.created_ms + i64::from(self.retention_days) * 86_400_000
+    }
+}
+
+impl Default for Meta {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why an artifact cannot be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The run has one of that name.
+    #[error("(409) Conflict: an artifact with this name already exists on the workflow run: {0}")]
+    Taken(String),
+    /// The disk says no.
+    #[error("cannot store the artifact {name}")]
+    Io {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Refuses names that not every file system takes.
+pub fn valid_name(name: &str) -> Result<(), String> {
+    match name.chars().find(|c| "\":<>|*?\r\n\\/".contains(*c)) {
+        Some(bad) => Err(format!("The artifact name is not valid: {name}. Contains the following character: {bad:?}")),
+        None if name.is_empty() => Err("The artifact name is empty".to_owned()),
+        None => Ok(()),
+    }
 }
 
 fn file_name(name: &str) -> String {
     hex::encode(&Sha256::digest(name)[..12])
+}
+
+/// Microseconds since the epoch: unique enough, and growing.
+fn next_id() -> i64 {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    static LAST: AtomicI64 = AtomicI64::new(0);
+    let now = jiff::Timestamp::now().as_microsecond();
+    LAST.fetch_max(now, Ordering::SeqCst);
+    LAST.fetch_add(1, Ordering::SeqCst)
 }
 
 impl ArtifactStore {
@@ -61,7 +138,11 @@ impl ArtifactStore {
             .flatten()
             .filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'))
             .filter_map(|entry| {
-                let meta = serde_json::from_slice(&std::fs::read(entry.path().join("meta.json")).ok()?).ok()?;
+                let meta: Meta = serde_json::from_slice(&std::fs::read(entry.path().join("meta.json")).ok()?).ok()?;
+                if meta.expired() {
+                    crate::job::workspace::remove_all(&entry.path());
+                    return None;
+                }
                 Some((entry.path().join("files"), meta))
             })
             .collect();
@@ -81,51 +162,97 @@ impl ArtifactStore {
             .find_map(|run| self.list(run).into_iter().find(|(_, meta)| meta.id == id))
     }
 
-    /// Stores files under a name. `base` is what their paths are relative to.
-    pub fn store(
+    /// Fails when the attempt of the run has an artifact of this name; one of an earlier attempt does not count.
+    pub fn vacant(&self, run: i64, attempt: i64, name: &str) -> Result<(), StoreError> {
+        let meta = self.run(run).join(file_name(name)).join("meta.json");
+        let meta = std::fs::read(meta).ok().and_then(|bytes| serde_json::from_slice::<Meta>(&bytes).ok());
+        match meta {
+            Some(meta) if meta.attempt >= attempt && !meta.expired() => Err(StoreError::Taken(name.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts an artifact in place that `fill` writes into a directory.
+    fn place(
         &self,
-        run: i64,
-        name: &str,
-        base: &Path,
-        files: &[PathBuf],
-        days: u32,
+        mut meta: Meta,
         overwrite: bool,
-    ) -> Result<Meta, String> {
-        let fail = |error: std::io::Error| format!("cannot store the artifact {name}: {error}");
-        let dir = self.run(run).join(file_name(name));
-        if dir.exists() {
-            if !overwrite {
-                return Err(format!(
-                    "Failed to CreateArtifact: Received non-retryable error: (409) Conflict: an artifact with this name already exists on the workflow run: {name}"
-                ));
-            }
+        fill: impl FnOnce(&Path, &mut Meta) -> std::io::Result<()>,
+    ) -> Result<Meta, StoreError> {
+        if !overwrite {
+            self.vacant(meta.run, meta.attempt, &meta.name)?;
+        }
+        let fail = |source: std::io::Error| StoreError::Io { name: meta.name.clone(), source };
+        let dir = self.run(meta.run).join(file_name(&meta.name));
+        let temp = self.run(meta.run).join(format!(".{}", uuid::Uuid::new_v4()));
+        let write = |meta: &mut Meta| {
+            std::fs::create_dir_all(temp.join("files"))?;
+            fill(&temp.join("files"), meta)?;
+            crate::files::write_durably(&temp.join("meta.json"), &serde_json::to_vec(meta)?)?;
             crate::job::workspace::remove_all(&dir);
-        }
-        let temp = self.run(run).join(format!(".{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir_all(temp.join("files")).map_err(fail)?;
-        let mut digest = Sha256::new();
-        let mut size = 0;
-        for file in files {
-            let relative = file.strip_prefix(base).unwrap_or(file);
-            size += tree::transfer(file, &temp.join("files").join(relative), How::Copy, &temp, &mut Vec::new())
-                .map_err(fail)?;
-            digest.update(relative.to_string_lossy().as_bytes());
-            digest.update(std::fs::read(file).map_err(fail)?);
-        }
-        let meta = Meta {
-            id: self.next_id(),
-            name: name.to_owned(),
-            run,
-            size,
-            digest: format!("sha256:{}", hex::encode(digest.finalize())),
-            created_ms: now_ms(),
-            retention_days: days,
-            archive: false,
+            std::fs::rename(&temp, &dir)
         };
-        let text = serde_json::to_vec(&meta).map_err(|error| error.to_string())?;
-        crate::files::write_durably(&temp.join("meta.json"), &text).map_err(fail)?;
-        std::fs::rename(&temp, &dir).map_err(fail)?;
+        let mut done = meta.clone();
+        write(&mut done).map_err(|error| {
+            crate::job::workspace::remove_all(&temp);
+            fail(error)
+        })?;
+        meta = done;
         Ok(meta)
+    }
+
+    /// Stores files. `base` is what their paths are relative to.
+    pub fn store(&self, meta: Meta, base: &Path, files: &[PathBuf], overwrite: bool) -> Result<Meta, StoreError> {
+        self.place(meta, overwrite, |to, meta| {
+            for file in files {
+                let target = to.join(file.strip_prefix(base).unwrap_or(file));
+                // What a link leads to is stored, and every file is an ordinary one: GitHub keeps no permissions.
+                meta.size += tree::transfer(&file.canonicalize()?, &target, How::Copy, to, &mut Vec::new())?;
+                std::fs::set_permissions(&target, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            }
+            meta.digest = format!("sha256:{}", crate::zip::digest(to)?);
+            Ok(())
+        })
+    }
+
+    /// Stores one file as it is, to be downloaded as it is.
+    pub fn store_file(&self, mut meta: Meta, file: &Path, overwrite: bool) -> Result<Meta, StoreError> {
+        meta.archive = true;
+        self.place(meta, overwrite, |to, meta| {
+            meta.size = std::fs::copy(file, to.join(CONTENT))?;
+            meta.digest = format!("sha256:{}", crate::services::file_digest(&to.join(CONTENT))?);
+            Ok(())
+        })
+    }
+
+    /// Takes over a file that a client uploaded, whose size and digest are in `meta`.
+    pub fn adopt(&self, meta: Meta, content: &Path) -> Result<Meta, StoreError> {
+        self.place(meta, false, |to, _| std::fs::rename(content, to.join(CONTENT)))
+    }
+
+    /// The file that a client downloads; the archive of a tree is made when it is first asked for.
+    pub fn content(&self, files: &Path, meta: &Meta) -> std::io::Result<PathBuf> {
+        if meta.archive {
+            return Ok(files.join(CONTENT));
+        }
+        let path = files.with_file_name("artifact.zip");
+        if !path.is_file() {
+            let temp = files.with_file_name(format!(".{}", uuid::Uuid::new_v4()));
+            let made =
+                std::fs::File::create(&temp).and_then(|file| crate::zip::pack(files, std::io::BufWriter::new(file)));
+            made.and_then(|_| std::fs::rename(&temp, &path)).inspect_err(|_| drop(std::fs::remove_file(&temp)))?;
+        }
+        Ok(path)
+    }
+
+    /// Puts an artifact's files below a directory.
+    pub fn restore(&self, files: &Path, meta: &Meta, to: &Path) -> std::io::Result<()> {
+        std::fs::create_dir_all(to)?;
+        match (&meta.mime, meta.archive) {
+            (Some(_), _) => std::fs::copy(files.join(CONTENT), to.join(&meta.name)).map(drop),
+            (None, true) => crate::zip::unpack(&files.join(CONTENT), to),
+            (None, false) => tree::transfer(files, to, How::Copy, to, &mut Vec::new()).map(drop),
+        }
     }
 
     /// Deletes an artifact.
@@ -140,16 +267,10 @@ impl ArtifactStore {
             None => false,
         }
     }
-
-    /// Microseconds since the epoch: unique enough, and growing.
-    fn next_id(&self) -> i64 {
-        use std::sync::atomic::{AtomicI64, Ordering};
-        static LAST: AtomicI64 = AtomicI64::new(0);
-        let now = jiff::Timestamp::now().as_microsecond();
-        LAST.fetch_max(now, Ordering::SeqCst);
-        LAST.fetch_add(1, Ordering::SeqCst)
-    }
 }
+
+/// What a client uploaded, in an artifact's directory of files.
+const CONTENT: &str = "artifact.zip";
 
 const UPLOAD: &[&str] = &[
     "name",
@@ -177,11 +298,9 @@ const DOWNLOAD: &[&str] = &[
 impl Executor {
     pub(super) fn upload_artifact(&mut self, inputs: &Inputs, current: &mut Current) -> Result<(), String> {
         inputs.check(UPLOAD, &[], self)?;
-        inputs.only("archive", &["true"])?;
-        let name = inputs.or("name", "artifact").to_owned();
-        if let Some(bad) = name.chars().find(|c| "\":<>|*?\r\n\\/".contains(*c)) {
-            return Err(format!("The artifact name is not valid: {name}. Contains the following character: {bad:?}"));
-        }
+        let archive = inputs.boolean("archive", true)?;
+        let mut name = inputs.or("name", "artifact").to_owned();
+        valid_name(&name)?;
         let paths = inputs.lines("path");
         if paths.is_empty() {
             return Err("Input required and not supplied: path".to_owned());
@@ -213,16 +332,35 @@ impl Executor {
                 }
             };
         }
-        let base = common_root(&workspace, &home, &paths, &files)?;
-        let days = inputs.get("retention-days").parse().unwrap_or(90);
-        let meta = self.services.artifacts.store(
-            self.spec.run.id,
-            &name,
-            &base,
-            &files,
-            days,
-            inputs.boolean("overwrite", false)?,
-        )?;
+        let overwrite = inputs.boolean("overwrite", false)?;
+        let mut meta = Meta {
+            run: self.spec.run.id,
+            attempt: self.spec.run.attempt,
+            retention_days: inputs.get("retention-days").parse().ok().filter(|days| *days > 0).unwrap_or(90),
+            ..Meta::new()
+        };
+        let stored = if archive {
+            meta.name.clone_from(&name);
+            let base = common_root(&workspace, &home, &paths, &files)?;
+            self.services.artifacts.store(meta, &base, &files, overwrite)
+        } else {
+            let [file] = files.as_slice() else {
+                return Err(format!(
+                    "'archive: false' uploads a single file, and the path matches {}: {}",
+                    files.len(),
+                    paths.join(", ")
+                ));
+            };
+            // As the original: the artifact is called what the file is called.
+            name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            meta.name.clone_from(&name);
+            meta.mime = Some("application/octet-stream".to_owned());
+            self.services.artifacts.store_file(meta, file, overwrite)
+        };
+        let meta = stored.map_err(|error| match error {
+            StoreError::Taken(_) => format!("Failed to CreateArtifact: Received non-retryable error: {error}"),
+            StoreError::Io { .. } => crate::job::error_chain(&error),
+        })?;
         self.log.line(&format!(
             "Artifact {name} has been successfully uploaded! {} files, {} bytes. Artifact ID {}",
             files.len(),
@@ -291,14 +429,9 @@ impl Executor {
         let flat = one || merge || (!ids.is_empty() && chosen.len() == 1);
         for (files, meta) in &chosen {
             let to = if flat { target.clone() } else { target.join(&meta.name) };
-            std::fs::create_dir_all(&to)
-                .and_then(|()| {
-                    if meta.archive {
-                        crate::zip::unpack(&files.join("artifact.zip"), &to)
-                    } else {
-                        tree::transfer(files, &to, How::Copy, &to, &mut Vec::new()).map(drop)
-                    }
-                })
+            self.services
+                .artifacts
+                .restore(files, meta, &to)
                 .map_err(|error| format!("cannot restore the artifact {}: {error}", meta.name))?;
             self.log.line(&format!("Artifact download completed: {} ({} bytes)", meta.name, meta.size));
         }

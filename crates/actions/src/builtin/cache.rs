@@ -35,7 +35,24 @@ pub struct Meta {
     /// The paths in it: from which base (workspace, home, root), and which path below.
     pub paths: Vec<(Base, PathBuf)>,
     files: Vec<Entry>,
+    /// Whether the entry is one archive, made by a client of the protocol, rather than a tree.
+    #[serde(default)]
+    pub archive: bool,
 }
+
+impl Meta {
+    /// A number that stays the same.
+    pub fn id(&self) -> i64 {
+        crate::engine::payload::workflow_id(&self.scope, &format!("{}\n{}", self.key, self.version))
+    }
+}
+
+/// The archive of an entry, in its directory.
+const ARCHIVE: &str = "archive";
+/// Its time of change says when the entry was last used.
+const USED: &str = "used";
+/// How much a repository may keep, in bytes, as on GitHub; the entries that were not used for longest go first.
+const LIMIT: u64 = 10 << 30;
 
 /// What a cached path is relative to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +67,7 @@ pub enum Base {
 }
 
 /// Something to save after the steps.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Pending {
     key: String,
     paths: Vec<String>,
@@ -136,6 +153,8 @@ impl CacheStore {
                     .find_map(|prefix| of_scope().find(|(_, meta)| meta.key.starts_with(prefix)))
             });
             if let Some(found) = found {
+                // Only for eviction, which may err.
+                let _ = std::fs::write(found.0.join(USED), "");
                 return Some(found.clone());
             }
         }
@@ -180,32 +199,103 @@ impl CacheStore {
             size: 0,
             paths: Vec::new(),
             files: Vec::new(),
+            archive: false,
         };
         for (i, file) in files.iter().enumerate() {
             meta.size += tree::transfer(file, &temp.join(i.to_string()), How::Move, &temp, &mut meta.files)?;
             meta.paths.push(places.split(file));
         }
+        self.put(&temp, &dir, meta)
+    }
+
+    /// Whether there is such an entry.
+    pub fn taken(&self, repository: &str, key: &str, version: &str, scope: &str) -> bool {
+        self.entry(repository, key, version, scope).exists()
+    }
+
+    fn entry(&self, repository: &str, key: &str, version: &str, scope: &str) -> PathBuf {
+        self.repository(repository).join(&digest(&[key, version, scope])[..32])
+    }
+
+    /// Takes over an archive that a client uploaded. None when the key is taken.
+    pub fn adopt(
+        &self,
+        repository: &str,
+        key: &str,
+        version: &str,
+        scope: &str,
+        content: &Path,
+    ) -> std::io::Result<Option<Meta>> {
+        let dir = self.entry(repository, key, version, scope);
+        let temp = self.repository(repository).join(format!(".{}", uuid::Uuid::new_v4()));
+        std::fs::create_dir_all(&temp)?;
+        let meta = Meta {
+            key: key.to_owned(),
+            version: version.to_owned(),
+            scope: scope.to_owned(),
+            created_ms: now_ms(),
+            size: content.metadata()?.len(),
+            paths: Vec::new(),
+            files: Vec::new(),
+            archive: true,
+        };
+        std::fs::rename(content, temp.join(ARCHIVE))?;
+        let saved = self.put(&temp, &dir, meta)?;
+        if saved.is_some() {
+            self.evict(repository, LIMIT);
+        }
+        Ok(saved)
+    }
+
+    /// What names an entry among all repositories, for a URL.
+    pub fn address(&self, repository: &str, meta: &Meta) -> String {
+        let of = &digest(&[&repository.to_ascii_lowercase()])[..16];
+        format!("{of}-{}", &digest(&[&meta.key, &meta.version, &meta.scope])[..32])
+    }
+
+    /// The archive at an [`CacheStore::address`].
+    pub fn at(&self, address: &str) -> Option<PathBuf> {
+        let (repository, entry) = address.split_once('-')?;
+        let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let path = self.dir.join(repository).join(entry).join(ARCHIVE);
+        (plain(repository) && plain(entry) && path.is_file()).then_some(path)
+    }
+
+    /// Deletes the entries that were not used for longest, until the rest fits; gives how many.
+    pub fn evict(&self, repository: &str, limit: u64) -> usize {
+        let mut all = self.list(repository);
+        let used = |dir: &Path, meta: &Meta| {
+            let touched = dir.join(USED).metadata().and_then(|meta| meta.modified()).ok();
+            let touched = touched.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+            touched.and_then(|at| i64::try_from(at.as_millis()).ok()).unwrap_or(meta.created_ms)
+        };
+        all.sort_by_key(|(dir, meta)| std::cmp::Reverse(used(dir, meta)));
+        let (mut total, mut gone) = (0, 0);
+        for (i, (dir, meta)) in all.iter().enumerate() {
+            total += meta.size;
+            if i > 0 && total > limit {
+                crate::job::workspace::remove_all(dir);
+                gone += 1;
+            }
+        }
+        gone
+    }
+
+    fn put(&self, temp: &Path, dir: &Path, meta: Meta) -> std::io::Result<Option<Meta>> {
         crate::files::write_durably(&temp.join("meta.json"), &serde_json::to_vec(&meta)?)?;
-        match std::fs::rename(&temp, &dir) {
+        match std::fs::rename(temp, dir) {
             Ok(()) => Ok(Some(meta)),
             Err(_) if dir.exists() => {
-                crate::job::workspace::remove_all(&temp);
+                crate::job::workspace::remove_all(temp);
                 Ok(None)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Deletes the entries of a key, or of all keys; gives how many.
-    pub fn delete(&self, repository: &str, key: Option<&str>) -> usize {
-        let gone: Vec<PathBuf> = self
-            .list(repository)
-            .into_iter()
-            .filter(|(_, meta)| key.is_none_or(|key| meta.key == key))
-            .map(|(dir, _)| dir)
-            .collect();
-        gone.iter().for_each(|dir| crate::job::workspace::remove_all(dir));
-        gone.len()
+    /// Deletes an entry.
+    pub fn remove(&self, repository: &str, meta: &Meta) {
+        crate::job::workspace::remove_all(&self.entry(repository, &meta.key, &meta.version, &meta.scope));
     }
 }
 
@@ -220,21 +310,23 @@ const KNOWN: &[&str] = &[
     "save-always",
 ];
 
-impl Executor {
-    fn places(&self) -> Places<'_> {
-        Places { workspace: &self.workspace.workspace, home: &self.workspace.home }
-    }
-
+impl crate::job::JobSpec {
     /// The scopes whose entries this run may read, nearest first; the first is where it saves.
     pub(crate) fn cache_scopes(&self) -> Vec<String> {
-        let subject = &self.spec.input.subject;
+        let subject = &self.input.subject;
         let mut scopes = vec![subject.git_ref.clone()];
         if !subject.base_ref.is_empty() {
             scopes.push(format!("refs/heads/{}", crate::event::short_ref(&subject.base_ref)));
         }
-        scopes.push(format!("refs/heads/{}", self.spec.input.default_branch));
+        scopes.push(format!("refs/heads/{}", self.input.default_branch));
         scopes.dedup();
         scopes
+    }
+}
+
+impl Executor {
+    fn places(&self) -> Places<'_> {
+        Places { workspace: &self.workspace.workspace, home: &self.workspace.home }
     }
 
     /// After something was restored, no file of a checkout may look older than it.
@@ -272,7 +364,7 @@ impl Executor {
         let prefixes = inputs.lines("restore-keys");
         let repository = self.spec.run.repository.clone();
         let found =
-            self.services.cache.find(&repository, &key, &prefixes, &Self::version(&paths), &self.cache_scopes());
+            self.services.cache.find(&repository, &key, &prefixes, &Self::version(&paths), &self.spec.cache_scopes());
         let mut hit = None;
         if let Some((dir, meta)) = found {
             let lookup = inputs.boolean("lookup-only", false)?;
@@ -339,7 +431,7 @@ impl Executor {
             self.log.line("##[warning]Path Validation Error: Path(s) specified in the action for caching do(es) not exist, hence no cache is being saved.");
             return Ok(());
         }
-        let scope = self.cache_scopes().remove(0);
+        let scope = self.spec.cache_scopes().remove(0);
         let saved = self.services.cache.save(
             &self.spec.run.repository,
             &pending.key,
@@ -350,6 +442,7 @@ impl Executor {
         );
         match saved {
             Ok(Some(meta)) => {
+                self.services.cache.evict(&self.spec.run.repository, LIMIT);
                 self.log.line(&format!("Cache saved with key: {} ({} MB)", meta.key, meta.size / 1_000_000))
             }
             Ok(None) => self.log.line(&format!(
@@ -397,7 +490,9 @@ mod tests {
         assert_eq!(find("linux-9", &["linux-"], &["x", "main"]).as_deref(), Some("x 2"));
         assert_eq!(find("linux-9", &["linux-"], &["y", "main"]).as_deref(), Some("main 1"));
         assert_eq!(find("win", &["mac"], &["main"]), None);
-        assert_eq!(store.delete("o/r", Some("linux-1")), 1);
+        for (_, meta) in store.list("o/r").iter().filter(|(_, meta)| meta.key == "linux-1") {
+            store.remove("o/r", meta);
+        }
         assert_eq!(find("linux-1", &[], &["main"]), None);
     }
 }

@@ -72,7 +72,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// What a builtin does after the job's steps.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(crate) enum PostAction {
     /// Takes the credentials out of the checkout.
     Checkout(std::path::PathBuf),

@@ -51,7 +51,9 @@ impl Host for TestHost {
                 let tokens = self.tokens.lock().unwrap();
                 let access = tokens.iter().find(|token| token.job == job).and_then(|t| t.permissions.0.get("actions"));
                 match access {
-                    Some(actions::workflow::Access::Write) => Verdict::Allowed { login: "github-actions[bot]".to_owned() },
+                    Some(actions::workflow::Access::Write) => {
+                        Verdict::Allowed { login: "github-actions[bot]".to_owned() }
+                    }
                     Some(_) if need != Need::Write => Verdict::Allowed { login: "github-actions[bot]".to_owned() },
                     _ => Verdict::Forbidden,
                 }
