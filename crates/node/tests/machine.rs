@@ -2,12 +2,11 @@
 //!
 //! It has a `main` of its own because helpers and the machine re-execute it.
 
+#[path = "support/image.rs"]
+mod image;
 mod support;
 
 use node::{Config, NodeSpec};
-use oci::layer::{Compression, Times, Writer};
-use oci::layout::Layout;
-use oci::{Descriptor, media};
 use runtime::link::{DialServer, Dialer};
 use runtime::machine::{self, MachineSpec};
 use serde_json::{Value, json};
@@ -34,24 +33,6 @@ async fn machine(dir: PathBuf, cgroup: String) {
     config.upstream_dns = Some(("203.0.113.53".into(), upstream.trim().parse().expect("a number")));
     config.cgroup_parent = cgroup;
     node::run(config, CancellationToken::new()).await.expect("the node runs");
-}
-
-/// Puts an image with one program into the store, as a pull would.
-fn make_image(dir: &Path, tool: &Path) {
-    let layout = Layout::open(dir.join("state/images")).expect("a layout");
-    let tree = dir.join("tree");
-    std::fs::create_dir_all(tree.join("bin")).expect("a directory");
-    std::fs::copy(tool, tree.join("bin/tool")).expect("copied");
-    let mut writer =
-        Writer::new(layout.blobs().writer().expect("a blob"), Compression::None, Times::Fixed(0)).expect("a layer");
-    writer.append_tree(&tree, &oci::layer::TreeOptions::default()).expect("appended");
-    let (blob, layer) = writer.finish().expect("finished");
-    blob.finish(Some(&layer.digest)).expect("stored");
-    let config = json!({"architecture": oci::Platform::host().architecture, "os": "linux", "config": {"Entrypoint": ["/bin/tool"], "User": "1000"}, "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]}});
-    let config = layout.put_json(media::OCI_CONFIG, &config).expect("stored");
-    let manifest = oci::Manifest::new(config, vec![Descriptor::new(media::OCI_LAYER, layer.digest, layer.size)]);
-    let manifest = layout.put_json(media::OCI_MANIFEST, &manifest).expect("stored");
-    layout.tag("docker.io/test/tool:1", &manifest).expect("tagged");
 }
 
 fn pod(name: &str, spec: Value) -> Value {
@@ -204,27 +185,10 @@ async fn scenario(world: &World) {
     support::features::all(world).await;
 }
 
-fn build_tool() -> PathBuf {
-    let tool = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tool");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/tool.rs");
-    let fresh = std::fs::metadata(&tool)
-        .and_then(|built| Ok(built.modified()? > std::fs::metadata(source)?.modified()?))
-        .unwrap_or(false);
-    if !fresh {
-        let status = std::process::Command::new("rustc")
-            .args(["--edition", "2024", "-O", "-C", "target-feature=+crt-static", "-C", "strip=symbols", "-o"])
-            .arg(&tool)
-            .arg(source)
-            .status();
-        assert!(status.expect("rustc runs").success(), "the test's program does not compile");
-    }
-    tool
-}
-
 async fn all(tool: PathBuf) {
     let dir = tempfile::Builder::new().prefix("bb-node").tempdir().expect("a directory");
     let path = dir.path().to_owned();
-    make_image(&path, &tool);
+    image::make(&path.join("state"), &tool);
     let api = Api::new();
     let listener = tokio::net::UnixListener::bind(path.join("api.sock")).expect("a socket");
     let router = api.clone().router();
@@ -310,7 +274,7 @@ fn main() {
         [_, "machine", dir, cgroup] => tokio.block_on(machine(dir.into(), (*cgroup).into())),
         [_, "user", tool] => tokio.block_on(all(tool.into())),
         _ => {
-            let tool = build_tool();
+            let tool = image::tool(Path::new(env!("CARGO_TARGET_TMPDIR")));
             tokio.block_on(all(tool.clone()));
             eprintln!("ok as {}", nix::unistd::geteuid());
             if nix::unistd::geteuid().is_root() {

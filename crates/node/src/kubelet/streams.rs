@@ -278,9 +278,7 @@ async fn run_exec(
     let mut process = match running.container.exec(&spec, stdio).await {
         Ok(process) => process,
         Err(error @ runtime::Error::Exec { .. }) => {
-            let mut status = outcome(ExitStatus { code: error.exit_code(), signal: None, oom_killed: false });
-            status["message"] = error.to_string().into();
-            return status;
+            return failure(&format!("error executing command in container: {error}"));
         }
         Err(error) => return failure(&error.to_string()),
     };

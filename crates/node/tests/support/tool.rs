@@ -110,6 +110,11 @@ fn main() {
         }
         ["write", path, text] => std::fs::write(path, text).expect("written"),
         ["sleep"] => loop { std::thread::sleep(std::time::Duration::from_secs(60)) },
+        ["input"] => {
+            let mut text = Vec::new();
+            std::io::stdin().read_to_end(&mut text).expect("read");
+            println!("{} bytes", text.len());
+        }
         ["exit", code] => std::process::exit(code.parse().expect("a number")),
         ["spell", text] => println!("{text}"),
         other => panic!("what is {other:?}?"),

