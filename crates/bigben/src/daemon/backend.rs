@@ -35,6 +35,14 @@ impl Backend {
         call(&self.argo, method, path, &token, body).await
     }
 
+    /// Its addresses as they are on this machine: the production names need an entry in a hosts file.
+    fn link(&self, application: &mut Value) {
+        let name = objects::meta::name(application).to_owned();
+        if let Some(urls) = self.daemon.application_urls().remove(&name) {
+            application["status"]["summary"]["externalURLs"] = json!(urls);
+        }
+    }
+
     async fn actions(&self, method: Method, path: &str, body: Option<Value>) -> Result<Value, Error> {
         let path = format!("/repos/{}/actions{path}", self.daemon.delivered.full_name);
         call(&self.actions, method, &path, &self.daemon.instance.forge_token, body).await
@@ -68,6 +76,10 @@ async fn call(router: &Router, method: Method, path: &str, token: &str, body: Op
     })
 }
 
+fn id(number: u64) -> Result<i64, Error> {
+    i64::try_from(number).map_err(|_| Error::NotFound(number.to_string()))
+}
+
 fn list(answer: Value, field: &str) -> Vec<Value> {
     match answer {
         Value::Object(mut map) => match map.remove(field) {
@@ -99,11 +111,15 @@ impl console::Backend for Backend {
     }
 
     async fn applications(&self) -> Result<Vec<Value>, Error> {
-        Ok(list(self.argo(Method::GET, "/api/v1/applications", None).await?, "items"))
+        let mut applications = list(self.argo(Method::GET, "/api/v1/applications", None).await?, "items");
+        applications.iter_mut().for_each(|application| self.link(application));
+        Ok(applications)
     }
 
     async fn application(&self, name: &str) -> Result<Option<Value>, Error> {
-        optional(self.argo(Method::GET, &format!("/api/v1/applications/{name}"), None).await)
+        let mut application = optional(self.argo(Method::GET, &format!("/api/v1/applications/{name}"), None).await)?;
+        application.iter_mut().for_each(|application| self.link(application));
+        Ok(application)
     }
 
     async fn tree(&self, name: &str) -> Result<Vec<Value>, Error> {
@@ -155,13 +171,23 @@ impl console::Backend for Backend {
     }
 
     async fn jobs(&self, run: u64) -> Result<Vec<Value>, Error> {
-        Ok(list(self.actions(Method::GET, &format!("/runs/{run}/jobs?per_page=100"), None).await?, "jobs"))
+        let mut jobs = list(self.actions(Method::GET, &format!("/runs/{run}/jobs?per_page=100"), None).await?, "jobs");
+        // GitHub's times are whole seconds.
+        let exact = self.daemon.engine.jobs(id(run)?).await.map_err(|error| Error::Failed(error.to_string()))?;
+        for job in &mut jobs {
+            let Some(exact) = exact.iter().find(|exact| job["id"] == exact.id) else { continue };
+            for (field, ms) in [("started_at", exact.started_ms), ("completed_at", exact.completed_ms)] {
+                if let Some(time) = ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()) {
+                    job[field] = json!(time.to_string());
+                }
+            }
+        }
+        Ok(jobs)
     }
 
     async fn log(&self, job: u64, from: u64) -> Result<LogChunk, Error> {
-        let job = i64::try_from(job).map_err(|_| Error::NotFound("that job".to_owned()))?;
         let (text, next, ended) =
-            self.daemon.log_chunk(job, from).await.map_err(|error| Error::Failed(format!("{error:#}")))?;
+            self.daemon.log_chunk(id(job)?, from).await.map_err(|error| Error::Failed(format!("{error:#}")))?;
         Ok(LogChunk { text, next, ended })
     }
 

@@ -179,7 +179,13 @@ impl Follower {
                 let state = if error.is_none() { SpanState::Succeeded } else { SpanState::Failed };
                 let well = error.is_none();
                 self.span(&revision, Stage::Sync, &application, state, now_ms(), error, BTreeMap::new());
-                if well {
+                // What is settled at this revision already has nothing to roll out, and no status will tell of its end.
+                let is_there = self
+                    .lock()
+                    .applications
+                    .get(&application)
+                    .is_some_and(|known| known.is_settled() && known.revision == revision);
+                if well && !is_there {
                     let none = BTreeMap::new();
                     self.span(&revision, Stage::Rollout, &application, SpanState::Running, now_ms(), None, none);
                     self.lock().rollouts.insert(application, revision);
@@ -263,5 +269,51 @@ fn failure(job: &Job) -> String {
     match failed {
         Some(step) => format!("step \"{}\" failed", step.name),
         None => "the job failed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use delivery::{DeliveryState, Opened};
+    use gitops::Event;
+
+    use super::*;
+
+    #[test]
+    fn a_sync_of_what_is_there_rolls_nothing_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let deliveries = Deliveries::open(&dir.path().join("deliveries.jsonl")).unwrap();
+        deliveries.opened(Opened {
+            repository: "o/r".to_owned(),
+            reference: "refs/heads/main".to_owned(),
+            commit: "aa".to_owned(),
+            title: String::new(),
+            author: String::new(),
+            at_ms: 1,
+        });
+        let follower = Follower::new(Arc::clone(&deliveries), &BTreeMap::new());
+        let (application, revision) = ("web".to_owned(), "aa".to_owned());
+        let sync = || {
+            follower.application(Event::SyncStarted { application: application.clone(), revision: revision.clone() });
+            let ended = Event::SyncEnded { application: application.clone(), revision: revision.clone(), error: None };
+            follower.application(ended);
+        };
+        sync();
+        assert!(follower.expects("aa"));
+        follower.application(Event::Status {
+            application: application.clone(),
+            revision: revision.clone(),
+            sync: "Synced".to_owned(),
+            health: HealthStatus::Healthy,
+            message: String::new(),
+        });
+        assert_eq!(follower.begin_arrivals(), [(application.clone(), revision.clone())]);
+        follower.arrived(&application, &revision, None, None);
+        assert_eq!(deliveries.of("aa").unwrap().state(), DeliveryState::Live);
+
+        // Somebody presses the button again: nothing is to come, and nobody waits for it.
+        sync();
+        assert!(!follower.expects("aa"));
+        assert_eq!(deliveries.of("aa").unwrap().state(), DeliveryState::Live);
     }
 }

@@ -273,7 +273,8 @@ fn deployments(session: &Session, application: &Value) -> Markup {
                         @if index == newest { " " (chip("current")) }
                         @if let Some(deployed) = time(entry, "/deployedAt") { " deployed " (moment(deployed)) }
                         @if !who.is_empty() { " by " (who) } @else if entry.pointer("/initiatedBy/automated") == Some(&Value::Bool(true)) { " automatically" }
-                        @if let (Some(start), Some(end)) = (time(entry, "/deployStartedAt"), time(entry, "/deployedAt")) { span.muted { " in " (text::duration(end - start)) } }
+                        // Times of Kubernetes are whole seconds.
+                        @if let (Some(start), Some(end)) = (time(entry, "/deployStartedAt"), time(entry, "/deployedAt")) && end > start { span.muted { " in " (text::duration(end - start)) } }
                     }
                     @if index != newest {
                         details.menu.right {
