@@ -11,10 +11,8 @@ use serde_json::{Value, json};
 
 /// Cases by a piece of their text, and why they differ.
 const DIFFERENT: &[(&str, &str)] = &[
-    ("{{ 1i }}", "complex numbers are refused"),
-    ("fromToml \"a = \"", "the message of the TOML parser is its own"),
+    ("1i }}", "complex numbers are refused"),
     ("\"required\": [\"q\"]", "several problems under a reference are not shown as a group"),
-    ("fromJson \"1e999\"", "a number that is no float is refused by another message"),
 ];
 
 /// Cases that take too long where nothing is optimised: keys and stretched passwords.

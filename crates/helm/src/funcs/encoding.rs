@@ -104,7 +104,7 @@ fn decode32(t: &str) -> Result<Vec<u8>, String> {
             }
         }
         if chunk.len() < 8 {
-            return bad(group * 8 + chunk.len());
+            return bad(group * 8);
         }
         bits <<= 5 * (8 - used);
         let bytes = used * 5 / 8;

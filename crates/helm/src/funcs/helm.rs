@@ -3,8 +3,8 @@
 use super::{Func, Ty, f, s};
 use crate::template::error::{Fault, WARN_END, WARN_START};
 use crate::template::exec::Exec;
-use crate::value::json::{Style, decode, encode, json_type};
-use crate::value::{Entries, Value, toml, yaml};
+use crate::value::json::{Style, decode, decode_all, encode, json_type};
+use crate::value::{Entries, ListTy, Value, toml, yaml};
 
 const A: &[Ty] = &[Ty::Any];
 const S: &[Ty] = &[Ty::Str];
@@ -67,7 +67,12 @@ pub const FUNCS: &[Func] = &[
     f("mustToJson", A, |_, a| encode(&a[0], PLAIN).map(Value::str).map_err(Fault::Text)),
     f("fromJson", S, |e, a| reads(e, a).map(|()| from_json(s(a, 0)))),
     f("fromJsonArray", S, |e, a| reads(e, a).map(|()| from_json_array(s(a, 0)))),
-    f("toToml", A, |_, a| Ok(Value::str(toml::encode(&a[0]).unwrap_or_else(|message| message)))),
+    f("toToml", A, |_, a| {
+        if a[0].is_nil() {
+            return Err(Fault::text("reflect: call of reflect.Value.Type on zero Value"));
+        }
+        Ok(Value::str(toml::encode(&a[0]).unwrap_or_else(|message| message)))
+    }),
     f("mustToToml", A, |_, a| toml::encode(&a[0]).map(Value::str).map_err(Fault::Text)),
     f("fromToml", S, |e, a| {
         reads(e, a)?;
@@ -113,10 +118,16 @@ fn from_yaml_array(text: &str) -> Value {
 }
 
 fn from_json(text: &str) -> Value {
-    match decode(text) {
-        Ok(map @ Value::Map(_)) => map,
-        Ok(v) if v.is_nil() => Value::map(Entries::new()),
-        Ok(v) => error_map(&wrong_type(&v, MAP)),
+    match decode_all(text) {
+        Ok((Value::Map(map), message)) => {
+            if let Some(message) = message {
+                map.entries.insert("Error".into(), Value::str(message));
+            }
+            Value::Map(map)
+        }
+        Ok((v, Some(_))) if v.is_nil() => error_map(&wrong_type(&Value::Float(0.0), MAP)),
+        Ok((v, _)) if v.is_nil() => Value::map(Entries::new()),
+        Ok((v, _)) => error_map(&wrong_type(&v, MAP)),
         Err(message) => error_map(&message),
     }
 }
@@ -124,7 +135,7 @@ fn from_json(text: &str) -> Value {
 fn from_json_array(text: &str) -> Value {
     match decode(text) {
         Ok(list @ Value::List(_)) => list,
-        Ok(v) if v.is_nil() => Value::list(Vec::new()),
+        Ok(v) if v.is_nil() => Value::list_or_nil(ListTy::Any, Vec::new()),
         Ok(v) => Value::list(vec![Value::str(wrong_type(&v, LIST))]),
         Err(message) => Value::list(vec![Value::str(message)]),
     }

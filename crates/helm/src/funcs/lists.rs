@@ -85,7 +85,7 @@ fn list_of(value: &Value) -> Option<&List> {
 fn part(value: &Value, what: &str, cut: impl Fn(&[Value]) -> &[Value]) -> Answer {
     let all = items(value, what)?;
     if all.is_empty() {
-        return Ok(Value::list(Vec::new()));
+        return Ok(Value::list_or_nil(ListTy::Any, Vec::new()));
     }
     Ok(Value::list(cut(all).to_vec()))
 }
@@ -176,7 +176,7 @@ fn concat(_: &mut Exec<'_>, a: &[Value]) -> Answer {
             v => return Err(Fault::Text(format!("Cannot concat type {} as list", v.kind_name()))),
         }
     }
-    Ok(Value::list(out))
+    Ok(Value::list_or_nil(ListTy::Any, out))
 }
 
 fn chunk(_: &mut Exec<'_>, a: &[Value]) -> Answer {

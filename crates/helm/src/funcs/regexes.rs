@@ -62,7 +62,7 @@ fn find_all(e: &mut Exec<'_>, a: &[Value], must: bool) -> Answer {
             break;
         }
     }
-    Ok(Value::list_of(ListTy::Str, out))
+    Ok(Value::list_or_nil(ListTy::Str, out))
 }
 
 /// Go does not give an empty match right after another match.
@@ -101,7 +101,7 @@ fn split(e: &mut Exec<'_>, a: &[Value], must: bool) -> Answer {
     let regex = get(e, a, must)?;
     let (text, count) = (s(a, 1), n(a, 2));
     if count == 0 {
-        return Ok(Value::strings(Vec::<String>::new()));
+        return Ok(Value::list_or_nil(ListTy::Str, Vec::new()));
     }
     if !s(a, 0).is_empty() && text.is_empty() {
         return Ok(Value::strings([""]));

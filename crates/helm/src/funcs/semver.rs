@@ -62,6 +62,9 @@ impl Version {
     /// Masterminds' message.
     pub fn parse(text: &str) -> Result<Version, String> {
         let invalid = || "invalid semantic version".to_owned();
+        if text.len() > 256 {
+            return Err("version string is too long (max 256 bytes)".to_owned());
+        }
         let body = text.strip_prefix('v').unwrap_or(text);
         let (body, metadata) = body.split_once('+').map_or((body, ""), |(b, m)| (b, m));
         let (numbers, pre) = body.split_once('-').map_or((body, ""), |(b, p)| (b, p));
@@ -163,7 +166,7 @@ impl Constraints {
         let mut any = Vec::new();
         let mut pre = Vec::new();
         let text_rewritten = rewrite_range(text);
-        let improper = || format!("improper constraint: {}", crate::value::quote::quote(text));
+        let improper = || format!("improper constraint: {}", crate::value::quote::quote(&text_rewritten));
         if text.trim().is_empty() {
             return Err(improper());
         }
@@ -191,13 +194,15 @@ impl Constraints {
 
 /// `1.2 - 1.4` becomes `>=1.2 <=1.4`.
 fn rewrite_range(text: &str) -> String {
-    text.split("||")
-        .map(|part| match part.split_once(" - ") {
-            Some((from, to)) => format!(">={},<={}", from.trim(), to.trim()),
-            None => part.to_owned(),
-        })
-        .collect::<Vec<_>>()
-        .join("||")
+    const VERSION: &str = r"v?(?:[0-9|xX*]+)(?:\.[0-9|xX*]+)?(?:\.[0-9|xX*]+)?(?:-(?:[0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*))?(?:\+(?:[0-9A-Za-z\-]+(?:\.[0-9A-Za-z\-]+)*))?";
+    static RANGE: std::sync::LazyLock<Option<regex::Regex>> = std::sync::LazyLock::new(|| {
+        regex::Regex::new(&format!(r"[\t\n\x0c\r ]*({VERSION})[\t\n\x0c\r ]+-[\t\n\x0c\r ]+({VERSION})[\t\n\x0c\r ]*"))
+            .ok()
+    });
+    match RANGE.as_ref() {
+        Some(range) if text.contains('-') => range.replace_all(text, ">= $1, <= $2").into_owned(),
+        _ => text.to_owned(),
+    }
 }
 
 /// The conditions of an alternative, divided by commas or spaces; an operator may stand apart from its version.

@@ -70,18 +70,16 @@ fn failure(raw: &str, message: &str) -> Fault {
 }
 
 fn parse(raw: &str) -> Answer {
+    let whole = raw;
+    let (raw, fragment) = raw.split_once('#').unwrap_or((raw, ""));
+    // Go parses what stands before the fragment first, and shows only that.
     let fail = |message: &str| Err(failure(raw, message));
     if raw.bytes().any(|b| b < 0x20 || b == 0x7f) {
         return fail("net/url: invalid control character in URL");
     }
-    let (rest, fragment) = raw.split_once('#').unwrap_or((raw, ""));
-    let fragment = match unescape(fragment, false) {
-        Ok(f) => f,
-        Err(m) => return fail(&m),
-    };
     // Scheme.
     let mut scheme = String::new();
-    let mut rest = rest;
+    let mut rest = raw;
     for (i, b) in rest.bytes().enumerate() {
         match b {
             b'a'..=b'z' | b'A'..=b'Z' => {}
@@ -143,6 +141,7 @@ fn parse(raw: &str) -> Answer {
         host = unescape(host_part, true).map_err(|m| failure(raw, &m))?;
     }
     let path = unescape(rest, false).map_err(|m| failure(raw, &m))?;
+    let fragment = unescape(fragment, false).map_err(|m| failure(whole, &m))?;
     let hostname = match host.strip_prefix('[') {
         Some(inner) => inner.split(']').next().unwrap_or("").to_owned(),
         None => host.rsplit_once(':').map_or(host.clone(), |(h, _)| h.to_owned()),

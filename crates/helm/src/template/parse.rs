@@ -638,10 +638,13 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
     if body == "nan" {
         return Some(f64::NAN);
     }
-    if !body.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'+' | b'-')) || body.is_empty() {
+    if !body.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'+' | b'-' | b'_')) || body.is_empty() {
         return None;
     }
-    let f: f64 = lower.parse().ok()?;
+    if body.contains('_') && !underscores_ok(body) {
+        return None;
+    }
+    let f: f64 = lower.replace('_', "").parse().ok()?;
     f.is_finite().then_some(f)
 }
 

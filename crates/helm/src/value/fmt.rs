@@ -308,13 +308,23 @@ fn pad(out: &mut String, flags: &Flags, text: &str) {
     }
 }
 
-fn bad_verb(out: &mut String, verb: char, value: &Value) {
+fn bad_verb(out: &mut String, flags: &Flags, verb: char, value: &Value) {
     if value.is_nil() {
         out.push_str(&format!("%!{verb}(<nil>)"));
     } else {
         out.push_str(&format!("%!{verb}({}=", value.type_name()));
-        plain(out, value, 0);
+        // Width and padding still count.
+        verb_value(out, flags, 'v', value, 0);
         out.push(')');
+    }
+}
+
+/// An item of a container.
+fn verb_item(out: &mut String, flags: &Flags, verb: char, value: &Value, depth: usize) {
+    if value.is_nil() && !matches!(verb, 'T' | 'p') {
+        out.push_str("<nil>")
+    } else {
+        verb_value(out, flags, verb, value, depth)
     }
 }
 
@@ -327,7 +337,7 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
         'T' => return pad(out, flags, value.type_name()),
         'p' => {
             if !matches!(value, Value::Map(_) | Value::List(_)) {
-                return bad_verb(out, verb, value);
+                return bad_verb(out, flags, verb, value);
             }
             return pad(out, flags, "0xc000000000");
         }
@@ -356,11 +366,11 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
     match value {
         Value::Invalid | Value::Nil => match verb {
             'v' => pad(out, flags, "<nil>"),
-            _ => bad_verb(out, verb, value),
+            _ => bad_verb(out, flags, verb, value),
         },
         Value::Bool(b) => match verb {
             't' | 'v' => pad(out, flags, if *b { "true" } else { "false" }),
-            _ => bad_verb(out, verb, value),
+            _ => bad_verb(out, flags, verb, value),
         },
         Value::Int(ty, n) => integer(out, flags, verb, *ty, *n, value),
         Value::Duration(n) => integer(out, flags, verb, IntTy::Int64, *n, value),
@@ -376,7 +386,7 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
                 if i > 0 {
                     out.push(' ');
                 }
-                verb_value(out, flags, verb, item, depth + 1);
+                verb_item(out, flags, verb, item, depth + 1);
             }
             out.push(']');
         }
@@ -388,11 +398,11 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
                 }
                 verb_value(out, flags, verb, &Value::Str(key.clone()), depth + 1);
                 out.push(':');
-                verb_value(out, flags, verb, item, depth + 1);
+                verb_item(out, flags, verb, item, depth + 1);
             }
             out.push(']');
         }
-        Value::Time(_) => bad_verb(out, verb, value),
+        Value::Time(_) => bad_verb(out, flags, verb, value),
         Value::Object(o) => match o.as_ref() {
             Object::Struct(s) => {
                 out.push_str(if s.name.starts_with('*') { "&{" } else { "{" });
@@ -408,7 +418,7 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
                 }
                 out.push('}');
             }
-            _ => bad_verb(out, verb, value),
+            _ => bad_verb(out, flags, verb, value),
         },
     }
 }
@@ -453,7 +463,7 @@ fn string(out: &mut String, flags: &Flags, verb: char, s: &str, value: &Value) {
             }
             pad(out, flags, &text);
         }
-        _ => bad_verb(out, verb, value),
+        _ => bad_verb(out, flags, verb, value),
     }
 }
 
@@ -484,7 +494,7 @@ fn integer(out: &mut String, flags: &Flags, verb: char, ty: IntTy, n: i64, value
             }
             return pad(out, flags, &text);
         }
-        _ => return bad_verb(out, verb, value),
+        _ => return bad_verb(out, flags, verb, value),
     };
     let sign = if negative {
         "-"
@@ -578,7 +588,7 @@ fn float(out: &mut String, flags: &Flags, verb: char, f: f64, value: &Value) {
         'e' | 'E' | 'f' | 'F' => (verb, Some(flags.precision.unwrap_or(6))),
         'g' | 'G' => (verb, flags.precision),
         'x' | 'X' | 'b' => return pad(out, flags, &goyaml::format_float(f)),
-        _ => return bad_verb(out, verb, value),
+        _ => return bad_verb(out, flags, verb, value),
     };
     let body = if f.is_nan() {
         "NaN".to_owned()
@@ -622,15 +632,11 @@ fn go_syntax(value: &Value, depth: usize) -> String {
         Value::Invalid | Value::Nil => "<nil>".to_owned(),
         Value::Str(s) => quote(s),
         Value::Int(ty, n) if is_unsigned(*ty) => format!("0x{n:x}"),
-        Value::Float(f) => {
-            // The exponent begins at 21 digits here.
-            let text = goyaml::format_float(*f);
-            if f.abs() < 1e21 && text.contains("e+") { format!("{f}") } else { text }
-        }
         Value::List(list) if list.ty == ListTy::Bytes => {
             let bytes: Vec<String> = list.bytes().unwrap_or_default().iter().map(|b| format!("0x{b:x}")).collect();
             format!("[]byte{{{}}}", bytes.join(", "))
         }
+        Value::List(list) if list.nil => format!("{}(nil)", value.type_name()),
         Value::List(list) => {
             let items: Vec<String> = list.items().iter().map(inner).collect();
             format!("{}{{{}}}", value.type_name(), items.join(", "))

@@ -55,7 +55,7 @@ fn write(out: &mut String, value: &Value, style: Style, depth: usize) -> Result<
         }
         Value::List(list) => {
             if list.is_empty() {
-                out.push_str("[]");
+                out.push_str(if list.nil { "null" } else { "[]" });
                 return Ok(());
             }
             out.push('[');
@@ -153,20 +153,33 @@ fn write_string(out: &mut String, s: &str, html: bool) {
 /// # Errors
 /// Go's messages.
 pub fn decode(text: &str) -> Result<Value, String> {
-    let mut decoder = Decoder { bytes: text.as_bytes(), text, at: 0 };
+    match decode_all(text)? {
+        (_, Some(message)) => Err(message),
+        (value, None) => Ok(value),
+    }
+}
+
+/// As [`decode`], but goes on after a number that is no float, as Go does: its place holds nothing, and the message comes
+/// with the value.
+///
+/// # Errors
+/// Go's messages.
+pub fn decode_all(text: &str) -> Result<(Value, Option<String>), String> {
+    let mut decoder = Decoder { bytes: text.as_bytes(), text, at: 0, saved: None };
     decoder.space();
     let value = decoder.value(0)?;
     decoder.space();
     if decoder.at < decoder.bytes.len() {
         return Err(decoder.invalid("after top-level value"));
     }
-    Ok(value)
+    Ok((value, decoder.saved))
 }
 
 struct Decoder<'a> {
     bytes: &'a [u8],
     text: &'a str,
     at: usize,
+    saved: Option<String>,
 }
 
 impl Decoder<'_> {
@@ -304,7 +317,11 @@ impl Decoder<'_> {
         let text = &self.text[from..self.at];
         match text.parse::<f64>() {
             Ok(f) if f.is_finite() => Ok(Value::Float(f)),
-            _ => Err(format!("json: cannot unmarshal number {text} into Go value of type float64")),
+            _ => {
+                let message = format!("json: cannot unmarshal number {text} into Go value of type float64");
+                self.saved.get_or_insert(message);
+                Ok(Value::Nil)
+            }
         }
     }
 
@@ -419,6 +436,7 @@ fn serde_at(value: &Value, depth: usize, made: &mut usize) -> serde_json::Value 
         Value::List(list) if list.ty == ListTy::Bytes => {
             crate::funcs::encoding::base64(&list.bytes().unwrap_or_default()).into()
         }
+        Value::List(list) if list.nil => serde_json::Value::Null,
         Value::List(list) => list.items().iter().map(|item| serde_at(item, depth + 1, made)).collect(),
         Value::Map(map) if map.ty == super::MapTy::NilStr => serde_json::Value::Null,
         Value::Map(map) => serde_json::Value::Object(

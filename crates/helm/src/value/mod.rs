@@ -190,6 +190,11 @@ impl Value {
         Value::List(Rc::new(List::new(ty, items)))
     }
 
+    /// A slice of a type, nil when it has no items: what Go's `append` makes of nothing.
+    pub fn list_or_nil(ty: ListTy, items: Vec<Value>) -> Value {
+        if items.is_empty() { Value::List(Rc::new(List::none(ty))) } else { Value::list_of(ty, items) }
+    }
+
     /// Bytes, shared.
     pub fn bytes(bytes: impl Into<Arc<[u8]>>) -> Value {
         Value::List(Rc::new(List::of_bytes(bytes.into())))
@@ -362,6 +367,7 @@ fn deep_equal_at(a: &Value, b: &Value, depth: usize) -> bool {
         (Value::List(a), Value::List(b)) => {
             Rc::ptr_eq(a, b)
                 || (a.ty == b.ty
+                    && a.nil == b.nil
                     && a.len() == b.len()
                     && a.items().iter().zip(b.items()).all(|(a, b)| deep_equal_at(a, b, depth + 1)))
         }

@@ -99,6 +99,8 @@ impl fmt::Debug for Str {
 pub struct List {
     /// Its type.
     pub ty: ListTy,
+    /// Whether it is Go's nil slice: empty, `null` in JSON, and not equal to an empty one.
+    pub nil: bool,
     bytes: Option<Arc<[u8]>>,
     items: OnceCell<Vec<Value>>,
 }
@@ -111,12 +113,19 @@ impl List {
     /// A slice of a type.
     pub fn new(ty: ListTy, items: Vec<Value>) -> List {
         budget::take(list_size(&items));
-        List { ty, bytes: None, items: OnceCell::from(items) }
+        List { ty, nil: false, bytes: None, items: OnceCell::from(items) }
+    }
+
+    /// A nil slice of a type.
+    pub fn none(ty: ListTy) -> List {
+        let mut list = List::new(ty, Vec::new());
+        list.nil = true;
+        list
     }
 
     /// A `[]uint8`, which shares the bytes.
     pub fn of_bytes(bytes: Arc<[u8]>) -> List {
-        List { ty: ListTy::Bytes, bytes: Some(bytes), items: OnceCell::new() }
+        List { ty: ListTy::Bytes, nil: false, bytes: Some(bytes), items: OnceCell::new() }
     }
 
     /// Its items.

@@ -99,7 +99,7 @@ impl Writer {
     fn keyed(&mut self, value: &Value) -> Result<(), String> {
         self.goes_on(self.key.len())?;
         match form(value)? {
-            Form::Plain if value.is_nil() => Ok(()),
+            Form::Plain if value.is_nil() || matches!(value, Value::List(list) if list.nil) => Ok(()),
             Form::Plain => {
                 if let Some(last) = self.key.last().cloned() {
                     self.indent();
@@ -240,11 +240,80 @@ fn quoted(s: &str) -> String {
 /// # Errors
 /// What is wrong, with its line.
 pub fn decode(text: &str) -> Result<Value, String> {
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-        let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
-        format!("toml: line {line}: {}", e.message())
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| match diagnose(text) {
+        Some(message) => message,
+        None => {
+            let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
+            format!("toml: line {line}: {}", e.message())
+        }
     })?;
     Ok(from_toml(&toml::Value::Table(table)))
+}
+
+/// What BurntSushi's lexer says of the first thing that is wrong, where that is a key, or a value that is none.
+fn diagnose(text: &str) -> Option<String> {
+    for (number, line) in text.split('\n').enumerate() {
+        let at_end = number == text.matches('\n').count();
+        let found = |rest: &str| match rest.chars().next() {
+            Some(c) => Some(c),
+            None if at_end => None,
+            None => Some('\n'),
+        };
+        let say = |message: String| Some(format!("toml: line {}: {message}", number + 1));
+        let mut rest = line.trim_start_matches([' ', '\t']);
+        if rest.is_empty() || rest.starts_with(['#', '[', '\r']) {
+            continue;
+        }
+        let mut key = Vec::new();
+        loop {
+            rest = rest.trim_start_matches([' ', '\t']);
+            match found(rest) {
+                None | Some('=') => return say("unexpected '=': key name appears blank".to_owned()),
+                Some('.') => return say("unexpected '.': keys cannot start with a '.'".to_owned()),
+                Some('"' | '\'') => return None,
+                _ => {}
+            }
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
+            key.push(&rest[..end]);
+            rest = rest[end..].trim_start_matches([' ', '\t']);
+            match found(rest) {
+                Some('=') => break,
+                Some('.') => rest = &rest[1..],
+                None => return say("unexpected EOF; expected key separator '='".to_owned()),
+                Some(c) => return say(format!("expected '.' or '=', but got {} instead", quoted_char(c))),
+            }
+        }
+        let key = key.join(".");
+        let bad = |message: String| Some(format!("toml: line {} (last key {key:?}): {message}", number + 1));
+        rest = rest[1..].trim_start_matches([' ', '\t']);
+        match found(rest) {
+            None => return bad("unexpected EOF; expected value".to_owned()),
+            Some('.') => return bad("floats must start with a digit, not '.'".to_owned()),
+            Some('[' | '{' | '"' | '\'' | '+' | '-') => return None,
+            Some(c) if c.is_ascii_digit() => {}
+            Some(c) if c.is_alphabetic() => {
+                let word = &rest[..rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len())];
+                if !matches!(word, "true" | "false" | "inf" | "nan") {
+                    return bad(format!("expected value but found {} instead", super::quote::quote(word)));
+                }
+            }
+            Some(c) => return bad(format!("expected value but found {} instead", quoted_char(c))),
+        }
+        let end = rest.find([' ', '\t', '#', '\r']).unwrap_or(rest.len());
+        let after = rest[end..].trim_start_matches([' ', '\t', '\r']);
+        let date = rest.as_bytes().get(4) == Some(&b'-');
+        if let Some(c) = after.chars().next().filter(|&c| c != '#' && !date) {
+            return say(format!(
+                "expected a top-level item to end with a newline, comment, or EOF, but got {} instead",
+                quoted_char(c)
+            ));
+        }
+    }
+    None
+}
+
+fn quoted_char(c: char) -> String {
+    super::quote::quote_with(&c.to_string(), '\'', false)
 }
 
 fn from_toml(value: &toml::Value) -> Value {

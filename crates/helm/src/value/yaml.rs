@@ -43,6 +43,7 @@ fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
         Value::List(list) if list.ty == ListTy::Bytes => {
             e.string(&crate::funcs::encoding::base64(&list.bytes().unwrap_or_default()));
         }
+        Value::List(list) if list.nil => e.null(),
         Value::List(list) => {
             e.begin_sequence(list.len());
             for item in list.items() {
