@@ -54,6 +54,40 @@ pub struct Orders {
     pub without_class: bool,
     /// Host name endings that stand for others: `.localhost` for `.local`.
     pub host_aliases: BTreeMap<String, String>,
+    /// Which images must be signed by whom.
+    pub signatures: Signatures,
+}
+
+/// A policy as `oci::signature::Policy` reads it, with the texts of the key files that it names.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Signatures {
+    policy: String,
+    keys: BTreeMap<String, String>,
+}
+
+impl Signatures {
+    /// Reads the policy's file; the key files that it names stand beside it.
+    ///
+    /// # Errors
+    /// Names the file, and the line or the key that cannot be used.
+    pub fn read(file: &Path) -> Result<Self> {
+        let policy = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let dir = file.parent().unwrap_or(Path::new("."));
+        let keys = std::cell::RefCell::new(BTreeMap::new());
+        oci::signature::Policy::parse(&policy, |name| {
+            let path = dir.join(name);
+            let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            keys.borrow_mut().insert(name.to_owned(), text.clone());
+            Ok(text)
+        })
+        .with_context(|| format!("in {}", file.display()))?;
+        Ok(Self { policy, keys: keys.into_inner() })
+    }
+
+    fn policy(&self) -> Result<oci::signature::Policy> {
+        let read = |name: &str| self.keys.get(name).cloned().ok_or_else(|| format!("{name} was not handed over"));
+        oci::signature::Policy::parse(&self.policy, read).context("the policy of signatures is not valid")
+    }
 }
 
 /// Runs the machine until it is told to end.
@@ -94,6 +128,7 @@ async fn serve(orders: Orders, inherited: Vec<OwnedFd>) -> Result<()> {
     });
     let mut config = node::Config::new(nodes.collect(), orders.state_dir.clone(), client.clone());
     config.endpoints = oci::EndpointMap::parse(&orders.endpoints).context("the endpoint map is not valid")?;
+    config.signatures = orders.signatures.policy()?;
     let (registry, user, password) = &orders.registry;
     config.credentials.insert(registry, user, password);
     config.host = Some(Dialer::new(&orders.host_dialer));

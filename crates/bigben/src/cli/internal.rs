@@ -17,6 +17,8 @@ pub struct DaemonArgs {
     state: PathBuf,
     #[arg(long)]
     http: Option<u16>,
+    #[arg(long)]
+    require_signatures: Option<PathBuf>,
 }
 
 /// The machine.
@@ -28,7 +30,8 @@ pub struct MachineArgs {
 /// Runs the control plane until it is told to end.
 pub fn daemon(args: DaemonArgs) -> Result<ExitCode> {
     let state = StateDir::find(Some(&args.state), &args.repo)?;
-    daemon::run(daemon::Options { repo: args.repo, state, http: args.http })?;
+    let DaemonArgs { repo, http, require_signatures, .. } = args;
+    daemon::run(daemon::Options { repo, state, http, require_signatures })?;
     Ok(ExitCode::SUCCESS)
 }
 

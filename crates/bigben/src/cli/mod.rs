@@ -14,7 +14,7 @@ mod pr;
 mod registry;
 mod release;
 mod rollback;
-mod runs;
+mod run;
 mod secret;
 mod status;
 mod up;
@@ -45,7 +45,8 @@ enum Command {
     Deliveries(delivery::ListArgs),
     Delivery(delivery::ShowArgs),
     Logs(logs::Args),
-    Runs(runs::Args),
+    Run(Box<run::Args>),
+    Runs(run::RunsArgs),
     Release(release::Args),
     Pr(pr::Args),
     Rollback(rollback::Args),
@@ -114,7 +115,8 @@ pub fn main() -> ExitCode {
         Command::Deliveries(args) => delivery::list(&args),
         Command::Delivery(args) => delivery::show(&args),
         Command::Logs(args) => logs::run(&args),
-        Command::Runs(args) => runs::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Runs(args) => run::list(&args),
         Command::Release(args) => release::run(&args),
         Command::Pr(args) => pr::run(&args),
         Command::Rollback(args) => rollback::run(&args),

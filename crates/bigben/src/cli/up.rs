@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,9 @@ pub struct Args {
     /// Where to run: embedded, kind (a real kind cluster), or the name of a kubeconfig context
     #[arg(long, value_name = "embedded|kind|CONTEXT", default_value = "embedded")]
     on: String,
+    /// A file of lines `PATTERN KEY[,KEY]`: images whose full name matches start only when one of the keys signed them
+    #[arg(long, value_name = "FILE")]
+    require_signatures: Option<PathBuf>,
     /// How long to wait, such as 90s or 30m
     #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = parse_timeout)]
     timeout: Duration,
@@ -54,10 +57,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let mut boot = None;
     if state.is_running()? {
         refuse_other_port(&state, args.http)?;
+        if args.require_signatures.is_some() {
+            bail!("the platform is up already; `bigben down` first to have it require signatures");
+        }
     } else {
         doctor::require()?;
         repository::read(&repo, &repository::head(&repo)?)?;
-        start(&repo, &state, args.http)?;
+        start(&repo, &state, args)?;
         boot = Some(started.elapsed());
     }
     let client = Client::new(&state)?;
@@ -96,7 +102,7 @@ fn refuse_other_port(state: &StateDir, http: Option<u16>) -> Result<()> {
 }
 
 /// Starts the daemon and waits for its word.
-fn start(repo: &Path, state: &StateDir, http: Option<u16>) -> Result<()> {
+fn start(repo: &Path, state: &StateDir, args: &Args) -> Result<()> {
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -104,8 +110,12 @@ fn start(repo: &Path, state: &StateDir, http: Option<u16>) -> Result<()> {
         .with_context(|| format!("cannot open {}", state.log().display()))?;
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command.arg("daemon").arg("--repo").arg(repo).arg("--state").arg(state.path());
-    if let Some(port) = http {
+    if let Some(port) = args.http {
         command.arg("--http").arg(port.to_string());
+    }
+    if let Some(file) = &args.require_signatures {
+        let file = file.canonicalize().with_context(|| format!("cannot read {}", file.display()))?;
+        command.arg("--require-signatures").arg(file);
     }
     let mut child = command
         .current_dir("/")

@@ -68,6 +68,7 @@ pub fn router(daemon: Arc<Daemon>) -> Router {
         .route("/logs/run/{run}", get(run_logs))
         .route("/runs", get(runs))
         .route("/shutdown", post(shutdown))
+        .nest_service("/actions", daemon.engine.control_router())
         .with_state(daemon)
 }
 

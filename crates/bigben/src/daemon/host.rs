@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use actions::host::{
-    CheckRun, EnvironmentInfo, Host, HostError, HostResult, JobEnvironment, JobInfo, RepositoryInfo, TokenRequest,
+    CheckRun, EnvironmentInfo, Host, HostError, HostResult, JobEnvironment, JobInfo, Need, RepositoryInfo,
+    TokenRequest, Verdict,
 };
 use actions::workflow::Access;
 use forge::Forge;
@@ -142,6 +143,24 @@ impl Host for ForgeHost {
                 env,
                 path: vec![self.shims.clone()],
                 git_rewrites: vec![(format!("https://{}/", self.production_host), format!("{}/", self.forge_url))],
+            })
+        })
+    }
+
+    fn authorize<'a>(
+        &'a self,
+        headers: &'a http::HeaderMap,
+        repository: &'a str,
+        need: Need,
+    ) -> HostResult<'a, Verdict> {
+        let access = if need == Need::Write { forge::Access::Write } else { forge::Access::Read };
+        Box::pin(async move {
+            let asked = self.forge.access(headers, repository, "actions", access, need != Need::Read).await;
+            Ok(match asked.map_err(|error| failed("check a token", error))? {
+                forge::Verdict::Allowed { login } => Verdict::Allowed { login },
+                forge::Verdict::Unauthenticated => Verdict::Unauthenticated,
+                forge::Verdict::Forbidden => Verdict::Forbidden,
+                forge::Verdict::Hidden => Verdict::Hidden,
             })
         })
     }

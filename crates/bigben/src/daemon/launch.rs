@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use runtime::machine::{Machine, MachineSpec};
 
 use super::USER;
-use crate::machine::Orders;
+use crate::machine::{Orders, Signatures};
 use crate::repository::Delivered;
 use crate::state::{Instance, StateDir};
 
@@ -41,6 +41,7 @@ pub async fn start_machine(
     endpoints: &str,
     http: Vec<StdListener>,
     https: Vec<StdListener>,
+    signatures: Signatures,
 ) -> Result<Machine> {
     let cgroup_parent = format!("bigben-{}", std::process::id());
     let orders = Orders {
@@ -60,6 +61,7 @@ pub async fn start_machine(
         ingress_class: "nginx".to_owned(),
         without_class: true,
         host_aliases: BTreeMap::from([(".localhost".to_owned(), ".local".to_owned())]),
+        signatures,
     };
     let text = serde_json::to_vec(&orders).context("orders are always JSON")?;
     state.write_private("run/machine.json", &text)?;

@@ -40,11 +40,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::machine::Signatures;
 use crate::repository::Delivered;
 use crate::state::{Instance, StateDir};
 pub use admin::Status;
 pub use images::leading_to_images;
 pub use processes::Memory;
+pub use rooms::make_shims;
 pub use up::{Progress, Summary};
 
 use deliveries::Deliveries;
@@ -67,6 +69,8 @@ pub struct Options {
     pub state: StateDir,
     /// The ingress's port; the default where `None`.
     pub http: Option<u16>,
+    /// The file that says which images must be signed by whom.
+    pub require_signatures: Option<PathBuf>,
 }
 
 /// Everything that the daemon's parts share.
@@ -156,6 +160,7 @@ fn tell(line: &serde_json::Value) {
 async fn serve(options: Options) -> Result<()> {
     let shutdown = CancellationToken::new();
     let state = options.state.clone();
+    let signatures = options.require_signatures.as_deref().map(Signatures::read).transpose()?.unwrap_or_default();
     let mut instance = state.instance(&options.repo)?;
     let listeners = ports::bind(&mut instance, options.http)?;
     state.save(&instance)?;
@@ -211,7 +216,8 @@ async fn serve(options: Options) -> Result<()> {
         Ok(())
     });
     let machine =
-        launch::start_machine(&state, &instance, &delivered, &endpoints, listeners.http, listeners.https).await?;
+        launch::start_machine(&state, &instance, &delivered, &endpoints, listeners.http, listeners.https, signatures)
+            .await?;
 
     let gitops = rooms::open_gitops(&state, &api, &delivered, &follower, &forge_url, &shutdown).await?;
     let daemon = Arc::new(Daemon {
@@ -234,7 +240,10 @@ async fn serve(options: Options) -> Result<()> {
     });
     daemon.forge.set_push_listener(Arc::new(push::Listener { daemon: Arc::downgrade(&daemon) }));
     work::spawn(&mut tasks, &daemon);
-    let forge_paths = daemon.engine.router().fallback_service(daemon.forge.router());
+    // The paths of workflow runs stand where those of the rest of the API stand: at the root and under `/api/v3`.
+    let runs = daemon.engine.router();
+    let forge_paths =
+        runs.clone().nest("/api/v3", runs).merge(daemon.engine.services()).fallback_service(daemon.forge.router());
     serve_http(&mut tasks, listeners.forge, forge_paths, &shutdown)?;
     let listener = TcpListener::from_std(listeners.registry).context("cannot use the registry's listener")?;
     let (registry, token) = (daemon.registry.clone(), shutdown.clone());

@@ -64,12 +64,7 @@ pub async fn prepare_forge(forge: &Forge, delivered: &Delivered, instance: &Inst
 }
 
 /// The owners of the images may push, each with the instance's password: on Docker Hub they are who the workflows log in as.
-pub fn open_registry(
-    state: &StateDir,
-    instance: &Instance,
-    catalogue: &Catalogue,
-    forge: &Forge,
-) -> Result<Registry> {
+pub fn open_registry(state: &StateDir, instance: &Instance, catalogue: &Catalogue, forge: &Forge) -> Result<Registry> {
     let mut config = registry::Config::new(state.join("registry"));
     let owners = images::owners(&catalogue.made_here);
     let users = owners.iter().map(|owner| owner.rsplit('/').next().unwrap_or(owner).to_owned());
@@ -121,12 +116,13 @@ pub async fn open_engine(
     if let Some(home) = std::env::var_os("HOME") {
         config.home = home.into();
     }
+    config.services_url = Some(forge_url.to_owned());
     config.max_parallel = std::thread::available_parallelism().map_or(2, usize::from);
     Ok(actions::Engine::open(config, Arc::new(host)).await?)
 }
 
 /// The `docker` that jobs find on their PATH: this very program under that name.
-fn make_shims(dir: &Path) -> Result<()> {
+pub fn make_shims(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let program = std::env::current_exe().context("cannot find this program")?;
     let link = dir.join("docker");
