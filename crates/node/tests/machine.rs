@@ -185,10 +185,16 @@ async fn scenario(world: &World) {
     support::features::all(world).await;
 }
 
-async fn all(tool: PathBuf) {
-    let dir = tempfile::Builder::new().prefix("bb-node").tempdir().expect("a directory");
-    let path = dir.path().to_owned();
-    image::make(&path.join("state"), &tool);
+/// A world around a machine: the API, the outside, the host's side.
+struct Surroundings {
+    world: World,
+    machine: machine::Machine,
+    cgroup: String,
+    tasks: Vec<tokio::task::AbortHandle>,
+}
+
+async fn surroundings(path: PathBuf, tool: &Path) -> Surroundings {
+    image::make(&path.join("state"), tool);
     let api = Api::new();
     let listener = tokio::net::UnixListener::bind(path.join("api.sock")).expect("a socket");
     let router = api.clone().router();
@@ -229,20 +235,89 @@ async fn all(tool: PathBuf) {
         stderr: std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned().ok(),
     };
     let machine = machine::spawn(spec).await.expect("a machine");
-    scenario(&World { api, dir: path }).await;
-    machine.shutdown(Duration::from_secs(5)).await.expect("it ends");
-    for task in [serving.abort_handle(), world_outside.abort_handle(), dialling.abort_handle(), names, echo] {
-        task.abort();
-    }
-    let left = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
-    assert!(!left.contains("bb-node"), "a mount is left");
-    assert!(!Path::new("/sys/fs/cgroup/memory").join(&cgroup).exists(), "a cgroup is left");
-    oci::layer::remove_tree(dir.path()).expect("removed");
+    let tasks = vec![serving.abort_handle(), world_outside.abort_handle(), dialling.abort_handle(), names, echo];
+    Surroundings { world: World { api, dir: path }, machine, cgroup, tasks }
 }
 
-/// Runs this program once more as an ordinary user.
-fn again_as_user(tool: &Path) {
-    let dir = tempfile::Builder::new().prefix("bb-node-user").tempdir_in("/tmp").expect("a directory");
+async fn all(tool: PathBuf) {
+    let dir = tempfile::Builder::new().prefix("bb-node").tempdir().expect("a directory");
+    let Surroundings { world, machine, cgroup, tasks } = surroundings(dir.path().to_owned(), &tool).await;
+    scenario(&world).await;
+    machine.shutdown(Duration::from_secs(5)).await.expect("it ends");
+    tasks.iter().for_each(tokio::task::AbortHandle::abort);
+    let left = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
+    assert!(!left.contains(dir.path().to_str().expect("text")), "a mount is left");
+    assert!(!Path::new("/sys/fs/cgroup/memory").join(&cgroup).exists(), "a cgroup is left");
+    machine::remove_tree(dir.path()).expect("removed");
+    std::mem::forget(dir);
+}
+
+/// A daemon with a pod, to be killed.
+async fn victim(path: PathBuf, tool: &Path) {
+    let around = surroundings(path, tool).await;
+    let spec = json!({"containers": [{"name": "main", "args": ["serve", "8080"], "readinessProbe": {"tcpSocket": {"port": 8080}}, "ports": [{"containerPort": 8080, "hostPort": 18080}]}],
+        "volumes": [{"name": "m", "emptyDir": {"medium": "Memory"}}]});
+    around.world.api.put(&format!("{PODS}/web"), pod("web", spec));
+    around.world.api.until(&format!("{PODS}/web"), ready).await;
+    assert_eq!(around.world.get("172.18.0.2", 18080).await, "hello");
+    println!("{}", around.cgroup);
+    std::future::pending::<()>().await;
+}
+
+/// Two daemons side by side, killed in the middle of their work: nothing of them is left running or mounted.
+fn killed(tool: &Path) {
+    use std::io::BufRead;
+    let directories: Vec<_> =
+        (0..2).map(|_| tempfile::Builder::new().prefix("bb-victim").tempdir().expect("made")).collect();
+    let mut children: Vec<_> = directories
+        .iter()
+        .map(|dir| {
+            let mut command = std::process::Command::new(std::env::current_exe().expect("this program"));
+            command.arg("victim").args([dir.path(), tool]).stdout(std::process::Stdio::piped());
+            command.spawn().expect("started")
+        })
+        .collect();
+    let mut cgroups = Vec::new();
+    for child in &mut children {
+        let mut line = String::new();
+        std::io::BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("read");
+        assert!(line.starts_with("bigben-test-"), "a daemon has ended: {line:?}");
+        cgroups.push(line.trim().to_owned());
+    }
+    let running = |dir: &Path| {
+        let processes = std::fs::read_dir("/proc").expect("proc").flatten();
+        processes
+            .filter(|entry| {
+                let read = |name: &str| std::fs::read(entry.path().join(name)).unwrap_or_default();
+                let text = [read("cmdline"), read("mountinfo")].concat();
+                String::from_utf8_lossy(&text).contains(dir.to_str().expect("text"))
+            })
+            .count()
+    };
+    for (child, dir) in children.iter_mut().zip(&directories) {
+        assert!(running(dir.path()) >= 3, "daemon, machine and pod");
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let left = || {
+        directories.iter().any(|dir| running(dir.path()) > 0)
+            || cgroups.iter().any(|name| Path::new("/sys/fs/cgroup/memory").join(name).exists())
+    };
+    while left() {
+        assert!(Instant::now() < deadline, "something of a killed daemon is left");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for dir in directories {
+        machine::remove_tree(&dir.keep()).expect("removed");
+    }
+}
+
+/// Runs this program once more as an ordinary user; with subordinate ids, as a host grants them, when asked to.
+///
+/// The user and its ids are written down where only that program sees them.
+fn again_as_user(tool: &Path, subordinate: bool) {
+    let dir = tempfile::Builder::new().prefix("bb-user").tempdir_in("/tmp").expect("a directory");
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).expect("opened up");
     let copy = dir.path().join("test");
     std::fs::copy(std::env::current_exe().expect("this program"), &copy).expect("copied");
@@ -250,16 +325,28 @@ fn again_as_user(tool: &Path) {
     let tmp = dir.path().join("tmp");
     std::fs::create_dir(&tmp).expect("a directory");
     std::os::unix::fs::chown(&tmp, Some(54321), Some(54321)).expect("given");
-    let mut command = std::process::Command::new("setpriv");
-    let status = command
-        .args(["--reuid=54321", "--regid=54321", "--clear-groups"])
-        .arg(&copy)
-        .arg("user")
-        .arg(dir.path().join("tool"))
-        .current_dir(&tmp)
-        .env("TMPDIR", &tmp)
-        .status();
-    assert!(status.expect("setpriv runs").success(), "as an ordinary user");
+    let mut script = String::from("set -e\n");
+    let grant = if subordinate { "bbuser:700000:65536\n" } else { "" };
+    for (file, line) in
+        [("/etc/passwd", "bbuser:x:54321:54321::/:/bin/sh\n"), ("/etc/subuid", grant), ("/etc/subgid", grant)]
+    {
+        let copied = dir.path().join(file.trim_start_matches("/etc/"));
+        std::fs::write(&copied, std::fs::read_to_string(file).unwrap_or_default() + line).expect("written");
+        if Path::new(file).exists() {
+            script.push_str(&format!("mount --bind {} {file}\n", copied.display()));
+        }
+    }
+    script.push_str(&format!(
+        "exec setpriv --reuid=54321 --regid=54321 --clear-groups {} user {}\n",
+        copy.display(),
+        dir.path().join("tool").display()
+    ));
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &script]).current_dir(&tmp).env("TMPDIR", &tmp);
+    if subordinate {
+        command.env("BB_SUBORDINATE", "1");
+    }
+    assert!(command.status().expect("unshare runs").success(), "as an ordinary user");
 }
 
 fn main() {
@@ -272,14 +359,23 @@ fn main() {
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     match words.as_slice() {
         [_, "machine", dir, cgroup] => tokio.block_on(machine(dir.into(), (*cgroup).into())),
-        [_, "user", tool] => tokio.block_on(all(tool.into())),
+        [_, "user", tool] => {
+            tokio.block_on(all(tool.into()));
+            killed(Path::new(tool));
+        }
+        [_, "victim", dir, tool] => tokio.block_on(victim(dir.into(), Path::new(tool))),
         _ => {
             let tool = image::tool(Path::new(env!("CARGO_TARGET_TMPDIR")));
             tokio.block_on(all(tool.clone()));
+            killed(&tool);
             eprintln!("ok as {}", nix::unistd::geteuid());
             if nix::unistd::geteuid().is_root() {
-                again_as_user(&tool);
+                again_as_user(&tool, false);
                 eprintln!("ok as an ordinary user");
+                if Path::new("/usr/bin/newuidmap").exists() && Path::new("/etc/subuid").exists() {
+                    again_as_user(&tool, true);
+                    eprintln!("ok as an ordinary user with subordinate ids");
+                }
             }
         }
     }

@@ -75,6 +75,10 @@ fn try_all(directory: &Path) -> Vec<Check> {
         });
         let hint = "as root: sysctl -w user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 (those that exist)";
         checks.push(check("user namespace", entered.is_ok(), true, seen(&entered), Some(hint)));
+        let several = userns::has_subordinate_ids();
+        let detail = if several { "several users of an image are mapped" } else { "one user of an image is mapped" };
+        let hint = "for images that use several users: install newuidmap (package uidmap) and grant 65536 ids in /etc/subuid and /etc/subgid";
+        checks.push(check("subordinate ids", several, false, detail.into(), Some(hint)));
         if entered.is_err() {
             return checks;
         }

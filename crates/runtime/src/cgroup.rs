@@ -74,15 +74,18 @@ fn parse_mounts(mounts: &str) -> (BTreeMap<String, PathBuf>, Option<PathBuf>) {
 
 fn hierarchy() -> &'static Hierarchy {
     static FOUND: OnceLock<Hierarchy> = OnceLock::new();
-    FOUND.get_or_init(|| {
-        let (legacy, unified) = parse_mounts(&fs::read_to_string("/proc/self/mounts").unwrap_or_default());
-        if legacy.contains_key("memory") || legacy.contains_key("cpu") {
-            return Hierarchy::Legacy(legacy);
-        }
-        let Some(root) = unified else { return Hierarchy::None };
-        let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
-        if !controllers.contains("memory") { Hierarchy::None } else { Hierarchy::Unified(delegated(&root)) }
-    })
+    FOUND.get_or_init(|| find(&fs::read_to_string("/proc/self/mounts").unwrap_or_default()))
+}
+
+/// The hierarchies of a mount table. Where both versions are mounted, that one counts which has the memory controller.
+fn find(mounts: &str) -> Hierarchy {
+    let (legacy, unified) = parse_mounts(mounts);
+    if legacy.contains_key("memory") || legacy.contains_key("cpu") {
+        return Hierarchy::Legacy(legacy);
+    }
+    let Some(root) = unified else { return Hierarchy::None };
+    let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    if !controllers.contains("memory") { Hierarchy::None } else { Hierarchy::Unified(delegated(&root)) }
 }
 
 /// The directory below which this process may make cgroups: the root, or its own delegated one.
@@ -132,8 +135,12 @@ impl Cgroup {
             }
             return Ok(None);
         }
+        Self::create_in(hierarchy(), parent, name, limits)
+    }
+
+    fn create_in(hierarchy: &Hierarchy, parent: &str, name: &str, limits: &Limits) -> Result<Option<Cgroup>, ()> {
         let mut paths = BTreeMap::new();
-        match hierarchy() {
+        match hierarchy {
             Hierarchy::None => return Ok(None),
             Hierarchy::Unified(root) => {
                 let parent = root.join(parent);
@@ -342,6 +349,74 @@ mod tests {
         );
         assert_eq!(legacy.keys().collect::<Vec<_>>(), ["cpu", "memory"]);
         assert_eq!(unified, Some(PathBuf::from("/sys/fs/cgroup/unified")));
+    }
+
+    /// A directory that looks like the root of the unified hierarchy.
+    fn unified() -> (tempfile::TempDir, Hierarchy) {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu io memory pids\n").expect("written");
+        fs::write(dir.path().join("cgroup.subtree_control"), "").expect("written");
+        let found = find(&format!("cgroup2 {} cgroup2 rw 0 0\n", dir.path().display()));
+        (dir, found)
+    }
+
+    #[test]
+    fn limits_of_the_unified_hierarchy() {
+        let (dir, hierarchy) = unified();
+        assert_eq!(hierarchy, Hierarchy::Unified(dir.path().to_owned()));
+        let limits = Limits {
+            memory_bytes: Some(64 << 20),
+            cpu_millis: Some(250),
+            cpu_weight_millis: Some(1000),
+            pids: Some(100),
+        };
+        let group = Cgroup::create_in(&hierarchy, "bb", "one", &limits).expect("made").expect("a cgroup");
+        let own = dir.path().join("bb/one");
+        for (file, expected) in [
+            ("memory.max", "67108864"),
+            ("memory.swap.max", "0"),
+            ("memory.oom.group", "1"),
+            ("cpu.max", "25000 100000"),
+            ("cpu.weight", "39"),
+            ("pids.max", "100"),
+        ] {
+            assert_eq!(fs::read_to_string(own.join(file)).expect(file), expected, "{file}");
+        }
+        for place in [dir.path().to_owned(), dir.path().join("bb")] {
+            let enabled = fs::read_to_string(place.join("cgroup.subtree_control")).expect("written");
+            assert_eq!(enabled, "+memory +cpu +pids", "{}", place.display());
+        }
+        group.join().expect("joined");
+        assert_eq!(fs::read_to_string(own.join("cgroup.procs")).expect("there"), "0");
+    }
+
+    #[test]
+    fn accounts_of_the_unified_hierarchy() {
+        let (dir, hierarchy) = unified();
+        let group = Cgroup::create_in(&hierarchy, "bb", "one", &Limits::default()).expect("made").expect("a cgroup");
+        let own = dir.path().join("bb/one");
+        for (file, text) in [
+            ("memory.current", "5000\n"),
+            ("memory.stat", "anon 1\ninactive_file 2000\n"),
+            ("cpu.stat", "usage_usec 7\nuser_usec 5\n"),
+            ("pids.current", "3\n"),
+            ("memory.events", "low 0\noom 1\noom_kill 1\noom_group_kill 1\n"),
+            ("cgroup.procs", "11\n12\n"),
+        ] {
+            fs::write(own.join(file), text).expect("written");
+        }
+        let expected = Stats { cpu_nanos: 7000, memory_bytes: 5000, working_set_bytes: 3000, pids: 3 };
+        assert_eq!((group.stats(), group.oom_kills(), group.pids()), (Some(expected), 1, vec![11, 12]));
+    }
+
+    #[test]
+    fn without_a_memory_controller_there_are_no_limits() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("cgroup.controllers"), "hugetlb\n").expect("written");
+        let root = dir.path().display();
+        assert_eq!(find(&format!("cgroup2 {root} cgroup2 rw 0 0\n")), Hierarchy::None);
+        let both = format!("cgroup {root}/memory cgroup rw,memory 0 0\ncgroup2 {root}/unified cgroup2 rw 0 0\n");
+        assert!(matches!(find(&both), Hierarchy::Legacy(_)), "hybrid");
     }
 
     #[test]

@@ -154,6 +154,42 @@ pub fn take_inherited(count: usize) -> Result<Vec<OwnedFd>> {
         .collect()
 }
 
+/// Removes what a machine has left on disk, also what belongs to subordinate ids of its user. Blocks.
+///
+/// # Errors
+///
+/// When something in it cannot be removed. A directory that is not there is no error.
+pub fn remove_tree(path: &std::path::Path) -> Result<()> {
+    let (mut child, mut channel) = spawner::start_helper("remove", [None, None, None])?;
+    channel.send(&path, &[]).context(|| "give the helper its orders".into())?;
+    let answer = channel.receive::<Report>().context(|| "hear from the helper".into())?;
+    let _ = child.wait();
+    match answer {
+        Some((Report::Running, _)) => Ok(()),
+        Some((Report::Failed { step, message, errno }, _)) => {
+            Err(Error::Setup { id: path.display().to_string(), step, message, errno })
+        }
+        None => Err(Error::HelperGone("remove".into())),
+    }
+}
+
+/// `bigben-runtime remove`.
+pub(crate) fn helper_remove() -> i32 {
+    let Ok(socket) = sys::take_inherited(reexec::SOCKET_FD) else { return 64 };
+    let mut channel = Channel(UnixStream::from(socket));
+    let Ok(Some((path, _))) = channel.receive::<PathBuf>() else { return 64 };
+    let removed = if userns::is_capable() { Ok(()) } else { userns::enter_root() }
+        .map_err(|error| ("make a user namespace", std::io::Error::other(error)))
+        .and_then(|()| match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|error| ("remove", error)),
+        });
+    match removed {
+        Ok(()) => i32::from(channel.send(&Report::Running, &[]).is_err()),
+        Err(failure) => report_failure(&mut channel, failure),
+    }
+}
+
 type Failure = (&'static str, std::io::Error);
 
 fn step<T, E: Into<std::io::Error>>(
@@ -194,7 +230,7 @@ fn keeper(_orders: &Orders) -> std::result::Result<sys::Fork, Failure> {
     // A terminal's Ctrl-C, and whoever ends process groups, are for the caller to handle.
     step(SigSet::all().thread_block(), "block signals")?;
     if !userns::is_capable() {
-        userns::enter_single(0, 0).map_err(|error| match error {
+        userns::enter_root().map_err(|error| match error {
             Error::Io { source, .. } => ("make a user namespace", source),
             other => ("make a user namespace", std::io::Error::other(other)),
         })?;

@@ -26,6 +26,7 @@ pub fn init() {
         Some("pause") => crate::container::helper_pause(),
         Some("exec") => crate::container::helper_exec(),
         Some("machine") => crate::machine::helper(),
+        Some("remove") => crate::machine::helper_remove(),
         Some("probe") => crate::caps_probe::helper(),
         Some("visit") => crate::net::visit::helper(),
         _ => {

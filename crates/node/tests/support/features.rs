@@ -11,6 +11,7 @@ pub async fn all(world: &World) {
     live_volumes(world).await;
     claims(world).await;
     refusals(world).await;
+    owners(world).await;
 }
 
 fn terminated(pod: &Value) -> &Value {
@@ -139,6 +140,16 @@ async fn claims(world: &World) {
         }
     };
     assert!(tokio::time::timeout(Duration::from_secs(10), gone).await.is_ok(), "the data goes with its volume");
+}
+
+/// Files of a container belong to whom it says, where there is more than one user to give them to.
+async fn owners(world: &World) {
+    let several = nix::unistd::geteuid().is_root() || std::env::var_os("BB_SUBORDINATE").is_some();
+    let spec =
+        json!({"containers": [{"name": "main", "args": ["owner", "/tmp-file"], "securityContext": {"runAsUser": 0}}]});
+    let (_, text) = world.output("owner", spec).await;
+    assert_eq!(text, if several { "1234:1235" } else { "0:0" });
+    world.delete("owner").await;
 }
 
 async fn refusals(world: &World) {

@@ -110,6 +110,13 @@ fn main() {
         }
         ["write", path, text] => std::fs::write(path, text).expect("written"),
         ["sleep"] => loop { std::thread::sleep(std::time::Duration::from_secs(60)) },
+        ["owner", path] => {
+            use std::os::unix::fs::{MetadataExt, chown};
+            std::fs::write(path, "x").expect("written");
+            chown(path, Some(1234), Some(1235)).expect("given away");
+            let stat = std::fs::metadata(path).expect("there");
+            println!("{}:{}", stat.uid(), stat.gid());
+        }
         ["input"] => {
             let mut text = Vec::new();
             std::io::stdin().read_to_end(&mut text).expect("read");
