@@ -77,15 +77,20 @@ pub(crate) fn groups(api: &Api, headers: &HeaderMap) -> Result<Response<Body>, S
     let kinds = api.kinds.kinds();
     let groups = group_list(api, &kinds);
     Ok(match aggregated(headers) {
-        // Servers that are aggregated from elsewhere are left to be asked themselves.
-        Some(version) => {
-            let local =
-                groups.iter().filter(|(g, _)| g == metrics::GROUP || kinds.all().iter().any(|k| *k.group == **g));
-            aggregated_answer(
-                version,
-                local.map(|(group, versions)| group_discovery(&kinds, group, versions)).collect(),
-            )
-        }
+        Some(version) => aggregated_answer(
+            version,
+            groups
+                .iter()
+                .map(|(group, versions)| {
+                    let remote = group != metrics::GROUP && !kinds.all().iter().any(|k| *k.group == **group);
+                    if remote {
+                        remote_discovery(api, group, versions)
+                    } else {
+                        group_discovery(&kinds, group, versions)
+                    }
+                })
+                .collect(),
+        ),
         None => json_answer(
             &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups.iter().map(|(g, v)| group_value(g, v)).collect::<Vec<_>>()}),
         ),
@@ -211,6 +216,15 @@ fn group_discovery(kinds: &Kinds, group: &str, versions: &[String]) -> Value {
         metadata["name"] = group.into();
     }
     json!({"metadata": metadata, "versions": versions})
+}
+
+/// A group of a server that is aggregated from elsewhere; stale while that does not answer.
+fn remote_discovery(api: &Api, group: &str, versions: &[String]) -> Value {
+    let version = |version: &String| match api.remote.resources(group, version) {
+        Some(resources) => json!({"version": version, "resources": resources, "freshness": "Current"}),
+        None => json!({"version": version, "freshness": "Stale"}),
+    };
+    json!({"metadata": {"name": group, "creationTimestamp": null}, "versions": versions.iter().map(version).collect::<Vec<_>>()})
 }
 
 fn scope(namespaced: bool) -> &'static str {

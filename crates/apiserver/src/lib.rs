@@ -8,6 +8,7 @@ mod admission;
 mod allocate;
 mod apply;
 pub mod auth;
+mod availability;
 mod client;
 mod config;
 mod discovery;
@@ -98,6 +99,8 @@ pub(crate) struct Api {
     pub(crate) allocation: tokio::sync::Mutex<()>,
     /// Held while use is counted against a quota and the object is stored.
     pub(crate) quota: tokio::sync::Mutex<()>,
+    /// What aggregated servers serve.
+    pub(crate) remote: availability::Remote,
     pub(crate) policies: admission::policy::Policies,
     pub(crate) flow: handlers::flow::Flow,
     pub(crate) shutdown: CancellationToken,

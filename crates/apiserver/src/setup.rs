@@ -44,6 +44,7 @@ pub(crate) async fn open(config: Config) -> Result<Arc<Api>, Error> {
         kubelet_tls,
         allocation: tokio::sync::Mutex::new(()),
         quota: tokio::sync::Mutex::new(()),
+        remote: crate::availability::Remote::default(),
         policies: crate::admission::policy::Policies::default(),
         flow,
         shutdown: CancellationToken::new(),
@@ -66,6 +67,7 @@ fn open_files(dir: &Path) -> Result<Opened, Error> {
 
 /// Waits for the end, then ends watches and passed-through connections.
 pub(crate) async fn run(api: Arc<Api>, shutdown: CancellationToken) {
+    crate::availability::run(Arc::clone(&api), shutdown.clone()).await;
     shutdown.cancelled().await;
     api.shutdown.cancel();
     api.tasks.close();

@@ -259,6 +259,13 @@ async fn pod_security_warns() {
     let answer = send(&server, "POST", "/apis/apps/v1/namespaces/default/deployments", workload).await;
     assert_eq!(answer.code, 201);
     assert!(answer.warnings[0].contains("would violate PodSecurity \\\"restricted:latest\\\": allowPrivilegeEscalation != false (container \\\"c\\\" must set securityContext.allowPrivilegeEscalation=false)"), "{:?}", answer.warnings);
+    let fine = json!({"metadata": {"name": "fine"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(send(&server, "POST", "/api/v1/namespaces/default/pods", fine).await.code, 201);
+    let stricter = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+    let answer = send(&server, "PATCH", "/api/v1/namespaces/default?dryRun=All", stricter).await;
+    assert!(answer.warnings[0].contains("violate the new PodSecurity enforce level"), "{:?}", answer.warnings);
+    let pod = &answer.warnings[1];
+    assert!(pod.contains("fine: allowPrivilegeEscalation != false, unrestricted capabilities"), "{pod}");
     let pod =
         json!({"metadata": {"name": "p"}, "spec": {"hostNetwork": true, "containers": [{"name": "c", "image": "i"}]}});
     let answer = send(&server, "POST", "/api/v1/namespaces/default/pods", pod).await;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use cel::{
     Budget, CompileError, Decision, Fault, Program, Question, StructType, Ty, Value as Cel, Variable, Variables,
 };
-use objects::meta;
 use serde_json::{Value, json};
 
 use super::Attempt;
@@ -81,17 +80,17 @@ pub(super) struct Seen<'a> {
 impl<'a> Seen<'a> {
     pub(super) fn new(api: &'a Api, attempt: &Attempt<'a>, object: &Value, old: Option<&Value>, version: &str) -> Self {
         let target = &attempt.call.target;
-        let subject = if object.is_null() { old.unwrap_or(object) } else { object };
+        let (namespace, name) = attempt.place(object, old);
         let resource = Question {
             group: target.group.clone(),
             resource: target.resource.clone(),
             subresource: attempt.subresource.to_owned(),
-            namespace: meta::namespace(subject).to_owned(),
-            name: meta::name(subject).to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
             ..Question::default()
         };
         let namespace = if attempt.call.kind.namespaced {
-            let key = crate::store::key("", meta::namespace(subject));
+            let key = crate::store::key("", namespace);
             api.store.get("namespaces", &key).map_or(Cel::Null, |s| Cel::from_json(&s.value()))
         } else {
             Cel::Null
@@ -186,16 +185,16 @@ pub(super) fn request(attempt: &Attempt<'_>, object: &Value, old: Option<&Value>
     let asked = &call.target.version;
     let request_kind = json!({"group": call.kind.group, "version": asked, "kind": call.kind.kind});
     let request_resource = json!({"group": call.kind.group, "version": asked, "resource": call.kind.resource});
-    let subject = if object.is_null() { old.unwrap_or(object) } else { object };
+    let (namespace, name) = attempt.place(object, old);
     let mut request = json!({
         "kind": kind, "resource": resource, "requestKind": request_kind, "requestResource": request_resource,
-        "name": meta::name(subject), "operation": attempt.operation.name(), "userInfo": user_info(&call.who),
+        "name": name, "operation": attempt.operation.name(), "userInfo": user_info(&call.who),
         "dryRun": attempt.dry_run, "options": options(attempt),
     });
     if call.kind.namespaced {
-        request["namespace"] = meta::namespace(subject).into();
+        request["namespace"] = namespace.into();
     } else if &*call.kind.table == "namespaces" {
-        request["namespace"] = meta::name(subject).into();
+        request["namespace"] = name.into();
     }
     if !attempt.subresource.is_empty() {
         request["subResource"] = attempt.subresource.into();
@@ -209,6 +208,7 @@ fn options(attempt: &Attempt<'_>) -> Value {
         ("CREATE", _) => "CreateOptions",
         ("UPDATE", "patch") => "PatchOptions",
         ("UPDATE", _) => "UpdateOptions",
+        ("CONNECT", _) => return Value::Null,
         _ => "DeleteOptions",
     };
     let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use objects::labels::Selector;
-use objects::meta;
 use serde_json::Value;
 
 use super::Attempt;
@@ -25,8 +24,8 @@ impl Api {
         };
         let subject = if object.is_null() { old.unwrap_or(object) } else { object };
         let namespaced = if attempt.call.kind.namespaced {
-            let namespace =
-                self.store.get("namespaces", &crate::store::key("", meta::namespace(subject))).map(|s| s.value());
+            let (namespace, _) = attempt.place(object, old);
+            let namespace = self.store.get("namespaces", &crate::store::key("", namespace)).map(|s| s.value());
             namespace.is_none_or(|n| selected("namespaceSelector", &n))
         } else if &*attempt.call.kind.table == "namespaces" {
             selected("namespaceSelector", subject)
@@ -91,8 +90,7 @@ pub(super) fn matched_resources(
     old: Option<&Value>,
 ) -> Option<String> {
     let kind = &attempt.call.kind;
-    let subject = if object.is_null() { old.unwrap_or(object) } else { object };
-    let name = meta::name(subject);
+    let (_, name) = attempt.place(object, old);
     let exact = resources["matchPolicy"] == "Exact";
     if matched(&resources["excludeResourceRules"], attempt, kind, name, exact).is_some()
         || !api.matches_selectors(resources, attempt, object, old)

@@ -22,6 +22,8 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
+    /// A connection to a subresource: exec, attach, port-forward, proxy.
+    Connect,
 }
 
 /// An attempt to write.
@@ -31,6 +33,17 @@ pub(crate) struct Attempt<'a> {
     pub(crate) operation: Operation,
     pub(crate) subresource: &'a str,
     pub(crate) dry_run: bool,
+}
+
+impl Attempt<'_> {
+    /// The namespace and name of what is written (or connected to, of which there is no object).
+    pub(crate) fn place<'v>(&'v self, object: &'v Value, old: Option<&'v Value>) -> (&'v str, &'v str) {
+        if self.operation == Operation::Connect {
+            return (&self.call.target.namespace, &self.call.target.name);
+        }
+        let subject = if object.is_null() { old.unwrap_or(object) } else { object };
+        (meta::namespace(subject), meta::name(subject))
+    }
 }
 
 /// Namespaces that cannot be deleted.
@@ -80,6 +93,9 @@ impl Api {
         if attempt.operation == Operation::Create && matches!(&*call.kind.table, "pods" | "persistentvolumeclaims") {
             self.limit_bounds(&call.kind.group_resource(), object)?;
         }
+        if let ("namespaces", Operation::Update, Some(old)) = (&*call.kind.table, attempt.operation, old) {
+            self.namespace_security(call, object, old);
+        }
         if attempt.operation == Operation::Delete && &*call.kind.table == "namespaces" {
             let name = old.map(meta::name).unwrap_or_default();
             if LASTING.contains(&name) {
@@ -88,6 +104,44 @@ impl Api {
         }
         self.police(attempt, object, old)?;
         self.ask(attempt, object, old).await
+    }
+
+    /// Asks policies and webhooks about a connection to a subresource.
+    pub(crate) async fn permit_connection(&self, call: &Call, query: &str) -> Result<(), Status> {
+        let subresource = call.target.subresource.as_str();
+        let name = match subresource {
+            "exec" => "PodExecOptions",
+            "attach" => "PodAttachOptions",
+            "portforward" => "PodPortForwardOptions",
+            "proxy" => match &*call.kind.resource {
+                "services" => "ServiceProxyOptions",
+                "nodes" => "NodeProxyOptions",
+                _ => "PodProxyOptions",
+            },
+            _ => return Ok(()),
+        };
+        let mut options = serde_json::json!({"kind": name, "apiVersion": "v1"});
+        let mut lists: std::collections::BTreeMap<&str, Vec<Value>> = std::collections::BTreeMap::new();
+        for pair in query.split('&') {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = crate::request::decode(&value.replace('+', " "));
+            match key {
+                "stdin" | "stdout" | "stderr" | "tty" => options[key] = matches!(&*value, "true" | "1").into(),
+                "container" => options[key] = value.into(),
+                "command" => lists.entry("command").or_default().push(value.into()),
+                "ports" => lists.entry("ports").or_default().extend(value.parse::<i64>().map(Value::from)),
+                _ => {}
+            }
+        }
+        for (key, list) in lists {
+            options[key] = list.into();
+        }
+        if subresource == "proxy" {
+            options["path"] = format!("/{}", call.target.rest).into();
+        }
+        let attempt = Attempt { call, operation: Operation::Connect, subresource, dry_run: false };
+        self.police(&attempt, &options, None)?;
+        self.ask(&attempt, &options, None).await
     }
 
     /// Nothing is created in a namespace that does not exist or is being deleted.

@@ -62,6 +62,33 @@ impl Api {
     }
 }
 
+impl Api {
+    /// Warns of the pods that are there already where a namespace becomes stricter.
+    pub(super) fn namespace_security(&self, call: &Call, namespace: &Value, old: &Value) {
+        let label =
+            |of: &Value, name: &str, or: &str| meta::label(of, &format!("{LABEL}{name}")).unwrap_or(or).to_owned();
+        let level = label(namespace, "enforce", "privileged");
+        if level == label(old, "enforce", "privileged") {
+            return;
+        }
+        let mut found: Vec<String> = Vec::new();
+        for pod in self.store.list("pods", Some(meta::name(namespace)), |_| true).items.iter().map(|s| s.value()) {
+            let faults = faults(&pod["spec"], &level);
+            if !faults.is_empty() {
+                let short: Vec<&str> = faults.iter().map(|f| f.split(" (").next().unwrap_or(f)).collect();
+                found.push(format!("{}: {}", meta::name(&pod), short.join(", ")));
+            }
+        }
+        if !found.is_empty() {
+            let (name, version) = (meta::name(namespace), label(namespace, "enforce-version", "latest"));
+            call.warn(format!(
+                "existing pods in namespace {name:?} violate the new PodSecurity enforce level \"{level}:{version}\""
+            ));
+            found.into_iter().take(10).for_each(|pod| call.warn(pod));
+        }
+    }
+}
+
 fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
     ["containers", "initContainers", "ephemeralContainers"]
         .into_iter()

@@ -37,6 +37,7 @@ impl Operation {
             Operation::Create => "CREATE",
             Operation::Update => "UPDATE",
             Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
         }
     }
 }
@@ -156,7 +157,7 @@ impl Api {
         if self.store.count(table) == 0 || &*kind.group == "admissionregistration.k8s.io" {
             return Vec::new();
         }
-        let name = meta::name(if object.is_null() { old.unwrap_or(object) } else { object });
+        let (_, name) = attempt.place(object, old);
         let mut out = Vec::new();
         for configuration in self.store.list(table, None, |_| true).items.iter().map(|s| s.value()) {
             for hook in configuration["webhooks"].as_array().into_iter().flatten() {

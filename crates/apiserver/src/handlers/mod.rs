@@ -110,6 +110,14 @@ async fn route(api: Arc<Api>, peer: Option<Identity>, request: Request<Body>) ->
     let who = api.authenticate(peer.as_ref(), request.headers())?;
     let Some(target) = info.resource.clone() else {
         api.require(&who, &Ask { verb: &info.verb, path: &info.path, ..Ask::default() })?;
+        // Discovery of an aggregated server is that server's.
+        if let ["apis", group, version] = info.path.trim_matches('/').split('/').collect::<Vec<_>>().as_slice()
+            && *group != crate::metrics::GROUP
+            && !api.kinds.kinds().has_version(group, version)
+        {
+            let target = Target { group: (*group).into(), version: (*version).into(), ..Target::default() };
+            return crate::proxy::aggregated(&api, &who, &target, request).await;
+        }
         return paths::answer(&api, &who, &info, request.headers());
     };
     let ask = Ask {
@@ -139,6 +147,14 @@ async fn route(api: Arc<Api>, peer: Option<Identity>, request: Request<Body>) ->
     if matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy")
         && kind.subresources.contains(&target.subresource.as_str())
     {
+        if matches!(target.subresource.as_str(), "exec" | "attach" | "portforward" | "proxy") {
+            let query = request.uri().query().unwrap_or("").to_owned();
+            let accept = Accept { format: crate::negotiate::Format::Json, form: crate::negotiate::Form::Object };
+            let (api, info, target) = (Arc::clone(&api), info.clone(), target.clone());
+            let headers = request.headers().clone();
+            let call = Call { api, who, info, target, kind, accept, headers, warnings: std::sync::Mutex::default() };
+            call.api.permit_connection(&call, &query).await?;
+        }
         return crate::proxy::subresource(&api, &info, &target, request).await;
     }
     let (parts, body) = request.into_parts();

@@ -200,7 +200,9 @@ pub(super) async fn scale(call: &mut Call, body: &Bytes) -> Result<Response<Body
             let cause = Cause::invalid("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
             return Err(Status::invalid(&GroupKind::new("autoscaling", "Scale"), &call.target.name, vec![cause]));
         }
-        let sent = meta::resource_version(&wanted);
+        // What a patch leaves as it is was not sent.
+        let patch = kind.contains("patch") && meta::resource_version(&wanted) == meta::resource_version(&current);
+        let sent = if patch { "" } else { meta::resource_version(&wanted) };
         if !sent.is_empty() && sent != old.revision.to_string() {
             return Err(Status::stale(&resource, &call.target.name));
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use objects::ssa::{self, Writer};
 use objects::{Status, meta, patch as patches, time};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Call, read, render, subresource};
 use crate::admission::{Attempt, Operation};
@@ -129,6 +129,9 @@ async fn create_once(call: &Call, mut object: Value, managed: Option<Value>) -> 
         }
         None => apply::record(call, &Value::Null, &mut object, ""),
     }
+    if !kind.custom && kind.storage().status && object.get("status").is_none() {
+        object["status"] = first_status(&kind.table);
+    }
     let name = meta::name(&object).to_owned();
     let key = store::key(meta::namespace(&object), &name);
     if dry_run {
@@ -144,6 +147,23 @@ async fn create_once(call: &Call, mut object: Value, managed: Option<Value>) -> 
     drop(held);
     call.api.created(call, &stored).await;
     Ok(Done::Stored(stored))
+}
+
+/// The status of a new object: there, and with those fields that are never left out. Typed clients read it at once.
+fn first_status(table: &str) -> Value {
+    match table {
+        "apps/replicasets" | "replicationcontrollers" => json!({"replicas": 0}),
+        "apps/statefulsets" => json!({"replicas": 0, "availableReplicas": 0}),
+        "apps/daemonsets" => {
+            json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0})
+        }
+        "autoscaling/horizontalpodautoscalers" => json!({"desiredReplicas": 0, "currentMetrics": null}),
+        "policy/poddisruptionbudgets" => {
+            json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0})
+        }
+        "networking.k8s.io/ingresses" | "services" => json!({"loadBalancer": {}}),
+        _ => json!({}),
+    }
 }
 
 /// Replaces an object.

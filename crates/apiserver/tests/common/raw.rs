@@ -1,12 +1,14 @@
 //! Requests as they are, in process.
 
+#![allow(dead_code, reason = "each test binary looks at its part")]
+
 use apiserver::{ApiServer, Identity};
 use axum::body::Body;
 use http::{Request, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-/// An answer.
+/// An answer; each test looks at some of it.
 #[derive(Debug)]
 pub struct Answer {
     pub code: u16,

@@ -1,0 +1,195 @@
+//! Parts of the API that older clients and operators ask for.
+
+#[path = "common/mod.rs"]
+mod common;
+#[path = "common/raw.rs"]
+mod raw;
+
+use apiserver::Identity;
+use base64::Engine;
+use raw::{send, send_as};
+use serde_json::{Value, json};
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test]
+async fn openapi_in_protobuf() {
+    let (_dir, server, _client) = common::server().await;
+    let accept = ("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+    let answer = send_as(&server, Identity::admin(), "GET", "/openapi/v2", Value::Null, &[accept]).await;
+    assert_eq!((answer.code, &*answer.content_type), (200, accept.1));
+    // swagger: "2.0" is field 1.
+    assert!(answer.bytes.starts_with(b"\x0a\x032.0"));
+    let has = |part: &[u8]| answer.bytes.windows(part.len()).any(|w| w == part);
+    assert!(has(b"io.k8s.api.apps.v1.Deployment") && has(b"x-kubernetes-group-version-kind"));
+    let answer = send(&server, "GET", "/openapi/v2", Value::Null).await;
+    assert_eq!(answer.body["swagger"], "2.0");
+}
+
+#[tokio::test]
+async fn lists_as_they_were() {
+    let (_dir, server, _client) = common::server().await;
+    let map = |name: &str| json!({"metadata": {"name": name}});
+    let version = |v: &Value| v.pointer("/metadata/resourceVersion").and_then(Value::as_str).unwrap_or("").to_owned();
+    let first = version(&send(&server, "POST", MAPS, map("a")).await.body);
+    let second = version(&send(&server, "POST", MAPS, map("b")).await.body);
+    send(&server, "DELETE", &format!("{MAPS}/a"), Value::Null).await;
+    let names = |body: &Value| -> Vec<String> {
+        let items = body["items"].as_array().cloned().unwrap_or_default();
+        items
+            .iter()
+            .filter_map(|i| i["metadata"]["name"].as_str().map(str::to_owned))
+            .filter(|n| n.len() == 1)
+            .collect()
+    };
+    for (at, want) in [(&first, vec!["a"]), (&second, vec!["a", "b"])] {
+        let path = format!("{MAPS}?resourceVersion={at}&resourceVersionMatch=Exact");
+        let answer = send(&server, "GET", &path, Value::Null).await;
+        assert_eq!(
+            (names(&answer.body), version(&answer.body)),
+            (want.iter().map(ToString::to_string).collect(), at.clone())
+        );
+    }
+}
+
+#[tokio::test]
+async fn old_watch_paths() {
+    let (_dir, server, _client) = common::server().await;
+    send(&server, "POST", MAPS, json!({"metadata": {"name": "a"}})).await;
+    send(&server, "POST", MAPS, json!({"metadata": {"name": "b"}})).await;
+    let path = "/api/v1/watch/namespaces/default/configmaps/a?timeoutSeconds=1";
+    let answer = send(&server, "GET", path, Value::Null).await;
+    let text = String::from_utf8_lossy(&answer.bytes).into_owned();
+    assert!(text.starts_with("{\"type\":\"ADDED\"") && text.lines().count() == 1, "{text}");
+}
+
+/// A request made with openssl: CN=jane, O=dev, O=ops, key on P-256.
+fn request(subject: &str) -> Option<String> {
+    let dir = tempfile::tempdir().ok()?;
+    let (key, out) = (dir.path().join("key"), dir.path().join("csr"));
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-new",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            subject,
+            "-keyout",
+        ])
+        .arg(&key)
+        .arg("-out")
+        .arg(&out)
+        .output()
+        .ok()?;
+    made.status
+        .success()
+        .then(|| base64::engine::general_purpose::STANDARD.encode(std::fs::read(&out).unwrap_or_default()))
+}
+
+#[tokio::test]
+async fn certificates_are_signed_when_they_are_approved() {
+    let (_dir, server, _client) = common::server().await;
+    let Some(request) = request("/O=dev/O=ops/O=third/CN=jane") else {
+        return eprintln!("skipped: there is no openssl");
+    };
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let csr = |name: &str, request: &str, usage: &str| {
+        json!({"metadata": {"name": name}, "spec": {"request": request, "usages": [usage],
+        "signerName": "kubernetes.io/kube-apiserver-client", "username": "forged", "expirationSeconds": 3600}})
+    };
+    assert_eq!(send(&server, "POST", path, csr("bad", "eHl6", "client auth")).await.code, 422);
+    let made = send(&server, "POST", path, csr("jane", &request, "client auth")).await;
+    assert_eq!((made.code, made.body["spec"]["username"].as_str()), (201, Some("kubernetes-admin")), "{}", made.body);
+    let approve = |object: &Value| {
+        let mut object = object.clone();
+        object["status"] =
+            json!({"conditions": [{"type": "Approved", "status": "True", "reason": "Test", "message": "m"}]});
+        object
+    };
+    let one = format!("{path}/jane/approval");
+    let nobody = Identity::new("nobody", &["system:authenticated"]);
+    assert_eq!(send_as(&server, nobody, "PUT", &one, approve(&made.body), &[]).await.code, 403);
+    let signed = send(&server, "PUT", &one, approve(&made.body)).await;
+    assert_eq!(signed.code, 200, "{}", signed.body);
+    let text = signed.body.pointer("/status/certificate").and_then(Value::as_str).expect("a certificate");
+    let pem = base64::engine::general_purpose::STANDARD.decode(text).expect("base64");
+    let der = rustls_pemfile::certs(&mut &pem[..]).next().expect("one").expect("a certificate");
+    let who = apiserver::auth::pki::identity_of(&der).expect("an identity");
+    assert_eq!(who, Identity::new("jane", &["dev", "ops", "third"]));
+    // The server's own verifier takes it.
+    let mut roots = rustls::RootCertStore::empty();
+    let ca =
+        rustls_pemfile::certs(&mut server.ca_certificate().as_bytes()).next().expect("one").expect("the authority");
+    roots.add(ca).expect("an authority");
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider)
+        .build()
+        .expect("a verifier");
+    verifier.verify_client_cert(&der, &[], rustls::pki_types::UnixTime::now()).expect("it verifies");
+    let made = send(&server, "POST", path, csr("wrong", &request, "server auth")).await;
+    let failed = send(&server, "PUT", &format!("{path}/wrong/approval"), approve(&made.body)).await;
+    assert_eq!(failed.body.pointer("/status/conditions/1/type"), Some(&json!("Failed")));
+}
+
+#[tokio::test]
+async fn aggregated_servers_that_do_not_answer_are_stale() {
+    let (_dir, server, _client) = common::server().await;
+    let services = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let service = json!({"metadata": {"name": "v1.far.example.com"}, "spec": {"group": "far.example.com", "version": "v1",
+        "service": {"namespace": "default", "name": "none"}, "groupPriorityMinimum": 100, "versionPriority": 1}});
+    assert_eq!(send(&server, "POST", services, service).await.code, 201);
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let background = tokio::spawn({
+        let (server, shutdown) = (server.clone(), shutdown.clone());
+        async move { server.run(shutdown).await }
+    });
+    // The watch ends by itself when the condition did not come.
+    let path = format!("{services}?watch=true&timeoutSeconds=10");
+    let request = http::Request::get(&path).body(axum::body::Body::empty()).expect("a request");
+    let mut stream = server.respond(Some(Identity::admin()), request).await.into_body().into_data_stream();
+    let mut seen = String::new();
+    while let Some(Ok(bytes)) = futures::StreamExt::next(&mut stream).await {
+        seen.push_str(&String::from_utf8_lossy(&bytes));
+        if seen.contains("FailedDiscoveryCheck") {
+            break;
+        }
+    }
+    assert!(seen.contains("\"Available\""), "{seen}");
+    let accept = ("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let groups = send_as(&server, Identity::admin(), "GET", "/apis", Value::Null, &[accept]).await;
+    let group =
+        groups.body["items"].as_array().into_iter().flatten().find(|g| g["metadata"]["name"] == "far.example.com");
+    assert_eq!(group.map(|g| g["versions"][0]["freshness"].clone()), Some(json!("Stale")));
+    drop(stream);
+    shutdown.cancel();
+    background.await.expect("it ends");
+}
+
+#[tokio::test]
+async fn policies_see_who_connects() {
+    let (_dir, server, _client) = common::server().await;
+    let admission = "/apis/admissionregistration.k8s.io/v1";
+    let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CONNECT"], "resources": ["pods/exec", "pods/attach"]}]);
+    let policy = json!({"metadata": {"name": "no-shell"}, "spec": {"matchConstraints": {"resourceRules": rules}, "validations": [
+        {"expression": "request.namespace != 'default' || !(object.command.exists(c, c.endsWith('sh')))", "message": "no shells"}]}});
+    assert_eq!(send(&server, "POST", &format!("{admission}/validatingadmissionpolicies"), policy).await.code, 201);
+    let binding = json!({"metadata": {"name": "b"}, "spec": {"policyName": "no-shell", "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "default"}}}}});
+    assert_eq!(
+        send(&server, "POST", &format!("{admission}/validatingadmissionpolicybindings"), binding).await.code,
+        201
+    );
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(send(&server, "POST", "/api/v1/namespaces/default/pods", pod).await.code, 201);
+    let exec =
+        |command: &str| format!("/api/v1/namespaces/default/pods/p/exec?command={command}&command=-l&stdout=true");
+    let answer = send(&server, "POST", &exec("%2Fbin%2Fsh"), Value::Null).await;
+    assert_eq!(answer.code, 422, "{}", answer.body);
+    assert!(answer.message().ends_with("denied request: no shells"), "{}", answer.message());
+    // What is allowed fails later: the pod is on no node.
+    assert!(!send(&server, "POST", &exec("ls"), Value::Null).await.message().contains("no shells"));
+}

@@ -1,0 +1,57 @@
+// Drives the JavaScript client: typed calls, an informer, watches, patches, a custom resource.
+import * as k8s from '@kubernetes/client-node';
+import assert from 'node:assert';
+
+const config = new k8s.KubeConfig();
+config.loadFromFile(process.argv[2]);
+const core = config.makeApiClient(k8s.CoreV1Api);
+const apps = config.makeApiClient(k8s.AppsV1Api);
+const objects = k8s.KubernetesObjectApi.makeApiClient(config);
+
+await core.createNamespace({ body: { metadata: { name: 'js' } } });
+const informer = k8s.makeInformer(config, '/api/v1/namespaces/js/pods', () => core.listNamespacedPod({ namespace: 'js' }));
+const running = new Promise((resolve, reject) => {
+  const up = new Set();
+  const look = (pod) => {
+    if (pod.status?.phase === 'Running') up.add(pod.metadata.name);
+    if (up.size === 2) resolve();
+  };
+  informer.on('add', look);
+  informer.on('update', look);
+  informer.on('error', reject);
+});
+await informer.start();
+const labels = { app: 'web' };
+await apps.createNamespacedDeployment({ namespace: 'js', body: { metadata: { name: 'web' }, spec: { replicas: 2, selector: { matchLabels: labels },
+  template: { metadata: { labels }, spec: { containers: [{ name: 'c', image: 'image:1' }] } } } } });
+await running;
+await informer.stop();
+
+const merge = k8s.setHeaderOptions('Content-Type', k8s.PatchStrategy.MergePatch);
+const patched = await apps.patchNamespacedDeployment({ name: 'web', namespace: 'js', body: { spec: { replicas: 1 } } }, merge);
+assert.equal(patched.spec.replicas, 1);
+const json = k8s.setHeaderOptions('Content-Type', k8s.PatchStrategy.JsonPatch);
+await apps.patchNamespacedDeployment({ name: 'web', namespace: 'js', body: [{ op: 'replace', path: '/spec/replicas', value: 3 }] }, json);
+assert.equal((await apps.readNamespacedDeploymentScale({ name: 'web', namespace: 'js' })).spec.replicas, 3);
+
+const map = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'm', namespace: 'js' }, data: { a: '1' } };
+await objects.create(map);
+await objects.patch({ ...map, data: { b: '2' } }, undefined, undefined, 'js', true, k8s.PatchStrategy.ServerSideApply);
+assert.deepEqual((await objects.read(map)).data, { a: '1', b: '2' });
+await assert.rejects(objects.create(map), (error) => error.code === 409);
+
+const watch = new k8s.Watch(config);
+const deleted = new Promise((resolve, reject) => {
+  watch.watch('/api/v1/namespaces/js/configmaps', { fieldSelector: 'metadata.name=m' }, (type) => type === 'DELETED' && resolve(), (error) => error && reject(error))
+    .then((controller) => deletedController = controller, reject);
+});
+let deletedController;
+await objects.delete(map);
+await deleted;
+deletedController?.abort();
+
+const yes = await config.makeApiClient(k8s.AuthorizationV1Api).createSelfSubjectAccessReview({ body: { spec: { resourceAttributes: { verb: 'get', resource: 'pods' } } } });
+assert.equal(yes.status.allowed, true);
+await core.deleteNamespace({ name: 'js' });
+console.log('done');
+process.exit(0);
