@@ -32,7 +32,8 @@ pub async fn changed(repository: &LocalRepository, seen: &str) -> Result<()> {
                 Err(error) => return Err(error).with_context(|| format!("cannot watch {}", dir.display())),
             }
         }
-        let events = watch.as_fd().try_clone_to_owned().and_then(AsyncFd::register).context("cannot watch for changes")?;
+        let events =
+            watch.as_fd().try_clone_to_owned().and_then(AsyncFd::register).context("cannot watch for changes")?;
         // What changed before the watches were there.
         if is_new(repository, seen).await? {
             return Ok(());
