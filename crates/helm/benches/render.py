@@ -1,4 +1,5 @@
-"""Times the real Helm on the chart directories given: seconds for loading with rendering, and for rendering alone."""
+"""Times the real Helm on a chart directory with a file of values (JSON): loading with rendering, rendering alone, and memory
+after so many renderings. `render.py CHART VALUES ROUNDS`."""
 import json, resource, sys, time
 
 import helm_python
@@ -13,15 +14,21 @@ def best(run, times):
     return min(out)
 
 
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-for path in sys.argv[1:]:
-    chart = helm_python.Chart.load(path)
-    render = lambda chart: chart.render({}, name="r", namespace="ns")
-    lines = sum(text.count("\n") for text in render(chart).values())
-    print(json.dumps({
-        "load": best(lambda: render(helm_python.Chart.load(path)), 5),
-        "render": best(lambda: render(chart), 7),
-        "lines": lines,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before,
-        "output": render(chart),
-    }), flush=True)
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+path, values, rounds = sys.argv[1], json.load(open(sys.argv[2])), int(sys.argv[3])
+before = peak()
+chart = helm_python.Chart.load(path)
+render = lambda chart: chart.render(values, name="r", namespace="ns")
+timed = best(lambda: render(chart), rounds)
+memory = peak() - before
+output = render(chart)
+print(json.dumps({
+    "load": best(lambda: render(helm_python.Chart.load(path)), 5),
+    "render": timed,
+    "lines": sum(text.count("\n") for text in output.values()),
+    "memory": memory,
+    "output": output,
+}), flush=True)

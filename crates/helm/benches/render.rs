@@ -1,8 +1,12 @@
 //! Rendering by this crate and by the real Helm in one run: `cargo bench -p helm`.
 //!
-//! Two charts: the repository's own (`backstage/charts/*` or wherever a `Chart.yaml` lies, given in `BENCH_CHART`), and a
-//! generated one of 10,000 lines with three levels of subcharts and heavy `tpl` and `include`. Both outputs are compared
-//! before they are timed.
+//! Two charts: the one that this repository delivers with (the first `Chart.yaml` found above the crates that has a file of
+//! values beside it in the tree, or `BENCH_CHART` and `BENCH_VALUES`), and a generated one of 10,000 lines with three levels
+//! of subcharts and heavy `tpl` and `include`. The outputs are compared before they are timed.
+//!
+//! What is compared: the time of one call in a warm process, of ours and of Helm's SDK (a Go library behind a Python
+//! binding, whose cost is a call and one JSON text), once with loading the chart and once without. Memory is what the
+//! process holds at most beyond what it held before the chart was loaded, each in a process of its own.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -148,45 +152,103 @@ fn peak() -> u64 {
     line.trim().trim_end_matches(" kB").trim().parse().unwrap_or(0)
 }
 
+/// The chart that the repository delivers with, and a file of values for it that lies elsewhere.
+fn own() -> Option<(PathBuf, Option<PathBuf>)> {
+    if let Some(chart) = std::env::var_os("BENCH_CHART") {
+        return Some((chart.into(), std::env::var_os("BENCH_VALUES").map(PathBuf::from)));
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.parent()?;
+    let mut files = Vec::new();
+    find(root, 0, &mut files);
+    files.sort();
+    let chart = files.iter().find(|f| f.ends_with("Chart.yaml"))?.parent()?.to_path_buf();
+    let values = files.iter().find(|f| f.ends_with("values.yaml") && !f.starts_with(&chart)).cloned();
+    Some((chart, values))
+}
+
+fn find(dir: &Path, depth: usize, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if path.is_dir() {
+            if depth < 8 && !name.starts_with('.') && !matches!(&*name, "crates" | "target" | "node_modules") {
+                find(&path, depth + 1, out);
+            }
+        } else if name == "Chart.yaml" || name == "values.yaml" {
+            out.push(path);
+        }
+    }
+}
+
+/// How often either side renders before its memory is read.
+const ROUNDS: usize = 12;
+
+fn values_of(file: Option<&Path>) -> Data {
+    let text = file.map(|f| std::fs::read_to_string(f).expect("the values are read")).unwrap_or_default();
+    helm::values::parse(&text).expect("the values are YAML")
+}
+
+fn options() -> RenderOptions {
+    RenderOptions { release_name: "r".to_owned(), namespace: "ns".to_owned(), ..RenderOptions::default() }
+}
+
+/// Loads and renders, and prints what that took at most beyond the beginning, in KiB: the work of a process of its own.
+fn memory(path: &Path, values: Option<&Path>) {
+    let before = peak();
+    let chart = helm::load::from_path(path).expect("the chart loads");
+    let values = values_of(values);
+    for _ in 0..ROUNDS {
+        let text = chart.render_files(&values, &options()).expect("the chart renders");
+        std::hint::black_box(&text);
+    }
+    println!("{}", peak() - before);
+}
+
+fn run(command: &mut Command) -> Vec<u8> {
+    command.stdout(Stdio::piped()).stderr(Stdio::null()).output().expect("it runs").stdout
+}
+
 fn main() {
+    if let Some(chart) = std::env::var_os("BENCH_MEMORY") {
+        return memory(Path::new(&chart), std::env::var_os("BENCH_MEMORY_VALUES").map(PathBuf::from).as_deref());
+    }
     let Some(python) = support::python() else { return };
-    let _ = support::judge;
+    let _ = (support::judge, support::ours);
     let dir = tempfile::tempdir().expect("a directory");
     let big = dir.path().join("root");
     write(&big, &large());
-    let mut charts: Vec<PathBuf> = Vec::new();
-    if let Some(own) = std::env::var_os("BENCH_CHART") {
-        charts.push(own.into());
-    }
-    charts.push(big);
-    let options =
-        RenderOptions { release_name: "r".to_owned(), namespace: "ns".to_owned(), ..RenderOptions::default() };
-    for path in charts {
-        let output = Command::new(&python)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/render.py"))
-            .arg(&path)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .output()
-            .expect("the judge runs");
-        let theirs: serde_json::Value = serde_json::from_slice(&output.stdout).expect("the judge writes JSON");
-        let before = peak();
+    let mut charts: Vec<(PathBuf, Option<PathBuf>)> = own().into_iter().collect();
+    charts.push((big, None));
+    let options = options();
+    for (path, file) in charts {
+        let values = values_of(file.as_deref());
+        let json = dir.path().join("values.json");
+        std::fs::write(&json, values.to_json().to_string()).expect("the values are written");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/render.py");
+        let answer = run(Command::new(&python).arg(script).arg(&path).arg(&json).arg(ROUNDS.to_string()));
+        let theirs: serde_json::Value = serde_json::from_slice(&answer).expect("the judge writes JSON");
+        let mut own = Command::new(std::env::current_exe().expect("this program"));
+        own.env("BENCH_MEMORY", &path);
+        if let Some(file) = &file {
+            own.env("BENCH_MEMORY_VALUES", file);
+        }
+        let memory: u64 = String::from_utf8_lossy(&run(&mut own)).trim().parse().expect("a number");
         let chart = helm::load::from_path(&path).expect("the chart loads");
-        let render = |chart: &Chart| chart.render_files(&Data::empty(), &options).expect("the chart renders");
+        let render = |chart: &Chart| chart.render_files(&values, &options).expect("the chart renders");
         let text = render(&chart);
-        let memory = peak() - before;
         assert_eq!(serde_json::to_value(&text).expect("text is JSON"), theirs["output"], "the outputs are the same");
         let loaded = best(5, || {
             render(&helm::load::from_path(&path).expect("the chart loads"));
         });
-        let rendered = best(15, || {
+        let rendered = best(ROUNDS, || {
             render(&chart);
         });
         let number = |key: &str| theirs[key].as_f64().unwrap_or(0.0);
-        println!("{} ({} lines)", path.display(), theirs["lines"]);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        println!("chart {name} ({} lines)", theirs["lines"]);
         let line = |what: &str, helm: f64, ours: f64| {
             println!(
-                "  {what:<16} Helm {:>9.2} ms  ours {:>8.2} ms  ratio {:>6.1}",
+                "  {what:<16} Helm {:>9.3} ms  ours {:>9.3} ms  {:>6.1} times faster",
                 helm * 1e3,
                 ours * 1e3,
                 helm / ours
@@ -194,6 +256,10 @@ fn main() {
         };
         line("load and render", number("load"), loaded);
         line("render", number("render"), rendered);
-        println!("  memory           Helm {:>9} KiB ours {memory:>8} KiB", theirs["memory"]);
+        let theirs = number("memory");
+        println!(
+            "  memory           Helm {theirs:>9} KiB ours {memory:>9} KiB {:>6.1} %",
+            memory as f64 / theirs.max(1.0) * 100.0
+        );
     }
 }

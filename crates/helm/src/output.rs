@@ -9,7 +9,7 @@ use crate::error::Error;
 pub struct Manifest {
     /// The template it comes from: `chart/templates/x.yaml`.
     pub path: String,
-    /// Its text, trimmed.
+    /// Its text; of the last document of a template also the line breaks at its end.
     pub text: String,
     /// Its `kind`, for order.
     pub kind: String,
@@ -20,7 +20,7 @@ pub struct Manifest {
 pub struct Hook {
     /// The template it comes from.
     pub path: String,
-    /// Its text, trimmed.
+    /// Its text; of the last document of a template also the line breaks at its end.
     pub text: String,
     /// Its `kind`.
     pub kind: String,
@@ -100,14 +100,14 @@ fn by_kind(a: &str, b: &str) -> std::cmp::Ordering {
 
 /// The documents of a text, divided as Helm divides them.
 pub fn split(text: &str) -> Vec<&str> {
-    let text = text.trim();
+    let text = text.trim_start();
     let mut out = Vec::new();
     let mut from = 0;
     let mut at = 0;
     // A separator begins the text or follows a line break (with the space before it).
     while let Some(found) = text[at..].find("---") {
         let start = at + found;
-        let begins = start == 0 || text.as_bytes()[start - 1] == b'\n';
+        let begins = start == 0 || start > from && text.as_bytes()[start - 1] == b'\n';
         if !begins {
             at = start + 1;
             continue;
@@ -121,7 +121,8 @@ pub fn split(text: &str) -> Vec<&str> {
         from = start + 3 + skipped;
         at = from;
     }
-    let piece = text.get(from..).unwrap_or("").trim();
+    // What ends the text keeps its end.
+    let piece = text.get(from..).unwrap_or("").trim_start();
     if !piece.is_empty() {
         out.push(piece);
     }
@@ -206,7 +207,7 @@ impl Head {
         let map = match &value {
             Value::Object(map) => map,
             Value::Null => return Ok(head),
-            v => return Err(wrong(v, "value of type releaseutil.SimpleHead")),
+            v => return Err(wrong(v, "value of type util.SimpleHead")),
         };
         if let Some(kind) = map.get("kind") {
             head.kind = scalar(kind).ok_or_else(|| wrong(kind, "struct field SimpleHead.kind of type string"))?;

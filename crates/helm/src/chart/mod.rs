@@ -181,6 +181,15 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
         };
         let sub = if name.ends_with(".tgz") {
             let Some(data) = parts.get("") else { continue };
+            // What is no archive is refused by the reader of gzip.
+            if data.get(..2) != Some(&[0x1f, 0x8b]) {
+                let message = match data.len() {
+                    0 => "EOF",
+                    1..10 => "unexpected EOF",
+                    _ => "gzip: invalid header",
+                };
+                return Err(context(load(message.to_owned())));
+            }
             let files = crate::load::archive_files(data).map_err(context)?;
             build(files, depth + 1).map_err(context)?
         } else if parts.contains_key("") {

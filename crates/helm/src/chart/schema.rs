@@ -34,6 +34,14 @@ pub(crate) fn validate(node: &Node<'_>, values: &Data) -> Result<(), Error> {
     )))
 }
 
+/// Checks values against one schema.
+///
+/// # Errors
+/// What is wrong, line by line.
+pub(crate) fn validate_single(values: &Data, schema: &str) -> Result<(), String> {
+    check(schema, &values.to_json())
+}
+
 fn has_schema(node: &Node<'_>) -> bool {
     node.chart.schema.is_some() || node.dependencies.iter().any(has_schema)
 }

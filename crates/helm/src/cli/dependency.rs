@@ -53,7 +53,7 @@ pub fn check(chart: &Chart) -> Result<(), Error> {
 }
 
 /// The state of one dependency in `charts/`.
-fn status(dir: &Path, dependency: &Dependency) -> String {
+fn status(dir: &Path, chart: &Chart, dependency: &Dependency) -> String {
     let charts = dir.join("charts");
     let mut archives: Vec<PathBuf> = Vec::new();
     if let Ok(entries) = std::fs::read_dir(&charts) {
@@ -80,14 +80,15 @@ fn status(dir: &Path, dependency: &Dependency) -> String {
         [] => {}
         _ => return "too many matches".to_owned(),
     }
-    let folder = charts.join(&dependency.name);
-    if !folder.exists() {
-        return "missing".to_owned();
+    match chart.dependencies.iter().find(|c| c.name() == dependency.name) {
+        None => "missing".to_owned(),
+        Some(found) if found.metadata.version == dependency.version => "unpacked".to_owned(),
+        Some(found) => match (Constraints::parse(&dependency.version), Version::parse(&found.metadata.version)) {
+            (Err(_), _) | (_, Err(_)) => "invalid version".to_owned(),
+            (Ok(c), Ok(v)) if c.check(&v) => "unpacked".to_owned(),
+            _ => "wrong version".to_owned(),
+        },
     }
-    if !folder.is_dir() {
-        return "mispackaged".to_owned();
-    }
-    judge(crate::load::from_dir(folder), "unpacked")
 }
 
 /// The table that `dependency list` prints.
@@ -102,7 +103,7 @@ pub fn list(path: &Path) -> Result<String, Error> {
     }
     let mut rows = vec![["NAME", "VERSION", "REPOSITORY", "STATUS"].map(str::to_owned)];
     for d in declared {
-        rows.push([d.name.clone(), d.version.clone(), d.repository.clone(), status(path, d)]);
+        rows.push([d.name.clone(), d.version.clone(), d.repository.clone(), status(path, &chart, d)]);
     }
     let widths: Vec<usize> = (0..4).map(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0)).collect();
     let mut out = String::new();

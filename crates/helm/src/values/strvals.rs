@@ -143,9 +143,9 @@ impl Parser<'_> {
                 result
             }
             Some('=') => {
-                let (value, end) = self.value()?;
+                let (value, _) = self.value()?;
                 set(map, &key, value);
-                if end { Err(Stop::End) } else { Ok(()) }
+                Ok(())
             }
             Some(',') => {
                 set(map, &key, Data::Str(Str::from("")));
@@ -177,7 +177,7 @@ impl Parser<'_> {
     fn index(&mut self) -> Step<usize> {
         let (text, stop) = self.until("]");
         if stop.is_none() {
-            return Err(Stop::Fail("error parsing index: EOF".to_owned()));
+            return Err(Stop::End);
         }
         let Ok(i) = text.parse::<i64>() else {
             let kind = format!("strconv.Atoi: parsing {}: invalid syntax", quote::quote(&text));
@@ -201,9 +201,9 @@ impl Parser<'_> {
         match stop {
             None => Err(Stop::End),
             Some('=') => {
-                let (value, end) = self.value()?;
+                let (value, _) = self.value()?;
                 set_index(list, i, value);
-                if end { Err(Stop::End) } else { Ok(()) }
+                Ok(())
             }
             Some('[') => {
                 if level + 1 > MAX_LEVEL {
@@ -262,10 +262,7 @@ impl Parser<'_> {
             match stop {
                 None => return Err(Stop::Fail("list must terminate with '}'".to_owned())),
                 Some('}') => {
-                    let empty = text.is_empty() && items.is_empty();
-                    if !empty {
-                        items.push(self.read(text)?);
-                    }
+                    items.push(self.read(text)?);
                     if self.text[self.at..].starts_with(',') {
                         self.at += 1;
                     }
@@ -282,6 +279,14 @@ impl Parser<'_> {
             let skipped = rest.len() - rest.trim_start().len();
             self.at += skipped + usize::from(!rest.trim().is_empty());
             return Ok((Data::Null, self.at >= self.text.len()));
+        }
+        // A number ends after its leading zero; what follows is the next key.
+        let zero = rest.trim_start();
+        if zero.starts_with('0')
+            && zero[1..].starts_with(|c: char| c.is_ascii_alphanumeric() && !matches!(c, 'e' | 'E'))
+        {
+            self.at += rest.len() - zero.len() + 1;
+            return Ok((Data::Float(0.0), false));
         }
         let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<serde_json::Value>();
         match stream.next() {
@@ -300,8 +305,10 @@ impl Parser<'_> {
                     Err(message) => message,
                     Ok(_) => "unexpected end of JSON input".to_owned(),
                 };
-                let message =
-                    if message == "unexpected end of JSON input" { "unexpected EOF".to_owned() } else { message };
+                let word = rest.trim();
+                let cut = !word.is_empty() && ["null", "true", "false"].iter().any(|w| w.starts_with(word));
+                let ends = cut || message == "unexpected end of JSON input";
+                let message = if ends { "unexpected EOF".to_owned() } else { message };
                 Err(Stop::Fail(message))
             }
         }
