@@ -145,6 +145,8 @@ pub enum Verdict {
     Allowed {
         /// Who it is; empty for nobody in particular.
         login: String,
+        /// Whether it administers the repository, and so may pass over its rules.
+        admin: bool,
     },
     /// Nobody is named, or the token is not valid.
     Unauthenticated,

@@ -92,7 +92,10 @@ impl IntoResponse for Problem {
 
 /// Whoever makes a request.
 #[derive(Debug, Clone)]
-struct Caller(String);
+struct Caller {
+    login: String,
+    admin: bool,
+}
 
 /// Lets through who may.
 async fn guard(
@@ -112,8 +115,8 @@ async fn guard(
     let given = request.headers().contains_key(header::AUTHORIZATION);
     let verdict = host.authorize(request.headers(), &repository, need).await.map_err(Error::from)?;
     match verdict {
-        Verdict::Allowed { login } => {
-            request.extensions_mut().insert(Caller(login));
+        Verdict::Allowed { login, admin } => {
+            request.extensions_mut().insert(Caller { login, admin });
             Ok(next.run(request).await)
         }
         Verdict::Unauthenticated => {
@@ -350,18 +353,14 @@ async fn timing(State(engine): State<Engine>, Path(params): Params) -> Answer {
 }
 
 /// Who reviews an environment, and whether this is one of them.
-async fn reviewers(engine: &Engine, run: &Run, name: &str, login: &str) -> Result<(Vec<String>, bool), Problem> {
+async fn reviewers(engine: &Engine, run: &Run, name: &str, caller: &Caller) -> Result<(Vec<String>, bool), Problem> {
     let environment = engine.inner().services.host.environment(&run.repository, name).await.map_err(Error::from)?;
-    let named = environment.reviewers.iter().any(|reviewer| reviewer.eq_ignore_ascii_case(login));
-    let may = environment.reviewers.is_empty() || named;
+    let named = environment.reviewers.iter().any(|reviewer| reviewer.eq_ignore_ascii_case(&caller.login));
+    let may = caller.admin || environment.reviewers.is_empty() || named;
     Ok((environment.reviewers, may))
 }
 
-async fn pending(
-    State(engine): State<Engine>,
-    Path(params): Params,
-    Extension(Caller(login)): Extension<Caller>,
-) -> Answer {
+async fn pending(State(engine): State<Engine>, Path(params): Params, Extension(caller): Extension<Caller>) -> Answer {
     let run = run_of(&engine, &params).await?;
     let jobs = engine.jobs(run.id).await?.into_iter();
     let mut names: Vec<String> =
@@ -370,7 +369,7 @@ async fn pending(
     names.dedup();
     let mut list = Vec::new();
     for name in &names {
-        let (who, may) = reviewers(&engine, &run, name, &login).await?;
+        let (who, may) = reviewers(&engine, &run, name, &caller).await?;
         let who: Vec<Json> =
             who.iter().map(|login| json!({"type": "User", "reviewer": payload::user(login)})).collect();
         list.push(
@@ -384,7 +383,7 @@ async fn pending(
 async fn review(
     State(engine): State<Engine>,
     Path(params): Params,
-    Extension(Caller(login)): Extension<Caller>,
+    Extension(caller): Extension<Caller>,
     axum::Json(body): axum::Json<Json>,
 ) -> Answer {
     let run = run_of(&engine, &params).await?;
@@ -400,13 +399,13 @@ async fn review(
     };
     for job in engine.jobs(run.id).await? {
         if let Some(name) = job.environment.filter(|name| ids.contains(&payload::workflow_id(&run.repository, name))) {
-            if !reviewers(&engine, &run, &name, &login).await?.1 {
+            if !reviewers(&engine, &run, &name, &caller).await?.1 {
                 return Err(Problem(
                     StatusCode::FORBIDDEN,
-                    format!("{login} is not a reviewer of the environment {name}"),
+                    format!("{} is not a reviewer of the environment {name}", caller.login),
                 ));
             }
-            engine.review(run.id, &name, &login, approved).await?;
+            engine.review(run.id, &name, &caller.login, approved).await?;
         }
     }
     Ok(axum::Json(json!([])))
@@ -558,7 +557,7 @@ async fn workflow_runs(State(engine): State<Engine>, Path(params): Params, Query
 async fn dispatch(
     State(engine): State<Engine>,
     Path(params): Params,
-    Extension(Caller(login)): Extension<Caller>,
+    Extension(caller): Extension<Caller>,
     axum::Json(body): axum::Json<Json>,
 ) -> Result<StatusCode, Problem> {
     let (path, name) = workflow_of(&engine, &params).await?;
@@ -610,7 +609,7 @@ async fn dispatch(
         repository.clone(),
         "workflow_dispatch",
         json!({"ref": full, "workflow": path, "inputs": inputs, "repository": {"full_name": repository},
-            "sender": payload::user(&login)}),
+            "sender": payload::user(&caller.login)}),
     );
     engine.run_workflow(event, &path, inputs).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -156,7 +156,7 @@ impl<W: Write> Writer<W> {
             }
             head.extend(common);
             head.extend((extra.len() as u16).to_le_bytes());
-            head.extend([0; 8]);
+            head.extend([0; 6]);
             head.extend(((0o100_000 | entry.mode) << 16).to_le_bytes());
             head.extend(narrow(entry.offset));
             head.extend(entry.name.as_bytes());

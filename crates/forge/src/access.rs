@@ -3,6 +3,7 @@
 use http::HeaderMap;
 
 use crate::auth::Need;
+use crate::model::Role;
 use crate::{Access, Error, Forge};
 
 /// The answer to [`Forge::access`].
@@ -12,6 +13,8 @@ pub enum Verdict {
     Allowed {
         /// The login; empty for nobody in particular.
         login: String,
+        /// Whether they administer the repository.
+        admin: bool,
     },
     /// The token is not one of this forge, or nobody is named where somebody must be.
     Unauthenticated,
@@ -54,7 +57,8 @@ impl Forge {
         // What everybody may see of a public repository, a job of it may see without being given the permission.
         let public = !repo.private && access <= Access::Read;
         if public || principal.may(&repo, Need(permission, access), anonymous_read) {
-            return Ok(Verdict::Allowed { login: principal.login });
+            let admin = principal.role(&repo, anonymous_read) == Some(Role::Admin);
+            return Ok(Verdict::Allowed { login: principal.login, admin });
         }
         Ok(Verdict::Forbidden)
     }

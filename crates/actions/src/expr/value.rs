@@ -274,12 +274,19 @@ fn utf16(text: &str) -> impl Iterator<Item = u16> {
     upper(text).encode_utf16().collect::<Vec<_>>().into_iter()
 }
 
-/// Upper case for comparison, which leaves the dotless ı alone.
+/// Upper case for comparison, letter by letter: ß stays what it is, and no other letter becomes one of ASCII (ı is not I).
 pub(crate) fn upper(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_uppercase();
     }
-    text.chars().flat_map(|c| if c == 'ı' { vec![c] } else { c.to_uppercase().collect() }).collect()
+    let one = |c: char| {
+        let mut upper = c.to_uppercase();
+        match (upper.next(), upper.next()) {
+            (Some(only), None) if only.is_ascii() == c.is_ascii() => only,
+            _ => c,
+        }
+    };
+    text.chars().map(one).collect()
 }
 
 /// The number in a string: decimal, `0x`, `0o`, `Infinity`; empty or blank is 0; anything else is NaN.

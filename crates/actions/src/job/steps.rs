@@ -256,7 +256,9 @@ impl Executor {
                 }
             }
         }
+        const BACKGROUND: &str = "background steps, and waiting for or cancelling them, are not supported here";
         let result = match &step.kind {
+            _ if step.background => Err(BACKGROUND.to_owned()),
             StepKind::Run { script, shell, working_directory } => {
                 let (scope, default) = (self.scope_with(frame, &env), self.defaults(frame));
                 let text =
@@ -285,9 +287,7 @@ impl Executor {
             StepKind::Uses { action, with } => {
                 Box::pin(self.uses(step, action, with.as_ref(), &env, frame, current)).await
             }
-            StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) => {
-                Err("background steps, and waiting for or cancelling them, are not supported here".to_owned())
-            }
+            StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) => Err(BACKGROUND.to_owned()),
         };
         match result {
             Ok(conclusion) => conclusion,

@@ -435,6 +435,9 @@ fn containers(node: &Node, service: bool, findings: &mut Findings) {
     let Kind::Mapping(entries) = &node.kind else { return };
     for (key, value) in entries {
         match key.text().unwrap_or_default() {
+            "image" if matches!(value.kind, Kind::Scalar { value: Value::Null, .. }) => {
+                findings.error(value.at, "Unexpected value ''");
+            }
             "image" | "options" => {}
             "entrypoint" | "command" if service => {}
             "env" => {
@@ -539,7 +542,9 @@ pub(crate) fn read_steps(node: &Node, composite: bool, findings: &mut Findings) 
     for item in items {
         let Some(node) = item.get("id") else { continue };
         let id = node.text().unwrap_or_default();
-        if !identifier(id) || id.starts_with("__") {
+        if identifier(id) && id.starts_with("__") {
+            findings.error(node.at, format!("The identifier '{id}' is invalid. IDs starting with '__' are reserved."));
+        } else if !identifier(id) {
             findings.error(
                 node.at,
                 format!("The identifier '{id}' is invalid. IDs may only contain alphanumeric characters, '_', and '-'. IDs must start with a letter or '_' and must be less than 100 characters."),

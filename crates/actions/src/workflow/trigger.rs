@@ -146,6 +146,10 @@ pub(super) fn read(node: &Node, findings: &mut Findings) -> Vec<Trigger> {
             Vec::new()
         }
         Kind::Scalar { .. } => named(node, findings).into_iter().collect(),
+        Kind::Sequence(items) if items.is_empty() => {
+            findings.error(node.at, "No event triggers defined in `on`");
+            Vec::new()
+        }
         Kind::Sequence(items) => items.iter().filter_map(|item| named(item, findings)).collect(),
         Kind::Mapping(entries) => entries.iter().filter_map(|(key, value)| trigger(key, value, findings)).collect(),
     }
