@@ -42,23 +42,23 @@ impl Host for TestHost {
     fn authorize<'a>(&'a self, headers: &'a HeaderMap, _: &'a str, need: Need) -> HostResult<'a, Verdict> {
         let text = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let token = text.rsplit(' ').next().unwrap_or_default();
+        let bot = || Verdict::Allowed { login: "github-actions[bot]".to_owned(), admin: false };
         let job = token.strip_prefix("ghs_token_of_job_").and_then(|id| id.parse::<i64>().ok());
         let verdict = match (token, job) {
-            ("admin", _) => Verdict::Allowed { login: "admin".to_owned() },
+            ("admin", _) => Verdict::Allowed { login: "admin".to_owned(), admin: true },
+            ("writer", _) => Verdict::Allowed { login: "writer".to_owned(), admin: false },
             ("reader", _) if need == Need::Write => Verdict::Forbidden,
-            ("reader", _) => Verdict::Allowed { login: "reader".to_owned() },
+            ("reader", _) => Verdict::Allowed { login: "reader".to_owned(), admin: false },
             (_, Some(job)) => {
                 let tokens = self.tokens.lock().unwrap();
                 let access = tokens.iter().find(|token| token.job == job).and_then(|t| t.permissions.0.get("actions"));
                 match access {
-                    Some(actions::workflow::Access::Write) => {
-                        Verdict::Allowed { login: "github-actions[bot]".to_owned() }
-                    }
-                    Some(_) if need != Need::Write => Verdict::Allowed { login: "github-actions[bot]".to_owned() },
+                    Some(actions::workflow::Access::Write) => bot(),
+                    Some(_) if need != Need::Write => bot(),
                     _ => Verdict::Forbidden,
                 }
             }
-            _ if need == Need::Read => Verdict::Allowed { login: String::new() },
+            _ if need == Need::Read => Verdict::Allowed { login: String::new(), admin: false },
             _ => Verdict::Unauthenticated,
         };
         Box::pin(async move { Ok(verdict) })

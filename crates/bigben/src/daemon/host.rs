@@ -157,7 +157,7 @@ impl Host for ForgeHost {
         Box::pin(async move {
             let asked = self.forge.access(headers, repository, "actions", access, need != Need::Read).await;
             Ok(match asked.map_err(|error| failed("check a token", error))? {
-                forge::Verdict::Allowed { login } => Verdict::Allowed { login },
+                forge::Verdict::Allowed { login, admin } => Verdict::Allowed { login, admin },
                 forge::Verdict::Unauthenticated => Verdict::Unauthenticated,
                 forge::Verdict::Forbidden => Verdict::Forbidden,
                 forge::Verdict::Hidden => Verdict::Hidden,
