@@ -25,19 +25,85 @@ impl Passwords {
     }
 
     /// Whether an `Authorization` header names a user of the Secret with the right password.
-    pub(crate) fn allow(&self, auth: &Auth, header: Option<&str>) -> bool {
-        let check = || -> Option<bool> {
+    pub(crate) fn check(&self, auth: &Auth, header: Option<&str>) -> Verdict {
+        let check = || -> Option<Verdict> {
             let users = self.0.get(&(auth.secret.0.clone(), auth.secret.1.clone(), auth.map))?;
             let (scheme, encoded) = header?.split_once(' ')?;
             if !scheme.eq_ignore_ascii_case("basic") {
-                return Some(false);
+                return None;
             }
             let decoded = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
             let (user, password) = decoded.split_once(':')?;
-            Some(matches(users.get(user)?, password))
+            let hash = users.get(user)?;
+            if is_bcrypt(hash) {
+                return Some(Verdict::Bcrypt { hash: hash.clone(), password: password.to_owned() });
+            }
+            Some(if matches(hash, password) { Verdict::Right } else { Verdict::Wrong })
         };
-        check().unwrap_or(false)
+        check().unwrap_or(Verdict::Wrong)
     }
+}
+
+/// What is known of a password.
+pub(crate) enum Verdict {
+    Right,
+    Wrong,
+    /// It takes a while to tell.
+    Bcrypt {
+        hash: String,
+        password: String,
+    },
+}
+
+/// Compares with bcrypt hashes, which are made to take long: on threads of their own, few at a time, and once for each
+/// password that is right.
+pub(crate) struct Bcrypt {
+    turns: tokio::sync::Semaphore,
+    key: ring::hmac::Key,
+    right: std::sync::Mutex<std::collections::HashSet<Vec<u8>>>,
+}
+
+impl Default for Bcrypt {
+    fn default() -> Self {
+        let key: [u8; 32] = rand::random();
+        let turns = std::thread::available_parallelism().map_or(2, usize::from);
+        Self {
+            turns: tokio::sync::Semaphore::new(turns),
+            key: ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &key),
+            right: std::sync::Mutex::default(),
+        }
+    }
+}
+
+impl Bcrypt {
+    /// Passwords that are remembered as right.
+    const MOST: usize = 10_000;
+
+    pub(crate) async fn matches(&self, hash: String, password: String) -> bool {
+        let tag = ring::hmac::sign(&self.key, format!("{hash}:{password}").as_bytes()).as_ref().to_vec();
+        let right = || self.right.lock().unwrap_or_else(|e| e.into_inner());
+        if right().contains(&tag) {
+            return true;
+        }
+        let Ok(_turn) = self.turns.acquire().await else { return false };
+        let checked = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;
+        let is_right = checked.unwrap_or(false);
+        if is_right {
+            let mut right = right();
+            if right.len() >= Self::MOST {
+                right.clear();
+            }
+            right.insert(tag);
+        }
+        is_right
+    }
+}
+
+/// `$2a$`, `$2b$` or `$2y$`, with a cost that can be waited for.
+fn is_bcrypt(hash: &str) -> bool {
+    let parts = ["$2a$", "$2b$", "$2y$"].iter().find_map(|kind| hash.strip_prefix(kind));
+    let cost = parts.and_then(|rest| rest.get(..2)?.parse::<u32>().ok());
+    cost.is_some_and(|cost| cost <= 16)
 }
 
 fn users(secret: &Value, map: bool) -> HashMap<String, String> {
@@ -151,7 +217,18 @@ mod tests {
         assert!(matches("{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "password"));
         assert!(!matches("{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", "other"));
         assert!(matches("{PLAIN}x", "x"));
-        assert!(!matches("$2y$05$unknown", "x"));
+        assert!(is_bcrypt("$2y$05$unknown") && !is_bcrypt("$2y$31$x") && !is_bcrypt("$1$x"));
         assert!(!matches("", ""));
+    }
+
+    #[tokio::test]
+    async fn bcrypt_is_understood_and_remembered() {
+        let bcrypt = Bcrypt::default();
+        let hash = "$2b$05$abcdefghijklmnopqrstuuWG29KuyeAicPCJODk1zjyGvyQUU2awu";
+        for (password, expected) in [("password", true), ("Password", false), ("password", true), ("", false)] {
+            assert_eq!(bcrypt.matches(hash.to_owned(), password.to_owned()).await, expected, "{password}");
+        }
+        assert_eq!(bcrypt.right.lock().expect("lock").len(), 1);
+        assert!(!bcrypt.matches("$2y$05$torn".to_owned(), "x".to_owned()).await);
     }
 }

@@ -305,7 +305,7 @@ async fn annotations_do_what_they_say() {
     let encoded = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
     api.put(
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": "n", "name": "users"}, "type": "Opaque",
-                   "data": {"auth": encoded("ann:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n")}}),
+                   "data": {"auth": encoded("ann:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\nbob:$2b$05$abcdefghijklmnopqrstuuWG29KuyeAicPCJODk1zjyGvyQUU2awu\n")}}),
     );
     api.put(ingress("rewrite", json!({"rewrite-target": "/$2"}), "rewrite.test", "/api(/|$)(.*)", "main"));
     api.put(ingress(
@@ -357,14 +357,12 @@ async fn annotations_do_what_they_say() {
         (refused.status().as_u16(), refused.headers()["www-authenticate"].to_str().expect("text")),
         (401, "Basic realm=\"Here\"")
     );
-    assert_eq!(
-        get("auth.test", "/").basic_auth("ann", Some("wrong")).send().await.expect("answer").status(),
-        StatusCode::UNAUTHORIZED
-    );
-    assert_eq!(
-        get("auth.test", "/").basic_auth("ann", Some("password")).send().await.expect("answer").status(),
-        StatusCode::OK
-    );
+    for user in ["ann", "bob"] {
+        for (password, expected) in [("wrong", StatusCode::UNAUTHORIZED), ("password", StatusCode::OK)] {
+            let answer = get("auth.test", "/").basic_auth(user, Some(password)).send().await.expect("answer");
+            assert_eq!(answer.status(), expected, "{user} {password}");
+        }
+    }
 
     let preflight =
         client.request(reqwest::Method::OPTIONS, running.url("cors.test", "/")).header("origin", "https://x.a.test");

@@ -16,7 +16,7 @@ use crate::Registry;
 /// How long requests may go on after shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Bytes that a connection buffers in each direction.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 16 * 1024;
 /// How often uploads that nobody continues are looked for.
 const EXPIRY: Duration = Duration::from_secs(600);
 

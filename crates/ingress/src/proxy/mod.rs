@@ -17,9 +17,10 @@ use std::time::Instant;
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
+use crate::access::{Bcrypt, Verdict};
 use crate::config::{Config, Observer};
 use crate::model::{self, Location, Policy, Route};
-use crate::watch::{Current, Snapshot};
+use crate::watch::Current;
 use body::ReplyBody;
 use pool::Pools;
 use select::Limits;
@@ -37,6 +38,7 @@ pub(crate) struct Proxy {
     current: Arc<Current>,
     pools: Pools,
     limits: Limits,
+    bcrypt: Bcrypt,
     observer: Option<Arc<dyn Observer>>,
     https_port: Option<u16>,
     has_https: bool,
@@ -50,6 +52,7 @@ impl Proxy {
             current,
             pools: Pools::new(config.dial.clone()),
             limits: Limits::default(),
+            bcrypt: Bcrypt::default(),
             observer: config.observer.clone(),
             https_port: config.https_port,
             has_https: !config.https.is_empty(),
@@ -92,22 +95,31 @@ impl Proxy {
         let Some(route) = location.map(|l| select::route(l, &request)).or(table.default_backend.as_ref()) else {
             return (reply::not_found(), None);
         };
-        if let Some(early) = self.early(client, &request, &snapshot, route, host, &path, tls) {
-            return (with_cors(early, &route.policy, request.headers().get(header::ORIGIN)), None);
-        }
         let origin = request.headers().get(header::ORIGIN).cloned();
+        if let Some(early) = self.early(client, &request, route, host, &path, tls) {
+            return (with_cors(early, &route.policy, origin.as_ref()), None);
+        }
+        if let Some(auth) = &route.policy.auth {
+            let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+            let right = match snapshot.passwords.check(auth, given) {
+                Verdict::Right => true,
+                Verdict::Wrong => false,
+                Verdict::Bcrypt { hash, password } => self.bcrypt.matches(hash, password).await,
+            };
+            if !right {
+                return (with_cors(reply::unauthorized(&auth.realm), &route.policy, origin.as_ref()), None);
+            }
+        }
         let route = Arc::clone(route);
         let (reply, to) = forward::forward(self, client, request, &snapshot, &route, location, host, &path, id).await;
         (with_cors(reply, &route.policy, origin.as_ref()), to)
     }
 
     /// What is answered without asking an endpoint.
-    #[expect(clippy::too_many_arguments, reason = "all of a request's facts, at one place")]
     fn early(
         &self,
         client: Client,
         request: &Request<Incoming>,
-        snapshot: &Snapshot,
         route: &Route,
         host: &str,
         path: &str,
@@ -139,12 +151,6 @@ impl Proxy {
         }
         if policy.cors.is_some() && request.method() == Method::OPTIONS {
             return Some(reply::preflight());
-        }
-        if let Some(auth) = &policy.auth {
-            let given = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-            if !snapshot.passwords.allow(auth, given) {
-                return Some(reply::unauthorized(&auth.realm));
-            }
         }
         let length = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
         if let (Some(limit), Some(length)) = (policy.body_size, length)

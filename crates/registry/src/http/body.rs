@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use tokio::task::JoinHandle;
 
 /// Bytes of pieces under way, in all.
-const BUDGET: usize = 24 << 20;
+const BUDGET: usize = 16 << 20;
 const LARGEST: usize = 256 << 10;
 const SMALLEST: usize = 16 << 10;
 
@@ -38,12 +38,14 @@ pub(crate) struct FileBody {
     end: u64,
     streams: Streams,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
+    /// The last piece: once it is sent, its memory takes the next.
+    last: Bytes,
 }
 
 impl FileBody {
     pub(crate) fn new(file: File, start: u64, end: u64, streams: &Streams) -> Self {
         streams.0.fetch_add(1, Ordering::Relaxed);
-        Self { file: Arc::new(file), at: start, end, streams: streams.clone(), reading: None }
+        Self { file: Arc::new(file), at: start, end, streams: streams.clone(), reading: None, last: Bytes::new() }
     }
 }
 
@@ -71,11 +73,19 @@ impl http_body::Body for FileBody {
             None => {
                 let left = usize::try_from(this.end - this.at).unwrap_or(usize::MAX);
                 let length = this.streams.piece().min(left);
-                match read_cached(&this.file, this.at, length) {
-                    Some(result) => result,
+                let mut buffer = match std::mem::take(&mut this.last).try_into_mut() {
+                    Ok(buffer) if buffer.len() >= length => buffer,
+                    _ => BytesMut::zeroed(length),
+                };
+                buffer.truncate(length);
+                match read_cached(&this.file, this.at, &mut buffer) {
+                    Some(result) => result.map(|n| {
+                        buffer.truncate(n);
+                        buffer.freeze()
+                    }),
                     None => {
                         let (file, at) = (Arc::clone(&this.file), this.at);
-                        let mut reading = tokio::task::spawn_blocking(move || read(&file, at, length));
+                        let mut reading = tokio::task::spawn_blocking(move || read(&file, at, buffer));
                         match Pin::new(&mut reading).poll(cx) {
                             Poll::Pending => {
                                 this.reading = Some(reading);
@@ -89,6 +99,7 @@ impl http_body::Body for FileBody {
         };
         Poll::Ready(Some(bytes.map(|bytes| {
             this.at += bytes.len() as u64;
+            this.last = bytes.clone();
             Frame::data(bytes)
         })))
     }
@@ -103,26 +114,21 @@ impl http_body::Body for FileBody {
 }
 
 /// Reads without waiting for the disk; none when it would have to wait, or the file system cannot tell.
-fn read_cached(file: &File, at: u64, length: usize) -> Option<io::Result<Bytes>> {
-    let mut buffer = vec![0; length];
+fn read_cached(file: &File, at: u64, buffer: &mut [u8]) -> Option<io::Result<usize>> {
     let flags = rustix::io::ReadWriteFlags::NOWAIT;
-    match rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut buffer)], at, flags) {
+    match rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], at, flags) {
         Ok(0) => Some(Err(io::ErrorKind::UnexpectedEof.into())),
-        Ok(n) => {
-            buffer.truncate(n);
-            Some(Ok(buffer.into()))
-        }
+        Ok(n) => Some(Ok(n)),
         Err(_) => None,
     }
 }
 
-fn read(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
-    let mut buffer = vec![0; length];
+fn read(file: &File, at: u64, mut buffer: BytesMut) -> io::Result<Bytes> {
     match file.read_at(&mut buffer, at)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         n => {
             buffer.truncate(n);
-            Ok(buffer.into())
+            Ok(buffer.freeze())
         }
     }
 }
