@@ -9,7 +9,6 @@ use actions::local::LocalRepository;
 use anyhow::{Context, Result};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::io::unix::AsyncFd;
 
 /// Editors write a file in several moves; this long after the last one the change counts as done.
 const CALM: Duration = Duration::from_millis(150);
@@ -32,8 +31,8 @@ pub async fn changed(repository: &LocalRepository, seen: &str) -> Result<()> {
                 Err(error) => return Err(error).with_context(|| format!("cannot watch {}", dir.display())),
             }
         }
-        let events =
-            watch.as_fd().try_clone_to_owned().and_then(AsyncFd::register).context("cannot watch for changes")?;
+        let copy = watch.as_fd().try_clone_to_owned().context("cannot watch for changes")?;
+        let events = runtime::sys::watch_fd(copy).context("cannot watch for changes")?;
         // What changed before the watches were there.
         if is_new(repository, seen).await? {
             return Ok(());
