@@ -144,24 +144,14 @@ impl Checker<'_> {
             }
             JobKind::Steps(steps) => {
                 self.labels(&steps.runs_on);
-                for (tree, name) in [(&steps.container, "container"), (&steps.services, "services")] {
-                    if let Some(tree) = tree {
-                        self.differs(
-                            tree.at,
-                            name,
-                            "needs containers that can be started with the job's `docker` command",
-                        );
-                    }
+                if let Some(tree) = &steps.container {
+                    self.differs(tree.at, "container", "shares the network of this machine, so `ports` need no mapping; there is no /var/run/docker.sock");
+                }
+                if let Some(tree) = &steps.services {
+                    self.differs(tree.at, "services", "reach each other and are reached over TCP only, have no way to the internet, and do not reach another service on a port that they use themselves");
                 }
                 if let Some(at) = steps.snapshot {
                     self.differs(at, "snapshot", "is refused: it makes images of GitHub's own machines");
-                }
-                if steps.timeout_minutes.is_none() {
-                    self.differs(
-                        job.at,
-                        "timeout-minutes",
-                        "GitHub ends a job after 360 minutes; here a job without it may run for ever",
-                    );
                 }
                 steps.steps.iter().for_each(|step| self.step(step));
             }
@@ -281,11 +271,9 @@ impl Checker<'_> {
                     );
                 }
             }
-            Ok(Reference::Docker(_)) => self.differs(
-                at,
-                format!("uses: {action}"),
-                "needs containers that can be started with the job's `docker` command",
-            ),
+            Ok(Reference::Docker(_)) => {
+                self.differs(at, format!("uses: {action}"), "shares the network of this machine");
+            }
             Ok(Reference::Local(_)) | Err(_) => {}
         }
     }

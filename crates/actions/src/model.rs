@@ -124,6 +124,9 @@ pub struct Job {
     pub completed_ms: Option<i64>,
     pub labels: Vec<String>,
     pub environment: Option<String>,
+    /// `environment.url`, once the job is over.
+    #[serde(default)]
+    pub environment_url: Option<String>,
     pub steps: Vec<Step>,
     pub outputs: BTreeMap<String, String>,
     pub annotations: Vec<Annotation>,

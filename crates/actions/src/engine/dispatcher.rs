@@ -99,6 +99,7 @@ impl Dispatcher {
                         state.job.steps = outcome.steps;
                         state.job.annotations = outcome.annotations;
                         state.job.summary = outcome.summary;
+                        state.job.environment_url = outcome.environment_url;
                     }
                     let effects = active.complete(job, outcome.conclusion, outcome.outputs, outcome.failure_allowed);
                     self.forward(run, effects).await;

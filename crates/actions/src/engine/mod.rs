@@ -9,6 +9,7 @@ mod control;
 mod dispatcher;
 pub(crate) mod payload;
 pub mod plan;
+pub mod schedule;
 mod source;
 mod state;
 pub mod watched;
@@ -82,6 +83,8 @@ pub(crate) struct Inner {
     /// Counts changes of runs, for who waits for one.
     changed: watch::Sender<u64>,
     decisions: watch::Sender<u64>,
+    /// Counts events, for schedules that may have changed.
+    handled: watch::Sender<u64>,
     reports: mpsc::Sender<CheckRun>,
     planning: tokio::sync::Mutex<HashMap<(String, String), i64>>,
     runs: AtomicI64,
@@ -124,6 +127,7 @@ impl Engine {
             logs: Mutex::default(),
             changed: watch::Sender::new(0),
             decisions: watch::Sender::new(0),
+            handled: watch::Sender::new(0),
             reports,
             planning: tokio::sync::Mutex::default(),
             runs: AtomicI64::new(runs.max(services_first - 1)),
@@ -636,7 +640,9 @@ impl Inner {
         only: Option<&[String]>,
         inputs: Option<Json>,
     ) -> Result<Vec<i64>, Error> {
-        self.take(event, only, inputs, None, &RunOptions::default()).await
+        let ids = self.take(event, only, inputs, None, &RunOptions::default()).await;
+        self.handled.send_modify(|count| *count += 1);
+        ids
     }
 
     async fn take(

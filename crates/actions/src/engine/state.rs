@@ -686,6 +686,7 @@ impl Active {
             completed_ms: None,
             labels: Vec::new(),
             environment: None,
+            environment_url: None,
             steps: Vec::new(),
             outputs: BTreeMap::new(),
             annotations: Vec::new(),

@@ -302,7 +302,7 @@ impl Executor {
                     ),
                     None => value.clone(),
                 }
-            } else if base(name) == Some(value) && !carried(name) {
+            } else if base(name) == Some(value) && !carried(name) && !self.added_env.contains(name) {
                 continue;
             } else {
                 paths.value(value)

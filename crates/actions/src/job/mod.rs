@@ -43,6 +43,9 @@ use crate::model::{Annotation, Conclusion, Status, Step, now_ms};
 /// How long a job may go on after it was cancelled, for its `always()` steps, as on GitHub.
 const CANCEL_GRACE: Duration = Duration::from_secs(5 * 60);
 
+/// How long a job may run that says nothing about it, as on GitHub.
+const LONGEST: Duration = Duration::from_secs(360 * 60);
+
 /// The state of a job while it runs.
 pub(crate) struct Executor {
     pub spec: JobSpec,
@@ -56,6 +59,8 @@ pub(crate) struct Executor {
     /// The environment every process starts from.
     pub base_env: Vec<(String, String)>,
     pub git_rewrites: Vec<(String, String)>,
+    /// Names of variables that the host added; containers get them too.
+    pub added_env: Vec<String>,
     pub secrets: BTreeMap<String, String>,
     pub token: String,
     /// What opens [`crate::services`]; none where they are not served.
@@ -116,6 +121,7 @@ pub async fn run(
             steps: Vec::new(),
             annotations: vec![announce::plain("failure", &message)],
             summary: String::new(),
+            environment_url: None,
             failure_allowed: false,
         }
     };
@@ -130,6 +136,7 @@ pub async fn run(
         }
     };
     let minutes = executor.timeout();
+    let grace = executor.cancel_grace();
     let deadline = minutes.map(|minutes| Instant::now() + minutes);
     // Turns the wish to cancel, or the end of the job's time, into the end of the running step and then of all.
     let late = Arc::new(AtomicBool::new(false));
@@ -146,7 +153,7 @@ pub async fn run(
             }
             token.cancel();
             tokio::select! {
-                () = tokio::time::sleep(CANCEL_GRACE) => abort.cancel(),
+                () = tokio::time::sleep(grace) => abort.cancel(),
                 () = abort.cancelled() => {}
             }
         }
@@ -181,10 +188,18 @@ impl Drop for Executor {
 impl Executor {
     fn timeout(&self) -> Option<Duration> {
         let definition = self.spec.definition();
-        let tree = definition.timeout_minutes.as_ref()?;
+        let Some(tree) = definition.timeout_minutes.as_ref() else { return Some(LONGEST) };
         let scope = self.scope(&steps::Frame::default());
         let minutes = tree.evaluate(&scope).ok()?.to_number();
         (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0))
+    }
+
+    /// `cancel-timeout-minutes`: how long the job may go on after it was cancelled.
+    fn cancel_grace(&self) -> Duration {
+        let tree = self.spec.definition().cancel_timeout_minutes.as_ref();
+        let minutes = tree.and_then(|tree| tree.evaluate(&self.scope(&steps::Frame::default())).ok());
+        let minutes = minutes.map(|value| value.to_number()).filter(|minutes| *minutes >= 0.0);
+        minutes.map_or(CANCEL_GRACE, |minutes| Duration::from_secs_f64(minutes * 60.0))
     }
 
     async fn execute(&mut self) -> Outcome {
@@ -247,6 +262,18 @@ impl Executor {
                 Err(error) => problem = Some(error.to_string()),
             }
         }
+        let url = definition.environment.as_ref().and_then(|tree| tree.get("url"));
+        let environment_url = match url.map(|tree| tree.evaluate(&self.scope(frame))) {
+            Some(Ok(value)) => Some(self.log.masked(&value.to_text())).filter(|url| !url.is_empty()),
+            Some(Err(error)) => {
+                problem.get_or_insert_with(|| error.to_string());
+                None
+            }
+            None => None,
+        };
+        if let Some(url) = &environment_url {
+            self.log.line(&format!("Evaluated environment url: {url}"));
+        }
         if let Some(problem) = problem {
             self.fail(&problem);
         }
@@ -272,6 +299,7 @@ impl Executor {
             steps: std::mem::take(&mut self.records),
             annotations: std::mem::take(&mut self.annotations),
             summary: std::mem::take(&mut self.summary),
+            environment_url,
             failure_allowed,
         }
     }

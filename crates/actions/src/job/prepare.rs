@@ -207,6 +207,8 @@ pub(super) async fn prepare(
     let added =
         host.job_environment(&info).await.map_err(|error| format!("cannot prepare the job's environment: {error}"))?;
     let mut base = base_env(config, &workspace.home, &mark)?;
+    // Where images are kept is the business of this machine.
+    let added_env = added.env.keys().filter(|name| !name.starts_with("BIGBEN_")).cloned().collect();
     base.extend(added.env);
     if !added.path.is_empty() {
         let front = added.path.iter().map(|path| path.to_string_lossy().into_owned()).collect::<Vec<_>>().join(":");
@@ -243,6 +245,7 @@ pub(super) async fn prepare(
         path: Vec::new(),
         base_env: base,
         git_rewrites: added.git_rewrites,
+        added_env,
         secrets,
         token,
         tokens,

@@ -140,6 +140,8 @@ pub struct Outcome {
     pub annotations: Vec<Annotation>,
     /// What steps wrote to their summaries.
     pub summary: String,
+    /// `environment.url`.
+    pub environment_url: Option<String>,
     /// Whether `continue-on-error` held.
     pub failure_allowed: bool,
 }

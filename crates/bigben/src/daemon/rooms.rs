@@ -118,7 +118,9 @@ pub async fn open_engine(
     }
     config.services_url = Some(forge_url.to_owned());
     config.max_parallel = std::thread::available_parallelism().map_or(2, usize::from);
-    Ok(actions::Engine::open(config, Arc::new(host)).await?)
+    let engine = actions::Engine::open(config, Arc::new(host)).await?;
+    engine.keep_schedules(delivered.full_name.clone());
+    Ok(engine)
 }
 
 /// The `docker` that jobs find on their PATH: this very program under that name.
