@@ -68,12 +68,19 @@ fn faults(
     }
 }
 
+/// How deep an object may nest.
+const MAX_NESTING: usize = 96;
+
 /// Brings an object into the form of its kind; answers the paths of unknown fields.
 pub(crate) fn decode_as(kind: &Kind, version: &str, object: &mut Value) -> Result<Vec<String>, Status> {
     let name = &kind.kind;
     let cannot = |detail: &dyn std::fmt::Display| {
         Status::bad_request(format!("{name} in version {version:?} cannot be handled as a {name}: {detail}"))
     };
+    // What is stored is read again, with its managed fields, by a parser that nests 128 levels.
+    if !objects::patch::nests_within(object, MAX_NESTING) {
+        return Err(cannot(&format_args!("json: exceeded max depth of {MAX_NESTING}")));
+    }
     let Value::Object(map) = object else { return Err(cannot(&"json: the body is not an object")) };
     let wanted = crate::kinds::api_version(&kind.group, version);
     for (field, value) in [("apiVersion", wanted.as_str()), ("kind", name)] {

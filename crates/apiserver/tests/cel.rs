@@ -210,7 +210,7 @@ async fn policies_that_fail() {
         "{}",
         answer.message()
     );
-    let robot = Identity::new(who, &["system:masters".into()]);
+    let robot = Identity::new(who, &["system:masters"]);
     let answer = send_as(&server, robot, "POST", MAPS, map("m", json!({"must": "be"})), &[]).await;
     assert!(answer.message().contains("failed expression: request.userInfo.username"), "{}", answer.message());
     let bad = json!({"metadata": {"name": "bad"}, "spec": {"matchConstraints": maps(), "validations": [{"expression": "object.x == nope"}], "variables": [{"name": "v", "expression": "variables.w"}]}});

@@ -14,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 async fn world() -> (World, std::path::PathBuf) {
     let mut world = World::start(&[node("one", json!({})), node("two", json!({}))]).await;
+    world.keep_alive(&["one", "two"]);
     let kubeconfig = world.serve().await;
     (world, kubeconfig)
 }

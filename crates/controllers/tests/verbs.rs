@@ -40,7 +40,10 @@ impl Kubectl {
     }
 
     fn with(&self, args: &str, input: &str, parts: &[&str]) {
-        let told = self.run(args, input).unwrap_or_else(|e| panic!("kubectl {args}: {e}"));
+        let told = self.run(args, input).unwrap_or_else(|e| {
+            let there = self.run("get pods,replicasets,events -o wide", "").unwrap_or_else(|e| e);
+            panic!("kubectl {args}: {e}\n{there}")
+        });
         for part in parts {
             assert!(told.contains(part), "kubectl {args}: no {part:?} in\n{told}");
         }
@@ -223,6 +226,7 @@ async fn every_verb_of_two_kubectls() {
     let older = judge::kubectl_1_32().map(|layer| layer.join("kubectl/kubectl"));
     let mut world = World::start(&[node("one", json!({})), node("two", json!({}))]).await;
     let kubeconfig = world.serve().await;
+    world.keep_alive(&["one", "two"]);
     let rounds = [(newest, "new", ("widgets", "Widget")), (older, "old", ("gadgets", "Gadget"))];
     for (program, namespace, custom) in rounds {
         let Some(program) = program else { continue };

@@ -388,7 +388,7 @@ pub(super) fn patched(call: &Call, kind: &str, current: &Value, document: &Value
     match kind {
         "application/json-patch+json" => patches::json_patch(current, document).map_err(|e| match &e {
             patches::Error::Form(_) => Status::bad_request(format!("{e}")),
-            patches::Error::TooMany(_) => Status::too_large(e.to_string()),
+            patches::Error::TooMany(_) | patches::Error::TooLarge => Status::too_large(e.to_string()),
             patches::Error::Apply(cause) => invalid(format!("{e}: {cause}")),
         }),
         "application/merge-patch+json" if !document.is_object() => {

@@ -166,6 +166,22 @@ impl World {
         path
     }
 
+    /// Renews the leases of nodes, as their kubelets would, for tests that take longer than a silent node is trusted.
+    pub fn keep_alive(&mut self, nodes: &[&'static str]) {
+        let (api, stop, nodes) = (self.api.clone(), self.stop.clone(), nodes.to_vec());
+        self.tasks.spawn(async move {
+            let mut beat = tokio::time::interval(Duration::from_secs(5));
+            while stop.run_until_cancelled(beat.tick()).await.is_some() {
+                for name in &nodes {
+                    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
+                    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                        "metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": {"holderIdentity": name, "renewTime": now}});
+                    let _ = api.apply(&kinds::LEASES, &lease, true, false).await;
+                }
+            }
+        });
+    }
+
     /// Ends the controllers wherever they are and starts new ones.
     pub async fn restart_controllers(&mut self) {
         let client = self.server.client(Identity::admin());
