@@ -168,6 +168,18 @@ fn another_repository_is_delivered_too() {
     shop.says("open till nine", &second);
     eprintln!("{}", shop.well(&["delivery", &second[..10]]));
 
+    // Measured in an instance of its own, beside this one, which goes on.
+    let figures = shop.well(&["bench", "--pushes", "1", "--output", "json"]);
+    let figures: Value = serde_json::from_str(&figures).unwrap();
+    let pushes = figures["pushes"].as_array().unwrap();
+    assert_eq!(pushes.len(), 1, "{figures}");
+    let of = |name: &str| figures[name].as_i64().unwrap();
+    assert!(of("toLiveMs") > 0 && of("idleBytes") > 1_000_000 && of("secondUpMs") > 0, "{figures}");
+    assert_eq!(pushes[0]["toLiveMs"], of("ownMs") + of("platformMs"), "{figures}");
+    eprintln!("measured: {figures}");
+    shop.says("open till nine", &second);
+    assert_eq!(git(&shop.repo(), &["rev-parse", "HEAD"]), second);
+
     let output = shop.bigben(&["rollback", "shop"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("there is no Application shop; there are corner"), "{}", said(&output));

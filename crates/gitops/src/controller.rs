@@ -295,7 +295,7 @@ impl GitOps {
         if let Some(kind) = lock(&self.kinds).get(&key) {
             return Ok(kind.clone());
         }
-        let discovered = self.cluster.api.discover().await?;
+        let discovered = self.cluster.api.discover_versions().await?;
         let mut kinds = lock(&self.kinds);
         for resource in discovered {
             let kind = resource.kind;
@@ -587,7 +587,7 @@ impl GitOps {
         if target.kube_version.is_empty() {
             let version = self.cluster.api.get_path("/version").await?;
             target.kube_version = version["gitVersion"].as_str().unwrap_or_default().to_owned();
-            for resource in self.cluster.api.discover().await? {
+            for resource in self.cluster.api.discover_versions().await? {
                 let kind = resource.kind;
                 target.api_versions.push(kind.api_version());
                 target.api_versions.push(format!("{}/{}", kind.api_version(), kind.kind));

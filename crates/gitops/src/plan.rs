@@ -54,7 +54,7 @@ pub struct Step {
     pub object: Value,
 }
 
-/// Kinds that others need come first; the order of Argo CD, which is Helm's install order.
+/// Kinds that others need come first: Argo CD's order, which is near that of Helm (`helm::output::INSTALL_ORDER`) but not the same.
 const KINDS: [&str; 39] = [
     "Namespace",
     "NetworkPolicy",

@@ -71,5 +71,10 @@ fn purge(state: &StateDir) -> Result<()> {
     if !known && std::fs::read_dir(state.path()).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{} does not look like a state directory; it is left alone", state.path().display());
     }
+    let machine = state.join("machine");
+    if machine.exists() {
+        // The Pods' files may belong to subordinate ids.
+        runtime::machine::remove_tree(&machine).with_context(|| format!("cannot delete {}", machine.display()))?;
+    }
     oci::layer::remove_tree(state.path()).with_context(|| format!("cannot delete {}", state.path().display()))
 }
