@@ -3,6 +3,8 @@
 //!
 //! Images are made from a static busybox; without one the tests say so and do nothing, except in CI, where they fail.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

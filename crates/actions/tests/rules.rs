@@ -1,5 +1,7 @@
 //! One rule of the engine after the other, through its public face: a file, an event, what comes of it.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod support;
 
 use std::time::Duration;
@@ -313,7 +315,11 @@ async fn bad_files_give_one_clear_error_with_its_place() {
             3,
             "cycle",
         ),
-        ("on: push\njobs:\n  a:\n    runs-on: x\n    stepps: []\n    steps: [{run: a}]\n", 5, "Unexpected value 'stepps'"),
+        (
+            "on: push\njobs:\n  a:\n    runs-on: x\n    stepps: []\n    steps: [{run: a}]\n",
+            5,
+            "Unexpected value 'stepps'",
+        ),
         ("on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - run: [1]\n", 6, "A string was expected"),
         ("on: push\njobs:\n  a:\n    runs-on: x\n    timeout-minutes: soon\n    steps: [{run: a}]\n", 5, "soon"),
         (deep.as_str(), 2, "nested deeper"),

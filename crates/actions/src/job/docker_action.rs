@@ -140,7 +140,7 @@ impl Executor {
             .await
             .map_err(|problem| format!("the action's container {} cannot be started: {problem}", stage.name))?;
         let reader = pipe::Receiver::from_owned_fd(reader.into()).map_err(|error| format!("cannot read: {error}"))?;
-        let end = self.attend(Child::First(container), reader, None, current).await;
+        let end = self.attend(Child::First(Box::new(container)), reader, None, current).await;
         self.read_files(current)?;
         Ok(end)
     }

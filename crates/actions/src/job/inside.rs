@@ -336,7 +336,7 @@ impl Executor {
             ),
             _ => std::io::Error::other(error_chain(&error)),
         })?;
-        Ok((Child::Beside(process, input), pipe::Receiver::from_owned_fd(reader.into())?))
+        Ok((Child::Beside(Box::new(process), input), pipe::Receiver::from_owned_fd(reader.into())?))
     }
 
     /// Finds a program on a path, where steps run.

@@ -103,9 +103,9 @@ pub(crate) enum Child {
     /// A child of this process.
     Own(Box<tokio::process::Child>),
     /// A process beside the first one of a container.
-    Beside(runtime::Process, Option<pipe::Sender>),
+    Beside(Box<runtime::Process>, Option<pipe::Sender>),
     /// The first process of a container of its own.
-    First(runtime::container::Container),
+    First(Box<runtime::container::Container>),
 }
 
 impl Child {
