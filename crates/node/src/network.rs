@@ -85,7 +85,8 @@ impl Network {
                 format!("give the machine the address {} (is this a network namespace of our own?)", node.gateway)
             })?;
             let link = PodLink { name: format!("node{index:x}"), address: node.address, gateway: node.gateway };
-            namespaces.insert(name.clone(), PodNamespaces::create(name, Some(&link), &[])?);
+            let hostname: String = name.chars().take(63).collect();
+            namespaces.insert(name.clone(), PodNamespaces::create(&hostname, Some(&link), &[])?);
         }
         let services = Route {
             to: config.service_cidr.0,

@@ -181,6 +181,11 @@ async fn scenario(world: &World) {
     assert_eq!(api.get(&format!("{PODS}/loops")).expect("a pod")["status"]["containerStatuses"][0]["restartCount"], 2);
     world.delete("loops").await;
     world.delete("web0").await;
+    if std::env::var_os("BB_SUBORDINATE").is_some() {
+        // Only what several users change; the rest has been seen without them.
+        support::features::owners(world).await;
+        return;
+    }
     support::network::all(world).await;
     support::features::all(world).await;
 }
@@ -361,7 +366,9 @@ fn main() {
         [_, "machine", dir, cgroup] => tokio.block_on(machine(dir.into(), (*cgroup).into())),
         [_, "user", tool] => {
             tokio.block_on(all(tool.into()));
-            killed(Path::new(tool));
+            if std::env::var_os("BB_SUBORDINATE").is_none() {
+                killed(Path::new(tool));
+            }
         }
         [_, "victim", dir, tool] => tokio.block_on(victim(dir.into(), Path::new(tool))),
         _ => {

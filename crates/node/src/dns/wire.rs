@@ -272,6 +272,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn whatever_comes_is_survived() {
+        let mut state = 7u32;
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        for round in 0..20_000usize {
+            // Half of them begin as a message does, so that the reading gets far.
+            let mut message = if round % 2 == 0 { super::query(1, "a.example.org", A) } else { Vec::new() };
+            (0..round % 97).for_each(|_| message.push(byte()));
+            if message.len() > 12 {
+                message[7] = byte() % 4;
+                let at = usize::from(byte()) % message.len();
+                message[at] = byte();
+            }
+            let _ = (parse(&message), answers(&message));
+        }
+    }
+
+    #[test]
     fn long_answers_are_cut_and_marked() {
         let question = parse(&query("web", A)).expect("a question");
         let answers: Vec<_> = (0..100).map(|n| ("web".to_owned(), Data::A(Ipv4Addr::new(10, 0, 0, n)))).collect();

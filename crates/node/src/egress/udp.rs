@@ -157,6 +157,28 @@ mod tests {
     }
 
     #[test]
+    fn whatever_comes_is_survived() {
+        let mut state = 7u32;
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let (from, to) = ends();
+        let mut reassembly = Reassembly::default();
+        for round in 0..20_000usize {
+            let mut bytes = packet(from, to, &vec![0; round % 70]).expect("short enough");
+            for _ in 0..3 {
+                let at = usize::from(byte()) % bytes.len();
+                bytes[at] = byte();
+            }
+            bytes.truncate(usize::from(byte()));
+            let _ = reassembly.take(&bytes, Instant::now());
+            let _ = super::super::syn_destination(&bytes);
+        }
+        assert!(reassembly.partial.len() <= MAX_PARTIAL);
+    }
+
+    #[test]
     fn pieces_in_any_order() {
         let (from, to) = ends();
         let content: Vec<u8> = (0..3000u32).map(|n| n as u8).collect();

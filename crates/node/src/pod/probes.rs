@@ -332,6 +332,72 @@ mod tests {
         }
     }
 
+    /// A health service: SERVING for "good", something else otherwise.
+    async fn health(listener: tokio::net::TcpListener) {
+        let service = hyper::service::service_fn(|request: http::Request<hyper::body::Incoming>| async move {
+            assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+            let asked = request.into_body().collect().await.expect("a body").to_bytes();
+            let serving = asked.ends_with(b"good");
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
+            let answer = Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, if serving { 1 } else { 2 }]);
+            let frames = futures::stream::iter([
+                Ok::<_, std::io::Error>(hyper::body::Frame::data(answer)),
+                Ok(hyper::body::Frame::trailers(trailers)),
+            ]);
+            http::Response::builder()
+                .header("content-type", "application/grpc")
+                .body(http_body_util::StreamBody::new(frames))
+        });
+        loop {
+            let (stream, _) = listener.accept().await.expect("accepted");
+            let io = hyper_util::rt::TokioIo::new(stream);
+            let builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+            let _ = builder.serve_connection(io, service).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn health_services() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let port = listener.local_addr().expect("an address").port();
+        let ask = async {
+            assert_eq!(grpc("127.0.0.1", port, "good").await, Ok(()));
+            assert!(grpc("127.0.0.1", port, "bad").await.expect_err("unhealthy").contains("not serving"));
+        };
+        tokio::select! {
+            () = ask => {}
+            () = health(listener) => {}
+        }
+        assert!(grpc("127.0.0.1", 1, "").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn https_is_not_verified_and_headers_are_sent() {
+        let acceptor =
+            crate::tls::server(&crate::config::KubeletTls::default(), vec!["elsewhere".into()]).expect("TLS");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let port = listener.local_addr().expect("an address").port();
+        let serve = async {
+            let (stream, _) = listener.accept().await.expect("accepted");
+            let mut stream = acceptor.accept(stream).await.expect("a handshake");
+            let mut text = String::new();
+            while !text.ends_with("\r\n\r\n") {
+                let mut buffer = [0; 256];
+                let length = stream.read(&mut buffer).await.expect("read");
+                text.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("written");
+            let _ = stream.shutdown().await;
+            text
+        };
+        let headers = [("X-Custom".to_owned(), "yes".to_owned()), ("Host".to_owned(), "named".to_owned())];
+        let (text, result) = tokio::join!(serve, http(true, "127.0.0.1", port, "/ready?x=1", &headers));
+        assert_eq!(result, Ok(()));
+        assert!(text.starts_with("GET /ready?x=1 HTTP/1.1\r\n") && text.contains("X-Custom: yes\r\n"), "{text}");
+        assert!(text.contains("Host: named\r\n") && text.matches("Host:").count() == 1, "{text}");
+    }
+
     #[tokio::test]
     async fn statuses() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");

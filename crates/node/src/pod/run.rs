@@ -123,6 +123,7 @@ impl Start {
             self.event(true, "Failed", format!("Error: {message}"));
             config_error(message)
         })?;
+        forget_earlier(&self.sandbox, &name, self.attempt);
         let made = (|| -> std::io::Result<()> {
             if dir.exists() {
                 oci::layer::remove_tree(&dir)?;
@@ -539,6 +540,25 @@ fn begin_probes(
     for (probe, purpose) in [(readiness, Purpose::Readiness), (liveness, Purpose::Liveness)] {
         if let Some(probe) = probe {
             tasks.spawn(probes::run(probe.clone(), purpose, container.clone(), verdicts.clone()));
+        }
+    }
+}
+
+/// Removes what the starts of a container before this one wrote, and the logs of all but the last of them.
+fn forget_earlier(sandbox: &Sandbox, name: &str, attempt: u32) {
+    let number = |entry: &std::fs::DirEntry| {
+        entry.file_name().to_string_lossy().split('.').next().and_then(|text| text.parse::<u32>().ok())
+    };
+    for entry in std::fs::read_dir(sandbox.dir.join("containers").join(name)).into_iter().flatten().flatten() {
+        if number(&entry).is_some_and(|earlier| earlier < attempt)
+            && let Err(error) = oci::layer::remove_tree(&entry.path())
+        {
+            tracing::debug!(path = %entry.path().display(), %error, "what a container wrote cannot be removed");
+        }
+    }
+    for entry in std::fs::read_dir(sandbox.logs.join(name)).into_iter().flatten().flatten() {
+        if number(&entry).is_some_and(|earlier| earlier + 1 < attempt) {
+            let _ = std::fs::remove_file(entry.path());
         }
     }
 }

@@ -165,7 +165,8 @@ fn user(uid: &Value, gid: &Value, image: &str) -> String {
     }
 }
 
-fn limits(resources: &Value) -> Limits {
+/// The limits that a container's resources ask for.
+pub(crate) fn limits(resources: &Value) -> Limits {
     let quantity = |kind: &str, name: &str| objects::Quantity::from_value(&resources[kind][name]).ok();
     Limits {
         memory_bytes: quantity("limits", "memory").map(|q| q.units().max(0) as u64).filter(|bytes| *bytes > 0),

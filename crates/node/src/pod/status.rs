@@ -78,6 +78,12 @@ fn container_status(container: &Value, track: Option<&Track>, init: bool) -> Val
         "imageID": track.image_id,
         "started": track.started && track.phase == Phase::Running,
     });
+    if track.phase == Phase::Running && container["resources"].as_object().is_some_and(|map| !map.is_empty()) {
+        status["resources"] = container["resources"].clone();
+        if container["resources"]["requests"].is_object() {
+            status["allocatedResources"] = container["resources"]["requests"].clone();
+        }
+    }
     if !track.container_id.is_empty() {
         status["containerID"] = track.container_id.clone().into();
     }

@@ -207,6 +207,11 @@ async fn files(
                 add_object(shared, pod, reference, plural, what, fallback, &mut files).await?;
             }
         }
+        for kind in ["clusterTrustBundle", "podCertificate"] {
+            if source[kind].is_object() {
+                return Err(Error::Invalid(format!("projected sources of type {kind} are not supported here")));
+            }
+        }
         for item in source["downwardAPI"]["items"].as_array().into_iter().flatten() {
             let value = match item["fieldRef"]["fieldPath"].as_str() {
                 Some(path) => field(pod, path, downward)

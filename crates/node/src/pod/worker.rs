@@ -181,6 +181,7 @@ impl Worker {
                             let fields = ["labels", "annotations"];
                             let relabelled =
                                 fields.iter().any(|field| pod["metadata"][field] != self.pod["metadata"][field]);
+                            self.resize(&pod);
                             self.pod = pod;
                             if relabelled && self.sandbox.is_some() {
                                 self.refresh();
@@ -210,6 +211,22 @@ impl Worker {
                     // The machine ends; the API keeps the pod, and the next machine starts it again.
                     self.tasks.shutdown().await;
                     return;
+                }
+            }
+        }
+    }
+
+    /// Gives running containers the resources that have changed in the Pod (its `resize` subresource).
+    fn resize(&self, pod: &Value) {
+        let (namespace, name) = (objects::meta::namespace(pod), objects::meta::name(pod));
+        let Some(running) = self.shared.running.pod(namespace, name) else { return };
+        for list in ["containers", "initContainers"] {
+            for (before, now) in containers(&self.pod, list).iter().zip(containers(pod, list)) {
+                if before["name"] == now["name"]
+                    && before["resources"] != now["resources"]
+                    && let Some(one) = running.containers.get(now["name"].as_str().unwrap_or_default())
+                {
+                    one.container.limit(&spec::limits(&now["resources"]));
                 }
             }
         }

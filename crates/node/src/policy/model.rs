@@ -150,6 +150,9 @@ impl Policy {
     }
 }
 
+/// Addresses of a rule's peer, and the pod if it is one.
+type Found<'a> = (Option<&'a PodFacts>, (u32, u32));
+
 /// The direction of a connection as its pod sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -174,7 +177,7 @@ impl World<'_> {
     fn direction(&self, direction: Direction) -> Vec<Group> {
         let mut groups: BTreeMap<Vec<Allow>, Vec<(u32, u32)>> = BTreeMap::new();
         // What a rule's peers are does not depend on the pod that it is for.
-        let mut peers: BTreeMap<(usize, usize), Vec<(Option<&PodFacts>, (u32, u32))>> = BTreeMap::new();
+        let mut peers: BTreeMap<(usize, usize), Vec<Found<'_>>> = BTreeMap::new();
         for (address, pod) in self.pods {
             let mut restricted = false;
             let mut allows = Vec::new();
@@ -201,7 +204,7 @@ impl World<'_> {
     }
 
     /// The addresses of a rule's peers, with the pods where they are pods.
-    fn peers(&self, policy: &Policy, rule: &Rule) -> Vec<(Option<&PodFacts>, (u32, u32))> {
+    fn peers(&self, policy: &Policy, rule: &Rule) -> Vec<Found<'_>> {
         if rule.peers.is_empty() {
             return std::iter::once((None, EVERYWHERE)).chain(self.pods_where(|_| true)).collect();
         }
@@ -231,20 +234,14 @@ impl World<'_> {
         found
     }
 
-    fn pods_where(&self, test: impl Fn(&Ipv4Addr) -> bool) -> impl Iterator<Item = (Option<&PodFacts>, (u32, u32))> {
+    fn pods_where(&self, test: impl Fn(&Ipv4Addr) -> bool) -> impl Iterator<Item = Found<'_>> {
         let pods = self.pods.iter().filter(move |(address, _)| test(address));
         pods.map(|(address, pod)| (Some(pod), (u32::from(*address), u32::from(*address))))
     }
 }
 
 /// Adds what a rule allows the pod `own`.
-fn allow(
-    rule: &Rule,
-    peers: &[(Option<&PodFacts>, (u32, u32))],
-    own: &PodFacts,
-    direction: Direction,
-    allows: &mut Vec<Allow>,
-) {
+fn allow(rule: &Rule, peers: &[Found<'_>], own: &PodFacts, direction: Direction, allows: &mut Vec<Allow>) {
     let everyone = || ranges(peers.iter().map(|(_, range)| *range));
     if rule.ports.is_empty() {
         return allows.push(Allow { peers: everyone(), protocol: None, ports: None });
@@ -261,7 +258,7 @@ fn allow(
             Wanted::Named(name) => {
                 let mut by_number: BTreeMap<u16, Vec<(u32, u32)>> = BTreeMap::new();
                 for (pod, range) in peers {
-                    for number in pod.into_iter().flat_map(|pod| numbers(&pod.ports, name, one.protocol)) {
+                    for number in pod.iter().flat_map(|pod| numbers(&pod.ports, name, one.protocol)) {
                         by_number.entry(number).or_default().push(*range);
                     }
                 }

@@ -2,11 +2,13 @@
 
 use crate::{PODS, World, pod, ready};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 
 /// Everything.
 pub async fn all(world: &World) {
     processes(world).await;
+    ways(world).await;
     ends(world).await;
     live_volumes(world).await;
     claims(world).await;
@@ -61,6 +63,26 @@ async fn processes(world: &World) {
     world.api.put(&format!("{PODS}/debugged"), object);
     world.until_log("debugged", "debugger", "tool sleep").await;
     world.delete("debugged").await;
+}
+
+/// A container beside the node's processes, and one whose memory limit changes while it runs.
+async fn ways(world: &World) {
+    let spec = json!({"hostPID": true, "containers": [{"name": "main", "args": ["processes"]}]});
+    let (_, text) = world.output("host-pid", spec).await;
+    assert!(text.contains("machine"), "{text}");
+    world.delete("host-pid").await;
+    if runtime::cgroup::available().is_ok() {
+        let spec = json!({"containers": [{"name": "main", "args": ["watch", "/sys/fs/cgroup/memory/memory.limit_in_bytes"], "resources": {"limits": {"memory": "64Mi"}}}]});
+        world.api.put(&format!("{PODS}/resized"), pod("resized", spec));
+        let mut object = world.api.until(&format!("{PODS}/resized"), ready).await.expect("a pod");
+        if Path::new("/sys/fs/cgroup/memory").exists() {
+            world.until_log("resized", "main", "67108864").await;
+            object["spec"]["containers"][0]["resources"]["limits"]["memory"] = "96Mi".into();
+            world.api.put(&format!("{PODS}/resized"), object);
+            world.until_log("resized", "main", "100663296").await;
+        }
+        world.delete("resized").await;
+    }
 }
 
 async fn ends(world: &World) {
@@ -129,7 +151,7 @@ async fn claims(world: &World) {
     assert_eq!(text, "kept");
     let place = world.dir.join("state/volumes/pvc-1_default_data");
     assert!(place.join("file").exists());
-    assert!(!std::path::Path::new("/var/local-path-provisioner/pvc-1_default_data").exists());
+    assert!(!Path::new("/var/local-path-provisioner/pvc-1_default_data").exists());
     for name in ["writes", "reads"] {
         world.delete(name).await;
     }
@@ -143,7 +165,7 @@ async fn claims(world: &World) {
 }
 
 /// Files of a container belong to whom it says, where there is more than one user to give them to.
-async fn owners(world: &World) {
+pub async fn owners(world: &World) {
     let several = nix::unistd::geteuid().is_root() || std::env::var_os("BB_SUBORDINATE").is_some();
     let spec =
         json!({"containers": [{"name": "main", "args": ["owner", "/tmp-file"], "securityContext": {"runAsUser": 0}}]});
