@@ -119,3 +119,9 @@ fn charts_values_and_dependencies() {
 fn schemas() {
     compare(of_charts("schema.json"));
 }
+
+/// Charts as the big public ones are written: a library of helpers, an ingress controller, monitoring, certificates, delivery.
+#[test]
+fn charts_in_the_style_of_big_ones() {
+    compare(of_charts("styles.json"));
+}

@@ -409,7 +409,7 @@ impl Gen {
         let ty = if self.chance(3) { self.pick(&TYPES) } else { ty };
         let text = self.expr(ty, depth);
         let simple = !text.contains(' ')
-            || text.starts_with('"') && Value::from(text.trim_matches('"')).to_string() == text
+            || text.starts_with('"') && Self::literal(text.trim_matches('"')) == text
             || text.starts_with('`') && text.matches('`').count() == 2 && text.ends_with('`');
         if simple || (text.starts_with('(') && text.ends_with(')') && closes_at_end(&text)) {
             text
@@ -633,7 +633,7 @@ impl Gen {
             "values.yaml": goyaml::to_string(&values),
             "templates/_helpers.tpl": HELPERS,
             "templates/a.yaml": template,
-        }, "values": self.chance(20).then(|| self.values()).unwrap_or_else(|| json!({}))})
+        }, "values": if self.chance(20) { self.values() } else { json!({}) }})
     }
 }
 

@@ -95,14 +95,14 @@ pub struct Template {
     /// Arguments of that program
     #[arg(long, value_name = "ARG")]
     post_renderer_args: Vec<String>,
-    /// Render for a cluster and check against it: `lookup` asks it, its capabilities count, and what it would not take is
-    /// refused. Nothing is changed there
+    /// Render for a cluster and check against it, changing nothing
     #[arg(long)]
     validate: bool,
     /// client, or server: the same as --validate
-    #[arg(long, value_enum, value_name = "HOW", default_value = "client", num_args = 0..=1, require_equals = true, default_missing_value = "client")]
-    dry_run: DryRun,
-    /// The kubeconfig that names the cluster; KUBECONFIG, or the usual file, otherwise
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "client", hide_possible_values = true)]
+    dry_run: Option<DryRun>,
+    /// Names the cluster; else KUBECONFIG or the usual file
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The context of that kubeconfig
@@ -187,7 +187,7 @@ pub fn template(args: &Template) -> Result<ExitCode> {
         [chart] => (None, chart),
         _ => bail!("a name and a chart are expected"),
     };
-    let cluster = (args.validate || args.dry_run == DryRun::Server)
+    let cluster = (args.validate || args.dry_run == Some(DryRun::Server))
         .then(|| cluster::connect(args.kubeconfig.as_deref(), args.kube_context.as_deref()))
         .transpose()?;
     let arguments = TemplateArgs {

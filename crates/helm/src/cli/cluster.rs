@@ -99,15 +99,15 @@ fn shown(object: &Value, name: &str, namespace: Option<&str>) -> String {
 /// Whether the object's kind lives in a namespace, or why it cannot be built.
 fn build(cluster: &dyn Cluster, object: &Value) -> Result<Result<bool, String>, Error> {
     let (api_version, kind) = (text(object, "/apiVersion"), text(object, "/kind"));
-    if kind.is_empty() {
-        return Ok(Err("unable to decode \"\": Object 'Kind' is missing in '".to_owned() + &object.to_string() + "'"));
-    }
-    if api_version.is_empty() {
-        return Ok(Err(format!(
-            "error validating data: apiVersion not set, in {} {}",
-            kind,
-            quote(text(object, "/metadata/name"))
-        )));
+    let unset: Vec<&str> = [("apiVersion not set", api_version), ("kind not set", kind)]
+        .iter()
+        .filter(|(_, v)| v.is_empty())
+        .map(|(m, _)| *m)
+        .collect();
+    match unset.as_slice() {
+        [] => {}
+        [one] => return Ok(Err(format!("error validating \"\": error validating data: {one}"))),
+        both => return Ok(Err(format!("error validating \"\": error validating data: [{}]", both.join(", ")))),
     }
     let found = cluster.namespaced(api_version, kind).map_err(|e| refused(&e))?;
     Ok(found.ok_or_else(|| {
