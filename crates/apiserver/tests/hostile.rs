@@ -139,7 +139,7 @@ async fn what_is_stored_can_be_read() {
     let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     assert_eq!(send(&server, "POST", crds, "application/json", crd.to_vec()).await.0, 201);
     let bags = "/apis/example.com/v1/namespaces/default/bags";
-    let deep = format!("{}{}", "{\"a\":".repeat(60), format!("1{}", "}".repeat(60)));
+    let deep = format!("{}1{}", "{\"a\":".repeat(60), "}".repeat(60));
     let bag = format!(r#"{{"metadata":{{"name":"b"}},"spec":{deep}}}"#);
     assert_eq!(send(&server, "POST", bags, "application/json", bag.into_bytes()).await.0, 201);
     let path = format!("/spec{}", "/a".repeat(60));
