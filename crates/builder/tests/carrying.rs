@@ -1,4 +1,5 @@
 //! What a build takes from elsewhere and gives elsewhere: caches that travel, and a forwarded SSH agent.
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Clients that others wrote, against our server: skopeo.
+//! Clients that others wrote, against our server: skopeo, buildah, podman, oras, docker.
 
 #[allow(dead_code, reason = "each test file uses its part")]
 mod common;
@@ -13,22 +13,26 @@ use registry::{Access, Config, Grant, Password};
 
 /// Runs skopeo; its output, or what it said.
 async fn skopeo(arguments: &[&str]) -> Result<String, String> {
-    let output = tokio::process::Command::new("skopeo")
+    run("skopeo", arguments).await
+}
+
+async fn run(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> Result<String, String> {
+    let output = tokio::process::Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .output()
         .await
-        .expect("skopeo starts");
+        .expect("the program starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
-/// Debian has it; a test cannot install it into an environment of its own.
-fn is_installed() -> bool {
-    let found = std::process::Command::new("skopeo").arg("--version").output().is_ok_and(|o| o.status.success());
+/// Debian has them; a test cannot install them into an environment of its own.
+fn is_installed(program: &str) -> bool {
+    let found = std::process::Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success());
     if !found {
-        assert!(std::env::var_os("CI").is_none(), "skopeo is not installed: apt-get install skopeo");
-        eprintln!("skipped: skopeo is not installed (apt-get install skopeo)");
+        assert!(std::env::var_os("CI").is_none(), "{program} is not installed: apt-get install {program}");
+        eprintln!("skipped: {program} is not installed (apt-get install {program})");
     }
     found
 }
@@ -51,7 +55,7 @@ fn image(layout: &Layout, architecture: &str) -> Descriptor {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn skopeo_copies_inspects_lists_and_deletes() {
-    if !is_installed() {
+    if !is_installed("skopeo") {
         return;
     }
     let dir = tempfile::tempdir().expect("tempdir");
@@ -105,4 +109,114 @@ async fn skopeo_copies_inspects_lists_and_deletes() {
     let inspected = skopeo(&["inspect", &format!("oci:{}:ann/app:one", at("storage"))]).await.expect("read from disk");
     assert!(inspected.contains("amd64"), "{inspected}");
     assert!(Path::new(&at("storage")).join("oci-layout").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn buildah_and_podman_push_and_pull() {
+    if !is_installed("buildah") || !is_installed("podman") {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("tempdir");
+    let at = |name: &str| dir.path().join(name).display().to_string();
+    std::fs::write(at("file"), "content").expect("file");
+    let access = Access { anonymous: Vec::new(), ..Access::open() };
+    let access = access.with_user("ann", Password::plain("secret"), vec![Grant::all("ann/**")]);
+    let served = Served::start(Config { access, ..Config::new(dir.path().join("storage")) }).await;
+    let name = |rest: &str| format!("{}/ann/{rest}", served.address);
+    let storage = ["--storage-driver", "vfs", "--root", &at("images"), "--runroot", &at("run")].map(str::to_owned);
+    let tool = async |program: &str, arguments: &[&str]| {
+        let all: Vec<&str> = storage.iter().map(String::as_str).chain(arguments.iter().copied()).collect();
+        run(program, &all).await
+    };
+    let ok = async |program: &str, arguments: &[&str]| {
+        tool(program, arguments)
+            .await
+            .unwrap_or_else(|said| panic!("{program} {arguments:?}: {said}"))
+            .trim()
+            .to_owned()
+    };
+    let creds = ["--tls-verify=false", "--creds", "ann:secret"];
+    let container = ok("buildah", &["from", "scratch"]).await;
+    ok("buildah", &["copy", &container, &at("file"), "/file"]).await;
+    ok("buildah", &["commit", "-q", "--format", "oci", &container, "judged"]).await;
+    let target = format!("docker://{}", name("app:12e4567"));
+    assert!(
+        tool("buildah", &["push", "-q", "--tls-verify=false", "judged", &target]).await.is_err(),
+        "nobody may push"
+    );
+    ok("buildah", &[&["push", "-q"], &creds[..], &["judged", target.as_str()]].concat()).await;
+    // In parts, as zstd, as Docker's format, as an index; and back.
+    let zstd = name("app:zstd");
+    let push = ["push", "-q", "--compression-format", "zstd:chunked", "judged", &zstd];
+    ok("podman", &[&push[..1], &creds[..], &push[1..]].concat()).await;
+    let pulled = ok("podman", &[&["pull", "-q"], &creds[..], &[name("app:12e4567").as_str()]].concat()).await;
+    assert_eq!(pulled, ok("podman", &["inspect", "--format", "{{.Id}}", "judged"]).await);
+    ok("podman", &[&["push", "-q", "--format", "v2s2"], &creds[..], &["judged", name("app:docker").as_str()]].concat())
+        .await;
+    ok("podman", &["manifest", "create", "many"]).await;
+    ok("podman", &[&["manifest", "add"], &creds[..], &["many", target.as_str()]].concat()).await;
+    let many = format!("docker://{}", name("many:1"));
+    ok("podman", &[&["manifest", "push", "-q", "--all"], &creds[..], &["many", many.as_str()]].concat()).await;
+    assert_eq!(served.registry.repositories().len(), 2);
+    let tags: Vec<String> = served.registry.repositories().remove(0).1;
+    assert_eq!(tags, ["12e4567", "docker", "zstd"]);
+    served.stop().await;
+}
+
+/// A Python environment with pinned packages below the target directory, made once.
+async fn python(packages: &[&str]) -> std::path::PathBuf {
+    let name: String = packages.join("-").replace("==", "-");
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("judge-{name}"));
+    let program = dir.join("bin/python");
+    if dir.join("done").exists() {
+        return program;
+    }
+    let at = dir.display().to_string();
+    run("python3", &["-m", "venv", &at]).await.expect("a virtual environment");
+    run(&program, &[&["-m", "pip", "install", "--quiet"], packages].concat()).await.expect("packages installed");
+    std::fs::write(dir.join("done"), "").expect("noted");
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oras_pushes_and_pulls_artifacts() {
+    let python = python(&["oras==0.2.43"]).await;
+    let dir = tempfile::tempdir().expect("tempdir");
+    let served = Served::start(Config { access: Access::open(), ..Config::new(dir.path().join("storage")) }).await;
+    let script = r#"
+import os, sys, oras.client
+host, place = sys.argv[1:]
+os.chdir(place)
+client = oras.client.OrasClient(hostname=host, insecure=True)
+open("artifact.txt", "w").write("an artifact")
+pushed = client.push(files=["artifact.txt"], target=f"{host}/things/one:1", manifest_annotations={"org.example": "x"},
+                     disable_path_validation=True)
+assert pushed.status_code == 201, pushed
+[got] = client.pull(target=f"{host}/things/one:1", outdir="out")
+assert open(got).read() == "an artifact"
+assert client.get_tags(f"{host}/things/one") == ["1"]
+"#;
+    let place = dir.path().display().to_string();
+    run(&python, &["-c", script, &served.address.to_string(), &place]).await.expect("oras is content");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_reads_manifests() {
+    // Only the real client: where `docker` is missing there is nothing to judge with.
+    let found = std::process::Command::new("docker").arg("--version").output();
+    let Some(version) = found.ok().map(|o| String::from_utf8_lossy(&o.stdout).into_owned()) else { return };
+    let dir = tempfile::tempdir().expect("tempdir");
+    let served = Served::start(Config { access: Access::open(), ..Config::new(dir.path().join("storage")) }).await;
+    let layout = Layout::open(dir.path().join("local")).expect("layout");
+    let index = layout.put_json(media::OCI_INDEX, &Index::new(vec![image(&layout, "amd64")])).expect("index");
+    let mut map = oci::EndpointMap::default();
+    let host = served.address.to_string();
+    map.insert(&host, &format!("http://{host}")).expect("address");
+    let name = oci::Reference::parse(&format!("{host}/ann/many:1")).expect("reference");
+    oci::client::Client::new(map).push(&layout, &index, &name, &()).await.expect("pushed");
+    let shown = run("docker", &["manifest", "inspect", "--insecure", &name.to_string()]).await;
+    let shown = shown.unwrap_or_else(|said| panic!("{version}: {said}"));
+    assert!(shown.contains(media::OCI_INDEX) && shown.contains("amd64"), "{shown}");
+    served.stop().await;
 }
