@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// It ends with its drop; [`Whole::end`] waits for that.
+#[allow(dead_code, reason = "a judge uses the directory, a benchmark the API")]
 pub struct Whole {
     pub dir: PathBuf,
     /// To make clients of.
-    #[allow(dead_code, reason = "a judge has its kubeconfig")]
     pub api: ApiServer,
     machine: Machine,
     tasks: JoinSet<()>,
