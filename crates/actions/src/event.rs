@@ -29,6 +29,9 @@ pub struct Event {
     /// The commit at the beginning of the chain.
     #[serde(default)]
     pub root_sha: Option<String>,
+    /// The commit that counts where the payload names only a ref: that of a working copy.
+    #[serde(default)]
+    pub sha: Option<String>,
 }
 
 impl Event {
@@ -43,6 +46,7 @@ impl Event {
             depth: 0,
             parent: None,
             root_sha: None,
+            sha: None,
         }
     }
 }
@@ -174,6 +178,9 @@ pub fn subject(event: &Event, default_branch: &str) -> Option<Subject> {
             };
         }
         _ => {}
+    }
+    if let Some(sha) = event.sha.as_ref().filter(|_| subject.sha.is_empty()) {
+        subject.sha.clone_from(sha);
     }
     if subject.head_branch == default_branch || subject.head_branch.is_empty() {
         subject.head_branch = short_ref(&subject.git_ref).to_owned();

@@ -138,7 +138,7 @@ impl LocalRepository {
             &mut payload,
             &json!({"repository": self.payload(), "sender": {"login": who.replace(' ', "-").to_lowercase(), "id": 1}}),
         );
-        Ok(Event::new(self.full_name.clone(), name, payload))
+        Ok(Event { sha: Some(sha), ..Event::new(self.full_name.clone(), name, payload) })
     }
 }
 
