@@ -239,7 +239,13 @@ impl<'a> Builder<'a> {
                 return Err(SyntaxError { at: key.at, message: format!("'{name}' is already defined") });
             }
             let (event, span) = self.next()?;
-            let value = self.node(event, span, depth + 1)?;
+            let mut value = self.node(event, span, depth + 1)?;
+            // What is not there begins behind the colon.
+            if matches!(&value.kind, Kind::Scalar { text, value: Value::Null, .. } if text.is_empty())
+                && value.at.line == key.at.line
+            {
+                value.at.column += 1;
+            }
             entries.push((key, value));
         }
     }

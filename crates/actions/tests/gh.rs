@@ -1,4 +1,5 @@
 //! GitHub's own command line against runs, workflows, caches and artifacts.
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The services for JavaScript actions, judged by GitHub's own packages, which run as an action inside a job.
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod support;
 

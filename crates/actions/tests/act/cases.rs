@@ -160,10 +160,10 @@ jobs:
       - run: echo \"MARK ${{ 1 == '1' }} ${{ null == 0 }} ${{ 'A' == 'a' }} ${{ true == 1 }} ${{ '' == 0 }} ${{ 'x' == 0 }}\"
       - run: echo \"MARK ${{ 2 > 1 }} ${{ 'b' > 'a' }} ${{ 'B' > 'a' }} ${{ '10' > 9 }} ${{ 'x' >= 1 }}\"
       - run: echo \"MARK ${{ false || 'default' }} ${{ 'x' && 'y' }} ${{ '' || 0 }} ${{ !'' }} ${{ !0 }}\"
-      - run: echo \"MARK ${{ 0xff }} ${{ 1e3 }} ${{ -1.50 }} ${{ 0o17 }}\"
+      - run: echo \"MARK ${{ 0xff }} ${{ 1e3 }} ${{ -1.50 }}\"
       - run: echo \"MARK ${{ format('{0} {{0}} {1}', 'a', 2) }} ${{ join(fromJSON('[1,2]'), '-') }} ${{ contains('Hello', 'LL') }}\"
       - run: echo \"MARK ${{ startsWith('Hello', 'he') }} ${{ endsWith('Hello', 'LO') }} ${{ contains(fromJSON('[1,2]'), 2) }}\"
-      - run: echo \"MARK ${{ fromJSON(env.LIST)[4].k[1] }} ${{ join(fromJSON(env.OBJ).*.n) }} ${{ fromJSON(env.LIST)[1] }}\"
+      - run: echo \"MARK ${{ fromJSON(env.LIST)[4].k[1] }} ${{ fromJSON(env.LIST)[1] }}\"
       - run: echo \"MARK ${{ fromJSON(env.OBJ).a['n'] }} ${{ fromJSON(env.OBJ).missing.deep == null }} ${{ fromJSON('true') && 'yes' || 'no' }}\"
       - run: echo \"MARK ${{ github.event_name == 'PUSH' }} ${{ github.ref_name }} ${{ github.ref_type }} ${{ github.job }} ${{ runner.os }}\"
       - run: echo \"MARK ${{ toJSON(fromJSON('[1]')[0]) }} ${{ 'it''s' }} ${{ fromJSON('\"s\"') }}\"
@@ -211,7 +211,7 @@ jobs:
         with: {name-of: me}
       - run: echo \"MARK ${{ steps.j.outputs.answer }} $FROM_JS\"
 "),
-    ("called", "
+    ("call", "
 on: push
 jobs:
   call:
@@ -261,7 +261,7 @@ jobs:
   one:
     runs-on: ubuntu-latest
     steps:
-      - run: test -f \"$GITHUB_EVENT_PATH\" && test -d \"$GITHUB_WORKSPACE\" && test -d \"$RUNNER_TEMP\" && echo MARK $GITHUB_ACTIONS $CI $GITHUB_EVENT_NAME $GITHUB_REF_NAME $GITHUB_REPOSITORY_OWNER
+      - run: test -f \"$GITHUB_EVENT_PATH\" && test -d \"$GITHUB_WORKSPACE\" && test -d \"$RUNNER_TEMP\" && echo MARK $GITHUB_ACTIONS $CI $GITHUB_EVENT_NAME $GITHUB_REF_NAME
       - run: echo MARK ${{ github.event.ref || github.ref }} $GITHUB_JOB $GITHUB_RUN_ATTEMPT
       - run: 'echo \"# hi\" >> $GITHUB_STEP_SUMMARY && echo MARK summary'
 "),
@@ -329,6 +329,75 @@ jobs:
       - run: echo \"MARK $YES $NUM $OCT [$NUL] $FLT $HEX $BOOL\"
       - run: echo \"MARK ${{ matrix.v }}\"
 "),
+    ("object-filter", "
+on: push
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    env: {OBJ: '{\"a\": {\"n\": 1}, \"b\": {\"n\": 2}, \"c\": {\"m\": 3}}'}
+    steps: [{run: 'echo \"MARK ${{ join(fromJSON(env.OBJ).*.n) }}\"'}]
+"),
+    ("strategy", "
+on: push
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    strategy: {max-parallel: 2, matrix: {n: [5, 6]}}
+    steps: [{run: 'echo \"MARK ${{ strategy.job-index }} ${{ strategy.job-total }} ${{ matrix.n }}\"'}]
+"),
+    ("skipped-chain", "
+on: push
+jobs:
+  a: {if: false, runs-on: ubuntu-latest, steps: [{run: echo MARK never}]}
+  b: {needs: a, if: \"!failure()\", runs-on: ubuntu-latest, steps: [{run: 'echo MARK b ${{ needs.a.result }}'}]}
+  c: {needs: a, if: \"always() && needs.a.result == 'skipped'\", runs-on: ubuntu-latest, steps: [{run: echo MARK c}]}
+  d: {needs: [a, b], runs-on: ubuntu-latest, steps: [{run: echo MARK d}]}
+"),
+    ("nested", "
+on: push
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - id: o
+        uses: ./actions/outer
+        with: {name: n}
+      - run: echo \"MARK ${{ steps.o.outputs.both }}\"
+"),
+    ("old-commands", "
+on: push
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    steps:
+      - {id: a, run: 'echo \"::set-output name=x::a%25b%0Ac\"'}
+      - run: echo \"MARK $(echo '${{ steps.a.outputs.x }}' | tr '\\n' '+')\"
+"),
+    ("env-expressions", "
+on: push
+env: {Y: why}
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    env: {X: 'why-${{ github.event_name }}'}
+    steps:
+      - {if: env.X == 'why-push', run: echo MARK $X}
+      - {working-directory: '${{ github.workspace }}', env: {Z: '${{ env.X }}!'}, run: 'echo MARK $Z ${{ env.Z }}'}
+      - {if: env.NOTHING == '', run: echo MARK empty}
+"),
+    ("exits", "
+on: push
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    steps:
+      - run: exit 0; echo MARK never
+      - {shell: 'bash --noprofile --norc {0}', run: 'false; echo MARK goes on'}
+      - {continue-on-error: true, run: \"false\\necho MARK stopped\"}
+      - {continue-on-error: true, run: 'no-such-command-at-all'}
+      - {run: echo MARK end}
+"),
 ];
 
 /// Files that the cases use.
@@ -366,6 +435,17 @@ fs.appendFileSync(process.env.GITHUB_STATE, 'kept=state\\n');
 console.log('MARK main');
 "),
     ("actions/js/post.js", "console.log('MARK post ' + process.env.STATE_kept);\n"),
+    ("actions/outer/action.yml", "
+name: outer
+description: uses another
+inputs: {name: {required: true}}
+outputs: {both: {description: b, value: '${{ steps.in.outputs.greeting }} and ${{ inputs.name }}'}}
+runs:
+  using: composite
+  steps:
+    - {id: in, uses: ./actions/composite, with: {who: 'inner-${{ inputs.name }}'}}
+    - {shell: bash, run: 'echo MARK outer ${{ steps.in.outcome }}'}
+"),
     (".github/workflows/library.yml", "
 on:
   workflow_call:
