@@ -49,7 +49,11 @@ impl Forge {
         let anonymous_read = self.config().anonymous_read;
         let Some(repo) = self.repository(full_name).await? else { return Ok(Verdict::Hidden) };
         if principal.role(&repo, anonymous_read).is_none() {
-            return Ok(if principal.is_anonymous() && !repo.private { Verdict::Unauthenticated } else { Verdict::Hidden });
+            return Ok(if principal.is_anonymous() && !repo.private {
+                Verdict::Unauthenticated
+            } else {
+                Verdict::Hidden
+            });
         }
         if principal.is_anonymous() && (known || access > Access::Read) {
             return Ok(Verdict::Unauthenticated);
