@@ -199,6 +199,13 @@ pub enum RunEvent {
         /// The job.
         job: Job,
     },
+    /// A job waits for what protects its environment.
+    JobWaiting {
+        /// The run.
+        run: Run,
+        /// The job.
+        job: Job,
+    },
     /// A job started.
     JobStarted {
         /// The run.

@@ -1,12 +1,9 @@
 //! One job of a run again, with those that need it.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
-use super::dispatcher::Message;
 use super::{Engine, Error};
 use crate::model::Status;
-use crate::store::Change;
 use crate::workflow;
 
 /// The jobs, by key in the workflow file, that need this one, directly or through others; it is one of them.
@@ -34,7 +31,7 @@ impl Engine {
     /// When there is no such job, or its run is not over.
     pub async fn rerun_job(&self, job: i64) -> Result<(), Error> {
         let job = self.job(job).await?;
-        let mut run = self.run(job.run).await?;
+        let run = self.run(job.run).await?;
         if run.status != Status::Completed {
             return Err(Error::StillRunning(run.id));
         }
@@ -56,14 +53,6 @@ impl Engine {
             !again.contains(&other_id) || sibling
         });
         let kept = kept.collect();
-        run.attempt += 1;
-        run.status = Status::Queued;
-        run.conclusion = None;
-        run.completed_ms = None;
-        run.started_ms = None;
-        self.inner.store.apply(Change { runs: vec![run.clone()], ..Change::default() }).await?;
-        self.inner.publish(&run, std::iter::empty());
-        self.inner.send(Message::Adopt(vec![(run, Arc::new(input), kept)])).await;
-        Ok(())
+        self.begin_attempt(run, input, kept).await
     }
 }

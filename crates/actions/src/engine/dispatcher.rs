@@ -383,7 +383,13 @@ impl Dispatcher {
             && state.job.status != status
         {
             state.job.status = status;
+            let job = state.job.clone();
             self.publish(run);
+            if status == Status::Waiting
+                && let Some(active) = self.active.get(&run)
+            {
+                self.inner.tell(RunEvent::JobWaiting { run: active.run.clone(), job });
+            }
         }
     }
 

@@ -426,7 +426,7 @@ impl Engine {
         failed_only: bool,
         from: Option<(String, crate::job::checkpoint::From)>,
     ) -> Result<(), Error> {
-        let mut run = self.run(id).await?;
+        let run = self.run(id).await?;
         if run.status != Status::Completed {
             return Err(Error::StillRunning(id));
         }
@@ -443,6 +443,11 @@ impl Engine {
         } else {
             Vec::new()
         };
+        self.begin_attempt(run, input, kept).await
+    }
+
+    /// Begins the next attempt of a run that is over; `kept` are the jobs whose results stay.
+    async fn begin_attempt(&self, mut run: Run, input: Input, kept: Vec<Job>) -> Result<(), Error> {
         run.attempt += 1;
         run.status = Status::Queued;
         run.conclusion = None;

@@ -154,6 +154,7 @@ fn concerns(event: &RunEvent, id: i64) -> bool {
         | RunEvent::RunStarted { run }
         | RunEvent::RunCompleted { run }
         | RunEvent::JobQueued { run, .. }
+        | RunEvent::JobWaiting { run, .. }
         | RunEvent::JobStarted { run, .. }
         | RunEvent::JobCompleted { run, .. } => run.id == id,
         RunEvent::Step { .. } | RunEvent::Log { .. } => false,

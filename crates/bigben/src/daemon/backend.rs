@@ -218,6 +218,7 @@ impl console::Backend for Backend {
                     Change::Run(number(run.id))
                 }
                 RunEvent::JobQueued { run, .. }
+                | RunEvent::JobWaiting { run, .. }
                 | RunEvent::JobStarted { run, .. }
                 | RunEvent::JobCompleted { run, .. } => Change::Run(number(run.id)),
                 RunEvent::Step { run, .. } => Change::Run(number(run)),
