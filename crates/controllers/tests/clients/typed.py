@@ -26,9 +26,17 @@ rest = core.list_namespaced_pod("py", limit=1, _continue=first.metadata._continu
 assert len(first.items) == len(rest.items) == 1 and first.items[0].metadata.name != rest.items[0].metadata.name
 
 apps.patch_namespaced_deployment("web", "py", {"spec": {"replicas": 3}})
-scale = apps.read_namespaced_deployment_scale("web", "py")
-scale.spec.replicas = 1
-apps.replace_namespaced_deployment_scale("web", "py", scale)
+# The controller writes the status meanwhile: an update that comes too late is a conflict and is made again.
+for _ in range(100):
+    scale = apps.read_namespaced_deployment_scale("web", "py")
+    scale.spec.replicas = 1
+    try:
+        apps.replace_namespaced_deployment_scale("web", "py", scale)
+        break
+    except ApiException as error:
+        assert error.status == 409 and error.reason == "Conflict", error
+else:
+    sys.exit("the scale was never current")
 apps.patch_namespaced_deployment_scale("web", "py", {"spec": {"replicas": 2}})
 made.spec.replicas = 9
 try:
