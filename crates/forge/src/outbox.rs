@@ -24,8 +24,8 @@ pub struct Webhook {
     /// The workflow run whose token caused it. GitHub starts no workflow for such events, but for `workflow_dispatch` and
     /// `repository_dispatch`.
     pub actor_run: Option<String>,
-    /// Seconds since the Unix epoch.
-    pub at: i64,
+    /// Milliseconds since the Unix epoch.
+    pub at_ms: i64,
 }
 
 /// What is kept of a webhook.
@@ -36,7 +36,8 @@ pub(crate) struct Emission {
     pub payload: Value,
     pub delivery: String,
     pub actor_run: Option<String>,
-    pub at: i64,
+    #[serde(default)]
+    pub at_ms: i64,
 }
 
 impl Emission {
@@ -47,7 +48,7 @@ impl Emission {
             payload,
             delivery: uuid::Uuid::new_v4().to_string(),
             actor_run,
-            at: crate::time::now(),
+            at_ms: jiff::Timestamp::now().as_millisecond(),
         }
     }
 }
@@ -161,7 +162,7 @@ impl Webhooks {
             repository: emission.repository,
             payload: emission.payload,
             actor_run: emission.actor_run,
-            at: emission.at,
+            at_ms: emission.at_ms,
         }))
     }
 

@@ -63,12 +63,12 @@ fn webhooks(daemon: Arc<Daemon>) -> futures::future::BoxFuture<'static, Result<(
 }
 
 async fn deliver(daemon: &Arc<Daemon>, webhook: Webhook) -> Result<()> {
-    let Webhook { delivery, event, repository, payload, actor_run, at, .. } = webhook;
+    let Webhook { delivery, event, repository, payload, actor_run, at_ms, .. } = webhook;
     let root = match actor_run.as_deref().and_then(|run| run.parse().ok()) {
         Some(run) => daemon.engine.run(run).await.ok().map(|run| run.root_sha),
         None => None,
     };
-    daemon.follower.webhook(&event, &repository, &payload, root.as_deref(), at * 1000);
+    daemon.follower.webhook(&event, &repository, &payload, root.as_deref(), at_ms);
     let is_push = event == "push";
     let name = name(&event, &payload);
     let url = payload["repository"]["clone_url"].as_str().map(str::to_owned);
