@@ -65,33 +65,27 @@ fn add(budget: &mut Budget, left: &Value, right: &Value) -> Result<Value, Fault>
     }
 }
 
+/// Arithmetic of whole numbers, signed or not: `None` where the result does not fit.
+macro_rules! checked {
+    ($op:expr, $a:expr, $b:expr) => {
+        match $op {
+            Binary::Add => $a.checked_add($b),
+            Binary::Subtract => $a.checked_sub($b),
+            Binary::Multiply => $a.checked_mul($b),
+            Binary::Divide if $b == 0 => return Err(Fault::DivideByZero),
+            Binary::Modulo if $b == 0 => return Err(Fault::ModulusByZero),
+            Binary::Divide => $a.checked_div($b),
+            Binary::Modulo => $a.checked_rem($b),
+            _ => return Err(Fault::NoSuchOverload),
+        }
+    };
+}
+
 fn arithmetic(op: Binary, left: &Value, right: &Value) -> Result<Value, Fault> {
     match (left, right) {
-        (Value::Int(a), Value::Int(b)) => {
-            let out = match op {
-                Binary::Add => a.checked_add(*b),
-                Binary::Subtract => a.checked_sub(*b),
-                Binary::Multiply => a.checked_mul(*b),
-                Binary::Divide if *b == 0 => return Err(Fault::DivideByZero),
-                Binary::Modulo if *b == 0 => return Err(Fault::ModulusByZero),
-                Binary::Divide => a.checked_div(*b),
-                Binary::Modulo => a.checked_rem(*b),
-                _ => return Err(Fault::NoSuchOverload),
-            };
-            out.map(Value::Int).ok_or(Fault::Overflow("integer"))
-        }
+        (Value::Int(a), Value::Int(b)) => checked!(op, *a, *b).map(Value::Int).ok_or(Fault::Overflow("integer")),
         (Value::Uint(a), Value::Uint(b)) => {
-            let out = match op {
-                Binary::Add => a.checked_add(*b),
-                Binary::Subtract => a.checked_sub(*b),
-                Binary::Multiply => a.checked_mul(*b),
-                Binary::Divide if *b == 0 => return Err(Fault::DivideByZero),
-                Binary::Modulo if *b == 0 => return Err(Fault::ModulusByZero),
-                Binary::Divide => a.checked_div(*b),
-                Binary::Modulo => a.checked_rem(*b),
-                _ => return Err(Fault::NoSuchOverload),
-            };
-            out.map(Value::Uint).ok_or(Fault::Overflow("unsigned integer"))
+            checked!(op, *a, *b).map(Value::Uint).ok_or(Fault::Overflow("unsigned integer"))
         }
         (Value::Double(a), Value::Double(b)) => Ok(Value::Double(match op {
             Binary::Add => a + b,
