@@ -29,7 +29,7 @@ impl Browser {
         server.spawn(async move { axum::serve(listener, router).await.expect("serves") });
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(20))
+            .timeout(Duration::from_secs(120))
             .build()
             .expect("a client");
         Self { client, base, cookie: String::new(), fake, _server: server }
@@ -177,7 +177,7 @@ async fn until(
 ) -> String {
     let mut seen = String::new();
     while !seen.contains(wanted) {
-        let chunk = tokio::time::timeout(Duration::from_secs(10), stream.next()).await.expect("in time");
+        let chunk = tokio::time::timeout(Duration::from_secs(120), stream.next()).await.expect("in time");
         seen.push_str(&String::from_utf8_lossy(&chunk.expect("more").expect("bytes")));
     }
     seen
