@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::{World, judge, node};
+use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 async fn world() -> (World, std::path::PathBuf) {
     let mut world = World::start(&[node("one", json!({})), node("two", json!({}))]).await;
@@ -19,23 +20,34 @@ async fn world() -> (World, std::path::PathBuf) {
     (world, kubeconfig)
 }
 
-/// Runs a program that must succeed; what it prints.
+/// Runs a program that must succeed; what it prints. One that does not end in time fails with what it printed so far.
 async fn run(program: impl AsRef<std::ffi::OsStr>, directory: &Path, args: &[&str]) -> String {
-    let child = Command::new(program)
+    let mut child = Command::new(program)
         .args(args)
         .current_dir(directory)
         .env("HOME", directory)
         .env("NODE_TLS_REJECT_UNAUTHORIZED", "1")
+        .env("PYTHONUNBUFFERED", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
         .expect("the client starts");
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.expect("in time").expect("it ends");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
-    text(&output.stdout)
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (mut out, mut err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+    let ended = tokio::time::timeout(PATIENCE, async {
+        let (read, told) = tokio::join!(out.read_to_end(&mut stdout), err.read_to_end(&mut stderr));
+        read.and(told).expect("its output is read");
+        child.wait().await.expect("it ends")
+    })
+    .await;
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr));
+    match ended {
+        Ok(status) if status.success() => stdout,
+        Ok(status) => panic!("{args:?}: {status}\n{stdout}{stderr}"),
+        Err(_) => panic!("{args:?} did not end within {PATIENCE:?}\n{stdout}{stderr}"),
+    }
 }
 
 fn script(name: &str) -> String {

@@ -2,17 +2,24 @@
 import * as k8s from '@kubernetes/client-node';
 import assert from 'node:assert';
 
+// Progress goes to stderr, so that a run which ends late says where.
+const begun = Date.now();
+const step = (text) => console.error(`${((Date.now() - begun) / 1000).toFixed(2)}s ${text}`);
+
 const config = new k8s.KubeConfig();
 config.loadFromFile(process.argv[2]);
 const core = config.makeApiClient(k8s.CoreV1Api);
 const apps = config.makeApiClient(k8s.AppsV1Api);
 const objects = k8s.KubernetesObjectApi.makeApiClient(config);
 
+step('namespace');
 await core.createNamespace({ body: { metadata: { name: 'js' } } });
+step('informer');
 const informer = k8s.makeInformer(config, '/api/v1/namespaces/js/pods', () => core.listNamespacedPod({ namespace: 'js' }));
 const running = new Promise((resolve, reject) => {
   const up = new Set();
   const look = (pod) => {
+    step(`informer: ${pod.metadata.name} ${pod.metadata.resourceVersion} ${pod.status?.phase}`);
     if (pod.status?.phase === 'Running') up.add(pod.metadata.name);
     if (up.size === 2) resolve();
   };
@@ -21,12 +28,15 @@ const running = new Promise((resolve, reject) => {
   informer.on('error', reject);
 });
 await informer.start();
+step('deployment');
 const labels = { app: 'web' };
 await apps.createNamespacedDeployment({ namespace: 'js', body: { metadata: { name: 'web' }, spec: { replicas: 2, selector: { matchLabels: labels },
   template: { metadata: { labels }, spec: { containers: [{ name: 'c', image: 'image:1' }] } } } } });
+step('two running pods are awaited');
 await running;
 await informer.stop();
 
+step('patches');
 const merge = k8s.setHeaderOptions('Content-Type', k8s.PatchStrategy.MergePatch);
 const patched = await apps.patchNamespacedDeployment({ name: 'web', namespace: 'js', body: { spec: { replicas: 1 } } }, merge);
 assert.equal(patched.spec.replicas, 1);
@@ -40,16 +50,27 @@ await objects.patch({ ...map, data: { b: '2' } }, undefined, undefined, 'js', tr
 assert.deepEqual((await objects.read(map)).data, { a: '1', b: '2' });
 await assert.rejects(objects.create(map), (error) => error.code === 409);
 
+// From the version that was read on: whatever happens to the object after that is told, however late the watch begins.
+step('watch a map that is deleted');
+const { metadata: { resourceVersion } } = await objects.read(map);
 const watch = new k8s.Watch(config);
-const deleted = new Promise((resolve, reject) => {
-  watch.watch('/api/v1/namespaces/js/configmaps', { fieldSelector: 'metadata.name=m' }, (type) => type === 'DELETED' && resolve(), (error) => error && reject(error))
-    .then((controller) => deletedController = controller, reject);
-});
-let deletedController;
+const deleted = {};
+deleted.promise = new Promise((resolve, reject) => Object.assign(deleted, { resolve, reject }));
+const seen = [];
+const controller = await watch.watch('/api/v1/namespaces/js/configmaps', { fieldSelector: 'metadata.name=m', resourceVersion },
+  (type, object) => {
+    seen.push(`${type} ${object.metadata?.resourceVersion ?? JSON.stringify(object)}`);
+    step(`event ${seen.at(-1)}`);
+    if (type === 'DELETED') deleted.resolve();
+  },
+  (error) => deleted.reject(error ?? new Error(`the watch ended after ${seen.length} events: ${seen}`)));
 await objects.delete(map);
-await deleted;
-deletedController?.abort();
+step('deleted, its event is awaited');
+await deleted.promise;
+controller.abort();
+assert.deepEqual(seen.map((event) => event.split(' ')[0]), ['DELETED']);
 
+step('access review and the end of the namespace');
 const yes = await config.makeApiClient(k8s.AuthorizationV1Api).createSelfSubjectAccessReview({ body: { spec: { resourceAttributes: { verb: 'get', resource: 'pods' } } } });
 assert.equal(yes.status.allowed, true);
 await core.deleteNamespace({ name: 'js' });
