@@ -14,6 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// After this many seconds the server ends a watch, and we begin a new one: a connection that died unnoticed is found so.
 pub const WATCH_SECONDS: u64 = 300;
 const MERGE_PATCH: &str = "application/merge-patch+json";
+const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
@@ -205,6 +206,19 @@ impl Api {
     ) -> Result<Value> {
         let path = self.managed(&sub(&kind.path(namespace, name), subresource));
         self.send("patch", Method::PATCH, &path, "application/json", Some((MERGE_PATCH, patch))).await
+    }
+
+    /// Applies a strategic merge patch, in which lists of built-in kinds are merged by their keys: conditions by `type`.
+    pub async fn patch_strategic(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+        patch: &Value,
+    ) -> Result<Value> {
+        let path = self.managed(&sub(&kind.path(namespace, name), subresource));
+        self.send("patch", Method::PATCH, &path, "application/json", Some((STRATEGIC_PATCH, patch))).await
     }
 
     /// Deletes an object. The answer is the object as it stands when it goes gracefully, else a `Status`.

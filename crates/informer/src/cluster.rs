@@ -139,6 +139,18 @@ impl Cluster {
         Ok(self.absorb(kind, patched))
     }
 
+    /// Merges into the status of an object of a built-in kind by strategic merge patch: conditions that others write at the same
+    /// time stay as they are.
+    pub async fn merge_status(&self, kind: &Kind, live: &Value, status: Value) -> Result<Arc<Value>> {
+        let mut patch = json!({"status": status});
+        if !meta::uid(live).is_empty() {
+            meta::set(&mut patch, &["metadata", "uid"], json!(meta::uid(live)));
+        }
+        let (namespace, name) = (meta::namespace(live), meta::name(live));
+        let patched = self.api.patch_strategic(kind, namespace, name, "status", &patch).await?;
+        Ok(self.absorb(kind, patched))
+    }
+
     /// Writes `status` when it differs from that of `live`.
     pub async fn write_status(&self, kind: &Kind, live: &Arc<Value>, status: &Value) -> Result<Arc<Value>> {
         match meta::merge_diff(&live["status"], status) {
