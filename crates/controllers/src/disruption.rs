@@ -9,15 +9,19 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 use crate::drive::{Reconcile, sooner};
 use crate::error::Result;
+use crate::events::Recorder;
 use crate::kinds;
 use crate::meta::{self, Key};
 use crate::queue::Queue;
+use crate::resources::Resources;
 use crate::selector::Selector;
 use crate::store::Store;
 use crate::{pod, time};
 
 /// An eviction that was granted but has not happened after this many seconds is forgotten.
 const GRANTED_SECONDS: i64 = 120;
+/// The size of a controller of an unknown kind changes without an event of ours.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Integer, or percentage of `total` rounded up.
 fn scaled(value: &Value, total: i64) -> i64 {
@@ -29,16 +33,14 @@ fn scaled(value: &Value, total: i64) -> i64 {
     }
 }
 
-/// The status of a budget over the pods that it selects. `scale` gives the uid and wanted size of a pod's controller.
-pub fn status(
-    budget: &Value,
-    pods: &[Arc<Value>],
-    scale: &dyn Fn(&Value) -> Option<(String, i64)>,
-    now: Timestamp,
-) -> (Value, Option<Duration>) {
+/// Whether a budget is reckoned from the wanted size of the pods' controllers.
+fn asks_for_scale(budget: &Value) -> bool {
+    !budget["spec"]["maxUnavailable"].is_null() || budget["spec"]["minAvailable"].is_string()
+}
+
+/// The status of a budget over the pods that it selects. `wanted` is how many there should be by their controllers.
+pub fn status(budget: &Value, pods: &[Arc<Value>], wanted: i64, now: Timestamp) -> (Value, Option<Duration>) {
     let spec = &budget["spec"];
-    let controllers: HashMap<String, i64> = pods.iter().filter_map(|p| scale(p)).collect();
-    let wanted: i64 = controllers.values().sum();
     let (expected, desired) = if !spec["maxUnavailable"].is_null() {
         (wanted, (wanted - scaled(&spec["maxUnavailable"], wanted)).max(0))
     } else if spec["minAvailable"].is_string() {
@@ -86,9 +88,28 @@ pub fn status(
     (status, again)
 }
 
+/// The status of a budget that cannot be reckoned: nothing may go.
+pub fn failed(budget: &Value, problem: &str, now: Timestamp) -> Value {
+    let mut status = budget["status"].clone();
+    if !status.is_object() {
+        status = json!({"currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0});
+    }
+    let known = meta::condition(budget, "DisruptionAllowed").filter(|c| c["status"] == "False");
+    let since = known.map_or_else(|| json!(time::format(now)), |c| c["lastTransitionTime"].clone());
+    status["disruptionsAllowed"] = json!(0);
+    status["observedGeneration"] = json!(meta::generation(budget));
+    status["conditions"] = json!([{
+        "type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": problem,
+        "observedGeneration": meta::generation(budget), "lastTransitionTime": since,
+    }]);
+    status
+}
+
 /// The controller of budgets.
 pub struct Controller {
     cluster: Arc<Cluster>,
+    resources: Arc<Resources>,
+    events: Recorder,
     budgets: Arc<Store>,
     pods: Arc<Store>,
     sets: Arc<Store>,
@@ -97,7 +118,7 @@ pub struct Controller {
 
 impl Controller {
     /// Registers with the caches.
-    pub fn new(cluster: &Arc<Cluster>) -> Arc<Controller> {
+    pub fn new(cluster: &Arc<Cluster>, resources: &Arc<Resources>) -> Arc<Controller> {
         let budgets = cluster.store(&kinds::DISRUPTION_BUDGETS);
         let pods = cluster.store(&kinds::PODS);
         let queue = Arc::new(Queue::new());
@@ -126,6 +147,8 @@ impl Controller {
         }
         Arc::new(Controller {
             cluster: cluster.clone(),
+            resources: resources.clone(),
+            events: cluster.events.named("controllermanager"),
             budgets,
             pods,
             sets: cluster.store(&kinds::REPLICA_SETS),
@@ -133,8 +156,36 @@ impl Controller {
         })
     }
 
-    fn scale(&self, pod: &Value) -> Option<(String, i64)> {
-        let owner = meta::controller_of(pod)?;
+    /// How many pods the controllers of these want together; of kinds beyond our own, their `scale` says it.
+    ///
+    /// # Errors
+    /// Whose size cannot be known, in words; or the API server's refusal.
+    async fn wanted(&self, pods: &[Arc<Value>]) -> Result<std::result::Result<i64, String>> {
+        let mut sizes: HashMap<String, i64> = HashMap::new();
+        for pod in pods {
+            let Some(owner) = meta::controller_of(pod) else { continue };
+            if sizes.contains_key(meta::text(owner, &["uid"])) {
+                continue;
+            }
+            if let Some((uid, size)) = self.known_scale(pod, owner) {
+                sizes.insert(uid, size);
+                continue;
+            }
+            let missing = format!("found no controllers for pod \"{}\"", meta::name(pod));
+            let (version, kind) = (meta::text(owner, &["apiVersion"]), meta::text(owner, &["kind"]));
+            let Some(of) = self.resources.resolve(version, kind) else { return Ok(Err(missing)) };
+            let path = format!("{}/scale", of.path(meta::namespace(pod), meta::text(owner, &["name"])));
+            let scale = match self.cluster.api.get_path(&path).await {
+                Err(error) if error.is_not_found() => return Ok(Err(missing)),
+                outcome => outcome?,
+            };
+            let size = meta::int(&scale, &["spec", "replicas"]).unwrap_or(0);
+            sizes.insert(meta::text(owner, &["uid"]).to_owned(), size);
+        }
+        Ok(Ok(sizes.values().sum()))
+    }
+
+    fn known_scale(&self, pod: &Value, owner: &Value) -> Option<(String, i64)> {
         let (namespace, name) = (meta::namespace(pod), meta::text(owner, &["name"]));
         let size =
             |object: &Value| (meta::uid(object).to_owned(), meta::int(object, &["spec", "replicas"]).unwrap_or(1));
@@ -166,8 +217,21 @@ impl Reconcile for Controller {
         let selector = Selector::from_label_selector(&budget["spec"]["selector"]);
         let mut pods = self.pods.in_namespace(&key.namespace);
         pods.retain(|p| selector.matches_object(p) && !pod::is_terminal(p));
-        let (status, again) = status(&budget, &pods, &|p| self.scale(p), Timestamp::now());
-        match self.cluster.write_status(&kinds::DISRUPTION_BUDGETS, &budget, &status).await {
+        let wanted = if asks_for_scale(&budget) { self.wanted(&pods).await? } else { Ok(0) };
+        let now = Timestamp::now();
+        let kind = &kinds::DISRUPTION_BUDGETS;
+        let (status, again) = match wanted {
+            Ok(wanted) => status(&budget, &pods, wanted, now),
+            Err(problem) => {
+                let message = format!("Failed to calculate the number of expected pods: {problem}");
+                self.events.warning(kind, &budget, "CalculateExpectedPodCountFailed", message);
+                (failed(&budget, &problem, now), Some(LOOK_AGAIN))
+            }
+        };
+        if pods.is_empty() {
+            self.events.normal(kind, &budget, "NoPods", "No matching pods found");
+        }
+        match self.cluster.write_status(kind, &budget, &status).await {
             Err(error) if error.is_not_found() => Ok(None),
             outcome => outcome.map(|_| again),
         }
@@ -196,12 +260,12 @@ mod tests {
         ];
         for (spec, expected, desired, allowed) in cases {
             let budget = json!({"spec": spec});
-            let (got, _) = status(&budget, &pods, &|_| Some(("set".to_owned(), 4)), Timestamp::UNIX_EPOCH);
+            let (got, _) = status(&budget, &pods, 4, Timestamp::UNIX_EPOCH);
             let fields = ["expectedPods", "desiredHealthy", "disruptionsAllowed"].map(|f| got[f].as_i64());
             assert_eq!(fields, [Some(expected), Some(desired), Some(allowed)], "{budget}");
         }
         let granted = json!({"spec": {"minAvailable": 1}, "status": {"disruptedPods": {"a": "1970-01-01T00:00:00Z", "gone": "1970-01-01T00:00:00Z"}}});
-        let (got, again) = status(&granted, &pods, &|_| None, Timestamp::from_second(20).expect("small"));
+        let (got, again) = status(&granted, &pods, 0, Timestamp::from_second(20).expect("small"));
         assert_eq!((&got["currentHealthy"], &got["disruptedPods"]), (&json!(1), &json!({"a": "1970-01-01T00:00:00Z"})));
         assert_eq!(again, Some(Duration::from_secs(100)));
     }

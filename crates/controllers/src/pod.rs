@@ -74,6 +74,12 @@ pub fn from_template(template: &Value, owner_kind: &Kind, owner: &Value) -> Valu
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
 }
 
+/// The condition of a pod that is about to be ended from outside.
+pub fn disruption_target(reason: &str, message: &str) -> Value {
+    let now = time::format(Timestamp::now());
+    json!({"type": "DisruptionTarget", "status": "True", "reason": reason, "message": message, "lastTransitionTime": now})
+}
+
 /// The prefix of generated pod names.
 pub fn name_prefix(controller: &str) -> String {
     format!("{controller}-")

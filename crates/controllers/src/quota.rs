@@ -23,17 +23,14 @@ pub fn in_scope(pod: &Value, quota: &Value) -> bool {
     let mut scopes = plain.chain(selected.iter().map(|e| (meta::text(e, &["scopeName"]), e)));
     scopes.all(|(scope, expression)| {
         let limited = meta::int(pod, &["spec", "activeDeadlineSeconds"]).is_some();
-        let best_effort = !meta::list(pod, &["spec", "containers"])
-            .iter()
-            .chain(meta::list(pod, &["spec", "initContainers"]))
-            .any(|c| {
-                ["requests", "limits"].iter().any(|f| meta::map(c, &["resources", f]).is_some_and(|m| !m.is_empty()))
-            });
+        let parts = meta::list(pod, &["spec", "containers"]).iter().chain(meta::list(pod, &["spec", "initContainers"]));
+        let best_effort = !parts.chain(std::iter::once(&pod["spec"])).any(asks);
         match scope {
             "Terminating" => limited,
             "NotTerminating" => !limited,
             "BestEffort" => best_effort,
             "NotBestEffort" => !best_effort,
+            "CrossNamespacePodAffinity" => crosses_namespaces(pod),
             "PriorityClass" => {
                 let class = json!({"class": meta::text(pod, &["spec", "priorityClassName"])});
                 let class = if class["class"] == "" { json!({}) } else { class };
@@ -44,6 +41,27 @@ pub fn in_scope(pod: &Value, quota: &Value) -> bool {
             }
             _ => false,
         }
+    })
+}
+
+/// Whether anything above zero is asked of CPU or memory.
+fn asks(part: &Value) -> bool {
+    ["requests", "limits"].iter().any(|field| {
+        ["cpu", "memory"].iter().any(|resource| {
+            Quantity::from_value(&part["resources"][field][resource]).is_ok_and(|amount| amount > Quantity::ZERO)
+        })
+    })
+}
+
+/// Whether the pod's affinity to other pods looks at namespaces beside its own.
+fn crosses_namespaces(pod: &Value) -> bool {
+    let crosses = |term: &Value| !meta::list(term, &["namespaces"]).is_empty() || term["namespaceSelector"].is_object();
+    ["podAffinity", "podAntiAffinity"].iter().any(|kind| {
+        let of = &pod["spec"]["affinity"][kind];
+        meta::list(of, &["requiredDuringSchedulingIgnoredDuringExecution"]).iter().any(crosses)
+            || meta::list(of, &["preferredDuringSchedulingIgnoredDuringExecution"])
+                .iter()
+                .any(|weighted| crosses(&weighted["podAffinityTerm"]))
     })
 }
 
@@ -130,7 +148,8 @@ impl Controller {
     fn notice(&self, kind: &Kind, change: &Change) {
         let namespace = meta::namespace(change.object());
         let moved = change.old.is_none() || change.new.is_none();
-        let ended = *kind == kinds::PODS && change.states().any(|p| pod::is_terminal(p));
+        let respecified = matches!((&change.old, &change.new), (Some(a), Some(b)) if a["spec"] != b["spec"]);
+        let ended = *kind == kinds::PODS && (respecified || change.states().any(|p| pod::is_terminal(p)));
         let resized = *kind == kinds::SERVICES || *kind == kinds::CLAIMS;
         if namespace.is_empty() || !(moved || ended || resized) {
             return;
@@ -219,5 +238,11 @@ mod tests {
             let quota = json!({"spec": {"scopes": [scope]}});
             assert_eq!([in_scope(&plain, &quota), in_scope(&limited, &quota)], expected, "{scope}");
         }
+        let affine = |term: Value| json!({"spec": {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}});
+        let quota = json!({"spec": {"scopeSelector": {"matchExpressions": [{"scopeName": "CrossNamespacePodAffinity", "operator": "Exists"}]}}});
+        assert!(in_scope(&affine(json!({"namespaceSelector": {}})), &quota));
+        assert!(!in_scope(&affine(json!({"topologyKey": "zone"})), &quota));
+        let disk = pod(json!({"ephemeral-storage": "1Gi"}), None);
+        assert!(in_scope(&disk, &json!({"spec": {"scopes": ["BestEffort"]}})), "only CPU and memory make a class");
     }
 }

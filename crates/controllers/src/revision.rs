@@ -1,6 +1,6 @@
 //! Stored templates: the ControllerRevisions of stateful and daemon sets.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 use crate::api::DeleteOptions;
@@ -12,15 +12,19 @@ use crate::meta;
 use crate::ownership;
 use crate::selector::Selector;
 use crate::store::Store;
+use crate::template;
 
 /// Label of a pod or revision that carries the hash or name of its revision.
 pub const HASH_LABEL: &str = "controller-revision-hash";
 
-/// The data of a revision: a strategic merge patch that restores the template.
+/// The data of a revision: a strategic merge patch that restores the template, in the normal form of [`template::normal`].
 pub fn data(template: &Value) -> Value {
-    let mut template = template.clone();
-    template["$patch"] = json!("replace");
-    json!({"spec": {"template": template}})
+    let mut normal = Map::new();
+    normal.insert("$patch".to_owned(), json!("replace"));
+    if let Value::Object(fields) = template::normal(template) {
+        normal.extend(fields);
+    }
+    json!({"spec": {"template": normal}})
 }
 
 /// The template that a revision holds.
@@ -35,16 +39,59 @@ pub fn number(revision: &Value) -> i64 {
     meta::int(revision, &["revision"]).unwrap_or(0)
 }
 
-/// All revisions of `owner`, oldest first.
-pub fn history(store: &Store, owner: &Value) -> Vec<Arc<Value>> {
-    let mut revisions = ownership::owned(store, owner);
+/// All revisions of `owner`, oldest first. Orphans that match its selector are adopted: an owner that was made anew over the
+/// pods of its predecessor goes on with their revisions.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn history(cluster: &Cluster, kind: &Kind, owner: &Value, store: &Store) -> Result<Vec<Arc<Value>>> {
+    let (of, selector) = (&kinds::CONTROLLER_REVISIONS, selector_of(owner));
+    let mut revisions = ownership::claim(cluster, kind, owner, of, store, &selector, None).await?;
     revisions.sort_by_key(|r| (number(r), meta::name(r).to_owned()));
-    revisions
+    Ok(revisions)
+}
+
+/// Of several revisions with the present template, the newest stays: its hash goes onto the pods of the others, which are
+/// then deleted.
+///
+/// # Errors
+/// When the API server refuses.
+pub async fn merge_equal(
+    cluster: &Cluster,
+    owner: &Value,
+    history: &mut Vec<Arc<Value>>,
+    pods: &[Arc<Value>],
+) -> Result<()> {
+    let gone = doubles(owner, history);
+    let Some(kept) = history.iter().rev().find(|r| is_present(owner, r)).filter(|_| !gone.is_empty()) else {
+        return Ok(());
+    };
+    let hash = meta::label(kept, HASH_LABEL).unwrap_or("");
+    let old: Vec<&str> = gone.iter().filter_map(|r| meta::label(r, HASH_LABEL)).collect();
+    for pod in pods.iter().filter(|p| meta::label(p, HASH_LABEL).is_some_and(|h| h != hash && old.contains(&h))) {
+        cluster.patch(&kinds::PODS, pod, "", json!({"metadata": {"labels": {HASH_LABEL: hash}}}), false).await?;
+    }
+    for revision in &gone {
+        cluster.delete(&kinds::CONTROLLER_REVISIONS, revision, DeleteOptions::default()).await?;
+    }
+    history.retain(|r| !gone.iter().any(|g| meta::uid(g) == meta::uid(r)));
+    Ok(())
+}
+
+fn is_present(owner: &Value, revision: &Value) -> bool {
+    meta::semantic_eq(&template::normal(&template(revision)), &template::normal(&owner["spec"]["template"]))
+}
+
+/// All but the newest of the revisions of the present template.
+fn doubles(owner: &Value, history: &[Arc<Value>]) -> Vec<Arc<Value>> {
+    let mut equal: Vec<_> = history.iter().filter(|r| is_present(owner, r)).cloned().collect();
+    equal.pop();
+    equal
 }
 
 /// A new revision object of the owner's template.
 pub fn build(kind: &Kind, owner: &Value, number: i64, collisions: i64) -> Value {
-    let hash = hash::of(&owner["spec"]["template"], collisions);
+    let hash = hash::of(&template::normal(&owner["spec"]["template"]), collisions);
     let mut labels = meta::map(owner, &["spec", "template", "metadata", "labels"]).cloned().unwrap_or_default();
     labels.insert(HASH_LABEL.to_owned(), json!(hash));
     json!({
@@ -76,8 +123,7 @@ pub enum Wanted {
 /// Finds the revision of the present template.
 pub fn wanted(owner: &Value, history: &[Arc<Value>]) -> Wanted {
     let next = history.last().map_or(0, |r| number(r)) + 1;
-    let present = &owner["spec"]["template"];
-    match history.iter().rev().find(|r| meta::semantic_eq(&template(r), present)) {
+    match history.iter().rev().find(|r| is_present(owner, r)) {
         Some(found) if number(found) + 1 == next => Wanted::Newest(found.clone()),
         Some(found) => Wanted::Renumber(found.clone(), next),
         None => Wanted::Create(next),
@@ -166,7 +212,8 @@ mod tests {
     use super::*;
 
     fn owner(image: &str) -> Value {
-        json!({"metadata": {"name": "s", "namespace": "n", "uid": "u"}, "spec": {"template": {"spec": {"containers": [{"image": image}]}}}})
+        let template = json!({"spec": {"containers": [{"image": image}]}});
+        json!({"metadata": {"name": "s", "namespace": "n", "uid": "u"}, "spec": {"template": template}})
     }
 
     #[test]
@@ -177,7 +224,28 @@ mod tests {
         assert_eq!(wanted(&owner("b"), &history), Wanted::Newest(second));
         assert_eq!(wanted(&owner("a"), &history), Wanted::Renumber(first.clone(), 3));
         assert_eq!(wanted(&owner("c"), &history), Wanted::Create(3));
-        assert_eq!(template(&first), owner("a")["spec"]["template"]);
+        assert!(is_present(&owner("a"), &first));
+    }
+
+    #[test]
+    fn data_has_the_bytes_that_a_typed_client_would_write() {
+        let template = json!({
+            "spec": {"hostNetwork": false, "securityContext": {}, "nodeSelector": {}, "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "c", "image": "i", "env": [{"name": "E", "value": ""}], "ports": [{"hostPort": 0, "containerPort": 80}]}]},
+            "metadata": {"creationTimestamp": null, "labels": {"b": "1", "a": ""}},
+        });
+        assert_eq!(
+            data(&template).to_string(),
+            r#"{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"a":"","b":"1"}},"spec":{"containers":[{"env":[{"name":"E"}],"image":"i","name":"c","ports":[{"containerPort":80}],"resources":{}}],"securityContext":{},"terminationGracePeriodSeconds":0}}}}"#
+        );
+    }
+
+    #[test]
+    fn of_equal_revisions_the_newest_stays() {
+        let numbered = |n: i64, collisions| Arc::new(build(&kinds::DAEMON_SETS, &owner("a"), n, collisions));
+        let history = [numbered(1, 0), Arc::new(build(&kinds::DAEMON_SETS, &owner("b"), 2, 0)), numbered(3, 1)];
+        assert_eq!(doubles(&owner("a"), &history), [history[0].clone()]);
+        assert_eq!(doubles(&owner("b"), &history), Vec::<Arc<Value>>::new());
     }
 
     #[test]

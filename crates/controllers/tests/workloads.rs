@@ -241,7 +241,7 @@ async fn jobs_count_their_pods() {
     world
         .create(
             &kinds::JOBS,
-            json!({"metadata": {"name": "bad"}, "spec": {"backoffLimit": 0, "template": template("fail")}}),
+            json!({"metadata": {"name": "bad"}, "spec": {"backoffLimit": 0, "template": template("exit 1")}}),
         )
         .await;
     world.create(&kinds::JOBS, json!({"metadata": {"name": "parts"}, "spec": {"completionMode": "Indexed", "completions": 3, "parallelism": 3, "template": template("succeed")}})).await;

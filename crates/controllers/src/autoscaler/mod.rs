@@ -5,7 +5,7 @@
 
 mod plan;
 
-pub use plan::{Memory, PERIOD, Proposal, Sample, Target, propose};
+pub use plan::{Memory, PERIOD, Proposal, Sample, Target, Tolerance, propose};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -98,6 +98,7 @@ impl Controller {
         let mut verdict: Option<Verdict> = None;
         let mut problem = None;
         let mut shown = Vec::new();
+        let tolerance = Tolerance::of(scaler);
         for metric in meta::list(scaler, &["spec", "metrics"]) {
             let (source, container, failed) = match meta::text(metric, &["type"]) {
                 "Resource" => (&metric["resource"], None, "FailedGetResourceMetric"),
@@ -142,7 +143,7 @@ impl Controller {
                     continue;
                 }
             };
-            match propose(current, pods, &samples, resource, container, target, Timestamp::now()) {
+            match propose(current, pods, &samples, resource, container, (target, tolerance), Timestamp::now()) {
                 Ok(proposal) => {
                     shown.push(current_metric(metric, resource, container, &proposal));
                     let subject = match target {

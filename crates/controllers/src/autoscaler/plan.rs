@@ -8,8 +8,33 @@ use std::time::Duration;
 
 use crate::{meta, pod, quantity, time};
 
-/// Ratios this close to one change nothing.
+/// Ratios this close to one change nothing, unless the autoscaler says otherwise.
 const TOLERANCE: f64 = 0.1;
+
+/// How far the ratio of measurement to target may be from one before anything changes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// Above one.
+    pub up: f64,
+    /// Below one.
+    pub down: f64,
+}
+
+impl Tolerance {
+    /// Reads `spec.behavior.*.tolerance`.
+    pub fn of(scaler: &Value) -> Tolerance {
+        let read = |direction: &str| {
+            let milli = quantity::milli(&scaler["spec"]["behavior"][direction]["tolerance"]);
+            milli.map_or(TOLERANCE, |m| m as f64 / 1000.0)
+        };
+        Tolerance { up: read("scaleUp"), down: read("scaleDown") }
+    }
+
+    fn covers(self, ratio: f64) -> bool {
+        // A rounding error must not move what is exactly at the bound.
+        ratio <= 1.0 + self.up + 1e-9 && ratio >= 1.0 - self.down - 1e-9
+    }
+}
 const CPU_INITIALIZATION_SECONDS: i64 = 300;
 const INITIAL_READINESS_SECONDS: i64 = 30;
 
@@ -72,7 +97,7 @@ pub fn propose(
     samples: &HashMap<String, Sample>,
     resource: &str,
     container: Option<&str>,
-    target: Target,
+    (target, tolerance): (Target, Tolerance),
     now: Timestamp,
 ) -> Result<Proposal, String> {
     if samples.is_empty() {
@@ -119,7 +144,7 @@ pub fn propose(
     let first = ratio(usage, requested, ready.len());
     let assume_unready = !unready.is_empty() && first > 1.0;
     if missing.is_empty() && !assume_unready {
-        if (1.0 - first).abs() <= TOLERANCE {
+        if tolerance.covers(first) {
             return Ok(proposal(current));
         }
         return Ok(proposal((first * ready.len() as f64).ceil() as i64));
@@ -145,7 +170,7 @@ pub fn propose(
     }
     let second = ratio(usage, requested, count);
     let turned = (first < 1.0 && second > 1.0) || (first > 1.0 && second < 1.0);
-    if (1.0 - second).abs() <= TOLERANCE || turned {
+    if tolerance.covers(second) || turned {
         return Ok(proposal(current));
     }
     let replicas = (second * count as f64).ceil() as i64;
@@ -326,14 +351,38 @@ mod tests {
             (1, &[300], 50, 6),
         ];
         for (count, values, percent, expected) in cases {
-            let got =
-                propose(count as i64, &pods(count), &samples(values), "cpu", None, Target::Utilization(percent), now());
+            let target = (Target::Utilization(percent), usual());
+            let got = propose(count as i64, &pods(count), &samples(values), "cpu", None, target, now());
             assert_eq!(got.map(|p| p.replicas), Ok(expected), "{count} {values:?}");
         }
-        let average = propose(2, &pods(2), &samples(&[100, 300]), "cpu", None, Target::Average(100_000), now());
+        let average =
+            propose(2, &pods(2), &samples(&[100, 300]), "cpu", None, (Target::Average(100_000), usual()), now());
         assert_eq!(average.map(|p| p.replicas), Ok(1));
-        assert!(propose(2, &pods(2), &HashMap::new(), "cpu", None, Target::Average(1), now()).is_err());
-        assert!(propose(2, &pods(2), &samples(&[1, 1]), "memory", None, Target::Utilization(1), now()).is_err());
+        let one = (Target::Average(1), usual());
+        assert!(propose(2, &pods(2), &HashMap::new(), "cpu", None, one, now()).is_err());
+        let one = (Target::Utilization(1), usual());
+        assert!(propose(2, &pods(2), &samples(&[1, 1]), "memory", None, one, now()).is_err());
+    }
+
+    fn usual() -> Tolerance {
+        Tolerance::of(&json!({}))
+    }
+
+    #[test]
+    fn tolerance_is_the_autoscalers_own_in_each_direction() {
+        let own = json!({"spec": {"behavior": {"scaleUp": {"tolerance": "500m"}, "scaleDown": {"tolerance": "0"}}}});
+        // (tolerance, samples at a target of 50 %) -> replicas of two
+        for (scaler, values, expected) in [
+            (json!({}), [60, 60], 3),
+            (own.clone(), [60, 60], 2),
+            (json!({}), [46, 46], 2),
+            (own.clone(), [49, 1], 1),
+            (json!({}), [55, 55], 2),
+        ] {
+            let target = (Target::Utilization(50), Tolerance::of(&scaler));
+            let got = propose(2, &pods(2), &samples(&values), "cpu", None, target, now());
+            assert_eq!(got.map(|p| p.replicas), Ok(expected), "{scaler} {values:?}");
+        }
     }
 
     #[test]

@@ -128,7 +128,12 @@ fn due(cron: &Value, active: &[&Arc<Value>], now: Timestamp, plan: &mut Plan) {
             plan.events.push((Severity::Normal, "JobAlreadyActive", message.to_owned()));
             return;
         }
-        "Replace" => plan.delete.extend(active.iter().map(|j| (*j).clone())),
+        "Replace" => {
+            plan.delete.extend(active.iter().map(|j| (*j).clone()));
+            if let Some(status) = plan.status.as_object_mut() {
+                status.remove("active");
+            }
+        }
         _ => {}
     }
     plan.create = Some((job(cron, at, &zone), at));
@@ -226,6 +231,7 @@ mod tests {
         assert!(run("Forbid").create.is_none());
         assert!(run("Replace").create.is_some() && run("Replace").delete.len() == 1);
         assert_eq!(run("Allow").status["active"][0]["name"], "r");
+        assert_eq!(run("Replace").status["active"], Value::Null, "what is replaced is not active any more");
     }
 
     #[test]

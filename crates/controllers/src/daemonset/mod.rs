@@ -5,11 +5,13 @@ mod plan;
 pub use plan::{Plan, plan};
 
 use serde_json::Value;
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
-use crate::drive::Reconcile;
+use crate::drive::{Reconcile, sooner};
 use crate::error::Result;
 use crate::events::Recorder;
 use crate::kinds;
@@ -17,7 +19,7 @@ use crate::meta::{self, Key};
 use crate::queue::Queue;
 use crate::replicaset::{create_in_batches, delete_all};
 use crate::store::Store;
-use crate::{ownership, revision};
+use crate::{ownership, pod, revision};
 
 /// The controller of DaemonSets.
 pub struct Controller {
@@ -28,7 +30,12 @@ pub struct Controller {
     revisions: Arc<Store>,
     queue: Arc<Queue<Key>>,
     events: Recorder,
+    /// When a pod that was over was last deleted from a node, and how long to wait for the next time.
+    pauses: Mutex<HashMap<(String, String), (Instant, Duration)>>,
 }
+
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 fn placement(node: &Value) -> impl PartialEq + '_ {
     (meta::labels(node), &node["spec"]["taints"], &node["spec"]["unschedulable"])
@@ -61,7 +68,47 @@ impl Controller {
             revisions: cluster.store(&kinds::CONTROLLER_REVISIONS),
             queue,
             events: cluster.events.named("daemonset-controller"),
+            pauses: Mutex::default(),
         })
+    }
+
+    /// How long a pod that is over has to stay because the last one was deleted just before; otherwise the pause is noted.
+    fn pause(&self, set: &Value, node: &str) -> Option<Duration> {
+        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        pauses.retain(|_, (at, pause)| now.duration_since(*at) < *pause * 2);
+        let entry = pauses.entry((meta::uid(set).to_owned(), node.to_owned()));
+        let mut pause = FIRST_PAUSE;
+        if let Entry::Occupied(known) = &entry {
+            let (at, last) = *known.get();
+            if let Some(wait) = last.checked_sub(now.duration_since(at)).filter(|w| !w.is_zero()) {
+                return Some(wait);
+            }
+            pause = (last * 2).min(LONGEST_PAUSE);
+        }
+        entry.insert_entry((now, pause));
+        None
+    }
+
+    /// Deletes pods that are over, each node at its pace; returns when to come back for the others.
+    async fn remove_over(&self, set: &Value, over: &[(String, Arc<Value>)]) -> Result<Option<Duration>> {
+        let (mut again, mut gone) = (None, Vec::new());
+        for (node, pod) in over {
+            if let Some(wait) = self.pause(set, node) {
+                again = sooner(again, Some(wait));
+                continue;
+            }
+            let at = format!("{}/{} on node {node}", meta::namespace(pod), meta::name(pod));
+            if pod::phase(pod) == "Failed" {
+                let message = format!("Found failed daemon pod {at}, will try to kill it");
+                self.events.warning(&kinds::DAEMON_SETS, set, "FailedDaemonPod", message);
+            } else {
+                let message = format!("Found succeeded daemon pod {at}, will try to delete it");
+                self.events.normal(&kinds::DAEMON_SETS, set, "SucceededDaemonPod", message);
+            }
+            gone.push(pod.clone());
+        }
+        delete_all(&self.cluster, &self.events, &kinds::DAEMON_SETS, set, &gone).await.map(|()| again)
     }
 }
 
@@ -81,8 +128,9 @@ impl Reconcile for Controller {
             self.events.warning(kind, &set, "SelectingAll", message);
             return Ok(None);
         }
+        let mut history = revision::history(&self.cluster, kind, &set, &self.revisions).await?;
+        revision::merge_equal(&self.cluster, &set, &mut history, &ownership::owned(&self.pods, &set)).await?;
         let pods = ownership::claim(&self.cluster, kind, &set, &kinds::PODS, &self.pods, &selector, None).await?;
-        let history = revision::history(&self.revisions, &set);
         let (current, collisions) = match revision::ensure(&self.cluster, kind, &set, &history).await {
             Err(error) if error.is_namespace_terminating() => return Ok(None),
             outcome => outcome?,
@@ -94,15 +142,16 @@ impl Reconcile for Controller {
         let build = |i: usize| plan::for_node(template.clone(), &plan.create[i]);
         let created = create_in_batches(&self.cluster, &self.events, kind, &set, plan.create.len(), build).await;
         let deleted = delete_all(&self.cluster, &self.events, kind, &set, &plan.delete).await;
+        let over = self.remove_over(&set, &plan.over).await;
         match self.cluster.write_status(kind, &set, &plan.status).await {
             Err(error) if error.is_not_found() => return Ok(None),
             outcome => outcome?,
         };
-        match created.and(deleted) {
+        let again = match created.and(deleted).and(over) {
             Err(error) if error.is_namespace_terminating() => return Ok(None),
-            outcome => outcome?,
-        }
+            outcome => sooner(plan.again, outcome?),
+        };
         revision::truncate(&self.cluster, &set, &history, &[meta::name(&current)], &pods).await?;
-        Ok(plan.again)
+        Ok(again)
     }
 }

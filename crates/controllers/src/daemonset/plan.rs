@@ -18,6 +18,8 @@ pub struct Plan {
     pub create: Vec<String>,
     /// Pods to delete.
     pub delete: Vec<Arc<Value>>,
+    /// Pods that are over although they should run, each with its node: to be deleted, but not again and again without a pause.
+    pub over: Vec<(String, Arc<Value>)>,
     /// The new status.
     pub status: Value,
     /// When to look again although nothing changes.
@@ -175,14 +177,15 @@ fn manage(
     available: Check<'_>,
     plan: &mut Plan,
 ) {
-    let (failed, rest): (Vec<&Arc<Value>>, Vec<&Arc<Value>>) = here.iter().copied().partition(|p| pod::is_terminal(p));
-    plan.delete.extend(failed.into_iter().filter(|p| !meta::is_deleting(p)).map(|p| (*p).clone()));
     if !stay {
-        plan.delete.extend(rest.iter().filter(|p| !meta::is_deleting(p)).map(|p| (*p).clone()));
+        plan.delete.extend(here.iter().filter(|p| !meta::is_deleting(p)).map(|p| (*p).clone()));
         return;
     }
+    let (over, rest): (Vec<&Arc<Value>>, Vec<&Arc<Value>>) = here.iter().copied().partition(|p| pod::is_terminal(p));
+    plan.over.extend(over.into_iter().filter(|p| !meta::is_deleting(p)).map(|p| (node.to_owned(), p.clone())));
     if rest.is_empty() {
-        if run {
+        // The next one comes when the last one is gone altogether.
+        if run && here.is_empty() {
             plan.create.push(node.to_owned());
         }
         return;
@@ -293,6 +296,10 @@ fn status(
             status[field] = json!(count);
         }
     }
+    // Nothing here sets conditions; those of others stay.
+    if let Some(conditions) = set["status"].get("conditions") {
+        status["conditions"] = conditions.clone();
+    }
     status
 }
 
@@ -366,6 +373,19 @@ mod tests {
         );
         let done = [on("a", "old", true), on("a", "new", true), on("b", "old", true)];
         assert_eq!(run(&s, &nodes, &done), (vec![], vec!["agent-a-old".into()]));
+    }
+
+    #[test]
+    fn a_pod_that_is_over_is_replaced_once_it_is_gone() {
+        let mut failed = (*on("a", "new", false)).clone();
+        failed["status"]["phase"] = json!("Failed");
+        let nodes = [node("a", json!([]))];
+        let first = plan(&set(json!({})), &nodes, &[Arc::new(failed.clone())], "new", 0, Timestamp::UNIX_EPOCH);
+        assert_eq!((first.create.len(), first.delete.len(), first.over[0].0.as_str()), (0, 0, "a"));
+        failed["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let next = plan(&set(json!({})), &nodes, &[Arc::new(failed)], "new", 0, Timestamp::UNIX_EPOCH);
+        assert!(next.create.is_empty() && next.over.is_empty(), "it still goes");
+        assert_eq!(run(&set(json!({})), &nodes, &[]).0, ["a"]);
     }
 
     #[test]

@@ -73,9 +73,6 @@ fn plan_family(
     let mut groups: BTreeMap<String, (Vec<Value>, Vec<Value>)> = BTreeMap::new();
     for pod in pods.iter().filter(|p| ports::is_candidate(p, true)) {
         let resolved = ports::resolve(service, pod);
-        if resolved.is_empty() && !meta::list(service, &["spec", "ports"]).is_empty() {
-            continue;
-        }
         if let Some(endpoint) = endpoint(service, pod, family, zone) {
             groups.entry(port_key(&resolved)).or_insert_with(|| (resolved, Vec::new())).1.push(endpoint);
         }

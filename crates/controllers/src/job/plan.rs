@@ -65,6 +65,11 @@ fn index_of(pod: &Value) -> Option<i64> {
     meta::annotation(pod, INDEX).or(meta::label(pod, INDEX))?.parse().ok()
 }
 
+/// Whether a pod is replaced only when it is over, and not already while it goes.
+fn replaces_failed_only(job: &Value) -> bool {
+    meta::text(job, &["spec", "podReplacementPolicy"]) == "Failed" || job["spec"]["podFailurePolicy"].is_object()
+}
+
 fn index_failures(pod: &Value) -> i64 {
     meta::annotation(pod, INDEX_FAILURES).and_then(|c| c.parse().ok()).unwrap_or(0)
 }
@@ -110,7 +115,7 @@ pub fn plan(job: &Value, pods: &[Arc<Value>], now: Timestamp) -> Plan {
         return round.finish(start);
     }
     if let Some((reason, message)) = round.success() {
-        round.end("SuccessCriteriaMet", "Complete", reason, message);
+        round.end("SuccessCriteriaMet", "Complete", reason, &message);
         return round.finish(start);
     }
     round.suspend(suspended);
@@ -159,8 +164,7 @@ impl Round<'_> {
             list.retain(|uid| held(uid));
             *counter += i64::try_from(before - list.len()).unwrap_or(0);
         }
-        let replace_failed_only = meta::text(self.job, &["spec", "podReplacementPolicy"]) == "Failed"
-            || self.job["spec"]["podFailurePolicy"].is_object();
+        let replace_failed_only = replaces_failed_only(self.job);
         let suspended = meta::flag(self.job, &["spec", "suspend"]);
         for pod in pods {
             let tracked = meta::has_finalizer(pod, TRACKING);
@@ -281,11 +285,10 @@ impl Round<'_> {
         (is_indexed(self.job) && all_ended).then(|| ("FailedIndexes", "Job has failed indexes".to_owned()))
     }
 
-    fn success(&self) -> Option<(&'static str, &'static str)> {
-        if meta::condition_true(self.job, "SuccessCriteriaMet") {
-            let by_policy =
-                meta::condition(self.job, "SuccessCriteriaMet").is_some_and(|c| c["reason"] == "SuccessPolicy");
-            return Some(if by_policy { SUCCESS_POLICY } else { COMPLETIONS });
+    fn success(&self) -> Option<(&'static str, String)> {
+        if let Some(known) = meta::condition(self.job, "SuccessCriteriaMet").filter(|c| c["status"] == "True") {
+            let reason = if known["reason"] == SUCCESS_POLICY { SUCCESS_POLICY } else { COMPLETIONS.0 };
+            return Some((reason, meta::text(known, &["message"]).to_owned()));
         }
         let rules = meta::list(self.job, &["spec", "successPolicy", "rules"]);
         let met = |rule: &Value| {
@@ -300,14 +303,14 @@ impl Round<'_> {
             };
             among >= needed
         };
-        if is_indexed(self.job) && rules.iter().any(met) {
-            return Some(SUCCESS_POLICY);
+        if let Some(rule) = rules.iter().position(met).filter(|_| is_indexed(self.job)) {
+            return Some((SUCCESS_POLICY, format!("Matched rules at index {rule}")));
         }
         let enough = match self.completions {
             Some(completions) => self.total_succeeded() >= completions,
             None => self.total_succeeded() > 0 && self.active.is_empty(),
         };
-        enough.then_some(COMPLETIONS)
+        enough.then(|| (COMPLETIONS.0, COMPLETIONS.1.to_owned()))
     }
 
     /// Ends the job: first the interim condition while pods still go, then the final one.
@@ -341,7 +344,7 @@ impl Round<'_> {
 
     fn manage(&mut self, pods: &[Arc<Value>]) {
         let mut active = i64::try_from(self.active.len()).unwrap_or(i64::MAX);
-        if meta::text(self.job, &["spec", "podReplacementPolicy"]) == "Failed" {
+        if replaces_failed_only(self.job) {
             active += self.terminating;
         }
         let wanted = match self.completions {
@@ -359,19 +362,40 @@ impl Round<'_> {
         if missing == 0 {
             return;
         }
+        // Where the failures of each index are counted, each waits for itself.
+        if is_indexed(self.job) && meta::int(self.job, &["spec", "backoffLimitPerIndex"]).is_some() {
+            let mut starts = self.free_indexes(pods);
+            let mut again = None;
+            starts.retain(|start| {
+                let mine: Vec<_> = pods.iter().filter(|p| index_of(p) == start.index).cloned().collect();
+                let wait = self.backoff(&mine);
+                again = sooner(again, wait);
+                wait.is_none()
+            });
+            starts.truncate(missing);
+            self.plan.again = sooner(self.plan.again, again);
+            self.plan.create = starts;
+            return;
+        }
         if let Some(wait) = self.backoff(pods) {
             self.plan.again = sooner(self.plan.again, Some(wait));
             return;
         }
         self.plan.create = if is_indexed(self.job) {
-            self.free_indexes(pods, missing)
+            let mut starts = self.free_indexes(pods);
+            starts.truncate(missing);
+            starts
         } else {
             vec![Start { index: None, failures: None }; missing]
         };
     }
 
-    fn free_indexes(&self, pods: &[Arc<Value>], count: usize) -> Vec<Start> {
-        let busy: BTreeSet<i64> = self.active.iter().filter_map(|p| index_of(p)).collect();
+    fn free_indexes(&self, pods: &[Arc<Value>]) -> Vec<Start> {
+        let mut busy: BTreeSet<i64> = self.active.iter().filter_map(|p| index_of(p)).collect();
+        if replaces_failed_only(self.job) {
+            let going = pods.iter().filter(|p| meta::is_deleting(p) && !pod::is_terminal(p));
+            busy.extend(going.filter_map(|p| index_of(p)));
+        }
         let limited = meta::int(self.job, &["spec", "backoffLimitPerIndex"]).is_some();
         let mut failures: BTreeMap<i64, i64> = BTreeMap::new();
         for pod in pods.iter().filter(|p| pod::phase(p) == "Failed" || meta::is_deleting(p)) {
@@ -382,7 +406,6 @@ impl Round<'_> {
         }
         (0..self.completions.unwrap_or(0))
             .filter(|i| !busy.contains(i) && !self.completed.contains(i) && !self.failed_indexes.contains(i))
-            .take(count)
             .map(|i| Start { index: Some(i), failures: limited.then(|| failures.get(&i).copied().unwrap_or(0)) })
             .collect()
     }
@@ -468,7 +491,7 @@ impl Round<'_> {
 }
 
 const COMPLETIONS: (&str, &str) = ("CompletionsReached", "Reached expected number of succeeded pods");
-const SUCCESS_POLICY: (&str, &str) = ("SuccessPolicy", "Matched rules at index 0");
+const SUCCESS_POLICY: &str = "SuccessPolicy";
 
 fn event_reason(reason: &str) -> &'static str {
     match reason {

@@ -79,13 +79,9 @@ impl Controller {
         if !pod::is_ready(pod) {
             return Ok(());
         }
-        let mut conditions = meta::list(pod, &["status", "conditions"]).to_vec();
-        for condition in conditions.iter_mut().filter(|c| c["type"] == "Ready") {
-            condition["status"] = json!("False");
-            condition["lastTransitionTime"] = json!(time::format(Timestamp::now()));
-        }
-        match self.cluster.patch(&kinds::PODS, pod, "status", json!({"status": {"conditions": conditions}}), true).await
-        {
+        let now = time::format(Timestamp::now());
+        let condition = json!({"type": "Ready", "status": "False", "lastTransitionTime": now});
+        match self.cluster.merge_status(&kinds::PODS, pod, json!({"conditions": [condition]})).await {
             Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
             outcome => {
                 outcome?;
@@ -98,18 +94,9 @@ impl Controller {
     async fn evict(&self, pod: &Value) -> Result<()> {
         let message = format!("Marking for deletion Pod {}", Key::of(pod));
         self.events.named("taint-eviction-controller").normal(&kinds::PODS, pod, "TaintManagerEviction", message);
-        let mut conditions = meta::list(pod, &["status", "conditions"]).to_vec();
-        conditions.retain(|c| c["type"] != "DisruptionTarget");
-        conditions.push(json!({
-            "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager",
-            "message": "Taint manager: deleting due to NoExecute taint",
-            "lastTransitionTime": time::format(Timestamp::now()),
-        }));
-        match self
-            .cluster
-            .patch(&kinds::PODS, pod, "status", json!({"status": {"conditions": conditions}}), false)
-            .await
-        {
+        let condition =
+            pod::disruption_target("DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint");
+        match self.cluster.merge_status(&kinds::PODS, pod, json!({"conditions": [condition]})).await {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
         }
@@ -127,20 +114,28 @@ impl Controller {
             outcome => return outcome.map(|_| ()),
         }
         for pod in pods {
-            if !pod::is_terminal(&pod) {
-                let patch = json!({"status": {"phase": "Failed"}});
-                match self.cluster.patch(&kinds::PODS, &pod, "status", patch, false).await {
-                    Err(error) if !error.is_not_found() => return Err(error),
-                    _ => {}
-                }
-            }
             tracing::info!(pod = %Key::of(&pod), node, "removed, its node is gone");
-            self.cluster
-                .delete(&kinds::PODS, &pod, DeleteOptions { grace_period: Some(0), ..DeleteOptions::default() })
-                .await?;
+            let target = pod::disruption_target("DeletionByPodGC", "PodGC: node no longer exists");
+            fail_and_delete(&self.cluster, &pod, Some(target)).await?;
         }
         Ok(())
     }
+}
+
+/// Ends a pod that no kubelet will end: it failed, and it goes at once.
+pub(crate) async fn fail_and_delete(cluster: &Cluster, pod: &Value, condition: Option<Value>) -> Result<()> {
+    if !pod::is_terminal(pod) {
+        let mut status = json!({"phase": "Failed"});
+        if let Some(condition) = condition {
+            status["conditions"] = json!([condition]);
+        }
+        match cluster.merge_status(&kinds::PODS, pod, status).await {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
+    }
+    let now = DeleteOptions { grace_period: Some(0), ..DeleteOptions::default() };
+    cluster.delete(&kinds::PODS, pod, now).await
 }
 
 impl Reconcile for Controller {

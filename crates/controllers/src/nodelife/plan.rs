@@ -134,13 +134,22 @@ pub fn eviction(pod: &Value, taints: &[Value], now: Timestamp) -> Eviction {
             return Eviction::Now;
         }
         let Some(seconds) = tolerations.iter().filter_map(|t| t["tolerationSeconds"].as_i64()).min() else { continue };
-        let since = time::parse(&taint["timeAdded"]).unwrap_or(now);
+        // A pod that came to a node which had the taint already is given its time from then on.
+        let since = time::parse(&taint["timeAdded"]).max(came(pod)).unwrap_or(now);
         match time::until(now, time::plus_seconds(since, seconds)) {
             None => return Eviction::Now,
             wait => soonest = sooner(soonest, wait),
         }
     }
     soonest.map_or(Eviction::Never, Eviction::In)
+}
+
+/// When a pod was bound to its node, or else made.
+fn came(pod: &Value) -> Option<Timestamp> {
+    meta::condition(pod, "PodScheduled")
+        .filter(|c| c["status"] == "True")
+        .and_then(|c| time::parse(&c["lastTransitionTime"]))
+        .or_else(|| time::parse(&pod["metadata"]["creationTimestamp"]))
 }
 
 #[cfg(test)]
@@ -229,5 +238,9 @@ mod tests {
         for (tolerations, expected) in cases {
             assert_eq!(eviction(&pod(tolerations.clone()), &taints, now), expected, "{tolerations}");
         }
+        let mut late = pod(json!([{"operator": "Exists", "tolerationSeconds": 10}]));
+        late["status"]["conditions"] =
+            json!([{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:10:15Z"}]);
+        assert_eq!(eviction(&late, &taints, now), Eviction::In(Duration::from_secs(5)));
     }
 }

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::affinity::Demands;
 use super::snapshot::{NodeInfo, PodInfo, Snapshot};
@@ -33,6 +34,17 @@ impl Reason {
 /// A further check of a node, for what needs more than the snapshot: volumes.
 pub type Extra<'a> = &'a dyn Fn(&NodeInfo) -> Result<(), Reason>;
 
+/// Pods that are to get their room on a node as soon as those that were preempted for them are gone.
+pub type Reserved = HashMap<String, Vec<Arc<PodInfo>>>;
+
+/// A node as it will be when the pods that room is reserved for are there; `None` when there are none.
+pub fn with_reserved(node: &NodeInfo, reserved: &Reserved) -> Option<NodeInfo> {
+    let pods = reserved.get(node.name())?;
+    let mut later = node.clone();
+    pods.iter().for_each(|pod| later.place(pod.clone()));
+    Some(later)
+}
+
 /// All checks of one node, cheapest first.
 pub fn check(info: &PodInfo, node: &NodeInfo, demands: &Demands, extra: Extra<'_>) -> Result<(), Reason> {
     let pod = &info.pod;
@@ -55,12 +67,18 @@ pub fn check(info: &PodInfo, node: &NodeInfo, demands: &Demands, extra: Extra<'_
 pub fn feasible<'a>(
     info: &PodInfo,
     snapshot: &'a Snapshot,
+    reserved: &Reserved,
     extra: Extra<'_>,
 ) -> Result<Vec<&'a NodeInfo>, BTreeMap<String, Reason>> {
     let demands = Demands::new(info, snapshot);
     let (mut good, mut bad) = (Vec::new(), BTreeMap::new());
     for node in snapshot.nodes() {
-        match check(info, node, &demands, extra) {
+        // It has to fit with those that room is reserved for, and without them, as they may never come.
+        let fits = check(info, node, &demands, extra).and_then(|()| match with_reserved(node, reserved) {
+            Some(later) => check(info, &later, &Demands::new(info, &snapshot.with_node(later.clone())), extra),
+            None => Ok(()),
+        });
+        match fits {
             Ok(()) => good.push(node),
             Err(reason) => {
                 bad.insert(node.name().to_owned(), reason);

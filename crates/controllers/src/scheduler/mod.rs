@@ -79,6 +79,18 @@ struct Desk {
     assumed: HashMap<Key, String>,
     backoff: BTreeMap<Instant, Vec<Key>>,
     failures: HashMap<Key, u32>,
+    /// Pods that others were evicted for, with the node whose room is theirs.
+    nominated: HashMap<Key, (Arc<PodInfo>, String)>,
+}
+
+/// What becomes of the node that was cleared for a pod.
+enum Nomination {
+    /// It stays as it is.
+    Keep,
+    /// This one was cleared.
+    Node(String),
+    /// It would not help any more.
+    Clear,
 }
 
 enum Outcome {
@@ -188,9 +200,10 @@ impl Scheduler {
 
     /// Takes over a pod's state; true when it could make room or company for others.
     fn read_pod(&self, desk: &mut Desk, key: &Key) -> bool {
+        let reserved = desk.nominated.contains_key(key);
         let Some(pod) = self.pods.get(key) else {
             desk.forget(key);
-            return desk.snapshot.remove(key).is_some();
+            return desk.snapshot.remove(key).is_some() || reserved;
         };
         if snapshot::takes_room(&pod) {
             desk.forget(key);
@@ -201,13 +214,17 @@ impl Scheduler {
         }
         if pod::is_terminal(&pod) || meta::is_deleting(&pod) {
             desk.forget(key);
-            return desk.snapshot.remove(key).is_some();
+            return desk.snapshot.remove(key).is_some() || reserved;
         }
         let mine = matches!(meta::text(&pod, &["spec", "schedulerName"]), "" | NAME);
         let gated = !meta::list(&pod, &["spec", "schedulingGates"]).is_empty();
         if !mine || gated || desk.assumed.contains_key(key) {
             return false;
         }
+        match meta::text(&pod, &["status", "nominatedNodeName"]) {
+            "" => desk.nominated.remove(key),
+            node => desk.nominated.insert(key.clone(), (Arc::new(PodInfo::new(pod.clone())), node.to_owned())),
+        };
         let same = |known: &PodInfo| {
             meta::uid(&known.pod) == meta::uid(&pod)
                 && known.pod["spec"] == pod["spec"]
@@ -233,17 +250,19 @@ impl Scheduler {
             Err(problem) => {
                 let nodes = desk.snapshot.nodes().count();
                 let message = format!("0/{nodes} nodes are available: {problem}.");
-                return self.park(desk, info, message, None).await;
+                return self.park(desk, info, message, Nomination::Keep).await;
             }
         };
         let extra = |node: &NodeInfo| claims.check(&node.node);
-        match filter::feasible(&info, &desk.snapshot, &extra) {
+        let reserved = desk.reserved_against(&info);
+        match filter::feasible(&info, &desk.snapshot, &reserved, &extra) {
             Ok(nodes) => {
                 let Some(node) = score::best(&info, &nodes, &desk.snapshot) else {
                     return;
                 };
                 let name = node.name().to_owned();
                 desk.parked.remove(&info.key);
+                desk.nominated.remove(&info.key);
                 let (cluster, events) = (self.cluster.clone(), self.events.clone());
                 let waiting = claims.to_select();
                 if waiting.is_empty() {
@@ -263,20 +282,31 @@ impl Scheduler {
             }
             Err(reasons) => {
                 let mut message = filter::message(&reasons);
-                let victims = preempt::plan(&info, &desk.snapshot, &reasons, &extra, &|p| self.protected(p));
-                let nominated = match victims {
-                    Ok((node, victims)) => {
+                let verdict = preempt::plan(&preempt::Question {
+                    info: &info,
+                    snapshot: &desk.snapshot,
+                    reasons: &reasons,
+                    nominated: desk.nominated.get(&info.key).map(|(_, node)| node.as_str()),
+                    reserved: &reserved,
+                    extra: &extra,
+                    protected: &|p| self.protected(p),
+                });
+                let (nomination, text) = match verdict {
+                    preempt::Verdict::Evict { node, victims } => {
+                        self.give_way(desk, &info, &node).await;
+                        let placed = desk.snapshot.node(&node).map(|n| n.pods.clone()).unwrap_or_default();
+                        let victims: Vec<_> = placed.into_iter().filter(|p| victims.contains(&p.key)).collect();
                         self.evict(&info, &node, &victims).await;
-                        Some(node)
+                        desk.nominated.insert(info.key.clone(), (info.clone(), node.clone()));
+                        (Nomination::Node(node), String::new())
                     }
-                    Err(text) => {
-                        if !text.is_empty() {
-                            message = format!("{message} preemption: {text}");
-                        }
-                        None
-                    }
+                    preempt::Verdict::Wait(text) => (Nomination::Keep, text),
+                    preempt::Verdict::Nothing(text) => (Nomination::Clear, text),
                 };
-                self.park(desk, info, message, nominated).await;
+                if !text.is_empty() {
+                    message = format!("{message} preemption: {text}");
+                }
+                self.park(desk, info, message, nomination).await;
             }
         }
     }
@@ -291,23 +321,12 @@ impl Scheduler {
 
     async fn evict(&self, info: &PodInfo, node: &str, victims: &[Arc<PodInfo>]) {
         for victim in victims {
-            let condition = json!({
-                "type": "DisruptionTarget",
-                "status": "True",
-                "reason": "PreemptionByScheduler",
-                "message": format!("{NAME}: preempting to accommodate a higher priority pod"),
-                "lastTransitionTime": time::format(Timestamp::now()),
-            });
-            let mut conditions = meta::list(&victim.pod, &["status", "conditions"]).to_vec();
-            conditions.retain(|c| c["type"] != "DisruptionTarget");
-            conditions.push(condition);
-            let marked = self.cluster.patch(
-                &kinds::PODS,
-                &victim.pod,
-                "status",
-                json!({"status": {"conditions": conditions}}),
-                false,
-            );
+            if meta::is_deleting(&victim.pod) {
+                continue;
+            }
+            let message = format!("{NAME}: preempting to accommodate a higher priority pod");
+            let condition = pod::disruption_target("PreemptionByScheduler", &message);
+            let marked = self.cluster.merge_status(&kinds::PODS, &victim.pod, json!({"conditions": [condition]}));
             if let Err(error) = marked.await {
                 tracing::debug!(pod = %victim.key, error = %chain(&error), "victim not marked");
             }
@@ -323,8 +342,25 @@ impl Scheduler {
         }
     }
 
+    /// Less important pods lose the room that was reserved for them on a node that is cleared for `info`.
+    async fn give_way(&self, desk: &mut Desk, info: &PodInfo, node: &str) {
+        let lower: Vec<Arc<PodInfo>> = desk
+            .nominated
+            .values()
+            .filter(|(pod, place)| place == node && pod.priority < info.priority)
+            .map(|(pod, _)| pod.clone())
+            .collect();
+        for pod in lower {
+            desk.nominated.remove(&pod.key);
+            let patch = json!({"nominatedNodeName": null});
+            if let Err(error) = self.cluster.merge_status(&kinds::PODS, &pod.pod, patch).await {
+                tracing::debug!(pod = %pod.key, error = %chain(&error), "nomination not taken back");
+            }
+        }
+    }
+
     /// Puts a pod aside and says why, unless that was said already.
-    async fn park(&self, desk: &mut Desk, info: Arc<PodInfo>, message: String, nominated: Option<String>) {
+    async fn park(&self, desk: &mut Desk, info: Arc<PodInfo>, message: String, nomination: Nomination) {
         let said = desk.parked.get(&info.key).map(|(_, m)| m.clone()).or_else(|| {
             let condition = meta::condition(&info.pod, "PodScheduled").filter(|c| c["status"] == "False");
             condition.map(|c| meta::text(c, &["message"]).to_owned())
@@ -332,28 +368,32 @@ impl Scheduler {
         desk.parked.insert(info.key.clone(), (info.clone(), message.clone()));
         if said.as_deref() != Some(&message) {
             self.events.warning(&kinds::PODS, &info.pod, "FailedScheduling", message.clone());
-        } else if nominated.is_none() {
+        } else if matches!(nomination, Nomination::Keep)
+            || (matches!(nomination, Nomination::Clear) && !desk.nominated.contains_key(&info.key))
+        {
             return;
         }
         let now = time::format(Timestamp::now());
         let known = meta::condition(&info.pod, "PodScheduled").filter(|c| c["status"] == "False");
-        let mut conditions = meta::list(&info.pod, &["status", "conditions"]).to_vec();
-        conditions.retain(|c| c["type"] != "PodScheduled");
-        conditions.push(json!({
+        let condition = json!({
             "type": "PodScheduled",
             "status": "False",
             "reason": "Unschedulable",
             "message": message,
             "lastProbeTime": null,
             "lastTransitionTime": known.map_or_else(|| json!(now), |c| c["lastTransitionTime"].clone()),
-        }));
-        let mut status = json!({"conditions": conditions});
-        if let Some(node) = nominated {
-            status["nominatedNodeName"] = json!(node);
+        });
+        let mut status = json!({"conditions": [condition]});
+        match nomination {
+            Nomination::Keep => {}
+            Nomination::Node(node) => status["nominatedNodeName"] = json!(node),
+            Nomination::Clear => {
+                if desk.nominated.remove(&info.key).is_some() {
+                    status["nominatedNodeName"] = Value::Null;
+                }
+            }
         }
-        if let Err(error) =
-            self.cluster.patch(&kinds::PODS, &info.pod, "status", json!({"status": status}), false).await
-        {
+        if let Err(error) = self.cluster.merge_status(&kinds::PODS, &info.pod, status).await {
             tracing::debug!(pod = %info.key, error = %chain(&error), "condition not written");
         }
     }
@@ -409,9 +449,21 @@ impl Desk {
         self.assumed.remove(key);
         self.parked.remove(key);
         self.failures.remove(key);
+        self.nominated.remove(key);
         if let Some(order) = self.order.remove(key) {
             self.active.remove(&order);
         }
+    }
+
+    /// The room that a pod may not take: it is reserved for others that are at least as important.
+    fn reserved_against(&self, info: &PodInfo) -> filter::Reserved {
+        let mut reserved = filter::Reserved::new();
+        for (pod, node) in self.nominated.values() {
+            if pod.key != info.key && pod.priority >= info.priority {
+                reserved.entry(node.clone()).or_default().push(pod.clone());
+            }
+        }
+        reserved
     }
 
     /// Everything that waits tries again; what was said about it stays known.

@@ -6,29 +6,58 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::affinity::Demands;
-use super::filter::{self, Extra, Reason};
+use super::filter::{self, Extra, Reason, Reserved};
 use super::snapshot::{NodeInfo, PodInfo, Snapshot};
-use crate::meta;
+use crate::meta::{self, Key};
 
-/// The node and the pods to evict there, or the words for why there are none; empty when the pod may not preempt.
-pub fn plan(
-    info: &PodInfo,
-    snapshot: &Snapshot,
-    reasons: &BTreeMap<String, Reason>,
-    extra: Extra<'_>,
-    protected: &dyn Fn(&Value) -> bool,
-) -> Result<(String, Vec<Arc<PodInfo>>), String> {
+/// What preemption can do for a pod.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// These pods have to go from this node.
+    Evict {
+        /// The node.
+        node: String,
+        /// Names of the pods to evict, by key.
+        victims: Vec<Key>,
+    },
+    /// It was done already: pods on the node that was chosen are still ending.
+    Wait(String),
+    /// Nothing, for this reason; empty when there are no nodes.
+    Nothing(String),
+}
+
+/// What is asked of preemption for one pod.
+pub struct Question<'a> {
+    /// The pod.
+    pub info: &'a PodInfo,
+    /// The nodes.
+    pub snapshot: &'a Snapshot,
+    /// Why it fits on none of them.
+    pub reasons: &'a BTreeMap<String, Reason>,
+    /// The node that was cleared for it before.
+    pub nominated: Option<&'a str>,
+    /// Room reserved for pods that are at least as important.
+    pub reserved: &'a Reserved,
+    /// Further checks of nodes.
+    pub extra: Extra<'a>,
+    /// Whether a disruption budget allows no further eviction of a pod.
+    pub protected: &'a dyn Fn(&Value) -> bool,
+}
+
+/// Chooses the node where the eviction of less important pods costs least.
+pub fn plan(question: &Question<'_>) -> Verdict {
+    let Question { info, snapshot, reasons, .. } = *question;
     if reasons.is_empty() {
-        return Err(String::new());
+        return Verdict::Nothing(String::new());
     }
     if meta::text(&info.pod, &["spec", "preemptionPolicy"]) == "Never" {
-        return Err("not eligible due to preemptionPolicy=Never.".to_owned());
+        return Verdict::Nothing("not eligible due to preemptionPolicy=Never.".to_owned());
     }
-    let nominated = meta::text(&info.pod, &["status", "nominatedNodeName"]);
-    if let Some(node) = snapshot.node(nominated)
+    if let Some(node) = question.nominated.and_then(|n| snapshot.node(n))
+        && reasons.get(node.name()).is_none_or(|r| !r.unresolvable)
         && node.pods.iter().any(|p| p.priority < info.priority && meta::is_deleting(&p.pod))
     {
-        return Err("not eligible due to a terminating pod on the nominated node.".to_owned());
+        return Verdict::Wait("not eligible due to a terminating pod on the nominated node.".to_owned());
     }
     let mut texts = Vec::new();
     let mut best: Option<(Cost, String, Vec<Arc<PodInfo>>)> = None;
@@ -37,7 +66,7 @@ pub fn plan(
             texts.push("Preemption is not helpful for scheduling");
             continue;
         }
-        match victims(info, node, snapshot, extra, protected) {
+        match victims(question, node) {
             Some((victims, violations)) => {
                 let cost = Cost::of(&victims, violations);
                 if best.as_ref().is_none_or(|(known, _, _)| cost < *known) {
@@ -48,8 +77,8 @@ pub fn plan(
         }
     }
     match best {
-        Some((_, node, victims)) => Ok((node, victims)),
-        None => Err(filter::histogram(reasons.len(), texts.into_iter())),
+        Some((_, node, victims)) => Verdict::Evict { node, victims: victims.iter().map(|v| v.key.clone()).collect() },
+        None => Verdict::Nothing(filter::histogram(reasons.len(), texts.into_iter())),
     }
 }
 
@@ -79,16 +108,14 @@ impl Cost {
 }
 
 /// The fewest pods of lower priority whose absence makes room, and how many of them a budget protects.
-fn victims(
-    info: &PodInfo,
-    node: &NodeInfo,
-    snapshot: &Snapshot,
-    extra: Extra<'_>,
-    protected: &dyn Fn(&Value) -> bool,
-) -> Option<(Vec<Arc<PodInfo>>, usize)> {
+fn victims(question: &Question<'_>, node: &NodeInfo) -> Option<(Vec<Arc<PodInfo>>, usize)> {
+    let Question { info, snapshot, reserved, extra, protected, .. } = *question;
     let fits = |trial: &NodeInfo| {
-        let trial_snapshot = snapshot.with_node(trial.clone());
-        filter::check(info, trial, &Demands::new(info, &trial_snapshot), extra).is_ok()
+        let fits_in = |node: &NodeInfo| {
+            let trial_snapshot = snapshot.with_node(node.clone());
+            filter::check(info, node, &Demands::new(info, &trial_snapshot), extra).is_ok()
+        };
+        fits_in(trial) && filter::with_reserved(trial, reserved).is_none_or(|later| fits_in(&later))
     };
     let mut trial = node.clone();
     let mut lower: Vec<_> = node.pods.iter().filter(|p| p.priority < info.priority).cloned().collect();

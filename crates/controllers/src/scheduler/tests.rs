@@ -1,10 +1,13 @@
 //! Scheduling decisions as tables: a pod, nodes, what is placed, and where it goes or the words for why not.
 
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::preempt::Verdict;
 use super::snapshot::{NodeInfo, PodInfo, Snapshot};
 use super::{filter, preempt, score};
+use crate::meta::Key;
 
 fn node(name: &str, labels: Value, taints: Value) -> Value {
     let mut labels = labels;
@@ -47,7 +50,7 @@ fn no_extra(_: &NodeInfo) -> Result<(), filter::Reason> {
 }
 
 fn place(info: &PodInfo, snapshot: &Snapshot) -> Result<String, String> {
-    match filter::feasible(info, snapshot, &no_extra) {
+    match filter::feasible(info, snapshot, &filter::Reserved::new(), &no_extra) {
         Ok(nodes) => Ok(score::best(info, &nodes, snapshot).expect("one is best").name().to_owned()),
         Err(reasons) => Err(filter::message(&reasons)),
     }
@@ -178,18 +181,58 @@ fn preemption_takes_the_fewest_and_least_important() {
             ("b", with("mid-3", 5, "1")),
         ],
     );
+    let none = filter::Reserved::new();
     let plan = |info: &PodInfo| {
-        let reasons = filter::feasible(info, &s, &no_extra).expect_err("full");
-        preempt::plan(info, &s, &reasons, &no_extra, &|_| false)
-            .map(|(node, victims)| (node, victims.iter().map(|v| v.key.name.to_string()).collect::<Vec<_>>()))
+        let reasons = filter::feasible(info, &s, &none, &no_extra).expect_err("full");
+        verdict(info, &s, &reasons, None, &none)
     };
-    assert_eq!(plan(&with("top-1", 10, "1")), Ok(("a".into(), vec!["low-1".into()])));
+    assert_eq!(plan(&with("top-1", 10, "1")), evict("a", &["low-1"]));
     assert_eq!(
         plan(&with("low-2", 1, "1")),
-        Err("0/2 nodes are available: 2 No preemption victims found for incoming pod.".into())
+        Verdict::Nothing("0/2 nodes are available: 2 No preemption victims found for incoming pod.".into())
     );
     assert_eq!(
         plan(&with("huge-1", 10, "9")),
-        Err("0/2 nodes are available: 2 Preemption is not helpful for scheduling.".into())
+        Verdict::Nothing("0/2 nodes are available: 2 Preemption is not helpful for scheduling.".into())
     );
+    let mut never = (*with("top-2", 10, "1").pod).clone();
+    never["spec"]["preemptionPolicy"] = json!("Never");
+    let text = "not eligible due to preemptionPolicy=Never.";
+    assert_eq!(plan(&PodInfo::new(Arc::new(never))), Verdict::Nothing(text.into()));
+}
+
+fn evict(node: &str, victims: &[&str]) -> Verdict {
+    Verdict::Evict { node: node.into(), victims: victims.iter().map(|v| Key::new("n", v)).collect() }
+}
+
+fn verdict(
+    info: &PodInfo,
+    snapshot: &Snapshot,
+    reasons: &BTreeMap<String, filter::Reason>,
+    nominated: Option<&str>,
+    reserved: &filter::Reserved,
+) -> Verdict {
+    let (extra, protected): (filter::Extra<'_>, _) = (&no_extra, &|_: &Value| false);
+    preempt::plan(&preempt::Question { info, snapshot, reasons, nominated, reserved, extra, protected })
+}
+
+#[test]
+fn room_that_was_cleared_for_a_pod_is_not_taken_by_lesser_ones() {
+    let with = |name: &str, priority: i64, cpu: &str| pod(name, json!({"priority": priority, "containers": asks(cpu)}));
+    let nodes = [node("a", json!({}), json!([]))];
+    let mut leaving = (*with("old-1", 1, "1").pod).clone();
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let leaving = Arc::new(PodInfo::new(Arc::new(leaving)));
+    // One victim of two is gone, the other still ends.
+    let s = snapshot(&nodes, &[("a", leaving)]);
+    let top = with("top-1", 10, "2");
+    let reserved = filter::Reserved::from([("a".to_owned(), vec![top.clone()])]);
+    let text = "0/1 nodes are available: 1 Insufficient cpu.";
+    let feasible = |info: &PodInfo| filter::feasible(info, &s, &reserved, &no_extra).map(|n| n.len());
+    assert_eq!(feasible(&with("new-1", 1, "1")).map_err(|r| filter::message(&r)), Err(text.into()));
+    let none = filter::Reserved::new();
+    let reasons = filter::feasible(&top, &s, &none, &no_extra).expect_err("still full");
+    let waits = "not eligible due to a terminating pod on the nominated node.";
+    assert_eq!(verdict(&top, &s, &reasons, Some("a"), &none), Verdict::Wait(waits.into()), "nothing more is evicted");
+    assert_eq!(verdict(&top, &s, &reasons, None, &none), evict("a", &["old-1"]));
 }

@@ -152,7 +152,7 @@ impl Reconcile for Controller {
         let selector = revision::selector_of(&set);
         let mut pods = ownership::claim(&self.cluster, kind, &set, &kinds::PODS, &self.pods, &selector, None).await?;
         pods.retain(|p| plan::ordinal(&set, p).is_some());
-        let history = revision::history(&self.revisions, &set);
+        let history = revision::history(&self.cluster, kind, &set, &self.revisions).await?;
         let (update, collisions) = match revision::ensure(&self.cluster, kind, &set, &history).await {
             Err(error) if error.is_namespace_terminating() => return Ok(None),
             outcome => outcome?,

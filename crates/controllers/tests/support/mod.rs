@@ -16,10 +16,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What the pretended kubelet does with a pod: `Ready`, or what the annotation `test/behaviour` says.
+/// What the pretended kubelet does with a pod: `Ready`, or what this annotation says: `never-ready`, `succeed`, `exit N`, or `stay`,
+/// which is ready and does not end as long as the annotation says so.
 pub const BEHAVIOUR: &str = "test/behaviour";
+
+/// Completion indexes whose pods fail, whatever [`BEHAVIOUR`] says.
+pub const FAILING: &str = "test/failing-indexes";
+
+fn ended(code: i64) -> Value {
+    json!([{"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"terminated": {"exitCode": code, "finishedAt": time::format(jiff::Timestamp::now())}}}])
+}
 
 /// A running cluster; dropped with the test.
 pub struct World {
@@ -65,6 +74,8 @@ impl World {
             &kinds::VOLUMES,
             &kinds::EVENTS,
             &kinds::DISRUPTION_BUDGETS,
+            &kinds::CONTROLLER_REVISIONS,
+            &kinds::REPLICATION_CONTROLLERS,
         ] {
             cache.store(kind);
         }
@@ -102,6 +113,11 @@ impl World {
             .patch(kind, "default", name, "", &patch)
             .await
             .unwrap_or_else(|e| panic!("{kind} {name}: {}", e.message()))
+    }
+
+    /// Merge patch of an object that is in no namespace.
+    pub async fn patch_cluster(&self, kind: &Kind, name: &str, patch: Value) -> Value {
+        self.api.patch(kind, "", name, "", &patch).await.unwrap_or_else(|e| panic!("{kind} {name}: {}", e.message()))
     }
 
     /// Waits until all objects of a kind in a namespace satisfy `holds`; returns them.
@@ -312,27 +328,45 @@ impl Kubelet {
 
     async fn sync(&self, key: &Key) -> informer::Result<()> {
         let Some(pod) = self.pods.get(key) else { return Ok(()) };
+        let over = matches!(meta::text(&pod, &["status", "phase"]), "Succeeded" | "Failed");
         if meta::is_deleting(&pod) {
+            if meta::annotation(&pod, BEHAVIOUR) == Some("stay") {
+                return Ok(());
+            }
+            // Who holds it with a finalizer has to see how it ended.
+            if !over && !meta::list(&pod, &["metadata", "finalizers"]).is_empty() {
+                let status = json!({"phase": "Failed", "containerStatuses": ended(137)});
+                match self.cache.merge_status(&kinds::PODS, &pod, status).await {
+                    Err(error) if !error.is_not_found() => return Err(error),
+                    _ => {}
+                }
+            }
             let options = informer::DeleteOptions { grace_period: Some(0), ..Default::default() };
             return self.cache.delete(&kinds::PODS, &pod, options).await;
         }
-        let phase = meta::text(&pod, &["status", "phase"]);
-        if matches!(phase, "Running" | "Succeeded" | "Failed") {
+        if over || meta::text(&pod, &["status", "phase"]) == "Running" {
             return Ok(());
         }
         let number = self.addresses.fetch_add(1, Ordering::Relaxed);
         let now = time::format(jiff::Timestamp::now());
         let ready = |state: &str| json!([{"type": "Ready", "status": state, "lastTransitionTime": now}, {"type": "PodScheduled", "status": "True", "lastTransitionTime": now}]);
-        let ended = |code: i64| json!([{"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": code, "finishedAt": now}}}]);
         let mut status = json!({
             "startTime": now,
             "podIP": format!("10.244.{}.{}", number / 250, number % 250 + 1),
             "podIPs": [{"ip": format!("10.244.{}.{}", number / 250, number % 250 + 1)}],
         });
-        let more = match meta::annotation(&pod, BEHAVIOUR).unwrap_or("ready") {
+        let index = meta::annotation(&pod, "batch.kubernetes.io/job-completion-index");
+        let behaviour = match meta::annotation(&pod, FAILING).zip(index) {
+            Some((failing, index)) if failing.split(',').any(|i| i == index) => "exit 1",
+            _ => meta::annotation(&pod, BEHAVIOUR).unwrap_or("ready"),
+        };
+        let more = match behaviour {
             "never-ready" => json!({"phase": "Running", "conditions": ready("False")}),
             "succeed" => json!({"phase": "Succeeded", "conditions": ready("False"), "containerStatuses": ended(0)}),
-            "fail" => json!({"phase": "Failed", "conditions": ready("False"), "containerStatuses": ended(1)}),
+            text if text.starts_with("exit ") => {
+                let code = text[5..].parse().expect("a number");
+                json!({"phase": "Failed", "conditions": ready("False"), "containerStatuses": ended(code)})
+            }
             _ => json!({"phase": "Running", "conditions": ready("True")}),
         };
         for (field, value) in more.as_object().into_iter().flatten() {
