@@ -11,7 +11,7 @@ use objects::{Status, meta, names, time};
 use serde_json::{Map, Value, json};
 
 use crate::handlers::Call;
-use crate::kinds::{Kind, builtin, convert, custom};
+use crate::kinds::{Kind, builtin, custom};
 use crate::store::{Change, Draft, Expect, Refused, Stored};
 
 /// What to do about unknown and duplicate fields.
@@ -36,23 +36,34 @@ impl FieldValidation {
 }
 
 /// Brings an object as sent into the form of its kind, in the version asked for. Answers warnings.
-pub(crate) fn decode(call: &Call, object: &mut Value, duplicates: &[String]) -> Result<Vec<String>, Status> {
+pub(crate) fn decode(
+    call: &Call,
+    object: &mut Value,
+    duplicates: &[String],
+    body: &[u8],
+) -> Result<Vec<String>, Status> {
     let validation = FieldValidation::of(call)?;
     let unknown = decode_as(&call.kind, &call.target.version, object)?;
-    faults(call, validation, unknown, duplicates)
+    faults(call, validation, &unknown, duplicates, body)
 }
 
 fn faults(
     call: &Call,
     validation: FieldValidation,
-    unknown: Vec<String>,
+    unknown: &[String],
     duplicates: &[String],
+    body: &[u8],
 ) -> Result<Vec<String>, Status> {
-    let list: Vec<String> = duplicates
-        .iter()
-        .map(|p| format!("duplicate field {p:?}"))
-        .chain(unknown.iter().map(|p| format!("unknown field {p:?}")))
-        .collect();
+    let duplicate = |p: &String| format!("duplicate field {p:?}");
+    let unknown_field = |p: &String| format!("unknown field {p:?}");
+    let list: Vec<String> = if call.kind.custom || unknown.len() + duplicates.len() < 2 || body.is_empty() {
+        duplicates.iter().map(duplicate).chain(unknown.iter().map(unknown_field)).collect()
+    } else {
+        // Of Kubernetes' own kinds, as they stand in the text.
+        let told = |(path, twice): (String, bool)| if twice { duplicate(&path) } else { unknown_field(&path) };
+        crate::negotiate::in_order(body, unknown).into_iter().map(told).collect()
+    };
+    let list = if list.is_empty() { unknown.iter().map(unknown_field).collect() } else { list };
     match validation {
         _ if list.is_empty() => Ok(Vec::new()),
         FieldValidation::Ignore => Ok(Vec::new()),
@@ -132,11 +143,6 @@ pub(crate) fn decode_as(kind: &Kind, version: &str, object: &mut Value) -> Resul
 /// Fills in what the kind defaults, of an object in its storage version.
 pub(crate) fn default(kind: &Kind, object: &mut Value) {
     (kind.strategy.default)(object);
-}
-
-/// Brings an object to the version that is stored.
-pub(crate) fn to_storage(kind: &Kind, object: &mut Value) {
-    convert(object, &kind.storage_api_version());
 }
 
 /// Characters of generated names: no vowels, nothing that looks like another.

@@ -11,10 +11,12 @@ pub mod auth;
 mod availability;
 mod client;
 mod config;
+mod conversion;
 mod discovery;
 mod gnostic;
 mod handlers;
 pub mod kinds;
+mod logs;
 mod metrics;
 mod negotiate;
 mod openapi;
@@ -102,6 +104,8 @@ pub(crate) struct Api {
     /// What aggregated servers serve.
     pub(crate) remote: availability::Remote,
     pub(crate) policies: admission::policy::Policies,
+    pub(crate) mutating: admission::mutation::Compiled,
+    pub(crate) converted: conversion::Converted,
     pub(crate) flow: handlers::flow::Flow,
     pub(crate) shutdown: CancellationToken,
     /// Passed-through connections.

@@ -123,18 +123,24 @@ pub fn parse_yaml(body: &[u8]) -> Result<Value, Status> {
 
 /// Paths of the keys that stand twice in the same JSON object.
 pub fn duplicate_keys(body: &[u8]) -> Vec<String> {
-    let mut finder = Duplicates { path: Vec::new(), found: Vec::new() };
+    in_order(body, &[]).into_iter().map(|(path, _)| path).collect()
+}
+
+/// The paths of these keys and of those that stand twice, with whether they do, in the order of the text.
+pub fn in_order(body: &[u8], unknown: &[String]) -> Vec<(String, bool)> {
+    let mut finder = Duplicates { path: Vec::new(), found: Vec::new(), unknown };
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let _ = serde::de::DeserializeSeed::deserialize(&mut finder, &mut deserializer);
     finder.found
 }
 
-struct Duplicates {
+struct Duplicates<'u> {
     path: Vec<String>,
-    found: Vec<String>,
+    found: Vec<(String, bool)>,
+    unknown: &'u [String],
 }
 
-impl<'de> serde::de::DeserializeSeed<'de> for &mut Duplicates {
+impl<'de> serde::de::DeserializeSeed<'de> for &mut Duplicates<'_> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -142,7 +148,7 @@ impl<'de> serde::de::DeserializeSeed<'de> for &mut Duplicates {
     }
 }
 
-impl<'de> serde::de::Visitor<'de> for &mut Duplicates {
+impl<'de> serde::de::Visitor<'de> for &mut Duplicates<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -190,8 +196,12 @@ impl<'de> serde::de::Visitor<'de> for &mut Duplicates {
         let mut seen = std::collections::HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             self.path.push(if self.path.is_empty() { key.clone() } else { format!(".{key}") });
-            if !seen.insert(key) && self.found.len() < 32 {
-                self.found.push(self.path.concat());
+            let twice = !seen.insert(key);
+            if self.found.len() < 32 && (twice || !self.unknown.is_empty()) {
+                let path = self.path.concat();
+                if twice || self.unknown.contains(&path) {
+                    self.found.push((path, twice));
+                }
             }
             map.next_value_seed(&mut *self)?;
             self.path.pop();
@@ -228,5 +238,9 @@ mod tests {
     fn duplicates() {
         assert_eq!(duplicate_keys(br#"{"a":1,"b":{"c":1,"c":2},"d":[{"e":1,"e":1}],"a":2}"#), ["b.c", "d[0].e", "a"]);
         assert!(duplicate_keys(b"{\"a\":").is_empty());
+        let body = br#"{"spec":{"u":1,"n":1,"n":2,"v":1}}"#;
+        let unknown = ["spec.v".to_owned(), "spec.u".to_owned()];
+        let texts: Vec<String> = in_order(body, &unknown).into_iter().map(|(p, twice)| format!("{p}{twice}")).collect();
+        assert_eq!(texts, ["spec.ufalse", "spec.ntrue", "spec.vfalse"]);
     }
 }

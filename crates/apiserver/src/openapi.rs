@@ -183,14 +183,16 @@ fn custom_schemas(
     needed: &mut BTreeSet<String>,
 ) {
     let meta = "io.k8s.apimachinery.pkg.apis.meta.v1";
-    let mut schema = source.clone();
-    if !schema["properties"].is_object() {
-        schema["properties"] = json!({});
-    }
-    schema["properties"]["apiVersion"] = json!({"type": "string", "description": "APIVersion defines the versioned schema of this representation of an object."});
-    schema["properties"]["kind"] = json!({"type": "string", "description": "Kind is a string value representing the REST resource this object represents."});
-    schema["properties"]["metadata"] =
-        json!({"description": "Standard object's metadata.", "$ref": format!("{prefix}{meta}.ObjectMeta")});
+    let v2 = prefix == "#/definitions/";
+    // What validates by an older document takes named properties for all that there are.
+    let mut schema = if v2 && source["x-kubernetes-preserve-unknown-fields"] == true {
+        json!({"type": "object"})
+    } else {
+        let mut schema = source.clone();
+        published(&mut schema, prefix, v2, true);
+        typed(&mut schema, prefix);
+        schema
+    };
     schema["x-kubernetes-group-version-kind"] = json!([gvk(kind, &version.name)]);
     let name = custom_name(kind, &version.name, "");
     let list = json!({
@@ -205,6 +207,70 @@ fn custom_schemas(
     needed.insert(format!("{meta}.ListMeta"));
     schemas.insert(name, schema);
     schemas.insert(custom_name(kind, &version.name, "List"), list);
+}
+
+/// Gives a schema the properties of every object.
+fn typed(schema: &mut Value, prefix: &str) {
+    if !schema["properties"].is_object() {
+        schema["properties"] = json!({});
+    }
+    let metadata = format!("{prefix}io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+    let metadata = if prefix == "#/definitions/" {
+        json!({"$ref": metadata, "description": METADATA})
+    } else {
+        json!({"allOf": [{"$ref": metadata}], "description": METADATA})
+    };
+    schema["properties"]["apiVersion"] = json!({"type": "string", "description": API_VERSION});
+    schema["properties"]["kind"] = json!({"type": "string", "description": KIND});
+    schema["properties"]["metadata"] = metadata;
+}
+
+const METADATA: &str = "Standard object's metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#metadata";
+const API_VERSION: &str = "APIVersion defines the versioned schema of this representation of an object. Servers should convert recognized schemas to the latest internal value, and may reject unrecognized values. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#resources";
+const KIND: &str = "Kind is a string value representing the REST resource this object represents. Servers may infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+
+/// Brings a custom resource's schema into the form in which it is published. OpenAPI 2 has no `nullable` and no combinations
+/// of schemas; a value that may be more than its properties say is there one of any type.
+fn published(schema: &mut Value, prefix: &str, v2: bool, root: bool) {
+    let Some(map) = schema.as_object_mut() else { return };
+    if v2 {
+        for field in ["allOf", "anyOf", "oneOf", "not"] {
+            map.remove(field);
+        }
+        let flag = |name: &str| map.get(name).is_some_and(|v| v == true);
+        let (nullable, open) = (flag("nullable"), flag("x-kubernetes-preserve-unknown-fields"));
+        if nullable || open || flag("x-kubernetes-int-or-string") {
+            for field in ["type", "nullable", "items", "properties"] {
+                map.remove(field);
+            }
+        }
+        let names: Vec<String> = map
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .filter(|(_, p)| p["nullable"] == true)
+            .map(|(n, _)| n.clone())
+            .collect();
+        if let Some(required) = map.get_mut("required").and_then(Value::as_array_mut) {
+            required.retain(|r| !names.iter().any(|n| r == n));
+            if required.is_empty() {
+                map.remove("required");
+            }
+        }
+    }
+    for part in map.get_mut("properties").and_then(Value::as_object_mut).into_iter().flat_map(|p| p.values_mut()) {
+        published(part, prefix, v2, false);
+    }
+    for field in ["items", "additionalProperties"] {
+        if let Some(part) = map.get_mut(field) {
+            published(part, prefix, v2, false);
+        }
+    }
+    let embedded = map.get("x-kubernetes-embedded-resource").is_some_and(|v| v == true);
+    if embedded && !root && (!v2 || map.contains_key("properties")) {
+        typed(schema, prefix);
+    }
 }
 
 fn paths(kind: &Kind, version: &Version, prefix: &str, paths: &mut Map<String, Value>) {
@@ -276,6 +342,20 @@ fn builtin_name(kind: &Kind, version: &str) -> String {
 mod tests {
     use super::*;
     use crate::kinds::Registry;
+
+    #[test]
+    fn published_forms() {
+        let source = json!({"type": "object", "required": ["a", "b"], "properties": {"a": {"type": "string", "nullable": true},
+            "b": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {"c": {"type": "string"}}},
+            "d": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}}});
+        let (mut v2, mut v3) = (source.clone(), source.clone());
+        published(&mut v2, "#/definitions/", true, true);
+        let want = json!({"type": "object", "required": ["b"], "properties": {"a": {}, "b": {"x-kubernetes-preserve-unknown-fields": true},
+            "d": {"x-kubernetes-int-or-string": true}}});
+        assert_eq!(v2, want);
+        published(&mut v3, "#/components/schemas/", false, true);
+        assert_eq!(v3, source);
+    }
 
     #[test]
     fn references_resolve() {

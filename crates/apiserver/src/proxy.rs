@@ -26,7 +26,7 @@ use crate::store::key;
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// Where a request goes.
-struct Upstream {
+pub(crate) struct Upstream {
     host: String,
     port: u16,
     tls: bool,
@@ -46,6 +46,21 @@ pub(crate) async fn subresource(
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
     let query = request.uri().query().unwrap_or("").to_owned();
+    let reading = matches!(*request.method(), http::Method::GET | http::Method::HEAD);
+    let upgrading = request.headers().contains_key(header::UPGRADE);
+    if target.subresource == "proxy" && target.rest.is_empty() && reading && !upgrading && !info.path.ends_with('/') {
+        // Relative links of a page at the root would lead elsewhere.
+        let place = with_query(&format!("{}/", info.path), &query);
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+        let place = HeaderValue::from_str(&place).map_err(|_| Status::bad_request("the path cannot be redirected"))?;
+        response.headers_mut().insert(header::LOCATION, place);
+        return Ok(response);
+    }
+    if target.subresource == "log" && upgrading {
+        let upstream = kubelet(api, info, target, "log", &query)?;
+        return crate::logs::over_websocket(api, upstream, request).await;
+    }
     let upstream = match (target.resource.as_str(), target.subresource.as_str()) {
         ("pods", "proxy") => pod_proxy(api, target, &query)?,
         ("services", "proxy") => service_proxy(api, target, &query)?,
@@ -384,7 +399,11 @@ async fn dial(api: &Api, upstream: &Upstream) -> Result<Box<dyn Stream>, Status>
 const HOP_BY_HOP: [&str; 6] =
     ["keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "proxy-connection"];
 
-async fn forward(api: &Arc<Api>, upstream: Upstream, mut request: Request<Body>) -> Result<Response<Body>, Status> {
+pub(crate) async fn forward(
+    api: &Arc<Api>,
+    upstream: Upstream,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, Status> {
     let io = dial(api, &upstream).await?;
     let failed =
         |e: hyper::Error| Status::unavailable(format!("error talking to {}:{}: {e}", upstream.host, upstream.port));

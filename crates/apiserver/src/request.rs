@@ -43,7 +43,11 @@ impl Info {
         let query = parse_query(query);
         // `/api/v1/watch/...` is how watches were asked for before the parameter.
         let (plain, watching) = without_watch(path);
-        let resource = target(&plain);
+        let mut resource = target(&plain);
+        // A page below a proxy may tell its folders by their slash.
+        if let Some(target) = resource.as_mut().filter(|t| !t.rest.is_empty() && path.ends_with('/')) {
+            target.rest.push('/');
+        }
         let verb = match &resource {
             None => method.as_str().to_ascii_lowercase(),
             Some(target) if watching && *method == Method::GET && target.subresource.is_empty() => "watch".to_owned(),
@@ -229,6 +233,8 @@ mod tests {
                 "{path}"
             );
         }
+        let page = Info::parse(&Method::GET, "/api/v1/namespaces/a/services/s/proxy/x/", "");
+        assert_eq!(page.resource.unwrap().rest, "x/");
         let old = Info::parse(&Method::GET, "/apis/apps/v1/watch/namespaces/a/deployments/d", "");
         let target = old.resource.unwrap();
         assert_eq!((old.verb.as_str(), &*target.resource, &*target.name), ("watch", "deployments", "d"));

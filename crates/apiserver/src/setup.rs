@@ -46,12 +46,14 @@ pub(crate) async fn open(config: Config) -> Result<Arc<Api>, Error> {
         quota: tokio::sync::Mutex::new(()),
         remote: crate::availability::Remote::default(),
         policies: crate::admission::policy::Policies::default(),
+        mutating: crate::admission::mutation::Compiled::default(),
+        converted: crate::conversion::Converted::default(),
         flow,
         shutdown: CancellationToken::new(),
         tasks: TaskTracker::new(),
     });
     for stored in api.store.list(CRDS, None, |_| true).items {
-        api.serve_crd(&stored.value()).await;
+        api.serve_crd(&stored.value(), stored.revision).await;
     }
     api.begin().await?;
     Ok(api)
@@ -211,9 +213,9 @@ impl Api {
     }
 
     /// Takes a stored CRD into service without changing it.
-    async fn serve_crd(&self, crd: &Value) {
+    async fn serve_crd(&self, crd: &Value, since: u64) {
         if meta::condition_is_true(crd, "Established") {
-            match custom::kind(crd) {
+            match custom::kind(crd, since) {
                 Ok(kind) => {
                     self.store.reindex(&kind.table, &kind.selectable);
                     self.kinds.set_custom(meta::name(crd), Some(kind));
@@ -236,7 +238,11 @@ impl Api {
             .all()
             .iter()
             .any(|k| *k.group == *group && !mine(k) && (names["kind"] == *k.kind || names["plural"] == *k.resource));
-        let built = if taken { Err(format!("{} is already in use", names["kind"])) } else { custom::kind(crd) };
+        let built = if taken {
+            Err(format!("{} is already in use", names["kind"]))
+        } else {
+            custom::kind(crd, self.store.revision())
+        };
         let condition = |kind: &str, status: bool, reason: &str, message: &str| {
             let before = meta::condition(crd, kind);
             let status = if status { "True" } else { "False" };

@@ -45,6 +45,11 @@ pub(crate) enum Node {
     List(Vec<(Expr, bool)>),
     /// Entries, with whether each is optional.
     Map(Vec<(Expr, Expr, bool)>),
+    /// A message: `Object.spec{replicas: 3}`; fields, with whether each is optional.
+    Message {
+        name: String,
+        fields: Vec<(String, Expr, bool)>,
+    },
     /// A macro over the items of a list or the entries of a map.
     Comprehension(Box<Comprehension>),
     /// `cel.bind(name, value, body)`.
@@ -153,6 +158,7 @@ impl Expr {
             Node::Ternary(parts) => parts.iter().collect(),
             Node::List(items) => items.iter().map(|(item, _)| item).collect(),
             Node::Map(entries) => entries.iter().flat_map(|(k, v, _)| [k, v]).collect(),
+            Node::Message { fields, .. } => fields.iter().map(|(_, value, _)| value).collect(),
             Node::Comprehension(c) => [Some(&c.over), c.filter.as_ref(), Some(&c.body)].into_iter().flatten().collect(),
             Node::Bind { value, body, .. } => vec![value, body],
             Node::OptMap { target, body, .. } => vec![target, body],

@@ -140,6 +140,7 @@ impl Checker<'_> {
                 }
                 Ok(Ty::Map(Box::new(keys.unwrap_or_default()), Box::new(values.unwrap_or_default())))
             }
+            Node::Message { name, fields } => self.message(name, fields, at),
             Node::Comprehension(c) => self.comprehension(c, at),
             Node::Bind { name, value, body } => {
                 let kind = self.check(value)?;
@@ -155,6 +156,28 @@ impl Checker<'_> {
                 Ok(if *flat { out } else { Ty::Optional(Box::new(out)) })
             }
         }
+    }
+
+    /// A message. Its type is declared as a variable of the first part of its name; a message in a field is named after the
+    /// path of that field.
+    fn message(&mut self, name: &str, fields: &[(String, Expr, bool)], at: usize) -> Checked {
+        let root = name.split('.').next().unwrap_or(name);
+        let Some((_, Ty::Message(known))) = self.scope.iter().rev().find(|(n, _)| n == root).cloned() else {
+            return Err((format!("undeclared reference to '{name}' (in container '')"), at));
+        };
+        if !known.is_empty() && name != root {
+            return Err((format!("undeclared reference to '{name}' (in container '')"), at));
+        }
+        for (field, value, _) in fields {
+            if !known.is_empty() && !known.contains(&field.as_str()) {
+                return Err((format!("undefined field '{field}'"), value.at));
+            }
+            self.check(value)?;
+            if known.is_empty() {
+                named_by_path(value, &format!("{name}.{field}"))?;
+            }
+        }
+        Ok(Ty::Struct(std::sync::Arc::new(crate::types::StructType { open: true, ..Default::default() })))
     }
 
     fn with(&mut self, names: &[(&String, Ty)], body: &Expr) -> Checked {
@@ -203,6 +226,20 @@ impl Checker<'_> {
             Loop::Map => Ty::Map(Box::new(key), Box::new(body)),
             Loop::Entries => body,
         })
+    }
+}
+
+/// Checks that the messages in a field, or in the items of its list, are named after its path.
+fn named_by_path(value: &Expr, path: &str) -> Result<(), Wrong> {
+    match &value.node {
+        Node::Message { name, .. } if name != path => {
+            let message = format!(
+                "unexpected type name {name:?}, expected {path:?}, which matches field name path from root Object type"
+            );
+            Err((message, value.at))
+        }
+        Node::List(items) => items.iter().try_for_each(|(item, _)| named_by_path(item, path)),
+        _ => Ok(()),
     }
 }
 
@@ -306,6 +343,7 @@ const FUNCTIONS: &[(&str, usize, usize, Ty)] = &[
     ("sets.equivalent", 2, 2, Ty::Bool),
     ("sets.intersects", 2, 2, Ty::Bool),
     ("strings.quote", 1, 1, Ty::String),
+    ("jsonpatch.escapeKey", 1, 1, Ty::String),
     ("base64.encode", 1, 1, Ty::String),
     ("base64.decode", 1, 1, Ty::Bytes),
     ("math.greatest", 1, 16, Ty::Dyn),

@@ -207,6 +207,7 @@ impl<'a> Machine<'a> {
             }
             Node::List(items) => self.list(items),
             Node::Map(entries) => self.map(entries),
+            Node::Message { fields, .. } => self.message(fields),
             Node::Comprehension(comprehension) => self.comprehend(comprehension),
             Node::Bind { name, value, body } => {
                 let value = self.eval(value)?;
@@ -253,6 +254,24 @@ impl<'a> Machine<'a> {
             if out.insert(key.clone(), value).is_some() {
                 return Err(Fault::Argument(format!("insert failed: key {:?} already exists", key.value())));
             }
+        }
+        Ok(Value::Map(Arc::new(out)))
+    }
+
+    /// A message is a map of its fields.
+    fn message(&mut self, fields: &'a [(String, Expr, bool)]) -> Outcome {
+        self.budget.spend(40)?;
+        let mut out = BTreeMap::new();
+        for (name, value, optional) in fields {
+            let value = match self.eval(value)? {
+                Value::Optional(inner) if *optional => match inner {
+                    Some(value) => *value,
+                    None => continue,
+                },
+                _ if *optional => return Err(Fault::NoSuchOverload),
+                value => value,
+            };
+            out.insert(Key::String(unescape(name).as_str().into()), value);
         }
         Ok(Value::Map(Arc::new(out)))
     }

@@ -4,7 +4,7 @@
 //! variables as far as they are known. It is then evaluated any number of times ([`Program::eval`]), each time within a
 //! [`Budget`] of steps, so that no expression holds its caller up. Pure: it opens nothing and reads no clock.
 //!
-//! Not there: messages of protocol buffers (`Type{field: value}`), and the estimate of costs before evaluation.
+//! Messages (`Type{field: value}`) are built as maps, of types that the caller declares ([`Ty::Message`]).
 
 mod ast;
 mod check;

@@ -30,7 +30,7 @@ const RESERVED: [&str; 16] = [
     "while",
 ];
 /// Functions whose names have dots.
-const QUALIFIED: [&str; 26] = [
+const QUALIFIED: [&str; 27] = [
     "sets.contains",
     "sets.equivalent",
     "sets.intersects",
@@ -38,6 +38,7 @@ const QUALIFIED: [&str; 26] = [
     "optional.none",
     "optional.ofNonZeroValue",
     "strings.quote",
+    "jsonpatch.escapeKey",
     "ip.isCanonical",
     "format.named",
     "format.dns1123Label",
@@ -241,6 +242,12 @@ impl Parser {
                 target = Expr::new(node, at);
                 continue;
             }
+            if self.is("{")
+                && let Some(name) = dotted(&target)
+            {
+                target = self.message(name, target.at)?;
+                continue;
+            }
             if !self.eat(".") {
                 return Ok(target);
             }
@@ -275,6 +282,29 @@ impl Parser {
         Ok(args)
     }
 
+    /// The fields of a message, after its name.
+    fn message(&mut self, name: String, at: usize) -> Parsed {
+        self.expect("{")?;
+        let mut fields = Vec::new();
+        while !self.is("}") {
+            let optional = self.eat("?");
+            let field = match self.take() {
+                Token::Ident(name) | Token::Quoted(name) => name,
+                _ => {
+                    self.next -= 1;
+                    return Err(self.unexpected("IDENTIFIER"));
+                }
+            };
+            self.expect(":")?;
+            fields.push((field, self.expression()?, optional));
+            if !self.eat(",") {
+                break;
+            }
+        }
+        self.expect("}")?;
+        Ok(Expr::new(Node::Message { name, fields }, at))
+    }
+
     fn primary(&mut self) -> Parsed {
         let at = self.at();
         let literal = |value| Ok(Expr::new(Node::Literal(value), at));
@@ -298,7 +328,7 @@ impl Parser {
                     let args = self.arguments()?;
                     call(name, args, at)
                 }
-                _ if self.is("{") => Err((format!("undeclared reference to '{name}': messages cannot be built"), at)),
+                _ if self.is("{") => self.message(name, at),
                 _ => Ok(Expr::new(Node::Ident(name), at)),
             },
             Token::Op("(") => {
@@ -337,6 +367,15 @@ impl Parser {
                 Err(self.unexpected("an expression"))
             }
         }
+    }
+}
+
+/// The name that a chain of selections spells.
+fn dotted(expr: &Expr) -> Option<String> {
+    match &expr.node {
+        Node::Ident(name) => Some(name.clone()),
+        Node::Select { target, field, optional: false } => Some(format!("{}.{field}", dotted(target)?)),
+        _ => None,
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Ty {
     Type,
     /// A value or none.
     Optional(Box<Ty>),
+    /// The type of messages that an expression may build, with the names of their fields (none: any).
+    Message(&'static [&'static str]),
     /// A value of a library, by its name: `url`, `quantity`, ...
     Opaque(&'static str),
 }
@@ -97,7 +99,7 @@ impl fmt::Display for Ty {
             Ty::List(of) => return write!(f, "list({of})"),
             Ty::Map(key, value) => return write!(f, "map({key}, {value})"),
             Ty::Struct(_) => "object",
-            Ty::Type => "type",
+            Ty::Type | Ty::Message(_) => "type",
             Ty::Optional(of) => return write!(f, "optional({of})"),
             Ty::Opaque(name) => name,
         };

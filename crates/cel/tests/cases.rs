@@ -118,6 +118,35 @@ fn known_types_are_checked() {
 }
 
 #[test]
+fn messages_are_built() {
+    let variables = [
+        Variable::new("self", Ty::Dyn),
+        Variable::new("Object", Ty::Message(&[])),
+        Variable::new("JSONPatch", Ty::Message(&["op", "path"])),
+    ];
+    let run = |source: &str| {
+        let program = Program::compile(source, &variables).map_err(|e| e.message)?;
+        let value = program.eval(&BTreeMap::new(), &mut Budget::new(10_000)).map_err(|e| e.to_string())?;
+        value.to_json().ok_or_else(|| "no JSON".to_owned())
+    };
+    assert_eq!(
+        run("Object{spec: Object.spec{items: [Object.spec.items{name: 'a', ?no: optional.none()}]}, n: 1 + 1}"),
+        Ok(serde_json::json!({"spec": {"items": [{"name": "a"}]}, "n": 2}))
+    );
+    assert_eq!(
+        run("[JSONPatch{op: 'add', path: '/' + jsonpatch.escapeKey('a/b~c')}]"),
+        Ok(serde_json::json!([{"op": "add", "path": "/a~1b~0c"}]))
+    );
+    assert_eq!(
+        run("Object{spec: Object.other{}}").unwrap_err(),
+        "unexpected type name \"Object.other\", expected \"Object.spec\", which matches field name path from root Object type"
+    );
+    assert_eq!(run("JSONPatch{from: 'x'}").unwrap_err(), "undefined field 'from'");
+    assert_eq!(run("Other{}").unwrap_err(), "undeclared reference to 'Other' (in container '')");
+    assert!(run("Object{").unwrap_err().starts_with("Syntax error"));
+}
+
+#[test]
 fn hostile_expressions_are_refused() {
     for source in [
         "(".repeat(100_000),

@@ -19,7 +19,7 @@ SERVED = {
     ("coordination.k8s.io", "v1"), ("discovery.k8s.io", "v1"), ("events.k8s.io", "v1"), ("scheduling.k8s.io", "v1"),
     ("authentication.k8s.io", "v1"), ("authorization.k8s.io", "v1"), ("apiextensions.k8s.io", "v1"),
     ("apiregistration.k8s.io", "v1"), ("admissionregistration.k8s.io", "v1"), ("certificates.k8s.io", "v1"),
-    ("node.k8s.io", "v1"), ("flowcontrol.apiserver.k8s.io", "v1"),
+    ("node.k8s.io", "v1"), ("flowcontrol.apiserver.k8s.io", "v1"), ("resource.k8s.io", "v1"),
 }
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"

@@ -10,6 +10,9 @@ use base64::Engine;
 use serde_json::{Map, Value};
 
 static TABLE: &[u8] = include_bytes!("../data/protobuf.json.gz");
+/// CustomResourceDefinition and APIService, which kubectl does not carry: the same form, written by hand from their published
+/// message definitions.
+static EXTENSIONS: &str = include_str!("../data/protobuf-extensions.json");
 
 /// What a protobuf body begins with.
 pub const MAGIC: &[u8] = b"k8s\0";
@@ -43,6 +46,7 @@ const POINTER: u8 = 1;
 const OMIT_EMPTY: u8 = 2;
 const INLINE: u8 = 4;
 const META: &str = "k8s.io/apimachinery/pkg/apis/meta/v1";
+const EXTENSION_TYPES: &str = "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions";
 const MAX_DEPTH: usize = 100;
 
 fn table() -> &'static Table {
@@ -50,7 +54,9 @@ fn table() -> &'static Table {
     PARSED.get_or_init(|| {
         let mut text = Vec::new();
         flate2::read::GzDecoder::new(TABLE).read_to_end(&mut text).expect("the embedded table decompresses");
-        serde_json::from_slice(&text).expect("the embedded table parses")
+        let mut table: Table = serde_json::from_slice(&text).expect("the embedded table parses");
+        table.extend(serde_json::from_str::<Table>(EXTENSIONS).expect("the embedded table parses"));
+        table
     })
 }
 
@@ -83,7 +89,12 @@ pub fn decode(body: &[u8]) -> Result<Value, Error> {
         "flowcontrol.apiserver.k8s.io" => "flowcontrol",
         group => group.split('.').next().unwrap_or(group),
     };
-    let names = [format!("k8s.io/api/{package}/{version}.{kind}"), format!("{META}.{kind}")];
+    let package = match group {
+        "apiextensions.k8s.io" => EXTENSION_TYPES.to_owned(),
+        "apiregistration.k8s.io" => "k8s.io/kube-aggregator/pkg/apis/apiregistration".to_owned(),
+        _ => format!("k8s.io/api/{package}"),
+    };
+    let names = [format!("{package}/{version}.{kind}"), format!("{META}.{kind}")];
     let unknown = || Error::Kind { api_version: api_version.clone(), kind: kind.clone() };
     let name = names.iter().find(|n| table().contains_key(n.as_str())).ok_or_else(unknown)?;
     let mut object = message(raw, name, 0)?;
@@ -166,6 +177,9 @@ fn message(bytes: &[u8], name: &str, depth: usize) -> Result<Value, Error> {
         return Err(Error::Damaged("nested too deeply"));
     }
     if let Some(value) = special(bytes, name)? {
+        return Ok(value);
+    }
+    if let Some(value) = either(bytes, name, depth)? {
         return Ok(value);
     }
     let fields = table().get(name).ok_or(Error::Damaged("unknown message"))?;
@@ -259,13 +273,43 @@ fn single(form: &str, wire: Wire<'_>, depth: usize) -> Result<Value, Error> {
         ("y", Wire::Bytes(bytes)) => Ok(base64::engine::general_purpose::STANDARD.encode(bytes).into()),
         ("i", Wire::Number(n)) => Ok((n as i64).into()),
         ("b", Wire::Number(n)) => Ok((n != 0).into()),
-        ("f", Wire::Number(n)) => Ok(f64::from_bits(n).into()),
+        ("f", Wire::Number(n)) => Ok(number(f64::from_bits(n))),
         (form, Wire::Bytes(bytes)) => match form.strip_prefix('@') {
             Some(name) => message(bytes, name, depth + 1),
             None => Err(Error::Damaged("wrong wireType")),
         },
         _ => Err(Error::Damaged("wrong wireType")),
     }
+}
+
+/// A number as JSON writes it: whole ones without a fraction.
+fn number(value: f64) -> Value {
+    if value.fract() == 0.0 && value.abs() < 9e15 { (value as i64).into() } else { value.into() }
+}
+
+/// Types of which one or the other field is the JSON.
+fn either(bytes: &[u8], name: &str, depth: usize) -> Result<Option<Value>, Error> {
+    let Some(name) = name.strip_prefix(EXTENSION_TYPES).and_then(|n| n.strip_prefix("/v1.JSONSchemaPropsOr")) else {
+        return Ok(None);
+    };
+    let schema = format!("{EXTENSION_TYPES}/v1.JSONSchemaProps");
+    let (mut one, mut list, mut allows) = (None, Vec::new(), false);
+    for part in Parts(bytes) {
+        match (name, part?) {
+            ("Bool", (1, Wire::Number(n))) => allows = n != 0,
+            ("Bool", (2, Wire::Bytes(bytes))) | ("Array" | "StringArray", (1, Wire::Bytes(bytes))) => {
+                one = Some(message(bytes, &schema, depth + 1)?);
+            }
+            ("Array", (2, Wire::Bytes(bytes))) => list.push(message(bytes, &schema, depth + 1)?),
+            ("StringArray", (2, Wire::Bytes(bytes))) => list.push(text(bytes)?.into()),
+            _ => {}
+        }
+    }
+    Ok(Some(match one {
+        Some(schema) => schema,
+        None if name == "Bool" => allows.into(),
+        None => list.into(),
+    }))
 }
 
 /// Types whose JSON is not an object of their fields.
@@ -315,6 +359,7 @@ fn special(bytes: &[u8], name: &str) -> Result<Option<Value>, Error> {
             }
         }
         "runtime.RawExtension" | "v1.FieldsV1" => json(blob(1)?)?,
+        "v1.JSON" if name.starts_with(EXTENSION_TYPES) => json(blob(1)?)?,
         _ => return Ok(None),
     }))
 }
@@ -358,6 +403,25 @@ mod tests {
         let spec = [vec![0x08, 0x00], bytes(2, b"")].concat();
         let got = decode(&body("apps/v1", "Deployment", &bytes(2, &spec))).unwrap();
         assert_eq!(got["spec"], json!({"replicas": 0, "selector": {}}));
+    }
+
+    #[test]
+    fn reads_definitions_of_custom_resources() {
+        let size = [bytes(5, b"integer"), vec![11 << 3 | 1], 2.0f64.to_le_bytes().to_vec()].concat();
+        let any = bytes(30, &[8, 1]);
+        let list =
+            [bytes(5, b"array"), bytes(24, &bytes(1, &bytes(5, b"string"))), bytes(8, &bytes(1, b"[\"a\"]"))].concat();
+        let property = |name: &[u8], schema: &[u8]| bytes(29, &[bytes(1, name), bytes(2, schema)].concat());
+        let schema =
+            [bytes(5, b"object"), property(b"size", &size), property(b"any", &any), property(b"list", &list)].concat();
+        let version = [bytes(1, b"v1"), vec![16, 1, 24, 1], bytes(4, &bytes(1, &schema))].concat();
+        let spec = [bytes(1, b"example.com"), bytes(7, &version)].concat();
+        let got = decode(&body("apiextensions.k8s.io/v1", "CustomResourceDefinition", &bytes(2, &spec))).unwrap();
+        let properties = json!({"size": {"type": "integer", "minimum": 2}, "any": {"additionalProperties": true},
+            "list": {"type": "array", "items": {"type": "string"}, "default": ["a"]}});
+        let schema = json!({"openAPIV3Schema": {"type": "object", "properties": properties}});
+        let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+        assert_eq!(got["spec"], json!({"group": "example.com", "versions": [version]}));
     }
 
     #[test]

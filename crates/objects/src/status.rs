@@ -273,6 +273,11 @@ impl Status {
         }
     }
 
+    /// 500 without further words around the message: something that the server asked failed.
+    pub fn internal_error(message: impl Into<String>) -> Self {
+        Self::plain(500, "", message)
+    }
+
     /// 503: something behind the server is not available.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::plain(503, "ServiceUnavailable", message)
@@ -294,8 +299,11 @@ impl Status {
     pub fn to_value(&self) -> Value {
         let mut out = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            out["reason"] = self.reason.into();
+        }
         if let Some(details) = &self.details {
             out["details"] = details.to_value();
         }

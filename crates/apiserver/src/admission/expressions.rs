@@ -34,6 +34,8 @@ pub(crate) struct Scope {
     /// The variables defined so far; `None` where there are none to define.
     pub(crate) variables: Option<Vec<(String, Ty)>>,
     pub(crate) no_authorizer: bool,
+    /// Whether it makes changes: messages of objects and of JSON patches.
+    pub(crate) messages: bool,
 }
 
 impl Scope {
@@ -43,6 +45,10 @@ impl Scope {
             ["object", "oldObject", "request"].iter().map(|n| Variable::new(n, Ty::Dyn)).collect();
         if !self.no_authorizer {
             known.push(Variable::new("authorizer", Ty::Opaque("kubernetes.authorization.Authorizer")));
+        }
+        if self.messages {
+            known.push(Variable::new("Object", Ty::Message(&[])));
+            known.push(Variable::new("JSONPatch", Ty::Message(&["op", "path", "from", "value"])));
         }
         if self.params {
             known.push(Variable::new("params", Ty::Dyn));

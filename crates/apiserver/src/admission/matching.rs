@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use objects::Status;
 use objects::labels::Selector;
 use serde_json::Value;
 
@@ -105,10 +106,11 @@ pub(super) fn matched_resources(
 }
 
 /// An object in a version of its kind.
-pub(super) fn in_version(kind: &Kind, object: &Value, version: &str) -> Value {
-    let mut out = object.clone();
-    if !out.is_null() {
-        crate::kinds::convert(&mut out, &crate::kinds::api_version(&kind.group, version));
+pub(super) async fn in_version(api: &Api, kind: &Kind, object: &Value, version: &str) -> Result<Value, Status> {
+    let api_version = crate::kinds::api_version(&kind.group, version);
+    // What is connected to is no object of the kind.
+    if object["kind"] != *kind.kind {
+        return Ok(object.clone());
     }
-    out
+    api.to_version(kind, object.clone(), &api_version).await
 }

@@ -3,11 +3,12 @@
 pub(crate) mod expressions;
 mod limits;
 mod matching;
+pub(crate) mod mutation;
 mod pods;
 pub(crate) mod policy;
 mod quota;
 mod security;
-mod webhook;
+pub(crate) mod webhook;
 
 use objects::status::{Cause, Details};
 use objects::{GroupResource, Status, meta};
@@ -72,7 +73,12 @@ impl Api {
                 _ => {}
             }
         }
-        self.mutate(attempt, object, old).await
+        let again = self.transform(attempt, object, old, false).await?;
+        if self.mutate(attempt, object, old).await? && again {
+            // Policies that want to see what webhooks changed are asked once more.
+            self.transform(attempt, object, old, true).await?;
+        }
+        Ok(())
     }
 
     /// Refuses what other objects forbid.
@@ -102,7 +108,7 @@ impl Api {
                 return Err(Status::forbidden(&call.kind.group_resource(), name, "this namespace may not be deleted"));
             }
         }
-        self.police(attempt, object, old)?;
+        self.police(attempt, object, old).await?;
         self.ask(attempt, object, old).await
     }
 
@@ -140,7 +146,7 @@ impl Api {
             options["path"] = format!("/{}", call.target.rest).into();
         }
         let attempt = Attempt { call, operation: Operation::Connect, subresource, dry_run: false };
-        self.police(&attempt, &options, None)?;
+        self.police(&attempt, &options, None).await?;
         self.ask(&attempt, &options, None).await
     }
 

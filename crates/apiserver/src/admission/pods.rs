@@ -11,6 +11,7 @@ const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 impl Api {
     pub(super) fn admit_pod(&self, pod: &mut Value) -> Result<(), Status> {
         self.account(pod)?;
+        self.runtime_class(pod)?;
         self.priority(pod)?;
         tolerations(pod);
         Ok(())
@@ -43,6 +44,54 @@ impl Api {
             .unwrap_or(true);
         if mount {
             mount_token(pod);
+        }
+        Ok(())
+    }
+
+    /// A pod takes the overhead and the places of its RuntimeClass.
+    fn runtime_class(&self, pod: &mut Value) -> Result<(), Status> {
+        let refused =
+            |pod: &Value, why: String| Status::forbidden(&GroupResource::new("", "pods"), meta::name(pod), why);
+        let sent = pod.pointer("/spec/overhead").filter(|o| o.as_object().is_some_and(|o| !o.is_empty())).cloned();
+        let Some(name) = pod.pointer("/spec/runtimeClassName").and_then(Value::as_str).map(str::to_owned) else {
+            return match sent {
+                Some(_) => Err(refused(
+                    pod,
+                    "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead".into(),
+                )),
+                None => Ok(()),
+            };
+        };
+        let Some(class) = self.store.get("node.k8s.io/runtimeclasses", &key("", &name)).map(|s| s.value()) else {
+            return Err(refused(pod, format!("pod rejected: RuntimeClass {name:?} not found")));
+        };
+        match (sent, class.pointer("/overhead/podFixed").filter(|o| o.is_object())) {
+            (Some(sent), Some(fixed)) if sent != *fixed => {
+                let why = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead";
+                return Err(refused(pod, why.into()));
+            }
+            (Some(_), None) => {
+                let why = "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead";
+                return Err(refused(pod, why.into()));
+            }
+            (_, Some(fixed)) => pod["spec"]["overhead"] = fixed.clone(),
+            (None, None) => {}
+        }
+        for (field, value) in class.pointer("/scheduling/nodeSelector").and_then(Value::as_object).into_iter().flatten()
+        {
+            let mine = &mut pod["spec"]["nodeSelector"][field];
+            if !mine.is_null() && mine != value {
+                let why = format!(
+                    "conflict: runtimeClass.scheduling.nodeSelector[{field}] = {value}; pod.spec.nodeSelector[{field}] = {mine}"
+                );
+                return Err(refused(pod, why));
+            }
+            *mine = value.clone();
+        }
+        if let Some(more) = class.pointer("/scheduling/tolerations").and_then(Value::as_array) {
+            let mut all = pod.pointer("/spec/tolerations").and_then(Value::as_array).cloned().unwrap_or_default();
+            all.extend(more.iter().filter(|t| !all.contains(t)).cloned().collect::<Vec<_>>());
+            pod["spec"]["tolerations"] = all.into();
         }
         Ok(())
     }

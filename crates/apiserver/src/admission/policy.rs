@@ -64,7 +64,7 @@ pub(crate) fn compile(policy: &Value) -> (Policy, Vec<Cause>) {
     let mut causes = Vec::new();
     let text = |value: &Value, field: &str| value[field].as_str().unwrap_or("").to_owned();
     let list = |field: &str| spec[field].as_array().cloned().unwrap_or_default();
-    let mut scope = Scope { params: spec["paramKind"].is_object(), variables: Some(Vec::new()), no_authorizer: false };
+    let mut scope = Scope { params: spec["paramKind"].is_object(), variables: Some(Vec::new()), ..Scope::default() };
     let invalid = |path: String, value: &str, detail: String| Cause::invalid(path, &json!(value), detail);
     let before = Scope { variables: None, ..scope.clone() };
     let (conditions, faults) = conditions(&spec["matchConditions"], &before);
@@ -136,6 +136,11 @@ pub(crate) fn compile(policy: &Value) -> (Policy, Vec<Cause>) {
     (policy, causes)
 }
 
+/// Whether a kind is one of the policies themselves, of which none is asked about.
+pub(super) fn is_policy(kind: &crate::kinds::Kind) -> bool {
+    &*kind.group == "admissionregistration.k8s.io" && kind.resource.contains("admissionpolic")
+}
+
 /// What a policy said no to.
 struct Denial {
     message: String,
@@ -144,13 +149,16 @@ struct Denial {
 
 impl Api {
     /// Lets the policies refuse a write, or warn about it.
-    pub(super) fn police(&self, attempt: &Attempt<'_>, object: &Value, old: Option<&Value>) -> Result<(), Status> {
+    pub(super) async fn police(
+        &self,
+        attempt: &Attempt<'_>,
+        object: &Value,
+        old: Option<&Value>,
+    ) -> Result<(), Status> {
         if self.store.count(BINDINGS) == 0 || self.store.count(POLICIES) == 0 {
             return Ok(());
         }
-        if &*attempt.call.kind.group == "admissionregistration.k8s.io"
-            && attempt.call.kind.resource.starts_with("validatingadmissionpolic")
-        {
+        if is_policy(&attempt.call.kind) {
             return Ok(());
         }
         for binding in self.store.list(BINDINGS, None, |_| true).items.iter().map(|s| s.value()) {
@@ -164,8 +172,12 @@ impl Api {
             if within.is_object() && matched_resources(self, within, attempt, object, old).is_none() {
                 continue;
             }
-            let object = in_version(&attempt.call.kind, object, &version);
-            let old = old.map(|o| in_version(&attempt.call.kind, o, &version));
+            let kind = &attempt.call.kind;
+            let object = in_version(self, kind, object, &version).await?;
+            let old = match old {
+                Some(old) => Some(in_version(self, kind, old, &version).await?),
+                None => None,
+            };
             let mut seen = Seen::new(self, attempt, &object, old.as_ref(), &version);
             self.bound(&policy, &binding, attempt, &mut seen)?;
         }
@@ -183,7 +195,7 @@ impl Api {
         let unable = |message: String| Denial { message, reason: "Invalid".into() };
         let mut total = TOTAL_BUDGET;
         let mut denials = Vec::new();
-        match (&policy.broken, self.params_of(policy, binding, &seen.resource.namespace)) {
+        match (&policy.broken, self.params_of(&policy.spec, binding, &seen.resource.namespace)) {
             (Some(broken), _) => denials.extend(policy.fails.then(|| unable(format!("failed to compile: {broken}")))),
             (None, Err(message)) => denials.extend(policy.fails.then(|| unable(message))),
             (None, Ok(all)) => {
@@ -225,8 +237,8 @@ impl Api {
     }
 
     /// The parameters that a binding gives its policy, one after another.
-    fn params_of(&self, policy: &Policy, binding: &Value, namespace: &str) -> Result<Vec<Cel>, String> {
-        let (kind, reference) = (&policy.spec["paramKind"], &binding["spec"]["paramRef"]);
+    pub(super) fn params_of(&self, spec: &Value, binding: &Value, namespace: &str) -> Result<Vec<Cel>, String> {
+        let (kind, reference) = (&spec["paramKind"], &binding["spec"]["paramRef"]);
         if !kind.is_object() || !reference.is_object() {
             return Ok(vec![Cel::Null]);
         }

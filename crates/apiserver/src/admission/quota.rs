@@ -195,13 +195,14 @@ fn in_scope(quota: &Value, resource: &GroupResource, object: &Value) -> bool {
         return false;
     }
     all.iter().all(|term| {
-        let best_effort = crate::strategy::quality(object) == "BestEffort";
+        let best_effort = !asks_anything(object);
         let terminating = object.pointer("/spec/activeDeadlineSeconds").is_some();
         match term["scopeName"].as_str().unwrap_or("") {
             "BestEffort" => best_effort,
             "NotBestEffort" => !best_effort,
             "Terminating" => terminating,
             "NotTerminating" => !terminating,
+            "CrossNamespacePodAffinity" => crosses_namespaces(object),
             "PriorityClass" => {
                 let class = object.pointer("/spec/priorityClassName").and_then(Value::as_str);
                 let labels: BTreeMap<String, String> =
@@ -214,6 +215,30 @@ fn in_scope(quota: &Value, resource: &GroupResource, object: &Value) -> bool {
             }
             _ => false,
         }
+    })
+}
+
+/// Whether a pod asks for CPU or memory, or is limited in them.
+fn asks_anything(pod: &Value) -> bool {
+    let spec = &pod["spec"];
+    let parts = ["containers", "initContainers"].iter().flat_map(|k| spec[k].as_array().into_iter().flatten());
+    parts.chain(std::iter::once(spec)).any(|part| {
+        ["requests", "limits"]
+            .iter()
+            .flat_map(|kind| ["cpu", "memory"].map(|name| &part["resources"][kind][name]))
+            .any(|amount| Quantity::from_value(amount).is_ok_and(|q| !q.is_zero() && !q.is_negative()))
+    })
+}
+
+/// Whether a pod's affinity to others looks into other namespaces.
+fn crosses_namespaces(pod: &Value) -> bool {
+    let crosses = |term: &Value| {
+        term["namespaces"].as_array().is_some_and(|n| !n.is_empty()) || term["namespaceSelector"].is_object()
+    };
+    ["podAffinity", "podAntiAffinity"].iter().map(|kind| &pod["spec"]["affinity"][kind]).any(|affinity| {
+        let terms = |field: &str| affinity[field].as_array().into_iter().flatten();
+        terms("requiredDuringSchedulingIgnoredDuringExecution").any(crosses)
+            || terms("preferredDuringSchedulingIgnoredDuringExecution").any(|t| crosses(&t["podAffinityTerm"]))
     })
 }
 

@@ -43,17 +43,18 @@ impl Operation {
 }
 
 impl Api {
-    /// Lets mutating webhooks change an object. Those that want it are asked again where later ones changed it.
+    /// Lets mutating webhooks change an object, and tells whether one did. Those that want it are asked again where later ones changed it.
     pub(super) async fn mutate(
         &self,
         attempt: &Attempt<'_>,
         object: &mut Value,
         old: Option<&Value>,
-    ) -> Result<(), Status> {
+    ) -> Result<bool, Status> {
         let hooks = self.hooks(MUTATING, attempt, object, old);
-        let mut again = Vec::new();
+        let (mut again, mut changed) = (Vec::new(), false);
         for (i, hook) in hooks.iter().enumerate() {
             if self.change(hook, attempt, object, old).await? {
+                changed = true;
                 // What was asked before this change has not seen it.
                 again = (0..i).filter(|j| hooks[*j].hook["reinvocationPolicy"] == "IfNeeded").collect();
             }
@@ -61,7 +62,7 @@ impl Api {
         for i in again {
             self.change(&hooks[i], attempt, object, old).await?;
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Lets one webhook change an object; answers whether it did.
@@ -73,10 +74,10 @@ impl Api {
         old: Option<&Value>,
     ) -> Result<bool, Status> {
         let kind = &attempt.call.kind;
-        if !self.conditions_met(hook, attempt, object, old)? {
+        if !self.conditions_met(hook, attempt, object, old).await? {
             return Ok(false);
         }
-        let question = self.question(hook, attempt, object, old);
+        let question = self.question(hook, attempt, object, old).await?;
         let Some(response) = self.call_hook(hook, &question).await? else { return Ok(false) };
         let Some(patch) = response["patch"].as_str() else { return Ok(false) };
         let name = hook.hook["name"].as_str().unwrap_or("");
@@ -89,7 +90,7 @@ impl Api {
             return Ok(false);
         }
         crate::apply::decode_as(kind, &hook.version, &mut changed)?;
-        crate::apply::to_storage(kind, &mut changed);
+        self.to_storage(kind, &mut changed).await?;
         crate::apply::default(kind, &mut changed);
         *object = changed;
         Ok(true)
@@ -98,27 +99,31 @@ impl Api {
     /// Lets validating webhooks refuse.
     pub(super) async fn ask(&self, attempt: &Attempt<'_>, object: &Value, old: Option<&Value>) -> Result<(), Status> {
         for hook in self.hooks(VALIDATING, attempt, object, old) {
-            if self.conditions_met(&hook, attempt, object, old)? {
-                self.call_hook(&hook, &self.question(&hook, attempt, object, old)).await?;
+            if self.conditions_met(&hook, attempt, object, old).await? {
+                let question = self.question(&hook, attempt, object, old).await?;
+                self.call_hook(&hook, &question).await?;
             }
         }
         Ok(())
     }
 
-    fn question<'a>(
+    async fn question<'a>(
         &self,
         hook: &'a Hook,
         attempt: &'a Attempt<'a>,
         object: &Value,
         old: Option<&Value>,
-    ) -> Question<'a> {
-        let version = &hook.version;
-        let old = old.map(|o| in_version(&attempt.call.kind, o, version));
-        Question { attempt, object: in_version(&attempt.call.kind, object, version), old, version }
+    ) -> Result<Question<'a>, Status> {
+        let (kind, version) = (&attempt.call.kind, &hook.version);
+        let old = match old {
+            Some(old) => Some(in_version(self, kind, old, version).await?),
+            None => None,
+        };
+        Ok(Question { attempt, object: in_version(self, kind, object, version).await?, old, version })
     }
 
     /// Whether the `matchConditions` of a webhook hold.
-    fn conditions_met(
+    async fn conditions_met(
         &self,
         hook: &Hook,
         attempt: &Attempt<'_>,
@@ -130,7 +135,7 @@ impl Api {
             return Ok(true);
         }
         let name = hook.hook["name"].as_str().unwrap_or("");
-        let question = self.question(hook, attempt, object, old);
+        let question = self.question(hook, attempt, object, old).await?;
         let seen = Seen::new(self, attempt, &question.object, question.old.as_ref(), &hook.version);
         let (conditions, faults) = conditions(list, &Scope::default());
         let mut total = TOTAL_BUDGET;
@@ -181,18 +186,15 @@ impl Api {
             let why = format!("admission webhook {name:?} does not support dry run");
             return Err(Status::bad_request(why));
         }
-        let seconds = hook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30);
+        let time = Duration::from_secs(hook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30));
         let review = review(question);
-        let asked =
-            tokio::time::timeout(Duration::from_secs(seconds), self.post_review(&hook["clientConfig"], &review)).await;
-        let answer = match asked {
-            Ok(Ok(answer)) if answer["response"].is_object() => answer["response"].clone(),
+        let answer = match post(self, &hook["clientConfig"], &review, time).await {
+            Ok(answer) if answer["response"].is_object() => answer["response"].clone(),
             failed => {
-                let why = match failed {
-                    Err(_) => "context deadline exceeded".to_owned(),
-                    Ok(Err(why)) => why,
-                    Ok(Ok(_)) => "the answer has no response".to_owned(),
-                };
+                let why = failed.err().map_or_else(
+                    || "expected response.uid of the request, got no response".to_owned(),
+                    |unanswered| format!("failed to call webhook: {unanswered}"),
+                );
                 tracing::warn!(configuration, webhook = name, why, "admission webhook failed");
                 if hook["failurePolicy"] == "Ignore" {
                     return Ok(None);
@@ -216,25 +218,48 @@ impl Api {
         status.details = None;
         Err(status)
     }
+}
 
-    async fn post_review(&self, config: &Value, review: &Value) -> Result<Value, String> {
-        let bundle = config["caBundle"].as_str().and_then(|b| STANDARD.decode(b).ok()).unwrap_or_default();
-        if let Some(url) = config["url"].as_str() {
-            let uri: http::Uri = url.parse().map_err(|_| format!("bad url {url:?}"))?;
-            let host = uri.host().unwrap_or("").to_owned();
-            let port = uri.port_u16().unwrap_or(443);
-            let path = uri.path_and_query().map_or("/".to_owned(), ToString::to_string);
-            return crate::proxy::post_json(self, &host, port, &host, &bundle, &path, review).await;
-        }
-        let service = &config["service"];
-        let text = |f: &str| service[f].as_str().unwrap_or("");
-        let (namespace, name) = (text("namespace"), text("name"));
-        let port = service["port"].as_u64().unwrap_or(443);
-        let (host, port) = crate::proxy::service_endpoint(self, namespace, name, port)
-            .ok_or_else(|| format!("no endpoints available for service {name:?}"))?;
-        let path = if text("path").is_empty() { "/" } else { text("path") };
-        crate::proxy::post_json(self, &host, port, &format!("{name}.{namespace}.svc"), &bundle, path, review).await
-    }
+/// Why a webhook did not answer.
+#[derive(Debug, thiserror::Error)]
+#[error("Post {url:?}: {why}")]
+pub(crate) struct Unanswered {
+    url: String,
+    why: String,
+}
+
+/// Posts a review to the webhook that a `clientConfig` names.
+pub(crate) async fn post(api: &Api, config: &Value, review: &Value, time: Duration) -> Result<Value, Unanswered> {
+    let bundle = config["caBundle"].as_str().and_then(|b| STANDARD.decode(b).ok()).unwrap_or_default();
+    let service = &config["service"];
+    let text = |f: &str| service[f].as_str().unwrap_or("");
+    let (namespace, name) = (text("namespace"), text("name"));
+    let wanted = service["port"].as_u64().unwrap_or(443);
+    let base = match config["url"].as_str() {
+        Some(url) => url.to_owned(),
+        None => format!("https://{name}.{namespace}.svc:{wanted}/{}", text("path").trim_start_matches('/')),
+    };
+    let mark = if base.contains('?') { '&' } else { '?' };
+    let url = format!("{base}{mark}timeout={}s", time.as_secs());
+    let exchange = async {
+        let uri: http::Uri = url.parse().map_err(|_| "the URL cannot be understood".to_owned())?;
+        let host = uri.host().unwrap_or("").to_owned();
+        let path = uri.path_and_query().map_or("/".to_owned(), ToString::to_string);
+        let (address, port, known_as) = if config["url"].is_string() {
+            (host.clone(), uri.port_u16().unwrap_or(443), host)
+        } else {
+            let (address, port) = crate::proxy::service_endpoint(api, namespace, name, wanted)
+                .ok_or_else(|| format!("no endpoints available for service {name:?}"))?;
+            (address, port, host)
+        };
+        crate::proxy::post_json(api, &address, port, &known_as, &bundle, &path, review).await
+    };
+    let why = match tokio::time::timeout(time, exchange).await {
+        Ok(Ok(answer)) => return Ok(answer),
+        Ok(Err(why)) => why,
+        Err(_) => "context deadline exceeded".to_owned(),
+    };
+    Err(Unanswered { url, why })
 }
 
 fn review(question: &Question<'_>) -> Value {

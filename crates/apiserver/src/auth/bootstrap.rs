@@ -16,6 +16,10 @@ pub(crate) fn objects(api: &Api) -> Vec<Value> {
         out.extend(namespace_objects(namespace, api.authority.certificate()));
     }
     out.extend(service(api));
+    out.push(json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [
+        format!("{}/{}", api.config.service_cidr.base, api.config.service_cidr.prefix)]}, "status": {"conditions": [{"type": "Ready", "status": "True",
+        "reason": "", "message": "Kubernetes Service CIDR is ready", "lastTransitionTime": objects::time::now()}]}}));
+    out.extend(aggregation(api));
     out.extend(roles());
     out.extend(bindings());
     for (name, value, description) in [
@@ -33,6 +37,21 @@ pub(crate) fn objects(api: &Api) -> Vec<Value> {
         out.push(json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value, "description": description}));
     }
     out
+}
+
+/// What servers that this one is extended by need to know: who signs the certificates of clients and of the proxy.
+fn aggregation(api: &Api) -> [Value; 2] {
+    let (name, authority) = ("extension-apiserver-authentication", api.authority.certificate());
+    let texts = |list: &[&str]| json!(list).to_string();
+    [
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "kube-system"}, "data": {
+            "client-ca-file": authority, "requestheader-client-ca-file": authority, "requestheader-allowed-names": texts(&["kube-apiserver-kubelet-client"]),
+            "requestheader-username-headers": texts(&["X-Remote-User"]), "requestheader-group-headers": texts(&["X-Remote-Group"]),
+            "requestheader-uid-headers": texts(&["X-Remote-Uid"]), "requestheader-extra-headers-prefix": texts(&["X-Remote-Extra-"])}}),
+        json!({"apiVersion": RBAC, "kind": "Role", "metadata": {"name": format!("{name}-reader"), "namespace": "kube-system",
+            "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}, "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"}},
+            "rules": [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [name], "verbs": READ}]}),
+    ]
 }
 
 /// The first objects of a namespace.

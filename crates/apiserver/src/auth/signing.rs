@@ -101,6 +101,7 @@ impl Api {
         }
         let had = |kind: &str| is(before, kind);
         let mut object = before.clone();
+        object["metadata"] = sent["metadata"].clone();
         let mut conditions = sent.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
         for condition in &mut conditions {
             let now = time::now();

@@ -27,6 +27,11 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// Whether nothing is to be deleted.
+    pub(crate) fn is_dry_run(&self) -> bool {
+        self.dry_run
+    }
+
     /// From a body and the query.
     pub(crate) fn of(call: &Call, body: &Bytes) -> Result<Self, Status> {
         let body = if body.iter().all(u8::is_ascii_whitespace) {
@@ -87,9 +92,9 @@ pub(super) async fn one(call: &Call, body: &Bytes) -> Result<Response<Body>, Sta
     let options = Options::of(call, body)?;
     let deleted = delete(call, &read::key(call), &options).await?;
     Ok(match deleted {
-        Deleted::Waiting(stored) => render::stored(call, StatusCode::OK, &stored),
+        Deleted::Waiting(stored) => render::stored(call, StatusCode::OK, &stored).await?,
         Deleted::Gone(stored) if matches!(&*call.kind.table, "pods" | "serviceaccounts") => {
-            render::stored(call, StatusCode::OK, &stored)
+            render::stored(call, StatusCode::OK, &stored).await?
         }
         Deleted::Gone(stored) => {
             let object = stored.value();
@@ -106,9 +111,7 @@ pub(super) async fn one(call: &Call, body: &Bytes) -> Result<Response<Body>, Sta
 pub(super) async fn many(call: &Call, body: &Bytes) -> Result<Response<Body>, Status> {
     let options = Options::of(call, body)?;
     let selection = Selection::of(call)?;
-    let namespace =
-        (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
-    let page = call.api.store.list(&call.kind.table, namespace, |s| selection.matches(s));
+    let page = selection.list(call).await?;
     let mut deleted = Vec::with_capacity(page.items.len());
     for stored in page.items {
         match delete(call, &stored.key, &options).await {
@@ -117,7 +120,7 @@ pub(super) async fn many(call: &Call, body: &Bytes) -> Result<Response<Body>, St
             Err(status) => return Err(status),
         }
     }
-    Ok(render::list(call, json!({"resourceVersion": call.api.store.revision().to_string()}), deleted))
+    render::list(call, json!({"resourceVersion": call.api.store.revision().to_string()}), deleted).await
 }
 
 /// Deletes an object by key.
@@ -127,7 +130,7 @@ pub(crate) async fn delete(call: &Call, key: &str, options: &Options) -> Result<
     let name = key.split_once('\0').map_or(key, |(_, name)| name);
     for _ in 0..32 {
         let old = call.api.store.get(&kind.table, key).ok_or_else(|| Status::not_found(&resource, name))?;
-        let before = old.value();
+        let before = call.api.load(kind, &old).await?;
         if let Some(uid) = options.uid.as_deref().filter(|u| *u != meta::uid(&before)) {
             return Err(Status::conflict(
                 &resource,
@@ -178,9 +181,17 @@ fn mark(call: &Call, object: &mut Value, options: &Options) -> bool {
         Some(_) => None,
         // What a client did not say, an earlier finalizer says.
         None => {
-            ["orphan", "foregroundDeletion"].into_iter().find(|f| meta::finalizers(object).iter().any(|have| have == f))
+            let before = ["orphan", "foregroundDeletion"]
+                .into_iter()
+                .find(|f| meta::finalizers(object).iter().any(|have| have == f));
+            before.or(matches!(table, "replicationcontrollers" | "batch/jobs").then_some("orphan"))
         }
     };
+    if table == "batch/jobs" && options.propagation.is_none() {
+        call.warn(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning".into(),
+        );
+    }
     for other in ["orphan", "foregroundDeletion"] {
         if Some(other) == finalizer {
             meta::add_finalizer(object, other);

@@ -172,10 +172,10 @@ async fn route(api: Arc<Api>, peer: Option<Identity>, request: Request<Body>) ->
             }
             let subresource = call.target.subresource.clone();
             let mut response = match (call.info.verb.as_str(), subresource.as_str()) {
-                ("get", "") => read::get(&call),
-                ("get", _) => subresource::get(&call),
-                ("list", _) => read::list(&call),
-                _ => watch::watch(&call),
+                ("get", "") => read::get(&call).await,
+                ("get", _) => subresource::get(&call).await,
+                ("list", _) => read::list(&call).await,
+                _ => watch::watch(&call).await,
             }?;
             call.add_warnings(&mut response);
             Ok(response)

@@ -10,7 +10,9 @@ use objects::labels::Selector;
 use serde_json::{Value, json};
 
 use super::{Call, render};
-use crate::store::{self, Stored};
+use crate::Api;
+use crate::kinds::Kind;
+use crate::store::{self, Page, Stored};
 
 /// What a list or watch selects.
 pub(crate) struct Selection {
@@ -19,6 +21,8 @@ pub(crate) struct Selection {
     namespace: String,
     /// The one object that an old watch path names, or empty.
     name: String,
+    /// Whether fields are those of the version asked for, which a webhook makes of what is stored.
+    converted: bool,
 }
 
 impl Selection {
@@ -31,14 +35,21 @@ impl Selection {
             let field = field_name(&term.field);
             let known = field == "metadata.name"
                 || (call.kind.namespaced && field == "metadata.namespace")
-                || call.kind.selectable.iter().any(|f| **f == *field);
+                || match &call.version().custom {
+                    Some(custom) => custom.selectable.iter().any(|f| **f == *field),
+                    None => call.kind.selectable.iter().any(|f| **f == *field),
+                };
             if !known {
                 return Err(Status::bad_request(format!("field label not supported: {}", term.field)));
             }
         }
+        let stored = ["metadata.name", "metadata.namespace"];
+        let converted =
+            call.kind.webhook.is_some() && fields.terms().iter().any(|t| !stored.contains(&field_name(&t.field)));
         Ok(Self {
             labels,
             fields,
+            converted,
             namespace: if call.kind.namespaced { call.target.namespace.clone() } else { String::new() },
             name: call.target.name.clone(),
         })
@@ -49,11 +60,54 @@ impl Selection {
         self.labels.is_everything() && self.fields.is_everything() && self.namespace.is_empty() && self.name.is_empty()
     }
 
-    pub(crate) fn matches(&self, stored: &Stored) -> bool {
+    /// Whether an object is selected, as far as its stored form tells.
+    fn matches(&self, stored: &Stored) -> bool {
         (self.namespace.is_empty() || stored.namespace() == self.namespace)
             && (self.name.is_empty() || stored.name() == self.name)
             && self.labels.matches(stored.labels())
-            && self.fields.matches(|field| stored.field(field_name(field)))
+            && (self.converted || self.fields.matches(|field| stored.field(field_name(field))))
+    }
+
+    /// Whether an object is selected.
+    pub(crate) async fn selects(
+        &self,
+        api: &Api,
+        kind: &Kind,
+        api_version: &str,
+        stored: &Stored,
+    ) -> Result<bool, Status> {
+        if !self.matches(stored) {
+            return Ok(false);
+        }
+        if !self.converted {
+            return Ok(true);
+        }
+        let object = api.read(kind, stored, api_version).await?;
+        let texts: Vec<(&str, Option<Box<str>>)> =
+            self.fields.terms().iter().map(|t| (t.field.as_str(), store::field_text(&object, &t.field))).collect();
+        Ok(self.fields.matches(|field| texts.iter().find(|(f, _)| *f == field).and_then(|(_, t)| t.as_deref())))
+    }
+
+    /// The objects of a call's resource that are selected.
+    pub(crate) async fn list(&self, call: &Call) -> Result<Page, Status> {
+        let namespace =
+            (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
+        let page = call.api.store.list(&call.kind.table, namespace, |s| self.matches(s));
+        self.narrow(call, page).await
+    }
+
+    /// Leaves those that are selected by the fields of their converted form.
+    async fn narrow(&self, call: &Call, mut page: Page) -> Result<Page, Status> {
+        if self.converted {
+            let (all, api_version) = (std::mem::take(&mut page.items), call.api_version());
+            call.api.read_all(&call.kind, &all, &api_version).await?;
+            for stored in all {
+                if self.selects(&call.api, &call.kind, &api_version, &stored).await? {
+                    page.items.push(stored);
+                }
+            }
+        }
+        Ok(page)
     }
 }
 
@@ -71,9 +125,9 @@ fn field_name(field: &str) -> &str {
 }
 
 /// One object.
-pub(super) fn get(call: &Call) -> Result<Response<Body>, Status> {
+pub(super) async fn get(call: &Call) -> Result<Response<Body>, Status> {
     let stored = find(call)?;
-    Ok(render::stored(call, StatusCode::OK, &stored))
+    render::stored(call, StatusCode::OK, &stored).await
 }
 
 /// The object that a call names.
@@ -118,11 +172,11 @@ pub(crate) fn not_ahead(call: &Call, wanted: u64) -> Result<(), Status> {
 }
 
 /// A page of a list.
-pub(super) fn list(call: &Call) -> Result<Response<Body>, Status> {
+pub(super) async fn list(call: &Call) -> Result<Response<Body>, Status> {
     let selection = Selection::of(call)?;
     let limit = usize::try_from(call.info.number("limit")?.unwrap_or(0)).unwrap_or(0);
     if let Some(token) = call.info.param("continue") {
-        return next_page(call, &selection, token, limit);
+        return next_page(call, &selection, token, limit).await;
     }
     let exact = call.info.param("resourceVersionMatch");
     let namespace =
@@ -137,7 +191,8 @@ pub(super) fn list(call: &Call) -> Result<Response<Body>, Status> {
                 call.api.store.list_at(&call.kind.table, namespace, wanted, |s| selection.matches(s)).map_err(|e| {
                     Status::expired(format!("The provided resource version is not available any more: {e}"))
                 })?;
-            return page_of(call, page.items, page.revision, limit, &selection);
+            let page = selection.narrow(call, page).await?;
+            return page_of(call, page.items, page.revision, limit, &selection).await;
         }
         (Some(_), Some("NotOlderThan")) | (_, None) => {
             if let Some(wanted) = resource_version(call)? {
@@ -146,11 +201,11 @@ pub(super) fn list(call: &Call) -> Result<Response<Body>, Status> {
         }
         (_, Some(other)) => return Err(Status::bad_request(format!("invalid resourceVersionMatch {other:?}"))),
     }
-    let page = call.api.store.list(&call.kind.table, namespace, |s| selection.matches(s));
-    page_of(call, page.items, page.revision, limit, &selection)
+    let page = selection.list(call).await?;
+    page_of(call, page.items, page.revision, limit, &selection).await
 }
 
-fn page_of(
+async fn page_of(
     call: &Call,
     mut items: Vec<std::sync::Arc<Stored>>,
     revision: u64,
@@ -168,14 +223,14 @@ fn page_of(
             metadata["remainingItemCount"] = count.into();
         }
     }
-    Ok(render::list(call, metadata, items))
+    render::list(call, metadata, items).await
 }
 
 fn token(id: u64, at: usize, revision: u64, last: &str) -> String {
     URL_SAFE_NO_PAD.encode(json!({"id": id, "at": at, "rv": revision, "last": last}).to_string())
 }
 
-fn next_page(call: &Call, selection: &Selection, text: &str, limit: usize) -> Result<Response<Body>, Status> {
+async fn next_page(call: &Call, selection: &Selection, text: &str, limit: usize) -> Result<Response<Body>, Status> {
     let bad =
         || Status::bad_request(format!("continue key is not valid: {:?}", text.chars().take(40).collect::<String>()));
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
@@ -185,10 +240,9 @@ fn next_page(call: &Call, selection: &Selection, text: &str, limit: usize) -> Re
     let last = value["last"].as_str().ok_or_else(bad)?;
     if id == 0 {
         // A list that goes on from a key, in the state of now.
-        let namespace =
-            (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
-        let page = call.api.store.list(&call.kind.table, namespace, |s| *s.key > *last && selection.matches(s));
-        return page_of(call, page.items, page.revision, limit, selection);
+        let mut page = selection.list(call).await?;
+        page.items.retain(|s| *s.key > *last);
+        return page_of(call, page.items, page.revision, limit, selection).await;
     }
     let Some(held) = call.api.snapshots.get(id) else {
         let mut status = Status::expired(
@@ -212,5 +266,5 @@ fn next_page(call: &Call, selection: &Selection, text: &str, limit: usize) -> Re
             metadata["remainingItemCount"] = (held.len() - end).into();
         }
     }
-    Ok(render::list(call, metadata, items))
+    render::list(call, metadata, items).await
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use futures::stream;
 use http::{HeaderValue, Response, StatusCode, header};
 use objects::Status;
@@ -51,28 +51,18 @@ pub(crate) fn value(format: Format, code: StatusCode, value: &Value) -> Response
     }
 }
 
-/// The JSON of a stored object in the version asked for.
-pub(crate) fn bytes(call: &Call, stored: &Stored) -> Bytes {
-    if call.kind.storage_api_version() == call.api_version() {
-        stored.data.clone()
-    } else {
-        object(call, stored).to_string().into()
-    }
-}
-
 /// A stored object in the version asked for.
-pub(crate) fn object(call: &Call, stored: &Stored) -> Value {
-    let mut value = stored.value();
-    convert(&mut value, &call.api_version());
-    value
+pub(crate) async fn object(call: &Call, stored: &Stored) -> Result<Value, Status> {
+    call.api.read(&call.kind, stored, &call.api_version()).await
 }
 
 /// A stored object as an answer.
-pub(crate) fn stored(call: &Call, code: StatusCode, stored: &Stored) -> Response<Body> {
+pub(crate) async fn stored(call: &Call, code: StatusCode, stored: &Stored) -> Result<Response<Body>, Status> {
     if call.accept.form == Form::Object && call.accept.format == Format::Json {
-        return answer(code, "application/json", bytes(call, stored));
+        let bytes = call.api.read_bytes(&call.kind, stored, &call.api_version()).await?;
+        return Ok(answer(code, "application/json", bytes));
     }
-    one(call, code, object(call, stored))
+    Ok(one(call, code, object(call, stored).await?))
 }
 
 /// An object as an answer, in the form asked for.
@@ -124,13 +114,13 @@ fn row(version: &Version, include: &str, object: Value) -> Value {
 }
 
 /// A list as an answer: its items are copied out of the store's bytes in chunks, not parsed.
-pub(crate) fn list(call: &Call, list_metadata: Value, items: Vec<Arc<Stored>>) -> Response<Body> {
+pub(crate) async fn list(call: &Call, list_metadata: Value, items: Vec<Arc<Stored>>) -> Result<Response<Body>, Status> {
     let kind = &call.kind;
     let api_version = call.api_version();
-    match (call.accept.form, call.accept.format) {
+    Ok(match (call.accept.form, call.accept.format) {
         (Form::Table, format) => {
-            let objects = items.iter().map(|s| object(call, s));
-            value(format, StatusCode::OK, &table(call.version(), include(call), list_metadata, objects))
+            let objects = call.api.read_all(kind, &items, &api_version).await?;
+            value(format, StatusCode::OK, &table(call.version(), include(call), list_metadata, objects.into_iter()))
         }
         (Form::Metadata, format) => {
             let items: Vec<Value> = items.iter().map(|s| metadata(&s.value())).collect();
@@ -138,7 +128,7 @@ pub(crate) fn list(call: &Call, list_metadata: Value, items: Vec<Arc<Stored>>) -
             value(format, StatusCode::OK, &list)
         }
         (Form::Object, Format::Yaml) => {
-            let items: Vec<Value> = items.iter().map(|s| object(call, s)).collect();
+            let items = call.api.read_all(kind, &items, &api_version).await?;
             value(
                 Format::Yaml,
                 StatusCode::OK,
@@ -151,11 +141,18 @@ pub(crate) fn list(call: &Call, list_metadata: Value, items: Vec<Arc<Stored>>) -
                 Value::from(&*kind.list_kind),
                 Value::from(api_version.as_str())
             );
-            let same = kind.storage_api_version() == api_version;
-            let convert_to = (!same).then_some(api_version);
-            answer(StatusCode::OK, "application/json", chunked(head, items, convert_to))
+            let body = if items.iter().all(|s| kind.reads_as_stored(s, &api_version)) {
+                chunked(head, items, None)
+            } else if kind.custom {
+                let items = call.api.read_all(kind, &items, &api_version).await?;
+                let items: Vec<String> = items.iter().map(Value::to_string).collect();
+                format!("{head}{}]}}", items.join(",")).into()
+            } else {
+                chunked(head, items, Some(api_version))
+            };
+            answer(StatusCode::OK, "application/json", body)
         }
-    }
+    })
 }
 
 const CHUNK: usize = 128 << 10;

@@ -16,21 +16,18 @@ use crate::kinds::Scale;
 use crate::negotiate::{content_type, parse_body};
 
 /// Reads a subresource.
-pub(super) fn get(call: &Call) -> Result<Response<Body>, Status> {
+pub(super) async fn get(call: &Call) -> Result<Response<Body>, Status> {
     let name = call.target.subresource.as_str();
     if !call.kind.has_subresource(call.version(), name) {
         return Err(Status::no_such_path());
     }
     match name {
-        "status" | "ephemeralcontainers" | "resize" | "approval" => read::get(call),
+        "status" | "ephemeralcontainers" | "resize" | "approval" => read::get(call).await,
         "scale" => {
             let stored = read::find(call)?;
             let scale = scale_spec(call)?;
-            Ok(render::value(
-                call.accept.format,
-                StatusCode::OK,
-                &scale_of(call, &render::object(call, &stored), &scale),
-            ))
+            let object = render::object(call, &stored).await?;
+            Ok(render::value(call.accept.format, StatusCode::OK, &scale_of(call, &object, &scale)))
         }
         _ => Err(Status::method_not_allowed("the server does not allow this method on the requested resource")),
     }
@@ -182,7 +179,7 @@ pub(super) async fn scale(call: &mut Call, body: &Bytes) -> Result<Response<Body
     let resource = call.kind.group_resource();
     for _ in 0..32 {
         let old = read::find(call)?;
-        let mut object = render::object(call, &old);
+        let mut object = render::object(call, &old).await?;
         let current = scale_of(call, &object, &spec);
         let wanted = match kind.as_str() {
             "application/json-patch+json" | "application/merge-patch+json" => {
@@ -207,7 +204,7 @@ pub(super) async fn scale(call: &mut Call, body: &Bytes) -> Result<Response<Body
             return Err(Status::stale(&resource, &call.target.name));
         }
         put(&mut object, &spec.spec_replicas, replicas.into());
-        apply::to_storage(&call.kind, &mut object);
+        call.api.to_storage(&call.kind, &mut object).await?;
         // The object changes, not a part with a schema of its own.
         call.target.subresource = String::new();
         let outcome = replace(call, &old, object, None).await;
@@ -223,8 +220,8 @@ pub(super) async fn scale(call: &mut Call, body: &Bytes) -> Result<Response<Body
             other => other?,
         };
         let object = match done {
-            Done::Stored(stored) => render::object(call, &stored),
-            Done::Shown(object) => object,
+            Done::Stored(stored) => render::object(call, &stored).await?,
+            Done::Shown(object) => call.api.to_version(&call.kind, object, &call.api_version()).await?,
         };
         return Ok(render::value(call.accept.format, StatusCode::OK, &scale_of(call, &object, &spec)));
     }
@@ -323,11 +320,40 @@ async fn evict(call: &Call, eviction: &Value) -> Result<Response<Body>, Status> 
     if !over && meta::deletion_timestamp(&object).is_none() {
         take_disruption(call, &object).await?;
     }
+    if !options.is_dry_run() && meta::deletion_timestamp(&object).is_none() {
+        say_evicted(call).await?;
+    }
     match delete::delete(call, &read::key(call), &options).await? {
         Deleted::Gone(_) | Deleted::Waiting(_) => {
             Ok(render::value(call.accept.format, StatusCode::CREATED, &created()))
         }
     }
+}
+
+/// Tells in a pod's status why it goes, so that controllers know a disruption from a failure.
+async fn say_evicted(call: &Call) -> Result<(), Status> {
+    for _ in 0..32 {
+        let stored = read::find(call)?;
+        let mut pod = stored.value();
+        let since = meta::condition(&pod, "DisruptionTarget").filter(|c| c["status"] == "True");
+        let since = since.and_then(|c| c["lastTransitionTime"].as_str()).map_or_else(time::now, str::to_owned);
+        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": since,
+            "observedGeneration": meta::generation(&pod)});
+        let mut conditions = pod.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        match conditions.iter_mut().find(|c| c["type"] == "DisruptionTarget") {
+            Some(had) => *had = condition,
+            None => conditions.push(condition),
+        }
+        pod["status"]["conditions"] = conditions.into();
+        let expect = crate::store::Expect::Revision(stored.revision);
+        match apply::store(call, stored.key.to_string(), expect, &mut pod, false).await {
+            Err(crate::store::Refused::Changed) => {}
+            Err(refused) => return Err(apply::refused(call, refused, &call.target.name)),
+            Ok(_) => return Ok(()),
+        }
+    }
+    Err(Status::stale(&call.kind.group_resource(), &call.target.name))
 }
 
 const BUDGETS: &str = "policy/poddisruptionbudgets";

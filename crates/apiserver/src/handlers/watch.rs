@@ -9,12 +9,13 @@ use bytes::Bytes;
 use futures::stream;
 use http::{Response, StatusCode};
 use objects::Status;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::read::{Selection, not_ahead, resource_version};
 use super::{Call, answer, render};
-use crate::kinds::{Version, convert};
+use crate::Api;
+use crate::kinds::Version;
 use crate::negotiate::Form;
 use crate::store::{Event, EventKind, Stored, Watcher};
 
@@ -34,12 +35,12 @@ struct Stream {
 
 /// How objects stand in events.
 struct Shape {
+    api: Arc<Api>,
     kind: Arc<crate::kinds::Kind>,
     version: String,
     api_version: String,
     form: Form,
     include: String,
-    plain: bool,
     first: bool,
 }
 
@@ -48,17 +49,32 @@ impl Shape {
         self.kind.version(&self.version).unwrap_or(&self.kind.versions[0])
     }
 
-    fn frame(&mut self, kind: &str, stored: &Stored) -> Bytes {
-        if self.plain {
-            return crate::store::frame(kind, &stored.data);
+    /// Whether an event about an object is the same for all who watch it as it is stored.
+    fn plain(&self, stored: &Stored) -> bool {
+        self.form == Form::Object && self.kind.reads_as_stored(stored, &self.api_version)
+    }
+
+    async fn frame(&mut self, kind: &str, stored: &Stored) -> Result<Bytes, Status> {
+        if self.plain(stored) {
+            return Ok(crate::store::frame(kind, &stored.data));
         }
-        let mut object = stored.value();
-        convert(&mut object, &self.api_version);
+        let object = self.api.read(&self.kind, stored, &self.api_version).await?;
+        Ok(self.shaped(kind, object, stored.revision))
+    }
+
+    /// The event that an object is selected no longer: its last state that was, at the revision of the change.
+    async fn gone(&mut self, previous: &Stored, revision: u64) -> Result<Bytes, Status> {
+        let mut object = self.api.read(&self.kind, previous, &self.api_version).await?;
+        objects::meta::set_text(&mut object, "resourceVersion", &revision.to_string());
+        Ok(self.shaped(EventKind::Deleted.name(), object, revision))
+    }
+
+    fn shaped(&mut self, kind: &str, object: Value, revision: u64) -> Bytes {
         let shaped = match self.form {
             Form::Object => object,
             Form::Metadata => render::metadata(&object),
             Form::Table => {
-                let version = json!({"resourceVersion": stored.revision.to_string()});
+                let version = json!({"resourceVersion": revision.to_string()});
                 let mut table = render::table(self.version(), &self.include, version, std::iter::once(object));
                 if !std::mem::take(&mut self.first) {
                     table["columnDefinitions"] = json!([]);
@@ -88,7 +104,7 @@ impl Shape {
 }
 
 /// Starts a watch.
-pub(super) fn watch(call: &Call) -> Result<Response<Body>, Status> {
+pub(super) async fn watch(call: &Call) -> Result<Response<Body>, Status> {
     let selection = Selection::of(call)?;
     let store = &call.api.store;
     let initial = call.info.flag("sendInitialEvents")?;
@@ -106,12 +122,12 @@ pub(super) fn watch(call: &Call) -> Result<Response<Body>, Status> {
         not_ahead(call, from)?;
     }
     let mut shape = Shape {
+        api: Arc::clone(&call.api),
         kind: Arc::clone(&call.kind),
         version: call.target.version.clone(),
         api_version: call.api_version(),
         form: call.accept.form,
         include: render::include(call).to_owned(),
-        plain: call.accept.form == Form::Object && call.kind.storage_api_version() == call.api_version(),
         first: true,
     };
     let no_initial = call.info.param("sendInitialEvents").is_some() && !initial;
@@ -121,10 +137,10 @@ pub(super) fn watch(call: &Call) -> Result<Response<Body>, Status> {
         _ if no_initial => store.revision(),
         // The state of now first, then what follows.
         _ => {
-            let namespace =
-                (!call.target.namespace.is_empty() && call.kind.namespaced).then_some(call.target.namespace.as_str());
-            let page = store.list(&call.kind.table, namespace, |s| selection.matches(s));
-            queue.extend(page.items.iter().map(|s| shape.frame("ADDED", s)));
+            let page = selection.list(call).await?;
+            for stored in &page.items {
+                queue.push_back(shape.frame("ADDED", stored).await?);
+            }
             if initial && asked_bookmarks {
                 queue.push_back(shape.bookmark(page.revision, true));
             }
@@ -143,7 +159,7 @@ pub(super) fn watch(call: &Call) -> Result<Response<Body>, Status> {
     match watcher.poll() {
         Ok(events) => {
             for event in events {
-                push(&mut queue, &mut shape, &selection, &event);
+                push(&mut queue, &mut shape, &selection, &event).await?;
             }
         }
         Err(expired) => return Err(Status::expired(expired.to_string())),
@@ -166,24 +182,34 @@ pub(super) fn watch(call: &Call) -> Result<Response<Body>, Status> {
     Ok(answer(StatusCode::OK, "application/json", body))
 }
 
-fn push(queue: &mut VecDeque<Bytes>, shape: &mut Shape, selection: &Selection, event: &Event) {
-    if selection.is_everything() && shape.plain {
+async fn push(
+    queue: &mut VecDeque<Bytes>,
+    shape: &mut Shape,
+    selection: &Selection,
+    event: &Event,
+) -> Result<(), Status> {
+    if selection.is_everything() && shape.plain(&event.object) {
         queue.push_back(event.frame());
-        return;
+        return Ok(());
     }
-    let now = event.kind != EventKind::Deleted && selection.matches(&event.object);
-    let before = event.previous.as_ref().is_some_and(|p| selection.matches(p));
+    let selects = async |s: &Stored| selection.selects(&shape.api, &shape.kind, &shape.api_version, s).await;
+    let now = event.kind != EventKind::Deleted && selects(&event.object).await?;
+    let before = match &event.previous {
+        Some(previous) => selects(previous).await?,
+        None => false,
+    };
     let kind = match (before, now) {
-        (false, false) => return,
+        (false, false) => return Ok(()),
         (false, true) => EventKind::Added,
         (true, true) => EventKind::Modified,
         (true, false) => EventKind::Deleted,
     };
-    queue.push_back(if shape.plain && kind == event.kind {
-        event.frame()
-    } else {
-        shape.frame(kind.name(), &event.object)
+    queue.push_back(match &event.previous {
+        _ if kind == event.kind && shape.plain(&event.object) => event.frame(),
+        Some(previous) if kind != event.kind && !now => shape.gone(previous, event.object.revision).await?,
+        _ => shape.frame(kind.name(), &event.object).await?,
     });
+    Ok(())
 }
 
 impl Stream {
@@ -206,22 +232,14 @@ impl Stream {
             tokio::select! {
                 events = self.watcher.next() => match events {
                     Ok(events) => {
-                        for event in events {
-                            push(&mut self.queue, &mut self.shape, &self.selection, &event);
-                        }
+                        self.push_all(events).await;
                     }
-                    Err(expired) => {
-                        let status = Status::expired(expired.to_string()).to_value().to_string();
-                        self.queue.push_back(crate::store::frame("ERROR", status.as_bytes()));
-                        self.done = true;
-                    }
+                    Err(expired) => self.fail(&Status::expired(expired.to_string())),
                 },
                 () = tick => {
                     // Only what is known to be complete is promised.
                     if let Ok(events) = self.watcher.poll() {
-                        for event in events {
-                            push(&mut self.queue, &mut self.shape, &self.selection, &event);
-                        }
+                        self.push_all(events).await;
                         let after = self.watcher.after();
                         if after > self.last_bookmark {
                             self.last_bookmark = after;
@@ -233,6 +251,20 @@ impl Stream {
                 () = self.shutdown.cancelled() => self.done = true,
             }
         }
+    }
+
+    async fn push_all(&mut self, events: Vec<Arc<Event>>) {
+        for event in events {
+            if let Err(status) = push(&mut self.queue, &mut self.shape, &self.selection, &event).await {
+                return self.fail(&status);
+            }
+        }
+    }
+
+    /// Ends the watch with a reason.
+    fn fail(&mut self, status: &Status) {
+        self.queue.push_back(crate::store::frame("ERROR", status.to_value().to_string().as_bytes()));
+        self.done = true;
     }
 
     /// The next frame; small ones together.

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::{Call, read, render, subresource};
 use crate::admission::{Attempt, Operation};
-use crate::apply;
+use crate::apply::{self, FieldValidation};
 use crate::kinds::{Verbs, convert};
-use crate::negotiate::{content_type, duplicate_keys, parse_body, parse_yaml};
+use crate::negotiate::{Form, content_type, duplicate_keys, parse_body, parse_yaml};
 use crate::store::{self, Expect, Stored};
 
 /// What was done.
@@ -32,15 +32,15 @@ fn body_object(call: &Call, body: &Bytes) -> Result<(Value, Vec<String>), Status
     Ok((object, duplicates))
 }
 
-fn finish(call: &Call, code: StatusCode, done: Done, warnings: &[String]) -> Response<Body> {
+async fn finish(call: &Call, code: StatusCode, done: Done, warnings: &[String]) -> Result<Response<Body>, Status> {
     for warning in warnings.iter().take(16) {
         call.warn(warning.clone());
     }
     match done {
-        Done::Stored(stored) => render::stored(call, code, &stored),
-        Done::Shown(mut object) => {
-            convert(&mut object, &call.api_version());
-            render::one(call, code, object)
+        Done::Stored(stored) => render::stored(call, code, &stored).await,
+        Done::Shown(object) => {
+            let object = call.api.to_version(&call.kind, object, &call.api_version()).await?;
+            Ok(render::one(call, code, object))
         }
     }
 }
@@ -48,8 +48,12 @@ fn finish(call: &Call, code: StatusCode, done: Done, warnings: &[String]) -> Res
 /// Creates an object.
 pub(super) async fn create(call: &Call, body: &Bytes) -> Result<Response<Body>, Status> {
     let (mut object, duplicates) = body_object(call, body)?;
-    let warnings = apply::decode(call, &mut object, &duplicates)?;
+    let warnings = apply::decode(call, &mut object, &duplicates, body)?;
     if call.kind.verbs == Verbs::Review {
+        // What is not kept is no row of a table.
+        if call.accept.form != Form::Object {
+            return Err(Status::not_acceptable());
+        }
         if &*call.kind.resource == "bindings" {
             return subresource::bind(call, &object).await;
         }
@@ -57,7 +61,7 @@ pub(super) async fn create(call: &Call, body: &Bytes) -> Result<Response<Body>, 
         return Ok(render::value(call.accept.format, StatusCode::CREATED, &answer));
     }
     let done = create_object(call, object).await?;
-    Ok(finish(call, StatusCode::CREATED, done, &warnings))
+    finish(call, StatusCode::CREATED, done, &warnings).await
 }
 
 /// Creates a decoded object.
@@ -68,7 +72,7 @@ pub(crate) async fn create_object(call: &Call, mut object: Value) -> Result<Done
     }
     let prefix = meta::generate_name(&object).to_owned();
     let generated = meta::name(&object).is_empty() && !prefix.is_empty();
-    apply::to_storage(&call.kind, &mut object);
+    call.api.to_storage(&call.kind, &mut object).await?;
     let mut tries = 0;
     loop {
         let mut attempt = object.clone();
@@ -170,7 +174,7 @@ fn first_status(table: &str) -> Value {
 pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Response<Body>, Status> {
     part(call)?;
     let (mut object, duplicates) = body_object(call, body)?;
-    let warnings = apply::decode(call, &mut object, &duplicates)?;
+    let warnings = apply::decode(call, &mut object, &duplicates, body)?;
     let name = meta::name(&object);
     if name.is_empty() {
         return Err(Status::bad_request("name must be provided"));
@@ -183,13 +187,13 @@ pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Response<Body>, 
     }
     in_namespace(call, &mut object)?;
     let sent = meta::resource_version(&object).to_owned();
-    apply::to_storage(&call.kind, &mut object);
+    call.api.to_storage(&call.kind, &mut object).await?;
     let resource = call.kind.group_resource();
     for _ in 0..16 {
         let Some(old) = call.api.store.get(&call.kind.table, &read::key(call)) else {
             if call.kind.strategy_creates_on_update() && call.target.subresource.is_empty() && sent.is_empty() {
                 let done = create_object(call, object).await?;
-                return Ok(finish(call, StatusCode::CREATED, done, &warnings));
+                return finish(call, StatusCode::CREATED, done, &warnings).await;
             }
             return Err(Status::not_found(&resource, &call.target.name));
         };
@@ -214,7 +218,7 @@ pub(super) async fn update(call: &Call, body: &Bytes) -> Result<Response<Body>, 
                         .store
                         .get(&call.kind.table, &read::key(call))
                         .is_some_and(|s| s.revision != old.revision) => {}
-            other => return Ok(finish(call, StatusCode::OK, other?, &warnings)),
+            other => return finish(call, StatusCode::OK, other?, &warnings).await,
         }
     }
     Err(Status::stale(&resource, &call.target.name))
@@ -240,7 +244,7 @@ pub(crate) async fn replace(
 ) -> Result<Done, Status> {
     let kind = &call.kind;
     let resource = kind.group_resource();
-    let before = old.value();
+    let before = call.api.load(kind, old).await?;
     let sent_uid = meta::uid(&object);
     if !sent_uid.is_empty() && sent_uid != meta::uid(&before) {
         let why =
@@ -294,7 +298,8 @@ pub(crate) async fn replace(
         }
     }
     meta::set_text(&mut object, "resourceVersion", &old.revision.to_string());
-    if object == before {
+    // What is stored in an older form is written anew.
+    if object == before && kind.reads_as_stored(old, &kind.storage_api_version()) {
         return Ok(Done::Stored(Arc::clone(old)));
     }
     if dry_run {
@@ -359,9 +364,9 @@ pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Response<Body>, S
     let resource = call.kind.group_resource();
     for _ in 0..32 {
         let old = read::find(call)?;
-        let current = render::object(call, &old);
+        let current = render::object(call, &old).await?;
         let mut object = patched(call, kind, &current, &document)?;
-        let warnings = apply::decode(call, &mut object, &[])?;
+        let warnings = apply::decode(call, &mut object, &[], &[])?;
         if meta::name(&object) != call.target.name {
             return Err(Status::bad_request("the name of the object does not match the name on the URL"));
         }
@@ -369,11 +374,11 @@ pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Response<Body>, S
         if sent != meta::resource_version(&current) && !sent.is_empty() {
             return Err(Status::stale(&resource, &call.target.name));
         }
-        apply::to_storage(&call.kind, &mut object);
+        call.api.to_storage(&call.kind, &mut object).await?;
         match replace(call, &old, object, None).await {
             Err(status)
                 if status.reason == "Conflict" && read::find(call).is_ok_and(|s| s.revision != old.revision) => {}
-            other => return Ok(finish(call, StatusCode::OK, other?, &warnings)),
+            other => return finish(call, StatusCode::OK, other?, &warnings).await,
         }
     }
     Err(Status::stale(&resource, &call.target.name))
@@ -409,16 +414,31 @@ async fn server_side_apply(call: &Call, body: &Bytes) -> Result<Response<Body>, 
         return Err(Status::bad_request("fieldManager must be at most 128 printable characters"));
     }
     let force = call.info.flag("force")?;
+    let validation = FieldValidation::of(call)?;
     let mut config = parse_yaml(body)?;
-    let duplicates = duplicate_keys(body);
-    let warnings = apply_config(call, &mut config, &duplicates)?;
+    let mut warnings = Vec::new();
+    if validation != FieldValidation::Ignore
+        && let Err(error) = goyaml::from_str_strict(&String::from_utf8_lossy(body))
+    {
+        if validation == FieldValidation::Strict {
+            return Err(Status::bad_request(format!("error strict decoding YAML: {error}")));
+        }
+        warnings.push(error.to_string());
+    }
+    apply_config(call, &mut config)?;
     let resource = call.kind.group_resource();
-    let (api_version, now) = (call.kind.storage_api_version(), time::now());
+    // Versions that a webhook converts have fields of their own: what is applied is in the version asked for.
+    let asked = call.kind.webhook.is_some();
+    let api_version = if asked { call.api_version() } else { call.kind.storage_api_version() };
+    let schema = if asked { call.kind.schema(&call.target.version) } else { apply::schema_of_storage(&call.kind) };
+    let now = time::now();
     let writer = Writer { name: &manager, api_version: &api_version, subresource: &call.target.subresource, now: &now };
     for _ in 0..32 {
         let old = call.api.store.get(&call.kind.table, &read::key(call));
-        let live = old.as_ref().map_or(Value::Null, |s| s.value());
-        let schema = apply::schema_of_storage(&call.kind);
+        let live = match &old {
+            Some(stored) => call.api.read(&call.kind, stored, &api_version).await?,
+            None => Value::Null,
+        };
         let mut merged = ssa::apply(&live, &config, schema, writer, force).map_err(|s| *s)?;
         let sent = meta::resource_version(&config);
         let Some(old) = old else {
@@ -434,7 +454,7 @@ async fn server_side_apply(call: &Call, body: &Bytes) -> Result<Response<Body>, 
             }
             match create_applied(call, merged).await {
                 Err(status) if status.reason == "AlreadyExists" => continue,
-                other => return Ok(finish(call, StatusCode::CREATED, other?, &warnings)),
+                other => return finish(call, StatusCode::CREATED, other?, &warnings).await,
             }
         };
         if !sent.is_empty() && sent != old.revision.to_string() {
@@ -442,17 +462,18 @@ async fn server_side_apply(call: &Call, body: &Bytes) -> Result<Response<Body>, 
         }
         let managed = merged.pointer("/metadata/managedFields").cloned();
         meta::metadata_mut(&mut merged).remove("resourceVersion");
+        call.api.to_storage(&call.kind, &mut merged).await?;
         match replace(call, &old, merged, managed).await {
             Err(status)
                 if status.reason == "Conflict" && read::find(call).is_ok_and(|s| s.revision != old.revision) => {}
-            other => return Ok(finish(call, StatusCode::OK, other?, &warnings)),
+            other => return finish(call, StatusCode::OK, other?, &warnings).await,
         }
     }
     Err(Status::stale(&resource, &call.target.name))
 }
 
 /// Checks an applied configuration.
-fn apply_config(call: &Call, config: &mut Value, duplicates: &[String]) -> Result<Vec<String>, Status> {
+fn apply_config(call: &Call, config: &mut Value) -> Result<(), Status> {
     if config
         .pointer("/metadata/managedFields")
         .is_some_and(|m| !m.is_null() && m.as_array().is_none_or(|l| !l.is_empty()))
@@ -464,7 +485,7 @@ fn apply_config(call: &Call, config: &mut Value, duplicates: &[String]) -> Resul
             return Err(Status::bad_request(format!("{field} must be set in an applied configuration")));
         }
     }
-    let warnings = decode_config(call, config, duplicates)?;
+    decode_config(call, config)?;
     match meta::name(config) {
         "" => meta::set_text(config, "name", &call.target.name),
         name if name != call.target.name => {
@@ -476,29 +497,44 @@ fn apply_config(call: &Call, config: &mut Value, duplicates: &[String]) -> Resul
         _ => {}
     }
     in_namespace(call, config)?;
-    apply::to_storage(&call.kind, config);
-    Ok(warnings)
+    if call.kind.webhook.is_none() {
+        convert(config, &call.kind.storage_api_version());
+    }
+    Ok(())
 }
 
-/// Decodes without filling in defaults: what is not in the configuration is not applied.
-fn decode_config(call: &Call, config: &mut Value, duplicates: &[String]) -> Result<Vec<String>, Status> {
+/// Decodes without filling in defaults: what is not in the configuration is not applied. What is applied is typed by the
+/// schema: unknown fields are refused, whatever is asked about them.
+fn decode_config(call: &Call, config: &mut Value) -> Result<(), Status> {
+    let refuse = |unknown: Vec<String>| {
+        let lines: Vec<String> = unknown.iter().map(|p| format!(".{p}: field not declared in schema")).collect();
+        let list = match lines.as_slice() {
+            [] => return Ok(()),
+            [one] => one.clone(),
+            many => format!("errors:\n  {}", many.join("\n  ")),
+        };
+        let (namespace, name) = (&call.target.namespace, &call.target.name);
+        let what = format!("{namespace}/{name}; {}, Kind={}", call.api_version(), call.kind.kind);
+        Err(Status::internal_error(format!("failed to create typed patch object ({what}): {list}")))
+    };
     if !call.kind.custom {
-        return apply::decode(call, config, duplicates);
+        return refuse(apply::decode_as(&call.kind, &call.target.version, config)?);
     }
     let mut checked = config.clone();
-    let warnings = apply::decode(call, &mut checked, duplicates)?;
+    refuse(apply::decode_as(&call.kind, &call.target.version, &mut checked)?)?;
     if let (Some(schema), false) = (call.kind.schema(&call.target.version), config.is_null()) {
         crate::kinds::custom::decode(config, schema);
     }
     if let (Some(to), Some(from)) = (config.get_mut("metadata"), checked.get("metadata")) {
         *to = from.clone();
     }
-    Ok(warnings)
+    Ok(())
 }
 
 /// Applying to nothing is a creation: it takes the right to create.
 async fn create_applied(call: &Call, mut object: Value) -> Result<Done, Status> {
     let managed = object.pointer("/metadata/managedFields").cloned().unwrap_or_default();
+    call.api.to_storage(&call.kind, &mut object).await?;
     if let (true, Some(schema)) = (call.kind.custom, apply::schema_of_storage(&call.kind)) {
         crate::kinds::custom::default(&mut object, schema);
     }

@@ -32,8 +32,8 @@ pub enum Columns {
 #[derive(Debug)]
 pub struct Printer {
     /// Heading, OpenAPI type, priority.
-    columns: &'static [(&'static str, &'static str, i64)],
-    cells: fn(&Value) -> Vec<Value>,
+    pub(super) columns: &'static [(&'static str, &'static str, i64)],
+    pub(super) cells: fn(&Value) -> Vec<Value>,
 }
 
 impl Columns {
@@ -104,22 +104,22 @@ fn since(text: &str) -> String {
     }
 }
 
-fn age(object: &Value) -> Value {
+pub(super) fn age(object: &Value) -> Value {
     match meta::creation_timestamp(object) {
         "" => "<unknown>".into(),
         at => since(at).into(),
     }
 }
 
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object.pointer(pointer).and_then(Value::as_str).unwrap_or("")
 }
 
-fn number(object: &Value, pointer: &str) -> i64 {
+pub(super) fn number(object: &Value, pointer: &str) -> i64 {
     object.pointer(pointer).and_then(Value::as_i64).unwrap_or(0)
 }
 
-fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+pub(super) fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
     object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
@@ -147,15 +147,17 @@ fn containers(object: &Value, pointer: &str, field: &str) -> String {
     list(object, pointer).iter().filter_map(|c| c.get(field)?.as_str().map(str::to_owned)).collect::<Vec<_>>().join(",")
 }
 
-const AGE: (&str, &str, i64) = ("Age", "string", 0);
+pub(super) const AGE: (&str, &str, i64) = ("Age", "string", 0);
 
 static DEFAULT: Printer = Printer { columns: &[AGE], cells: |o| vec![age(o)] };
 
 macro_rules! printer {
     ($name:ident, [$($column:expr),* $(,)?], $cells:expr) => {
-        static $name: Printer = Printer { columns: &[$($column),*], cells: $cells };
+        static $name: $crate::kinds::columns::Printer =
+            $crate::kinds::columns::Printer { columns: &[$($column),*], cells: $cells };
     };
 }
+pub(super) use printer;
 
 printer!(
     PODS,
@@ -564,7 +566,7 @@ pub(super) fn builtin(_group: &str, resource: &str) -> &'static Printer {
         "mutatingwebhookconfigurations" | "validatingwebhookconfigurations" => &WEBHOOKS,
         "resourcequotas" => &QUOTAS,
         "controllerrevisions" => &REVISIONS,
-        _ => &DEFAULT,
+        other => super::printers::of(other).unwrap_or(&DEFAULT),
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::columns::{Column, Columns};
 use super::rules::Rules;
-use super::{Kind, Scale, Verbs, Version, version_rank};
+use super::{Kind, Scale, Verbs, Version, Webhook, version_rank};
 use crate::strategy;
 
 /// The schema of one version of a custom resource.
@@ -22,13 +22,15 @@ pub struct CustomSchema {
     pub preserve: bool,
     /// Its CEL rules.
     pub rules: Rules,
+    /// Fields that lists of this version can select by.
+    pub selectable: Vec<Box<str>>,
 }
 
-/// The kind that a CRD defines.
+/// The kind that a CRD defines, in force since a revision.
 ///
 /// # Errors
 /// The reason for which the CRD cannot be served.
-pub fn kind(crd: &Value) -> Result<Kind, String> {
+pub fn kind(crd: &Value, since: u64) -> Result<Kind, String> {
     let spec = &crd["spec"];
     let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str).unwrap_or("");
     let strings = |pointer: &str| -> Vec<Box<str>> {
@@ -36,19 +38,21 @@ pub fn kind(crd: &Value) -> Result<Kind, String> {
         list.into_iter().flatten().filter_map(|v| v.as_str().map(Into::into)).collect()
     };
     let (group, plural, kind) = (text("/group"), text("/names/plural"), text("/names/kind"));
-    let mut versions = Vec::new();
+    let (mut versions, mut hidden) = (Vec::new(), Vec::new());
     let mut selectable = Vec::new();
     for version in spec["versions"].as_array().into_iter().flatten() {
-        let storage = version["storage"] == json!(true);
-        if version["served"] != json!(true) && !storage {
-            continue;
-        }
-        let (built, fields) = self::version(version, storage)?;
+        let (built, fields) = self::version(version, version["storage"] == json!(true))?;
         if version["served"] == json!(true) {
-            versions.push(built);
+            versions.push(built)
+        } else {
+            hidden.push(built)
         }
         selectable.extend(fields);
     }
+    let webhook = (text("/conversion/strategy") == "Webhook").then(|| Webhook {
+        client: spec.pointer("/conversion/webhook/clientConfig").cloned().unwrap_or_default(),
+        reviews: strings("/conversion/webhook/conversionReviewVersions"),
+    });
     if versions.is_empty() {
         return Err("no version is served".into());
     }
@@ -73,6 +77,9 @@ pub fn kind(crd: &Value) -> Result<Kind, String> {
         subresources: &[],
         strategy: &strategy::CUSTOM,
         custom: true,
+        hidden,
+        webhook,
+        since,
     })
 }
 
@@ -125,7 +132,8 @@ fn version(version: &Value, storage: bool) -> Result<(Version, Vec<Box<str>>), S
         columns.push((age, ".metadata.creationTimestamp".into()));
     }
     let fields = version["selectableFields"].as_array().into_iter().flatten();
-    let fields = fields.filter_map(|f| f["jsonPath"].as_str().map(|p| p.trim_start_matches('.').into())).collect();
+    let fields: Vec<Box<str>> =
+        fields.filter_map(|f| f["jsonPath"].as_str().map(|p| p.trim_start_matches('.').into())).collect();
     let deprecated =
         (version["deprecated"] == json!(true)).then(|| version["deprecationWarning"].as_str().unwrap_or("").to_owned());
     let built = Version {
@@ -133,7 +141,7 @@ fn version(version: &Value, storage: bool) -> Result<(Version, Vec<Box<str>>), S
         storage,
         status: version.pointer("/subresources/status").is_some(),
         scale,
-        custom: Some(Arc::new(CustomSchema { types, source, preserve, rules })),
+        custom: Some(Arc::new(CustomSchema { types, source, preserve, rules, selectable: fields.clone() })),
         columns: Columns::Paths(columns),
         deprecated,
     };

@@ -4,6 +4,7 @@
 pub mod columns;
 mod convert;
 pub mod custom;
+mod printers;
 pub mod rules;
 mod table;
 mod values;
@@ -54,6 +55,28 @@ pub struct Kind {
     pub strategy: &'static Strategy,
     /// Whether a CustomResourceDefinition brought it.
     pub custom: bool,
+    /// Versions that are not served; objects may be stored in them.
+    pub hidden: Vec<Version>,
+    /// Who converts between versions, where they differ in more than their name.
+    pub webhook: Option<Webhook>,
+    /// The revision at which its definition came into force: what was written later is in its form.
+    pub since: u64,
+}
+
+/// A conversion webhook.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Its `clientConfig`.
+    pub client: Value,
+    /// The versions of reviews that it understands, preferred first.
+    pub reviews: Vec<Box<str>>,
+}
+
+impl Webhook {
+    /// The version of reviews to send.
+    pub fn review_version(&self) -> &str {
+        self.reviews.iter().find(|v| matches!(&***v, "v1" | "v1beta1")).map_or("v1", |v| v)
+    }
 }
 
 /// What can be done with a resource.
@@ -128,7 +151,15 @@ impl Kind {
 
     /// The version that objects are stored in.
     pub fn storage(&self) -> &Version {
-        self.versions.iter().find(|v| v.storage).unwrap_or(&self.versions[0])
+        self.versions.iter().chain(&self.hidden).find(|v| v.storage).unwrap_or(&self.versions[0])
+    }
+
+    /// Whether a stored object is, byte for byte, what is read in a version.
+    pub fn reads_as_stored(&self, stored: &crate::store::Stored, api_version: &str) -> bool {
+        if !self.custom {
+            return self.storage_api_version() == api_version;
+        }
+        stored.revision > self.since && stored.api_version() == api_version
     }
 
     /// Whether an update of an object that does not exist creates it.
@@ -147,7 +178,8 @@ impl Kind {
 
     /// The schema in a version.
     pub fn schema(&self, version: &str) -> Option<SchemaRef<'_>> {
-        match self.version(version).and_then(|v| v.custom.as_ref()) {
+        let known = self.versions.iter().chain(&self.hidden).find(|v| *v.name == *version);
+        match known.and_then(|v| v.custom.as_ref()) {
             Some(custom) => Some(custom.types.root()),
             None if self.custom => None,
             None => builtin().kind(&self.gvk(version)),

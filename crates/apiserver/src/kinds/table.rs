@@ -73,6 +73,8 @@ const V1: &[&str] = &["v1"];
 const RBAC: &str = "rbac.authorization.k8s.io";
 const NET: &str = "networking.k8s.io";
 const STORAGE: &str = "storage.k8s.io";
+const FLOW: &str = "flowcontrol.apiserver.k8s.io";
+const DEVICES: &str = "resource.k8s.io";
 const ADMISSION: &str = "admissionregistration.k8s.io";
 
 #[rustfmt::skip]
@@ -93,7 +95,7 @@ static LINES: &[Line] = &[
     line("", V1, "secrets", "Secret", NONE, NS, NONE, &["type"], &strategy::SECRET),
     line("", V1, "serviceaccounts", "ServiceAccount", &["sa"], NS, &["token"], NONE, &strategy::PLAIN),
     line("", V1, "services", "Service", &["svc"], NS | STATUS | ALL, &["proxy"], &["spec.clusterIP", "spec.type"], &strategy::SERVICE),
-    line("apps", V1, "controllerrevisions", "ControllerRevision", NONE, NS, NONE, NONE, &strategy::PLAIN),
+    line("apps", V1, "controllerrevisions", "ControllerRevision", NONE, NS, NONE, NONE, &strategy::CONTROLLER_REVISION),
     line("apps", V1, "daemonsets", "DaemonSet", &["ds"], NS | STATUS | ALL | GENERATION, NONE, NONE, &strategy::DAEMON_SET),
     line("apps", V1, "deployments", "Deployment", &["deploy"], NS | STATUS | SCALE | ALL | GENERATION, NONE, NONE, &strategy::DEPLOYMENT),
     line("apps", V1, "replicasets", "ReplicaSet", &["rs"], NS | STATUS | SCALE | ALL | GENERATION, NONE, &["status.replicas"], &strategy::REPLICA_SET),
@@ -104,7 +106,9 @@ static LINES: &[Line] = &[
     line("policy", V1, "poddisruptionbudgets", "PodDisruptionBudget", &["pdb"], NS | STATUS | GENERATION, NONE, NONE, &strategy::DISRUPTION_BUDGET),
     line(NET, V1, "ingressclasses", "IngressClass", NONE, GENERATION, NONE, NONE, &strategy::PLAIN),
     line(NET, V1, "ingresses", "Ingress", &["ing"], NS | STATUS | GENERATION, NONE, NONE, &strategy::INGRESS),
+    line(NET, V1, "ipaddresses", "IPAddress", &["ip"], 0, NONE, NONE, &strategy::IP_ADDRESS),
     line(NET, V1, "networkpolicies", "NetworkPolicy", &["netpol"], NS | GENERATION, NONE, NONE, &strategy::NETWORK_POLICY),
+    line(NET, V1, "servicecidrs", "ServiceCIDR", NONE, STATUS, NONE, NONE, &strategy::SERVICE_CIDR),
     line("discovery.k8s.io", V1, "endpointslices", "EndpointSlice", NONE, NS | GENERATION, NONE, NONE, &strategy::ENDPOINT_SLICE),
     line("coordination.k8s.io", V1, "leases", "Lease", NONE, NS, NONE, NONE, &strategy::PLAIN),
     line("events.k8s.io", V1, "events", "Event", &["ev"], NS, NONE, EVENT_FIELDS, &strategy::EVENT),
@@ -113,12 +117,19 @@ static LINES: &[Line] = &[
     line(RBAC, V1, "rolebindings", "RoleBinding", NONE, NS, NONE, NONE, &strategy::ROLE_BINDING),
     line(RBAC, V1, "roles", "Role", NONE, NS, NONE, NONE, &strategy::ROLE),
     line("scheduling.k8s.io", V1, "priorityclasses", "PriorityClass", &["pc"], GENERATION, NONE, NONE, &strategy::PRIORITY_CLASS),
-    line("node.k8s.io", V1, "runtimeclasses", "RuntimeClass", NONE, 0, NONE, NONE, &strategy::PLAIN),
-    line(STORAGE, V1, "csidrivers", "CSIDriver", NONE, 0, NONE, NONE, &strategy::PLAIN),
+    line("node.k8s.io", V1, "runtimeclasses", "RuntimeClass", NONE, 0, NONE, NONE, &strategy::RUNTIME_CLASS),
+    line(STORAGE, V1, "csidrivers", "CSIDriver", NONE, 0, NONE, NONE, &strategy::CSI_DRIVER),
     line(STORAGE, V1, "csinodes", "CSINode", NONE, 0, NONE, NONE, &strategy::PLAIN),
     line(STORAGE, V1, "csistoragecapacities", "CSIStorageCapacity", NONE, NS, NONE, NONE, &strategy::PLAIN),
     line(STORAGE, V1, "storageclasses", "StorageClass", &["sc"], 0, NONE, NONE, &strategy::STORAGE_CLASS),
-    line(STORAGE, V1, "volumeattachments", "VolumeAttachment", NONE, STATUS, NONE, NONE, &strategy::PLAIN),
+    line(STORAGE, V1, "volumeattachments", "VolumeAttachment", NONE, STATUS, NONE, NONE, &strategy::VOLUME_ATTACHMENT),
+    line(STORAGE, V1, "volumeattributesclasses", "VolumeAttributesClass", &["vac"], 0, NONE, NONE, &strategy::VOLUME_ATTRIBUTES_CLASS),
+    line(FLOW, V1, "flowschemas", "FlowSchema", NONE, STATUS | GENERATION, NONE, NONE, &strategy::FLOW_SCHEMA),
+    line(FLOW, V1, "prioritylevelconfigurations", "PriorityLevelConfiguration", NONE, STATUS | GENERATION, NONE, NONE, &strategy::PRIORITY_LEVEL),
+    line(DEVICES, V1, "deviceclasses", "DeviceClass", NONE, GENERATION, NONE, NONE, &strategy::DEVICE_CLASS),
+    line(DEVICES, V1, "resourceclaims", "ResourceClaim", NONE, NS | STATUS, NONE, NONE, &strategy::RESOURCE_CLAIM),
+    line(DEVICES, V1, "resourceclaimtemplates", "ResourceClaimTemplate", NONE, NS, NONE, NONE, &strategy::RESOURCE_CLAIM_TEMPLATE),
+    line(DEVICES, V1, "resourceslices", "ResourceSlice", NONE, GENERATION, NONE, &["spec.nodeName", "spec.driver"], &strategy::RESOURCE_SLICE),
     line("authentication.k8s.io", V1, "selfsubjectreviews", "SelfSubjectReview", NONE, REVIEW, NONE, NONE, &strategy::PLAIN),
     line("authentication.k8s.io", V1, "tokenreviews", "TokenReview", NONE, REVIEW, NONE, NONE, &strategy::PLAIN),
     line("authorization.k8s.io", V1, "localsubjectaccessreviews", "LocalSubjectAccessReview", NONE, NS | REVIEW, NONE, NONE, &strategy::PLAIN),
@@ -128,6 +139,8 @@ static LINES: &[Line] = &[
     line("certificates.k8s.io", V1, "certificatesigningrequests", "CertificateSigningRequest", &["csr"], STATUS, &["approval"], &["spec.signerName"], &strategy::SIGNING_REQUEST),
     line("apiextensions.k8s.io", V1, "customresourcedefinitions", "CustomResourceDefinition", &["crd", "crds"], STATUS | GENERATION | EXTENSIONS, NONE, NONE, &strategy::CUSTOM_RESOURCE_DEFINITION),
     line("apiregistration.k8s.io", V1, "apiservices", "APIService", NONE, STATUS | EXTENSIONS, NONE, NONE, &strategy::PLAIN),
+    line(ADMISSION, V1, "mutatingadmissionpolicies", "MutatingAdmissionPolicy", NONE, GENERATION | EXTENSIONS, NONE, NONE, &strategy::MUTATING_POLICY),
+    line(ADMISSION, V1, "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding", NONE, GENERATION | EXTENSIONS, NONE, NONE, &strategy::MUTATING_BINDING),
     line(ADMISSION, V1, "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", NONE, GENERATION | EXTENSIONS, NONE, NONE, &strategy::WEBHOOKS),
     line(ADMISSION, V1, "validatingadmissionpolicies", "ValidatingAdmissionPolicy", NONE, STATUS | GENERATION | EXTENSIONS, NONE, NONE, &strategy::ADMISSION_POLICY),
     line(ADMISSION, V1, "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", NONE, GENERATION | EXTENSIONS, NONE, NONE, &strategy::ADMISSION_BINDING),
@@ -147,14 +160,10 @@ fn kind(line: &Line) -> Kind {
         ("", resource) | ("events.k8s.io", resource) => resource.into(),
         (group, resource) => format!("{group}/{resource}").into(),
     };
-    let selector = match line.resource {
-        "replicationcontrollers" => "/spec/selector",
-        _ => "/spec/selector",
-    };
     let scale = has(SCALE).then(|| Scale {
         spec_replicas: "/spec/replicas".into(),
         status_replicas: "/status/replicas".into(),
-        selector: Some(selector.into()),
+        selector: Some("/spec/selector".into()),
     });
     let version = |name: &&str| Version {
         name: (*name).into(),
@@ -189,6 +198,9 @@ fn kind(line: &Line) -> Kind {
         subresources: line.subresources,
         strategy: line.strategy,
         custom: false,
+        hidden: Vec::new(),
+        webhook: None,
+        since: 0,
     }
 }
 

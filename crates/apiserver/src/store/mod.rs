@@ -89,6 +89,19 @@ impl Stored {
         self.key.split_once('\0').map_or(&*self.key, |(_, name)| name)
     }
 
+    /// Its `apiVersion`.
+    pub fn api_version(&self) -> std::borrow::Cow<'_, str> {
+        const HEAD: &[u8] = b"{\"apiVersion\":\"";
+        let plain = self.data.strip_prefix(HEAD).and_then(|rest| {
+            let end = memchr::memchr2(b'"', b'\\', rest)?;
+            std::str::from_utf8(&rest[..end]).ok()
+        });
+        match plain {
+            Some(text) => text.into(),
+            None => self.value()["apiVersion"].as_str().unwrap_or("").to_owned().into(),
+        }
+    }
+
     /// Its labels.
     pub fn labels(&self) -> &[(Box<str>, Box<str>)] {
         &self.labels
@@ -127,15 +140,9 @@ impl Draft {
         let mut bytes = serde_json::to_vec(object).expect("JSON values always serialise");
         let gap = memchr::memmem::find(&bytes, mark.as_bytes()).expect("the mark was just set");
         bytes.drain(gap..gap + mark.len());
-        let text = |v: &Value| match v {
-            Value::String(s) => s.as_str().into(),
-            Value::Null => "".into(),
-            other => other.to_string().into_boxed_str(),
-        };
         let labels = object.pointer("/metadata/labels").and_then(Value::as_object);
-        let labels = labels.into_iter().flatten().map(|(k, v)| (k.as_str().into(), text(v))).collect();
-        let lookup = |path: &str| path.split('.').try_fold(&*object, |at, part| at.get(part)).map(&text);
-        let fields = selectable.iter().filter_map(|path| Some((path.clone(), lookup(path)?))).collect();
+        let labels = labels.into_iter().flatten().map(|(k, v)| (k.as_str().into(), plain_text(v))).collect();
+        let fields = selectable.iter().filter_map(|path| Some((path.clone(), field_text(object, path)?))).collect();
         Self { bytes, gap, labels, fields }
     }
 
@@ -147,6 +154,19 @@ impl Draft {
         data.extend_from_slice(&self.bytes[self.gap..]);
         Stored { revision, key: key.into(), data: data.into(), labels: self.labels, fields: self.fields }
     }
+}
+
+fn plain_text(value: &Value) -> Box<str> {
+    match value {
+        Value::String(s) => s.as_str().into(),
+        Value::Null => "".into(),
+        other => other.to_string().into_boxed_str(),
+    }
+}
+
+/// The text of the field at a dotted path, as selectors compare it.
+pub fn field_text(object: &Value, path: &str) -> Option<Box<str>> {
+    path.split('.').try_fold(object, |at, part| at.get(part)).map(plain_text)
 }
 
 /// What must hold for a change to be made.

@@ -228,3 +228,10 @@ pub(super) fn replication_controller(object: &Value, _old: Option<&Value>, cause
     }
     template_faults(spec, "spec", &["Always"], causes);
 }
+
+pub(super) fn revision(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    not_negative(object, "revision", "", causes);
+    if old.is_some_and(|o| o.get("data") != object.get("data")) {
+        causes.push(Cause::invalid("data", &Value::Null, "field is immutable"));
+    }
+}

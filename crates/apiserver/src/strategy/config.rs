@@ -4,7 +4,7 @@ use objects::names;
 use objects::status::Cause;
 use serde_json::{Value, json};
 
-use super::{drop_status, immutable, list, set, spec_mut, text};
+use super::{drop_status, immutable, list, one_of, set, spec_mut, text};
 
 const MAX_DATA: usize = 1 << 20;
 
@@ -177,4 +177,65 @@ pub(super) fn storage_class_default(object: &mut Value) {
         set(map, "reclaimPolicy", "Delete");
         set(map, "volumeBindingMode", "Immediate");
     }
+}
+
+pub(super) fn storage_class(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    if text(object, "provisioner").is_empty() {
+        causes.push(Cause::required("provisioner", ""));
+    }
+    one_of(object, "reclaimPolicy", "", &["Delete", "Retain"], causes);
+    one_of(object, "volumeBindingMode", "", &["Immediate", "WaitForFirstConsumer"], causes);
+    let Some(old) = old else { return };
+    for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+        if object.get(field) != old.get(field) {
+            causes.push(Cause::forbidden(field, format!("updates to {field} are forbidden.")));
+        }
+    }
+}
+
+pub(super) fn csi_driver_default(object: &mut Value) {
+    let Some(spec) = spec_mut(object) else { return };
+    set(spec, "attachRequired", true);
+    set(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
+    for field in ["podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount"] {
+        set(spec, field, false);
+    }
+    set(spec, "volumeLifecycleModes", json!(["Persistent"]));
+}
+
+pub(super) fn volume_attachment(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let spec = &object["spec"];
+    for field in ["attacher", "nodeName"] {
+        if text(spec, field).is_empty() {
+            causes.push(Cause::required(format!("spec.{field}"), ""));
+        }
+    }
+    let source = &spec["source"];
+    if source["persistentVolumeName"].is_string() == source["inlineVolumeSpec"].is_object() {
+        let why = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+        causes.push(Cause::required("spec.source", why));
+    }
+    immutable(object, old, "/spec", causes);
+}
+
+pub(super) fn volume_attributes_class(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    if text(object, "driverName").is_empty() {
+        causes.push(Cause::required("driverName", ""));
+    }
+    if object["parameters"].as_object().is_none_or(serde_json::Map::is_empty) {
+        causes.push(Cause::required("parameters", "must contain at least one key/value pair"));
+    }
+    let Some(old) = old else { return };
+    for field in ["driverName", "parameters"] {
+        if object.get(field) != old.get(field) {
+            causes.push(Cause::forbidden(field, format!("updates to {field} are forbidden.")));
+        }
+    }
+}
+
+pub(super) fn runtime_class(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    if let Err(why) = names::dns1123_label(text(object, "handler")) {
+        causes.push(Cause::invalid("handler", &object["handler"], why));
+    }
+    immutable(object, old, "/handler", causes);
 }

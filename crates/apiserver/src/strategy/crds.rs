@@ -17,6 +17,10 @@ pub(super) fn default(object: &mut Value) {
     }
     if let Some(conversion) = child(spec, "conversion") {
         set(conversion, "strategy", "None");
+        let service = conversion.get_mut("webhook").and_then(|w| w.pointer_mut("/clientConfig/service"));
+        if let Some(service) = service.and_then(Value::as_object_mut) {
+            set(service, "port", 443);
+        }
     }
     for version in each_mut(spec, "versions") {
         for column in each_mut(version, "additionalPrinterColumns") {
@@ -104,13 +108,7 @@ pub(super) fn validate(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
             }
         }
     }
-    if spec.pointer("/conversion/strategy").is_some_and(|s| s != "None") {
-        causes.push(Cause::invalid(
-            "spec.conversion.strategy",
-            &spec["conversion"]["strategy"],
-            "this server converts with strategy None only; serve one version, or versions of one shape",
-        ));
-    }
+    conversion(&spec["conversion"], causes);
     if let Some(old) = old {
         immutable(object, Some(old), "/spec/group", causes);
         immutable(object, Some(old), "/spec/names/plural", causes);
@@ -118,5 +116,32 @@ pub(super) fn validate(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
             immutable(object, Some(old), "/spec/scope", causes);
             immutable(object, Some(old), "/spec/names/kind", causes);
         }
+    }
+}
+
+fn conversion(conversion: &Value, causes: &mut Vec<Cause>) {
+    one_of(conversion, "strategy", "spec.conversion", &["None", "Webhook"], causes);
+    let (webhook, at) = (&conversion["webhook"], "spec.conversion.webhook");
+    if text(conversion, "strategy") != "Webhook" {
+        if !webhook.is_null() {
+            let why = "should not be set when strategy is not set to Webhook";
+            causes.push(Cause::forbidden(format!("{at}.clientConfig"), why));
+        }
+        return;
+    }
+    let client = &webhook["clientConfig"];
+    if !client.is_object() {
+        let why = "required when strategy is set to Webhook";
+        causes.push(Cause::required(format!("{at}.clientConfig"), why));
+    } else if client["url"].is_string() == client["service"].is_object() {
+        let why = "exactly one of url or service is required";
+        causes.push(Cause::required(format!("{at}.clientConfig"), why));
+    }
+    let versions = list(webhook, "conversionReviewVersions");
+    if versions.is_empty() {
+        causes.push(Cause::required(format!("{at}.conversionReviewVersions"), ""));
+    } else if !versions.iter().any(|v| v == "v1" || v == "v1beta1") {
+        let why = "must include at least one of v1, v1beta1";
+        causes.push(Cause::invalid(format!("{at}.conversionReviewVersions"), &json!(versions), why));
     }
 }

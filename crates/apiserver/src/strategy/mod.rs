@@ -1,9 +1,12 @@
 //! What kinds do beyond the generic: defaults, what a client may not set, validation. Functions on JSON, no IO.
 
+mod addresses;
 mod apps;
 mod batch;
 mod config;
 mod crds;
+mod devices;
+mod flowcontrol;
 mod network;
 mod pod;
 mod policy;
@@ -13,7 +16,7 @@ use objects::names;
 use objects::status::Cause;
 use serde_json::{Map, Value, json};
 
-pub use pod::{quality, requests_of, resource_sum};
+pub use pod::{requests_of, resource_sum};
 
 /// What a kind does beyond the generic.
 #[derive(Debug)]
@@ -135,7 +138,33 @@ strategies! {
     /// PriorityClass.
     PRIORITY_CLASS = { default: policy::priority_class_default, validate: policy::priority_class };
     /// StorageClass.
-    STORAGE_CLASS = { default: config::storage_class_default };
+    STORAGE_CLASS = { default: config::storage_class_default, validate: config::storage_class };
+    /// CSIDriver.
+    CSI_DRIVER = { default: config::csi_driver_default };
+    /// VolumeAttachment.
+    VOLUME_ATTACHMENT = { create: drop_status, validate: config::volume_attachment };
+    /// VolumeAttributesClass.
+    VOLUME_ATTRIBUTES_CLASS = { validate: config::volume_attributes_class };
+    /// RuntimeClass.
+    RUNTIME_CLASS = { validate: config::runtime_class };
+    /// ControllerRevision.
+    CONTROLLER_REVISION = { validate: apps::revision };
+    /// FlowSchema.
+    FLOW_SCHEMA = { default: flowcontrol::schema_default, create: drop_status, validate: flowcontrol::schema };
+    /// PriorityLevelConfiguration.
+    PRIORITY_LEVEL = { default: flowcontrol::level_default, create: drop_status, validate: flowcontrol::level };
+    /// ServiceCIDR.
+    SERVICE_CIDR = { create: drop_status, validate: addresses::range };
+    /// IPAddress.
+    IP_ADDRESS = { name: NameRule::Path, validate: addresses::address };
+    /// DeviceClass.
+    DEVICE_CLASS = { validate: devices::class };
+    /// ResourceClaim.
+    RESOURCE_CLAIM = { default: devices::claim_default, create: drop_status, validate: devices::claim };
+    /// ResourceClaimTemplate.
+    RESOURCE_CLAIM_TEMPLATE = { default: devices::template_default, validate: devices::template };
+    /// ResourceSlice.
+    RESOURCE_SLICE = { validate: devices::slice };
     /// CustomResourceDefinition.
     CUSTOM_RESOURCE_DEFINITION = { default: crds::default, create: drop_status, update: crds::update, validate: crds::validate };
     /// CertificateSigningRequest.
@@ -146,6 +175,10 @@ strategies! {
     ADMISSION_POLICY = { default: policy::admission_policy_default, create: drop_status, validate: policy::admission_policy };
     /// ValidatingAdmissionPolicyBinding.
     ADMISSION_BINDING = { default: policy::admission_binding_default, validate: policy::admission_binding };
+    /// MutatingAdmissionPolicy.
+    MUTATING_POLICY = { default: policy::admission_policy_default, validate: policy::mutating_policy };
+    /// MutatingAdmissionPolicyBinding.
+    MUTATING_BINDING = { default: policy::admission_binding_default, validate: policy::mutating_binding };
 }
 
 /// What a request asks for does not change.
@@ -198,14 +231,18 @@ fn one_of(value: &Value, name: &str, path: &str, allowed: &[&str], causes: &mut 
     match value.get(name) {
         None | Some(Value::Null) => {}
         Some(Value::String(s)) if allowed.contains(&s.as_str()) => {}
-        Some(other) => causes.push(Cause::not_supported(format!("{path}.{name}"), other, allowed)),
+        Some(other) => {
+            let field = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+            causes.push(Cause::not_supported(field, other, allowed));
+        }
     }
 }
 
 /// Adds a fault where a number is negative.
 fn not_negative(value: &Value, name: &str, path: &str, causes: &mut Vec<Cause>) {
     if let Some(n) = value.get(name).filter(|v| v.as_i64().is_some_and(|n| n < 0)) {
-        causes.push(Cause::invalid(format!("{path}.{name}"), n, "must be greater than or equal to 0"));
+        let field = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        causes.push(Cause::invalid(field, n, "must be greater than or equal to 0"));
     }
 }
 

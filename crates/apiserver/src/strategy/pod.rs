@@ -196,7 +196,7 @@ pub(super) fn update(object: &mut Value, old: &Value) {
 }
 
 /// The quality-of-service class.
-pub fn quality(object: &Value) -> &'static str {
+fn quality(object: &Value) -> &'static str {
     let containers: Vec<&Value> =
         list(&object["spec"], "containers").iter().chain(list(&object["spec"], "initContainers")).collect();
     let mut any = false;
@@ -365,6 +365,7 @@ fn spec_faults(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
             }
         }
     }
+    sysctls(spec, path, causes);
     one_of(spec, "dnsPolicy", path, &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"], causes);
     not_negative(spec, "terminationGracePeriodSeconds", path, causes);
     if let Some(n) = spec.get("activeDeadlineSeconds").filter(|n| n.as_i64().is_some_and(|n| n < 1)) {
@@ -396,6 +397,39 @@ fn spec_faults(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
             &["NoSchedule", "PreferNoSchedule", "NoExecute", ""],
             causes,
         );
+    }
+}
+
+/// The names of sysctls, and which of them a pod without namespaces of its own may not set.
+fn sysctls(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let host = |field: &str| spec.get(field) == Some(&json!(true));
+    let (mut seen, list_at) = (HashSet::new(), format!("{path}.securityContext.sysctls"));
+    for (i, sysctl) in list(&spec["securityContext"], "sysctls").iter().enumerate() {
+        let (at, name) = (format!("{list_at}[{i}].name"), text(sysctl, "name"));
+        let part = |p: &str| {
+            let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+            let (bytes, middle) = (p.as_bytes(), |b: u8| good(b) || b == b'-' || b == b'_');
+            bytes.first().is_some_and(|b| good(*b))
+                && bytes.last().is_some_and(|b| good(*b))
+                && bytes.iter().all(|b| middle(*b))
+        };
+        if name.is_empty() {
+            causes.push(Cause::required(at, ""));
+        } else if name.len() > 253 || !name.split(['.', '/']).all(part) {
+            let why = "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$";
+            causes.push(Cause::invalid(at, &json!(name), why));
+        } else if !seen.insert(name.replace('/', ".")) {
+            causes.push(Cause::duplicate(at, &json!(name)));
+        } else {
+            let plain = name.replace('/', ".");
+            let ipc = ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|p| plain.starts_with(p))
+                || plain == "kernel.sem";
+            let shared = [(plain.starts_with("net."), "hostNetwork"), (ipc, "hostIPC")];
+            for (_, field) in shared.into_iter().filter(|(its, field)| *its && host(field)) {
+                let why = format!("may not be specified when '{field}' is true");
+                causes.push(Cause::invalid(at.clone(), &json!(name), why));
+            }
+        }
     }
 }
 

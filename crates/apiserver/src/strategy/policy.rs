@@ -178,11 +178,27 @@ pub(super) fn admission_binding_default(object: &mut Value) {
     }
 }
 
+pub(super) fn mutating_policy(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let spec = &object["spec"];
+    one_of(spec, "failurePolicy", "spec", &["Fail", "Ignore"], causes);
+    match text(spec, "reinvocationPolicy") {
+        "" => causes.push(Cause::required("spec.reinvocationPolicy", "")),
+        _ => one_of(spec, "reinvocationPolicy", "spec", &["IfNeeded", "Never"], causes),
+    }
+    if super::list(&spec["matchConstraints"], "resourceRules").is_empty() {
+        causes.push(Cause::required("spec.matchConstraints.resourceRules", ""));
+    }
+    if old.is_none_or(|o| o["spec"] != *spec) {
+        causes.extend(crate::admission::mutation::compile(object).1);
+    }
+}
+
+pub(super) fn mutating_binding(object: &Value, _: Option<&Value>, causes: &mut Vec<Cause>) {
+    bound(&object["spec"], causes);
+}
+
 pub(super) fn admission_binding(object: &Value, _: Option<&Value>, causes: &mut Vec<Cause>) {
     let spec = &object["spec"];
-    if text(spec, "policyName").is_empty() {
-        causes.push(Cause::required("spec.policyName", ""));
-    }
     let actions = super::list(spec, "validationActions");
     if actions.is_empty() {
         causes.push(Cause::required("spec.validationActions", "at least one validation action is required"));
@@ -197,6 +213,14 @@ pub(super) fn admission_binding(object: &Value, _: Option<&Value>, causes: &mut 
     if has("Deny") && has("Warn") {
         let message = "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)";
         causes.push(Cause::invalid("spec.validationActions", &json!(["Deny", "Warn"]), message));
+    }
+    bound(spec, causes);
+}
+
+/// What a binding names: its policy and parameters.
+fn bound(spec: &Value, causes: &mut Vec<Cause>) {
+    if text(spec, "policyName").is_empty() {
+        causes.push(Cause::required("spec.policyName", ""));
     }
     let reference = &spec["paramRef"];
     if reference.is_object() {

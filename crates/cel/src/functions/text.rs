@@ -12,6 +12,7 @@ pub(super) fn function(name: &str, args: &[Value]) -> Answer {
     Some(match (name, args) {
         ("matches", [Value::String(text), Value::String(pattern)]) => matches(text, pattern),
         ("strings.quote", [Value::String(text)]) => Ok(Value::from(format!("{text:?}"))),
+        ("jsonpatch.escapeKey", [Value::String(text)]) => Ok(Value::from(text.replace('~', "~0").replace('/', "~1"))),
         ("base64.encode", [Value::Bytes(bytes)]) => Ok(Value::from(STANDARD.encode(bytes))),
         ("base64.decode", [Value::String(text)]) => {
             STANDARD.decode(&**text).map(|b| Value::Bytes(b.into())).map_err(|e| argument(e.to_string()))
