@@ -27,7 +27,11 @@ impl Api {
             .collect();
         if kind != "ExternalName" {
             let address = service.pointer("/spec/clusterIP").and_then(Value::as_str).unwrap_or("").to_owned();
-            let used: HashSet<&str> = others.iter().filter_map(|s| s.pointer("/spec/clusterIP")?.as_str()).collect();
+            let mut used: HashSet<&str> =
+                others.iter().filter_map(|s| s.pointer("/spec/clusterIP")?.as_str()).collect();
+            let parent = json!({"resource": "services", "namespace": meta::namespace(service), "name": name});
+            let taken = self.store.list("networking.k8s.io/ipaddresses", None, |_| true).items;
+            used.extend(taken.iter().filter(|s| s.value()["spec"]["parentRef"] != parent).map(|s| s.name()));
             let address = match address.as_str() {
                 "None" => address,
                 "" => self

@@ -109,6 +109,9 @@ impl Api {
         for outcome in futures::future::join_all(made).await {
             outcome?;
         }
+        for stored in self.store.list("services", None, |_| true).items {
+            self.addresses_of(&stored.value(), false).await;
+        }
         Ok(())
     }
 
@@ -150,12 +153,16 @@ impl Api {
             "namespaces" => self.namespace_objects(stored.name()).await,
             CRDS => self.crd_changed(&stored.value()).await,
             "secrets" => self.fill_token_secret(stored).await,
+            "services" => self.addresses_of(&stored.value(), false).await,
             _ => {}
         }
     }
 
     /// What follows from a changed or deleted object.
     pub(crate) async fn changed(&self, call: &Call, stored: &Stored, deleted: bool) {
+        if &*call.kind.table == "services" && (deleted || call.target.subresource.is_empty()) {
+            return self.addresses_of(&stored.value(), deleted).await;
+        }
         if &*call.kind.table == CRDS {
             let crd = stored.value();
             if deleted {
@@ -180,6 +187,33 @@ impl Api {
             if let Err(error) = self.seed(object).await {
                 tracing::warn!(namespace, %error, "first object of namespace not made");
             }
+        }
+    }
+
+    /// Tells with IPAddress objects which addresses a Service has, or has no longer.
+    pub(crate) async fn addresses_of(&self, service: &Value, gone: bool) {
+        const ADDRESSES: &str = "networking.k8s.io/ipaddresses";
+        let (namespace, name) = (meta::namespace(service), meta::name(service));
+        let parent = json!({"resource": "services", "namespace": namespace, "name": name});
+        let list = service.pointer("/spec/clusterIPs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let has: Vec<&str> =
+            if gone { &[] } else { list }.iter().filter_map(Value::as_str).filter(|a| *a != "None").collect();
+        let labels = json!({"ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"});
+        for address in &has {
+            let object = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress",
+                "metadata": {"name": address, "labels": labels}, "spec": {"parentRef": parent}});
+            if let Err(error) = self.seed(object).await {
+                tracing::warn!(address, %error, "address of a service is not told");
+            }
+        }
+        // An address belongs to the Service until another says otherwise: only what is not its own any more goes.
+        let mine = |s: &Stored| !has.contains(&s.name()) && s.value()["spec"]["parentRef"] == parent;
+        let stale = self.store.list(ADDRESSES, None, mine).items;
+        let kinds = self.kinds.kinds();
+        let Some(kind) = kinds.resource("networking.k8s.io", "ipaddresses") else { return };
+        for stored in stale {
+            let (key, expect) = (stored.key.to_string(), Expect::Revision(stored.revision));
+            let _ = self.put(kind, key, expect, &mut stored.value(), true).await;
         }
     }
 

@@ -193,3 +193,120 @@ async fn policies_see_who_connects() {
     // What is allowed fails later: the pod is on no node.
     assert!(!send(&server, "POST", &exec("ls"), Value::Null).await.message().contains("no shells"));
 }
+
+#[tokio::test]
+async fn requests_for_certificates_through_their_parts() {
+    let (_dir, server, _client) = common::server().await;
+    let Some(request) = request("/CN=e2e") else { return eprintln!("skipped: there is no openssl") };
+    let path = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let object = json!({"metadata": {"generateName": "e2e-example-csr-"}, "spec": {"request": request, "expirationSeconds": 3600,
+        "signerName": "example.com/e2e", "usages": ["digital signature", "key encipherment", "server auth"]}});
+    let made = send(&server, "POST", path, object).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let one = format!("{path}/{}", made.body["metadata"]["name"].as_str().unwrap_or(""));
+    let patch = json!({"metadata": {"annotations": {"patchedapproval": "true"}},
+        "status": {"conditions": [{"type": "ApprovalPatch", "status": "True", "reason": "e2e"}]}});
+    let patched = send(&server, "PATCH", &format!("{one}/approval"), patch).await.body;
+    assert_eq!(patched["status"]["conditions"][0]["type"], "ApprovalPatch", "{patched}");
+    assert_eq!(patched["metadata"]["annotations"]["patchedapproval"], "true");
+    let mut update = patched.clone();
+    let more = json!({"type": "Approved", "status": "True", "reason": "E2E", "message": "m", "lastUpdateTime": null});
+    update["status"]["conditions"].as_array_mut().expect("conditions").push(more);
+    let updated = send(&server, "PUT", &format!("{one}/approval"), update).await.body;
+    assert_eq!(updated["status"]["conditions"].as_array().map(Vec::len), Some(2), "{updated}");
+    let certificate = base64::engine::general_purpose::STANDARD.encode(server.ca_certificate());
+    let patch = json!({"metadata": {"annotations": {"patchedstatus": "true"}}, "status": {"certificate": certificate}});
+    let patched = send(&server, "PATCH", &format!("{one}/status"), patch).await.body;
+    assert_eq!(patched["status"]["certificate"], certificate.as_str(), "{patched}");
+    assert_eq!(patched["metadata"]["annotations"]["patchedstatus"], "true");
+    let named = format!("{path}?fieldSelector=spec.signerName%3Dexample.com/e2e");
+    let list = send(&server, "GET", &named, Value::Null).await.body;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn services_have_addresses() {
+    let (_dir, server, _client) = common::server().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}});
+    let made = send(&server, "POST", services, service).await.body;
+    let address = made["spec"]["clusterIP"].as_str().unwrap_or("").to_owned();
+    let path = format!("/apis/networking.k8s.io/v1/ipaddresses/{address}");
+    let got = send(&server, "GET", &path, Value::Null).await.body;
+    assert_eq!(got["spec"]["parentRef"], json!({"resource": "services", "namespace": "default", "name": "s"}), "{got}");
+    // One that is taken otherwise is not given away.
+    let parent = json!({"resource": "others", "name": "x"});
+    let taken = json!({"metadata": {"name": "10.96.0.77"}, "spec": {"parentRef": parent}});
+    assert_eq!(send(&server, "POST", "/apis/networking.k8s.io/v1/ipaddresses", taken).await.code, 201);
+    let wants = json!({"metadata": {"name": "t"}, "spec": {"clusterIP": "10.96.0.77", "ports": [{"port": 80}]}});
+    assert_eq!(send(&server, "POST", services, wants).await.code, 422);
+    assert_eq!(send(&server, "DELETE", &format!("{services}/s"), Value::Null).await.code, 200);
+    assert_eq!(send(&server, "GET", &path, Value::Null).await.code, 404);
+}
+
+#[tokio::test]
+async fn eviction_is_told_in_the_pod() {
+    let (_dir, server, _client) = common::server().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(send(&server, "POST", pods, pod).await.code, 201);
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    assert_eq!(send(&server, "POST", &format!("{pods}/p/eviction"), eviction).await.code, 201);
+    let pod = send(&server, "GET", &format!("{pods}/p"), Value::Null).await.body;
+    let condition =
+        pod["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == "DisruptionTarget");
+    assert_eq!(condition.map(|c| c["reason"].clone()), Some(json!("EvictionByEvictionAPI")), "{pod}");
+    assert!(pod["metadata"]["deletionTimestamp"].is_string());
+}
+
+#[tokio::test]
+async fn the_root_of_a_proxy_ends_with_a_slash() {
+    let (_dir, server, _client) = common::server().await;
+    let path = "/api/v1/namespaces/default/pods/p/proxy?method=GET";
+    let request = http::Request::get(path).body(axum::body::Body::empty()).expect("a request");
+    let answer = server.respond(Some(Identity::admin()), request).await;
+    assert_eq!(answer.status(), 301);
+    assert_eq!(answer.headers()["location"], "/api/v1/namespaces/default/pods/p/proxy/?method=GET");
+}
+
+#[tokio::test]
+async fn jobs_leave_their_pods_unless_told() {
+    let (_dir, server, _client) = common::server().await;
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    for name in ["a", "b"] {
+        let job = json!({"metadata": {"name": name}, "spec": {"template": template}});
+        assert_eq!(send(&server, "POST", jobs, job).await.code, 201);
+    }
+    let orphaned = send(&server, "DELETE", &format!("{jobs}/a"), Value::Null).await;
+    assert!(
+        orphaned.warnings.iter().any(|w| w.contains("child pods are preserved by default")),
+        "{:?}",
+        orphaned.warnings
+    );
+    let told = send(&server, "DELETE", &format!("{jobs}/b?propagationPolicy=Background"), Value::Null).await;
+    assert!(told.warnings.is_empty() && told.code == 200);
+}
+
+#[tokio::test]
+async fn runtime_classes_shape_their_pods() {
+    let (_dir, server, _client) = common::server().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod = |name: &str, class: &str| json!({"metadata": {"name": name}, "spec": {"runtimeClassName": class, "containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(send(&server, "POST", pods, pod("none", "missing")).await.code, 403);
+    let class = json!({"metadata": {"name": "heavy"}, "handler": "h", "overhead": {"podFixed": {"cpu": "10m"}},
+        "scheduling": {"nodeSelector": {"a": "b"}, "tolerations": [{"key": "k", "operator": "Exists"}]}});
+    assert_eq!(send(&server, "POST", "/apis/node.k8s.io/v1/runtimeclasses", class).await.code, 201);
+    let made = send(&server, "POST", pods, pod("some", "heavy")).await.body;
+    assert_eq!(
+        (&made["spec"]["overhead"]["cpu"], &made["spec"]["nodeSelector"]["a"]),
+        (&json!("10m"), &json!("b")),
+        "{made}"
+    );
+    assert!(made["spec"]["tolerations"].as_array().is_some_and(|t| t.iter().any(|t| t["key"] == "k")));
+    let sysctl = |name: &str| json!({"metadata": {"name": "s"}, "spec": {"containers": [{"name": "c", "image": "i"}], "securityContext": {"sysctls": [{"name": name, "value": "1"}]}}});
+    for (name, code) in [("foo-", 422), ("bar..", 422), ("kernel.shmmax", 201)] {
+        assert_eq!(send(&server, "POST", pods, sysctl(name)).await.code, code, "{name}");
+    }
+}

@@ -57,6 +57,35 @@ impl Api {
                 as_whom.groups.push(group.clone());
             }
         }
+        if let Some(uid) = headers.get("impersonate-uid").map(text).filter(|u| !u.is_empty()) {
+            let ask = rbac::Ask {
+                verb: "impersonate",
+                group: "authentication.k8s.io",
+                resource: "uids",
+                name: &uid,
+                ..rbac::Ask::default()
+            };
+            if !self.authorised(&identity, &ask) {
+                return Err(rbac::forbidden(&identity, &ask));
+            }
+            as_whom.uid = uid;
+        }
+        for (name, value) in headers {
+            let Some(key) = name.as_str().strip_prefix("impersonate-extra-") else { continue };
+            let (key, value) = (crate::request::decode(key), text(value));
+            let ask = rbac::Ask {
+                verb: "impersonate",
+                group: "authentication.k8s.io",
+                resource: "userextras",
+                subresource: &key,
+                name: &value,
+                ..rbac::Ask::default()
+            };
+            if !self.authorised(&identity, &ask) {
+                return Err(rbac::forbidden(&identity, &ask));
+            }
+            as_whom.extra.entry(key).or_default().push(value);
+        }
         if as_whom.name == "system:anonymous" {
             as_whom = Identity::anonymous();
         }
