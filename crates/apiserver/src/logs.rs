@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::IntoResponse;
@@ -60,7 +60,7 @@ async fn send(mut socket: WebSocket, body: Body, text: bool) {
             part = body.next() => match part {
                 Some(Ok(bytes)) => {
                     let message =
-                        if text { Message::Text(STANDARD.encode(bytes).into()) } else { Message::Binary(Bytes::from(bytes)) };
+                        if text { Message::Text(STANDARD.encode(bytes).into()) } else { Message::Binary(bytes) };
                     if socket.send(message).await.is_err() {
                         return;
                     }

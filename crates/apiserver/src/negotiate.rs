@@ -121,6 +121,79 @@ pub fn parse_yaml(body: &[u8]) -> Result<Value, Status> {
     goyaml::from_str(text).map_err(|e| Status::bad_request(format!("error converting YAML to JSON: {e}")))
 }
 
+/// Whether a text has keys that stand twice in the same object: then it has more than what it was parsed to. Cheaper than to
+/// find out which.
+pub fn has_duplicates(body: &[u8], parsed: &Value) -> bool {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let mut counted = 0;
+    let _ = serde::de::DeserializeSeed::deserialize(Count(&mut counted), &mut deserializer);
+    counted != keys(parsed)
+}
+
+fn keys(value: &Value) -> usize {
+    match value {
+        Value::Array(list) => list.iter().map(keys).sum(),
+        Value::Object(map) => map.len() + map.values().map(keys).sum::<usize>(),
+        _ => 0,
+    }
+}
+
+/// Counts the keys of all objects of a text.
+struct Count<'c>(&'c mut usize);
+
+impl<'de> serde::de::DeserializeSeed<'de> for Count<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> serde::de::Visitor<'de> for Count<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while seq.next_element_seed(Count(self.0))?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key::<serde::de::IgnoredAny>()?.is_some() {
+            *self.0 += 1;
+            map.next_value_seed(Count(self.0))?;
+        }
+        Ok(())
+    }
+}
+
 /// Paths of the keys that stand twice in the same JSON object.
 pub fn duplicate_keys(body: &[u8]) -> Vec<String> {
     in_order(body, &[]).into_iter().map(|(path, _)| path).collect()
@@ -237,6 +310,9 @@ mod tests {
     #[test]
     fn duplicates() {
         assert_eq!(duplicate_keys(br#"{"a":1,"b":{"c":1,"c":2},"d":[{"e":1,"e":1}],"a":2}"#), ["b.c", "d[0].e", "a"]);
+        for (text, twice) in [(r#"{"a":[{"b":1,"c":{"b":2}}]}"#, false), (r#"{"a":{"b":1,"b":1}}"#, true)] {
+            assert_eq!(has_duplicates(text.as_bytes(), &serde_json::from_str(text).unwrap()), twice, "{text}");
+        }
         assert!(duplicate_keys(b"{\"a\":").is_empty());
         let body = br#"{"spec":{"u":1,"n":1,"n":2,"v":1}}"#;
         let unknown = ["spec.v".to_owned(), "spec.u".to_owned()];

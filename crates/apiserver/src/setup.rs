@@ -22,6 +22,8 @@ use crate::{Api, Error};
 
 /// The finalizer of CRDs: their objects go before them.
 pub(crate) const CRD_FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+const FLOW_SCHEMAS: &str = "flowcontrol.apiserver.k8s.io/flowschemas";
+const LEVELS: &str = "flowcontrol.apiserver.k8s.io/prioritylevelconfigurations";
 const CRDS: &str = "apiextensions.k8s.io/customresourcedefinitions";
 
 /// Opens the server.
@@ -109,6 +111,7 @@ impl Api {
         for outcome in futures::future::join_all(made).await {
             outcome?;
         }
+        self.levels_changed().await;
         for stored in self.store.list("services", None, |_| true).items {
             self.addresses_of(&stored.value(), false).await;
         }
@@ -154,12 +157,16 @@ impl Api {
             CRDS => self.crd_changed(&stored.value()).await,
             "secrets" => self.fill_token_secret(stored).await,
             "services" => self.addresses_of(&stored.value(), false).await,
+            FLOW_SCHEMAS | LEVELS => self.levels_changed().await,
             _ => {}
         }
     }
 
     /// What follows from a changed or deleted object.
     pub(crate) async fn changed(&self, call: &Call, stored: &Stored, deleted: bool) {
+        if matches!(&*call.kind.table, FLOW_SCHEMAS | LEVELS) && (deleted || call.target.subresource.is_empty()) {
+            return self.levels_changed().await;
+        }
         if &*call.kind.table == "services" && (deleted || call.target.subresource.is_empty()) {
             return self.addresses_of(&stored.value(), deleted).await;
         }
@@ -187,6 +194,44 @@ impl Api {
             if let Err(error) = self.seed(object).await {
                 tracing::warn!(namespace, %error, "first object of namespace not made");
             }
+        }
+    }
+
+    /// Takes flow schemas and priority levels into force, and tells of schemas whose level is missing.
+    pub(crate) async fn levels_changed(&self) {
+        for object in crate::auth::levels::mandatory() {
+            if let Err(error) = self.seed(object).await {
+                tracing::warn!(%error, "a mandatory flow schema or level is not made");
+            }
+        }
+        let values = |table: &str| -> Vec<Value> {
+            self.store.list(table, None, |_| true).items.iter().map(|s| s.value()).collect()
+        };
+        let (schemas, levels) = (values(FLOW_SCHEMAS), values(LEVELS));
+        self.flow.adopt(&schemas, &levels);
+        for schema in &schemas {
+            let wanted = &schema["spec"]["priorityLevelConfiguration"]["name"];
+            let found = levels.iter().any(|l| l["metadata"]["name"] == *wanted);
+            let (status, reason, word) = if found {
+                ("False", "Found", "and it exists")
+            } else {
+                ("True", "NotFound", "but there is no such object")
+            };
+            if meta::condition(schema, "Dangling").is_some_and(|c| c["status"] == status) {
+                continue;
+            }
+            let message =
+                format!("This FlowSchema references the PriorityLevelConfiguration object named {wanted} {word}");
+            let condition = json!({"type": "Dangling", "status": status, "reason": reason, "message": message, "lastTransitionTime": time::now()});
+            self.update_own(FLOW_SCHEMAS, &store::key("", meta::name(schema)), |object| {
+                let mut conditions =
+                    object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+                conditions.retain(|c| c["type"] != "Dangling");
+                conditions.push(condition.clone());
+                object["status"]["conditions"] = conditions.into();
+                true
+            })
+            .await;
         }
     }
 

@@ -291,3 +291,53 @@ async fn policies_change_objects() {
     let skipped = send(&server, "POST", maps, json!({"metadata": {"name": "skip-me"}})).await;
     assert_eq!((skipped.code, &skipped.body["data"]), (201, &Value::Null));
 }
+
+#[tokio::test]
+async fn requests_are_classified() {
+    let (_dir, server, _client) = common::server().await;
+    let flow = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let schema = json!({"metadata": {"name": "e2e"}, "spec": {"matchingPrecedence": 1000, "priorityLevelConfiguration": {"name": "e2e"},
+        "distinguisherMethod": {"type": "ByUser"}, "rules": [{"subjects": [{"kind": "User", "user": {"name": "noxu"}}],
+        "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}]}]}});
+    let schema = send(&server, "POST", &format!("{flow}/flowschemas"), schema).await.body;
+    let dangling = |object: &Value| {
+        let list = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        list.iter().find(|c| c["type"] == "Dangling").map(|c| c["status"].clone())
+    };
+    let one = format!("{flow}/flowschemas/e2e");
+    assert_eq!(dangling(&send(&server, "GET", &one, Value::Null).await.body), Some(json!("True")));
+    let level = json!({"metadata": {"name": "e2e"}, "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 1, "limitResponse": {"type": "Reject"}}}});
+    let level = send(&server, "POST", &format!("{flow}/prioritylevelconfigurations"), level).await.body;
+    assert_eq!(dangling(&send(&server, "GET", &one, Value::Null).await.body), Some(json!("False")));
+    let ask = |user: &'static str| {
+        let server = server.clone();
+        async move {
+            let request = http::Request::get("/version").body(axum::body::Body::empty()).expect("a request");
+            let answer = server.respond(Some(Identity::new(user, &["system:authenticated"])), request).await;
+            let header = |n: &str| answer.headers().get(n).and_then(|v| v.to_str().ok()).unwrap_or("").to_owned();
+            (header("x-kubernetes-pf-flowschema-uid"), header("x-kubernetes-pf-prioritylevel-uid"))
+        }
+    };
+    let uid = |o: &Value| o["metadata"]["uid"].as_str().unwrap_or("").to_owned();
+    assert_eq!(ask("noxu").await, (uid(&schema), uid(&level)));
+    let other = ask("foo").await;
+    assert!(!other.0.is_empty() && other.0 != uid(&schema) && !other.1.is_empty());
+    // Without its last resort no request would have a level.
+    assert_eq!(send(&server, "DELETE", &format!("{flow}/flowschemas/catch-all"), Value::Null).await.code, 200);
+    assert_eq!(send(&server, "GET", &format!("{flow}/flowschemas/catch-all"), Value::Null).await.code, 200);
+    let metrics = send(&server, "GET", "/metrics", Value::Null).await;
+    let text = String::from_utf8_lossy(&metrics.bytes).into_owned();
+    assert!(text.contains("apiserver_flowcontrol_request_concurrency_limit{priority_level=\"e2e\"}"), "{text}");
+}
+
+#[tokio::test]
+async fn costly_rules_are_refused_with_their_definition() {
+    let (_dir, server, _client) = common::server().await;
+    let rules = json!([{"rule": "self.all(s, s == 'string constant')"}]);
+    let inner = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-validations": rules});
+    let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {"x": {"type": "array", "items": inner}}}}});
+    let crd = json!({"metadata": {"name": "xs.example.com"}, "spec": {"group": "example.com", "scope": "Cluster", "names": {"plural": "xs", "kind": "X"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}});
+    let answer = send(&server, "POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd).await;
+    assert!(answer.code == 422 && answer.message().contains("exceeds budget"), "{}", answer.body);
+}

@@ -8,6 +8,7 @@
 
 mod ast;
 mod check;
+mod cost;
 mod eval;
 mod functions;
 mod lexer;
@@ -18,6 +19,7 @@ mod types;
 mod value;
 
 pub use check::Variable;
+pub use cost::Extent;
 pub use eval::{Budget, Decision, Fault, NoAuthorizer, Question, Variables};
 pub use types::{StructType, Ty};
 pub use value::{Key, ListKind, Value};
@@ -65,6 +67,11 @@ impl Program {
     /// Whether a variable is used.
     pub fn uses(&self, variable: &str) -> bool {
         self.root.uses(variable)
+    }
+
+    /// What evaluating it costs, estimated from below, when the variables are as large as they may be.
+    pub fn cost<'a>(&'a self, variables: &[(&'a str, std::sync::Arc<Extent>)]) -> u64 {
+        cost::estimate(&self.root, variables)
     }
 
     /// Evaluates it.

@@ -111,9 +111,8 @@ pub(crate) fn compile(policy: &Value) -> (Mutating, Vec<Cause>) {
             causes.push(Cause::required(path, "expression is required"));
             continue;
         }
-        let fits = |kind: &Ty| match (part, kind) {
-            (_, Ty::Dyn) | ("applyConfiguration", Ty::Struct(_)) | ("jsonPatch", Ty::List(_)) => true,
-            _ => false,
+        let fits = |kind: &Ty| {
+            matches!((part, kind), (_, Ty::Dyn) | ("applyConfiguration", Ty::Struct(_)) | ("jsonPatch", Ty::List(_)))
         };
         match scope.compile(&source, &[]) {
             Ok(program) if fits(program.result_type()) => mutations.push(match part {

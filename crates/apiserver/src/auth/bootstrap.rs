@@ -20,6 +20,7 @@ pub(crate) fn objects(api: &Api) -> Vec<Value> {
         format!("{}/{}", api.config.service_cidr.base, api.config.service_cidr.prefix)]}, "status": {"conditions": [{"type": "Ready", "status": "True",
         "reason": "", "message": "Kubernetes Service CIDR is ready", "lastTransitionTime": objects::time::now()}]}}));
     out.extend(aggregation(api));
+    out.extend(super::levels::objects());
     out.extend(roles());
     out.extend(bindings());
     for (name, value, description) in [

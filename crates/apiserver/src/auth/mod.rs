@@ -1,6 +1,7 @@
 //! Who may do what: credentials, tokens, and role-based access control.
 
 pub mod bootstrap;
+pub(crate) mod levels;
 pub mod pki;
 pub mod rbac;
 pub mod reviews;

@@ -108,6 +108,26 @@ pub(crate) async fn respond(api: Arc<Api>, peer: Option<Identity>, request: Requ
 async fn route(api: Arc<Api>, peer: Option<Identity>, request: Request<Body>) -> Result<Response<Body>, Status> {
     let info = Info::parse(request.method(), request.uri().path(), request.uri().query().unwrap_or(""));
     let who = api.authenticate(peer.as_ref(), request.headers())?;
+    let class = api.flow.classify(&who, &info);
+    let path = info.path.clone();
+    let mut response = match dispatch(api, who, info, &class, request).await {
+        Ok(response) => response,
+        Err(status) => {
+            tracing::debug!(path, code = status.code, message = status.message, "refused");
+            render::status(&status)
+        }
+    };
+    class.mark(&mut response);
+    Ok(response)
+}
+
+async fn dispatch(
+    api: Arc<Api>,
+    who: Identity,
+    info: Info,
+    class: &flow::Class,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
     let Some(target) = info.resource.clone() else {
         api.require(&who, &Ask { verb: &info.verb, path: &info.path, ..Ask::default() })?;
         // Discovery of an aggregated server is that server's.
@@ -143,7 +163,7 @@ async fn route(api: Arc<Api>, peer: Option<Identity>, request: Request<Body>) ->
     // Long-running requests are not counted against the limit.
     let long = info.verb == "watch"
         || matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy");
-    let _permit = if long || who.is_master() { None } else { Some(api.flow.enter(&who).await?) };
+    let _permit = if long { None } else { api.flow.enter(class).await? };
     if matches!(target.subresource.as_str(), "log" | "exec" | "attach" | "portforward" | "proxy")
         && kind.subresources.contains(&target.subresource.as_str())
     {

@@ -79,6 +79,11 @@ fn metrics(api: &Api) -> String {
         let (group, resource) = resource.split_once('/').map_or(("", &*resource), |(g, r)| (g, r));
         out.push_str(&format!("apiserver_storage_objects{{group={group:?},resource={resource:?}}} {count}\n"));
     }
+    out.push_str("# HELP apiserver_flowcontrol_request_concurrency_limit Requests in flight that a priority level may have.\n# TYPE apiserver_flowcontrol_request_concurrency_limit gauge\n");
+    for (level, seats) in api.flow.limits() {
+        let labels = format!("{{priority_level={level:?}}} {seats}\n");
+        out.push_str(&format!("apiserver_flowcontrol_request_concurrency_limit{labels}"));
+    }
     out.push_str(&format!("# HELP apiserver_storage_revision Newest revision.\n# TYPE apiserver_storage_revision counter\napiserver_storage_revision {}\n", api.store.revision()));
     out
 }

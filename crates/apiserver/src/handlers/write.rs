@@ -13,7 +13,7 @@ use super::{Call, read, render, subresource};
 use crate::admission::{Attempt, Operation};
 use crate::apply::{self, FieldValidation};
 use crate::kinds::{Verbs, convert};
-use crate::negotiate::{Form, content_type, duplicate_keys, parse_body, parse_yaml};
+use crate::negotiate::{Form, content_type, duplicate_keys, has_duplicates, parse_body, parse_yaml};
 use crate::store::{self, Expect, Stored};
 
 /// What was done.
@@ -28,7 +28,8 @@ fn body_object(call: &Call, body: &Bytes) -> Result<(Value, Vec<String>), Status
     let kind = content_type(&call.headers);
     let object = parse_body(kind, body)?;
     let strict = call.info.param("fieldValidation") != Some("Ignore");
-    let duplicates = if strict && matches!(kind, "" | "application/json") { duplicate_keys(body) } else { Vec::new() };
+    let twice = strict && matches!(kind, "" | "application/json") && has_duplicates(body, &object);
+    let duplicates = if twice { duplicate_keys(body) } else { Vec::new() };
     Ok((object, duplicates))
 }
 
@@ -73,14 +74,15 @@ pub(crate) async fn create_object(call: &Call, mut object: Value) -> Result<Done
     let prefix = meta::generate_name(&object).to_owned();
     let generated = meta::name(&object).is_empty() && !prefix.is_empty();
     call.api.to_storage(&call.kind, &mut object).await?;
+    if !generated {
+        return create_once(call, object, None).await;
+    }
     let mut tries = 0;
     loop {
         let mut attempt = object.clone();
-        if generated {
-            meta::set_text(&mut attempt, "name", &apply::generate_name(&prefix));
-        }
+        meta::set_text(&mut attempt, "name", &apply::generate_name(&prefix));
         match create_once(call, attempt, None).await {
-            Err(status) if generated && status.reason == "AlreadyExists" && tries < 8 => tries += 1,
+            Err(status) if status.reason == "AlreadyExists" && tries < 8 => tries += 1,
             other => return other,
         }
     }

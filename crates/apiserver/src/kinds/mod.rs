@@ -3,6 +3,7 @@
 
 pub mod columns;
 mod convert;
+pub mod costs;
 pub mod custom;
 mod printers;
 pub mod rules;
@@ -156,10 +157,14 @@ impl Kind {
 
     /// Whether a stored object is, byte for byte, what is read in a version.
     pub fn reads_as_stored(&self, stored: &crate::store::Stored, api_version: &str) -> bool {
-        if !self.custom {
-            return self.storage_api_version() == api_version;
+        if self.custom {
+            return stored.revision > self.since && stored.api_version() == api_version;
         }
-        stored.revision > self.since && stored.api_version() == api_version
+        if &*self.table == "events" {
+            return api_version == "v1";
+        }
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        group == &*self.group && version == &*self.storage().name
     }
 
     /// Whether an update of an object that does not exist creates it.

@@ -89,6 +89,7 @@ pub(super) fn validate(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
                 if let (false, Ok(types)) = (unchanged, objects::schema::Types::custom(schema)) {
                     let path = format!("{at}.schema.openAPIV3Schema");
                     causes.extend(crate::kinds::rules::Rules::compile(types.root(), &path).1);
+                    causes.extend(crate::kinds::costs::faults(types.root(), &path));
                 }
                 if let Err(error) = objects::schema::Types::custom(schema) {
                     let cause = std::error::Error::source(&error).map_or(String::new(), |s| format!(": {s}"));
