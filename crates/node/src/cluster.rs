@@ -22,6 +22,15 @@ pub(crate) struct Service {
     pub(crate) ports: Vec<Port>,
     pub(crate) affinity: Option<Duration>,
     pub(crate) publish_not_ready: bool,
+    /// Whether connections from outside of the cluster, or from inside, go to endpoints of the node at which they arrive only.
+    pub(crate) local: Local,
+}
+
+/// Traffic policies of a Service: `true` is `Local`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Local {
+    pub(crate) external: bool,
+    pub(crate) internal: bool,
 }
 
 /// A port of a Service.
@@ -48,6 +57,7 @@ pub(crate) struct Endpoint {
     pub(crate) ready: bool,
     pub(crate) serving: bool,
     pub(crate) hostname: Option<String>,
+    pub(crate) node: Option<String>,
 }
 
 /// All of it at one moment.
@@ -104,6 +114,10 @@ impl Service {
             ports: ports.collect(),
             affinity,
             publish_not_ready: spec["publishNotReadyAddresses"] == true,
+            local: Local {
+                external: spec["externalTrafficPolicy"] == "Local",
+                internal: spec["internalTrafficPolicy"] == "Local",
+            },
         }
     }
 }
@@ -126,6 +140,7 @@ impl Slice {
                     ready,
                     serving,
                     hostname: one["hostname"].as_str().map(str::to_owned),
+                    node: one["nodeName"].as_str().map(str::to_owned),
                 });
             }
         }
@@ -158,7 +173,15 @@ impl State {
     }
 
     /// Where connections to a Service's port go: ready endpoints, or when there are none those that still serve while they end.
-    pub(crate) fn targets(&self, namespace: &str, service: &str, port_name: &str, protocol: &str) -> Vec<SocketAddrV4> {
+    /// With `node`, only those on that node.
+    pub(crate) fn targets(
+        &self,
+        namespace: &str,
+        service: &str,
+        port_name: &str,
+        protocol: &str,
+        node: Option<&str>,
+    ) -> Vec<SocketAddrV4> {
         let all = self.services.get(&(namespace.to_owned(), service.to_owned())).is_some_and(|s| s.publish_not_ready);
         let (mut ready, mut ending) = (Vec::new(), Vec::new());
         for slice in self.slices_of(namespace, service) {
@@ -166,7 +189,8 @@ impl State {
             else {
                 continue;
             };
-            for endpoint in &slice.endpoints {
+            let here = |endpoint: &&Endpoint| node.is_none() || endpoint.node.as_deref() == node;
+            for endpoint in slice.endpoints.iter().filter(here) {
                 let address = SocketAddrV4::new(endpoint.address, *port);
                 if endpoint.ready || all {
                     ready.push(address);
@@ -264,7 +288,7 @@ pub(crate) mod tests {
         service("shop", "away", json!({"type": "ExternalName", "externalName": "example.org"}));
         let slice = json!({"metadata": {"labels": {"kubernetes.io/service-name": "web"}}, "ports": [{"name": "http", "port": 8080}], "endpoints": [
             {"addresses": ["10.244.0.5"], "conditions": {"ready": true}},
-            {"addresses": ["10.244.0.6"], "conditions": {"ready": false, "serving": true, "terminating": true}}]});
+            {"addresses": ["10.244.0.6"], "nodeName": "worker", "conditions": {"ready": false, "serving": true, "terminating": true}}]});
         state.slices.insert(("shop".into(), "web-1".into()), Slice::parse(&slice));
         let slice = json!({"metadata": {"labels": {"kubernetes.io/service-name": "db"}}, "ports": [{"name": "sql", "port": 5432}], "endpoints": [
             {"addresses": ["10.244.0.7"], "hostname": "db-0", "conditions": {"ready": true}},
@@ -276,9 +300,11 @@ pub(crate) mod tests {
     #[test]
     fn ready_first_then_those_that_still_serve() {
         let mut state = sample();
-        assert_eq!(state.targets("shop", "web", "http", "TCP"), ["10.244.0.5:8080".parse().expect("an address")]);
+        assert_eq!(state.targets("shop", "web", "http", "TCP", None), ["10.244.0.5:8080".parse().expect("an address")]);
         state.slices.get_mut(&("shop".to_owned(), "web-1".to_owned())).expect("there").endpoints.remove(0);
-        assert_eq!(state.targets("shop", "web", "http", "TCP"), ["10.244.0.6:8080".parse().expect("an address")]);
-        assert!(state.targets("shop", "web", "other", "TCP").is_empty());
+        assert_eq!(state.targets("shop", "web", "http", "TCP", None), ["10.244.0.6:8080".parse().expect("an address")]);
+        assert!(state.targets("shop", "web", "other", "TCP", None).is_empty());
+        assert!(state.targets("shop", "web", "http", "TCP", Some("elsewhere")).is_empty());
+        assert_eq!(state.targets("shop", "web", "http", "TCP", Some("worker")).len(), 1);
     }
 }

@@ -91,6 +91,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         host_ports: Arc::default(),
         running: Running::default(),
         sources: tokio::sync::broadcast::Sender::new(256),
+        ledger: pod::admission::Ledger::default(),
         config,
     });
     let config = &shared.config;
@@ -174,7 +175,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     tasks.spawn({
         let (shared, cancel) = (shared.clone(), cancel.clone());
         async move {
-            nodes::run(shared, cancel).await;
+            tokio::join!(nodes::follow_capacity(&shared, cancel.clone()), nodes::run(shared.clone(), cancel));
             Ok(())
         }
     });

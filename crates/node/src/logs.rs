@@ -135,7 +135,8 @@ impl Log {
             self.version.send_modify(|version| *version += 1);
         }
         if !buffer.is_empty() {
-            self.record(stream, true, &buffer, &mut out);
+            // A last line without its end is shown without it.
+            self.record(stream, false, &buffer, &mut out);
             self.version.send_modify(|version| *version += 1);
         }
     }
@@ -306,15 +307,15 @@ mod tests {
     #[tokio::test]
     async fn lines_come_back() {
         let (_dir, path) = written(b"one\ntwo\n\nfour").await;
-        assert_eq!(read(&path, Options::default()), "one\ntwo\n\nfour\n");
-        assert_eq!(read(&path, Options { tail: Some(2), ..Options::default() }), "\nfour\n");
+        assert_eq!(read(&path, Options::default()), "one\ntwo\n\nfour");
+        assert_eq!(read(&path, Options { tail: Some(2), ..Options::default() }), "\nfour");
         assert_eq!(read(&path, Options { tail: Some(0), ..Options::default() }), "");
-        assert_eq!(read(&path, Options { tail: Some(99), ..Options::default() }), "one\ntwo\n\nfour\n");
+        assert_eq!(read(&path, Options { tail: Some(99), ..Options::default() }), "one\ntwo\n\nfour");
         assert_eq!(read(&path, Options { limit_bytes: Some(5), ..Options::default() }), "one\nt");
         assert_eq!(read(&path, Options { since: Some(jiff::Timestamp::MAX), ..Options::default() }), "");
         let stamped = read(&path, Options { timestamps: true, tail: Some(1), ..Options::default() });
         let (time, line) = stamped.split_once(' ').expect("a time");
-        assert!(time.parse::<jiff::Timestamp>().is_ok() && line == "four\n", "{stamped}");
+        assert!(time.parse::<jiff::Timestamp>().is_ok() && line == "four", "{stamped}");
     }
 
     #[tokio::test]

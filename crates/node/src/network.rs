@@ -54,6 +54,9 @@ struct Used {
 pub(crate) struct Lease {
     network: Arc<Network>,
     address: Ipv4Addr,
+    gateway: Ipv4Addr,
+    /// Of the pod's link.
+    number: u64,
 }
 
 /// Addresses and pod networks of the nodes: what the configuration says, and for the rest the next free ones.
@@ -110,11 +113,20 @@ impl Network {
     }
 
     /// The namespaces of a pod on a node's own network.
-    pub(crate) async fn on_node(&self, node: &str) -> Result<PodNamespaces> {
-        let own = self.namespaces.get(node).cloned();
-        let own = own.ok_or_else(|| Error::Invalid(format!("node {node} has no network")))?;
-        let made = tokio::task::spawn_blocking(move || own.beside()).await;
+    pub(crate) async fn on_node(&self, node: &str, sysctls: Vec<(String, String)>) -> Result<PodNamespaces> {
+        let own = self.own(node)?;
+        let made = tokio::task::spawn_blocking(move || own.beside(&sysctls)).await;
         Ok(made.map_err(|error| Error::Invalid(format!("make a pod's namespaces: {error}")))??)
+    }
+
+    /// A pod's namespaces with its node's IPC namespace instead of its own.
+    pub(crate) fn with_ipc_of(&self, node: &str, pod: PodNamespaces) -> Result<PodNamespaces> {
+        Ok(pod.with_ipc_of(&self.own(node)?))
+    }
+
+    fn own(&self, node: &str) -> Result<PodNamespaces> {
+        let own = self.namespaces.get(node).cloned();
+        own.ok_or_else(|| Error::Invalid(format!("node {node} has no network")))
     }
 
     /// A listener in a node's network, or in the machine's without one.
@@ -163,6 +175,12 @@ impl Network {
         self.nodes.values().any(|node| contains(node.pod_cidr, address))
     }
 
+    /// The node that has an address, or whose pod has it.
+    pub(crate) fn node_of(&self, address: Ipv4Addr) -> Option<&str> {
+        let found = self.nodes.iter().find(|(_, node)| node.address == address || contains(node.pod_cidr, address));
+        found.map(|(name, _)| name.as_str())
+    }
+
     /// Whether an address is inside the machine: a pod's or a node's.
     pub(crate) fn is_inside(&self, address: Ipv4Addr) -> bool {
         self.is_pod(address) || self.nodes.values().any(|node| node.address == address || node.gateway == address)
@@ -177,27 +195,30 @@ impl Network {
         nodes.chain([(first, first | !mask)]).collect()
     }
 
-    /// Makes the namespaces of a pod on `node`, with an address of its network.
+    /// An address of `node`'s network for a pod.
+    pub(crate) fn lease(self: &Arc<Self>, node: &str) -> Result<Lease> {
+        let share = self.nodes.get(node).ok_or_else(|| Error::Invalid(format!("node {node} has no network")))?;
+        self.lease_of(node, share)
+    }
+
+    /// Makes the namespaces of the pod that has an address.
     pub(crate) async fn attach(
-        self: &Arc<Self>,
-        node: &str,
+        &self,
+        lease: &Lease,
         hostname: &str,
         sysctls: Vec<(String, String)>,
-    ) -> Result<(PodNamespaces, Lease)> {
-        let share = self.nodes.get(node).ok_or_else(|| Error::Invalid(format!("node {node} has no network")))?;
-        let (lease, number) = self.lease(node, share)?;
+    ) -> Result<PodNamespaces> {
         let link = PodLink {
-            name: format!("{}{number:x}", runtime::net::nft::POD_LINK_PREFIX),
+            name: format!("{}{:x}", runtime::net::nft::POD_LINK_PREFIX, lease.number),
             address: lease.address,
-            gateway: share.gateway,
+            gateway: lease.gateway,
         };
         let hostname = hostname.to_owned();
         let made = tokio::task::spawn_blocking(move || PodNamespaces::create(&hostname, Some(&link), &sysctls)).await;
-        let pod = made.map_err(|error| Error::Invalid(format!("make a pod's network: {error}")))??;
-        Ok((pod, lease))
+        Ok(made.map_err(|error| Error::Invalid(format!("make a pod's network: {error}")))??)
     }
 
-    fn lease(self: &Arc<Self>, node: &str, share: &NodeNetwork) -> Result<(Lease, u64)> {
+    fn lease_of(self: &Arc<Self>, node: &str, share: &NodeNetwork) -> Result<Lease> {
         let mut used = self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let size = 1u32 << (32 - u32::from(share.pod_cidr.1));
         let start = used.next.get(node).copied().unwrap_or(2);
@@ -211,7 +232,7 @@ impl Network {
         used.addresses.insert(address);
         used.next.insert(node.to_owned(), if offset + 1 >= 2 + usable { 2 } else { offset + 1 });
         used.links += 1;
-        Ok((Lease { network: self.clone(), address }, used.links))
+        Ok(Lease { network: self.clone(), address, gateway: share.gateway, number: used.links })
     }
 }
 
@@ -256,11 +277,11 @@ mod tests {
     fn addresses_are_given_round_robin_and_come_back() {
         let network = network();
         let share = network.node("a").expect("there").clone();
-        let mut leases: Vec<_> = (0..5).map(|_| network.lease("a", &share).expect("free").0).collect();
+        let mut leases: Vec<_> = (0..5).map(|_| network.lease_of("a", &share).expect("free")).collect();
         assert_eq!(leases.iter().map(|l| l.address.octets()[3]).collect::<Vec<_>>(), [2, 3, 4, 5, 6]);
-        assert!(network.lease("a", &share).is_err());
+        assert!(network.lease_of("a", &share).is_err());
         leases.remove(1);
-        assert_eq!(network.lease("a", &share).expect("free").0.address.octets()[3], 3);
+        assert_eq!(network.lease_of("a", &share).expect("free").address.octets()[3], 3);
         assert!(network.is_pod(Ipv4Addr::new(10, 244, 0, 7)) && !network.is_pod(Ipv4Addr::new(10, 244, 0, 8)));
     }
 

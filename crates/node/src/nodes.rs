@@ -1,5 +1,6 @@
 //! The Nodes: registered at the start, kept alive by leases and conditions.
 
+use crate::api::Change;
 use crate::config::NodeSpec;
 use crate::error::Result;
 use crate::shared::{Capacity, Shared};
@@ -14,6 +15,8 @@ const LEASE_PERIOD: Duration = Duration::from_secs(10);
 const LEASE_SECONDS: u64 = 40;
 /// After how many renewals the conditions are written anew.
 const STATUS_EVERY: u32 = 30;
+/// The handlers of RuntimeClasses that run here: there is one runtime.
+pub(crate) const HANDLERS: [&str; 2] = ["", "bigben"];
 /// The port of the kubelet API.
 pub(crate) const KUBELET_PORT: u16 = 10250;
 
@@ -100,6 +103,8 @@ fn status(shared: &Shared, spec: &NodeSpec, now: &str, before: &Value) -> Value 
         "addresses": [{ "type": "InternalIP", "address": address }, { "type": "Hostname", "address": spec.name }],
         "daemonEndpoints": { "kubeletEndpoint": { "Port": KUBELET_PORT } },
         "images": images,
+        "runtimeHandlers": HANDLERS.map(|name| json!({ "name": name, "features": { "recursiveReadOnlyMounts": true, "userNamespaces": false } })),
+        "features": { "supplementalGroupsPolicy": true },
         "nodeInfo": {
             "architecture": architecture(), "operatingSystem": "linux", "osImage": system.unwrap_or_else(|| "Linux".into()),
             "kernelVersion": read("/proc/sys/kernel/osrelease"), "bootID": read("/proc/sys/kernel/random/boot_id"),
@@ -144,6 +149,50 @@ pub(crate) async fn run(shared: Arc<Shared>, cancel: CancellationToken) {
         }
     });
     futures::future::join_all(each).await;
+}
+
+/// Resources of a node that are not this crate's to count.
+fn is_extended(name: &str) -> bool {
+    !matches!(name, "cpu" | "memory" | "pods" | "ephemeral-storage") && !name.starts_with("hugepages-")
+}
+
+/// What has to change in `status.allocatable` for it to have what others have written into `status.capacity`.
+fn extended(node: &Value) -> Option<Value> {
+    let (capacity, allocatable) = (&node["status"]["capacity"], &node["status"]["allocatable"]);
+    let mut changes = Map::new();
+    for (name, value) in capacity.as_object()?.iter().filter(|(name, _)| is_extended(name)) {
+        if allocatable[name] != *value {
+            changes.insert(name.clone(), value.clone());
+        }
+    }
+    for (name, _) in allocatable.as_object().into_iter().flatten().filter(|(name, _)| is_extended(name)) {
+        if capacity.get(name).is_none() {
+            changes.insert(name.clone(), Value::Null);
+        }
+    }
+    (!changes.is_empty()).then(|| json!({ "status": { "allocatable": changes } }))
+}
+
+/// Lets pods have the resources that others say our nodes have, until cancelled.
+pub(crate) async fn follow_capacity(shared: &Shared, cancel: CancellationToken) {
+    let (sink, mut changes) = tokio::sync::mpsc::channel(64);
+    let hear = async {
+        while let Some(change) = changes.recv().await {
+            let nodes = match change {
+                Change::Reset(nodes) => nodes,
+                Change::Applied(node) => vec![node],
+                Change::Deleted(_) => continue,
+            };
+            for node in nodes.iter().filter(|node| shared.network.node(objects::meta::name(node)).is_some()) {
+                let Some(patch) = extended(node) else { continue };
+                let path = format!("/api/v1/nodes/{}/status", objects::meta::name(node));
+                if let Err(error) = shared.api.patch(&path, &patch).await {
+                    tracing::debug!(error = error.line(), "a node's resources cannot be told");
+                }
+            }
+        }
+    };
+    tokio::join!(shared.api.follow("/api/v1/nodes", "", sink, cancel), hear);
 }
 
 async fn register(shared: &Shared, spec: &NodeSpec) -> Result<()> {
@@ -197,5 +246,23 @@ async fn renew(shared: &Shared, spec: &NodeSpec) -> Result<()> {
             shared.api.create(leases, &lease).await.map(drop)
         }
         other => other.map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_of_others() {
+        let node = |capacity: Value, allocatable: Value| json!({"status": {"capacity": capacity, "allocatable": allocatable}});
+        for (node, expected) in [
+            (node(json!({"cpu": "2"}), json!({"cpu": "1"})), None),
+            (node(json!({"a.b/c": "5"}), json!({"a.b/c": "5"})), None),
+            (node(json!({"a.b/c": "5"}), json!({"cpu": "2"})), Some(json!({"a.b/c": "5"}))),
+            (node(json!({"cpu": "2"}), json!({"a.b/c": "5"})), Some(json!({"a.b/c": null}))),
+        ] {
+            assert_eq!(extended(&node), expected.map(|map| json!({"status": {"allocatable": map}})), "{node}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! The ClusterIPs are addresses of this network namespace (see [`crate::network`]), so a listener can simply have them. Where a
 //! connection goes is decided when it comes: a listener never has to change with the endpoints.
 
-use crate::cluster::{Cluster, State};
+use crate::cluster::{Cluster, Local, State};
 use crate::dial::Outside;
 use crate::network::Network;
 use crate::policy::Engine;
@@ -36,7 +36,7 @@ pub(crate) struct Front {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Back {
     /// The endpoints of a Service's port.
-    Service { namespace: String, name: String, port: String, affinity: Option<Duration> },
+    Service { namespace: String, name: String, port: String, affinity: Option<Duration>, local: Local },
     /// One address: a pod's, for a hostPort.
     Pod(SocketAddrV4),
     /// The API server.
@@ -78,11 +78,17 @@ impl Fronts {
         self.version.subscribe()
     }
 
-    /// The endpoints behind a front.
-    pub(crate) fn targets(&self, state: &State, front: &Front, back: &Back) -> Vec<SocketAddrV4> {
+    /// The endpoints behind a front: all of them, or with `node` those on that node.
+    pub(crate) fn targets(
+        &self,
+        state: &State,
+        front: &Front,
+        back: &Back,
+        node: Option<&str>,
+    ) -> Vec<SocketAddrV4> {
         match back {
             Back::Service { namespace, name, port, .. } => {
-                state.targets(namespace, name, port, if front.udp { "UDP" } else { "TCP" })
+                state.targets(namespace, name, port, if front.udp { "UDP" } else { "TCP" }, node)
             }
             Back::Pod(address) => vec![*address],
             Back::ApiServer => vec![self.apiserver],
@@ -153,6 +159,7 @@ fn desired<'a>(
                     name: name.clone(),
                     port: port.name.clone(),
                     affinity: service.affinity,
+                    local: service.local,
                 }
             } else {
                 continue;
@@ -278,7 +285,15 @@ impl Proxy {
 
     /// The endpoints that `peer` may reach, in the order in which they are tried.
     fn targets(&self, front: &Front, back: &Back, peer: IpAddr, chooser: &Chooser) -> Vec<SocketAddrV4> {
-        let mut targets = self.fronts.targets(&self.cluster.read(), front, back);
+        let local = if let Back::Service { local, .. } = back { *local } else { Local::default() };
+        let from = if let IpAddr::V4(peer) = peer { self.network.node_of(peer) } else { None };
+        // What comes from the node itself or its own pods is inside, whichever address it takes.
+        let node = match &front.node {
+            Some(node) if local.external && from != Some(node.as_str()) => Some(node.as_str()),
+            None if local.internal => from,
+            _ => None,
+        };
+        let mut targets = self.fronts.targets(&self.cluster.read(), front, back, node);
         if let IpAddr::V4(pod) = peer {
             targets.retain(|target| self.policy.admits(pod, *target, front.udp));
         }

@@ -7,6 +7,7 @@ use crate::events::Recorder;
 use crate::images::Images;
 use crate::logs::Log;
 use crate::network::Network;
+use crate::pod::admission::Ledger;
 use crate::policy::Engine;
 use crate::proxy::HostPorts;
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     /// ConfigMaps and Secrets that have changed.
     pub(crate) sources: broadcast::Sender<Source>,
     pub(crate) machine: Capacity,
+    /// What the nodes have given to pods.
+    pub(crate) ledger: Ledger,
 }
 
 /// A ConfigMap or Secret: the plural of its kind, namespace, name.
@@ -92,6 +95,16 @@ impl Running {
         }
     }
 
+    /// A pod is over: its containers and namespaces have gone, its logs stay.
+    pub(crate) fn retire(&self, namespace: &str, name: &str, uid: &str) {
+        if let Some(pod) = self.lock().get_mut(&(namespace.to_owned(), name.to_owned()))
+            && pod.uid == uid
+        {
+            pod.namespaces = None;
+            pod.containers.clear();
+        }
+    }
+
     /// Enters a start of a container.
     pub(crate) fn start(&self, namespace: &str, name: &str, uid: &str, container: &str, running: RunningContainer) {
         if let Some(pod) = self.lock().get_mut(&(namespace.to_owned(), name.to_owned()))
@@ -119,9 +132,9 @@ pub(crate) fn pod_reference(pod: &Value, container: Option<&str>) -> Value {
         "apiVersion": "v1", "kind": "Pod", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"], "resourceVersion": meta["resourceVersion"],
     });
     if let Some(name) = container {
-        let init = pod["spec"]["initContainers"].as_array().is_some_and(|list| list.iter().any(|c| c["name"] == name));
-        reference["fieldPath"] =
-            format!("spec.{}{{{name}}}", if init { "initContainers" } else { "containers" }).into();
+        let has = |list: &&str| pod["spec"][list].as_array().is_some_and(|list| list.iter().any(|c| c["name"] == name));
+        let list = ["initContainers", "ephemeralContainers"].into_iter().find(has).unwrap_or("containers");
+        reference["fieldPath"] = format!("spec.{list}{{{name}}}").into();
     }
     reference
 }

@@ -66,7 +66,7 @@ impl Kubectl {
 
     /// Repeats a command until it prints what is waited for.
     fn until(&self, args: &str, test: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let output = self.run(args, "", None);
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -122,7 +122,7 @@ fn judge(kubectl: &Kubectl) {
     kubectl.until("get serviceaccount default -o name", |text| text.contains("serviceaccount/default"));
     kubectl.until("get nodes", |text| text.contains(" Ready "));
     kubectl.apply(PODS);
-    kubectl.ok("wait --for=condition=Ready --timeout=20s pod/web");
+    kubectl.ok("wait --for=condition=Ready --timeout=120s pod/web");
     for env in [None, Some(SPDY)] {
         let output = kubectl.run("exec web -- /bin/tool spell hello", "", env);
         assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"hello\n"[..]), "{output:?}");
@@ -165,7 +165,7 @@ fn judge(kubectl: &Kubectl) {
     assert_eq!(files(), 1);
     kubectl.ok("delete pvc data --wait");
     kubectl.until("get pv -o name", str::is_empty);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while files() > 0 {
         assert!(Instant::now() < deadline, "the data of a volume stays");
         std::thread::sleep(Duration::from_millis(20));

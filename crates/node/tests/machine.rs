@@ -108,8 +108,10 @@ async fn scenario(world: &World) {
         "securityContext": {"runAsNonRoot": true, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}, "resources": {"limits": {"memory": "100Mi", "cpu": "300m"}}}]});
     let mut times = Vec::new();
     for round in 0..5 {
+        let mut web = web.clone();
+        web["containers"][0]["ports"][0]["hostPort"] = (18080 + round).into();
         let start = Instant::now();
-        api.put(&format!("{PODS}/web{round}"), pod(&format!("web{round}"), web.clone()));
+        api.put(&format!("{PODS}/web{round}"), pod(&format!("web{round}"), web));
         api.until(&format!("{PODS}/web{round}"), ready).await;
         times.push(start.elapsed());
     }
@@ -172,7 +174,8 @@ async fn scenario(world: &World) {
         (Some("Failed"), Some(3))
     );
     let (ended, _) = world.output("ghost", json!({"containers": [{"name": "main", "command": ["/no/such"]}]})).await;
-    assert_eq!(ended["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"], 127);
+    let terminated = &ended["status"]["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!((&terminated["exitCode"], &terminated["reason"]), (&json!(128), &json!("StartError")));
     api.put(&format!("{PODS}/loops"), pod("loops", json!({"containers": [{"name": "main", "args": ["exit", "1"]}]})));
     api.until(&format!("{PODS}/loops"), |pod| {
         pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff")
@@ -184,10 +187,12 @@ async fn scenario(world: &World) {
     if std::env::var_os("BB_SUBORDINATE").is_some() {
         // Only what several users change; the rest has been seen without them.
         support::features::owners(world).await;
+        support::lifecycle::groups(world).await;
         return;
     }
     support::network::all(world).await;
     support::features::all(world).await;
+    support::lifecycle::all(world).await;
 }
 
 /// A world around a machine: the API, the outside, the host's side.
@@ -304,7 +309,7 @@ fn killed(tool: &Path) {
         child.kill().expect("killed");
         child.wait().expect("ended");
     }
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(120);
     let left = || {
         directories.iter().any(|dir| running(dir.path()) > 0)
             || cgroups.iter().any(|name| Path::new("/sys/fs/cgroup/memory").join(name).exists())

@@ -147,10 +147,14 @@ impl Cgroup {
                 let own = parent.join(name);
                 let enable =
                     |directory: &Path| fs::write(directory.join("cgroup.subtree_control"), "+memory +cpu +pids");
-                let made = enable(root)
-                    .and_then(|()| fs::create_dir_all(&parent))
-                    .and_then(|()| enable(&parent))
-                    .and_then(|()| fs::create_dir_all(&own));
+                let mut made = enable(root).and_then(|()| fs::create_dir_all(&parent));
+                // From the top down: what a directory does not pass on, those below it do not have.
+                let mut levels: Vec<&Path> = parent.ancestors().take_while(|level| *level != root).collect();
+                levels.reverse();
+                for level in levels {
+                    made = made.and_then(|()| enable(level));
+                }
+                let made = made.and_then(|()| fs::create_dir_all(&own));
                 made.map_err(|error| tracing::debug!(%error, path = %own.display(), "a cgroup cannot be made"))?;
                 paths.insert(String::new(), own);
             }
@@ -276,6 +280,16 @@ impl Cgroup {
     }
 }
 
+/// Makes `parent` itself a cgroup with limits for all that is made below it, until [`remove_tree`]. Called again, it changes
+/// them. `false` where this host does not let us.
+pub fn hold(parent: &str, limits: &Limits) -> bool {
+    // A child that nobody is in: the parent of other children goes with the last of them.
+    let Some(held) = Cgroup::create(parent, "held", &Limits::default()) else { return false };
+    let above = held.paths.into_iter().filter_map(|(name, path)| Some((name, path.parent()?.to_owned())));
+    Cgroup { paths: above.collect() }.limit(limits);
+    true
+}
+
 /// Removes the cgroups below `parent` and `parent` itself, in every hierarchy; processes still in them are killed.
 pub fn remove_tree(parent: &str) {
     let roots: Vec<PathBuf> = match hierarchy() {
@@ -284,21 +298,21 @@ pub fn remove_tree(parent: &str) {
         Hierarchy::Legacy(roots) => roots.values().cloned().collect(),
     };
     for root in roots {
-        let top = root.join(parent);
-        for entry in fs::read_dir(&top).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                for pid in fs::read_to_string(entry.path().join("cgroup.procs"))
-                    .unwrap_or_default()
-                    .lines()
-                    .filter_map(|l| l.parse().ok())
-                {
-                    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-                }
-                remove_directory(&entry.path());
-            }
-        }
-        remove_directory(&top);
+        remove_all(&root.join(parent));
     }
+}
+
+fn remove_all(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let processes = fs::read_to_string(entry.path().join("cgroup.procs")).unwrap_or_default();
+            for pid in processes.lines().filter_map(|line| line.parse().ok()) {
+                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            }
+            remove_all(&entry.path());
+        }
+    }
+    remove_directory(directory);
 }
 
 /// `rmdir` of a cgroup, again for up to half a second while the kernel still takes its last processes out.

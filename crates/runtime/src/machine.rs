@@ -266,6 +266,8 @@ fn init(mut channel: Channel, orders: &Orders, fds: Vec<OwnedFd>) -> i32 {
         step(sys::set_parent_death_signal(libc::SIGKILL), "tie the machine to its keeper")?;
         let none: Option<&str> = None;
         step(mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none), "make mounts private")?;
+        // Among the machine's own: a container may ask to see what another mounts.
+        step(mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SHARED, none), "share mounts inside the machine")?;
         let guarded = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         step(mount(Some("proc"), "/proc", Some("proc"), guarded, none), "mount proc for the machine")?;
         step(nix::unistd::sethostname(&orders.name), "set the machine's host name")?;

@@ -162,6 +162,35 @@ pub fn mount_set_readonly(path: &CStr, recursive: bool) -> io::Result<()> {
     .map(drop)
 }
 
+/// Copies a mount and all below it (`open_tree(2)`). The copy is nowhere yet; what is shared about the original stays shared.
+pub fn clone_mount(path: &CStr) -> io::Result<OwnedFd> {
+    const OPEN_TREE_CLONE: libc::c_int = 1;
+    const AT_RECURSIVE: libc::c_int = 0x8000;
+    let flags = OPEN_TREE_CLONE | AT_RECURSIVE | libc::O_CLOEXEC;
+    // SAFETY: path is a C string that outlives the call.
+    let fd = check(unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) })?;
+    // SAFETY: the kernel has just given us this descriptor; nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Puts a mount that is nowhere yet on the place that `at` is open on (`move_mount(2)`).
+pub fn attach_mount(mount: BorrowedFd<'_>, at: BorrowedFd<'_>) -> io::Result<()> {
+    // Both paths are empty: the descriptors themselves are meant.
+    const FROM_AND_TO_EMPTY: libc::c_int = 0x04 | 0x40;
+    // SAFETY: both paths are empty C strings, both descriptors are open.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            at.as_raw_fd(),
+            c"".as_ptr(),
+            FROM_AND_TO_EMPTY,
+        )
+    })
+    .map(drop)
+}
+
 /// Marks every descriptor from `first` on as close-on-exec.
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     const CLOSE_RANGE_CLOEXEC: u32 = 4;

@@ -55,7 +55,14 @@ impl Kubelet {
             .route("/portForward/{namespace}/{pod}", any(portforward::port_forward))
             .route("/stats/summary", get(stats::summary))
             .route("/metrics/resource", get(stats::resource_metrics))
+            .route("/stats/summary/", get(stats::summary))
+            .route("/metrics", get(stats::kubelet_metrics))
+            .route("/metrics/cadvisor", get(stats::container_metrics))
+            .route("/metrics/probes", get(stats::no_metrics))
             .route("/pods", get(pods))
+            .route("/pods/", get(pods))
+            .route("/runningpods/", get(running_pods))
+            .route("/configz", get(configz))
             .route_layer(axum::middleware::from_fn_with_state(self.clone(), authorise))
             .route("/healthz", get(|| async { "ok" }))
             .with_state(self)
@@ -107,6 +114,35 @@ async fn pods(State(kubelet): State<Kubelet>) -> Response {
         Ok(list) => axum::Json(list).into_response(),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.line()),
     }
+}
+
+/// The pods that run here, with what is known without the API.
+async fn running_pods(State(kubelet): State<Kubelet>) -> Response {
+    let all = kubelet.shared.running.all();
+    let here = all.into_iter().filter(|(_, pod)| pod.node == kubelet.node && pod.namespaces.is_some());
+    let items: Vec<serde_json::Value> = here
+        .map(|((namespace, name), pod)| {
+            let containers = pod.containers.iter().filter(|(_, running)| running.container.status().is_none());
+            let containers: Vec<_> = containers.map(|(name, _)| serde_json::json!({ "name": name })).collect();
+            serde_json::json!({ "metadata": { "name": name, "namespace": namespace, "uid": pod.uid }, "spec": { "containers": containers } })
+        })
+        .collect();
+    axum::Json(serde_json::json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items }))
+        .into_response()
+}
+
+/// The configuration, in the words of kubelets as far as it has something to say.
+async fn configz(State(kubelet): State<Kubelet>) -> Response {
+    let config = &kubelet.shared.config;
+    let pods = config.nodes.iter().find(|node| node.name == kubelet.node).and_then(|node| node.max_pods);
+    let configured = serde_json::json!({
+        "kind": "KubeletConfiguration", "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "port": KUBELET_PORT, "clusterDomain": config.cluster_domain, "clusterDNS": [config.dns.to_string()],
+        "maxPods": pods.unwrap_or(110), "podPidsLimit": 4096, "cgroupDriver": "cgroupfs", "failSwapOn": false,
+        "nodeLeaseDurationSeconds": 40, "nodeStatusReportFrequency": "5m0s", "containerLogMaxSize": "10Mi",
+        "containerLogMaxFiles": 5, "authentication": { "anonymous": { "enabled": false } },
+    });
+    axum::Json(serde_json::json!({ "kubeletconfig": configured })).into_response()
 }
 
 /// A refusal, as a `Status` object: the API server passes it on as it is.

@@ -191,7 +191,70 @@ pub(super) async fn resource_metrics(State(kubelet): State<Kubelet>) -> Response
         text,
         "# HELP node_memory_working_set_bytes Current working set of the node in bytes\n# TYPE node_memory_working_set_bytes gauge\nnode_memory_working_set_bytes {memory} {now}"
     );
+    metrics(text)
+}
+
+fn metrics(text: String) -> Response {
     ([("content-type", "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+}
+
+/// `metrics`: how many pods and containers run.
+pub(super) async fn kubelet_metrics(State(kubelet): State<Kubelet>) -> Response {
+    let all = kubelet.shared.running.all();
+    let here: Vec<_> =
+        all.iter().filter(|(_, pod)| pod.node == kubelet.node && pod.namespaces.is_some()).collect();
+    let running = |pod: &&(_, crate::shared::RunningPod)| {
+        pod.1.containers.values().filter(|one| one.container.status().is_none()).count()
+    };
+    let containers: usize = here.iter().map(running).sum();
+    metrics(format!(
+        "# HELP kubelet_node_name The node's name. The count is always 1.\n# TYPE kubelet_node_name gauge\nkubelet_node_name{{node=\"{}\"}} 1\n\
+         # HELP kubelet_running_pods Number of pods that have a running pod sandbox\n# TYPE kubelet_running_pods gauge\nkubelet_running_pods {}\n\
+         # HELP kubelet_running_containers Number of containers currently running\n# TYPE kubelet_running_containers gauge\nkubelet_running_containers{{container_state=\"running\"}} {containers}\n",
+        kubelet.node,
+        here.len(),
+    ))
+}
+
+/// `metrics/probes`: verdicts of probes are events and conditions here, none are counted.
+pub(super) async fn no_metrics() -> Response {
+    metrics(String::new())
+}
+
+/// `metrics/cadvisor`: what each container uses.
+pub(super) async fn container_metrics(State(kubelet): State<Kubelet>) -> Response {
+    let all = measured(&kubelet);
+    let mut text = String::new();
+    type Figure = (&'static str, &'static str, &'static str, fn(&Measured) -> f64);
+    let figures: [Figure; 4] = [
+        ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", |one| {
+            one.sample.stats.cpu_nanos as f64 / 1e9
+        }),
+        ("container_memory_usage_bytes", "gauge", "Current memory usage in bytes, with what can be given back.", |one| {
+            one.sample.stats.memory_bytes as f64
+        }),
+        ("container_memory_working_set_bytes", "gauge", "Current working set in bytes.", |one| {
+            one.sample.stats.working_set_bytes as f64
+        }),
+        ("container_start_time_seconds", "gauge", "Start time of the container since unix epoch in seconds.", |one| {
+            one.started.as_second() as f64
+        }),
+    ];
+    for (name, kind, help, value) in figures {
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for one in &all {
+            let _ = writeln!(
+                text,
+                "{name}{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}} {} {}",
+                one.container,
+                one.namespace,
+                one.pod,
+                value(one),
+                one.sample.at.as_millisecond()
+            );
+        }
+    }
+    metrics(text)
 }
 
 #[cfg(test)]

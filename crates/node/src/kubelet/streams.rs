@@ -1,4 +1,4 @@
-//! `exec` and `attach`, over WebSocket (`v5.channel.k8s.io`, `v4.channel.k8s.io`) or SPDY (see [`super::streams_spdy`]).
+//! `exec` and `attach`, over WebSocket (`v5.channel.k8s.io` and older, see [`Framing`]) or SPDY (see [`super::streams_spdy`]).
 //!
 //! A WebSocket message's first byte is its channel: 0 standard input, 1 standard output, 2 standard error, 3 the final status,
 //! 4 the terminal's size, 255 (version 5) the end of a channel. Inside of this program, both transports are such channels.
@@ -9,6 +9,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use base64::Engine;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use runtime::container::{ExecSpec, ExitStatus, Pty, Stdio};
@@ -19,7 +20,69 @@ use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-pub(super) const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
+/// The WebSocket protocols, the best first.
+const PROTOCOLS: [&str; 5] = [
+    "v5.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "v4.base64.channel.k8s.io",
+    "channel.k8s.io",
+    "base64.channel.k8s.io",
+];
+
+/// What the protocol of a WebSocket makes of messages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Framing {
+    /// A client may close one channel.
+    closes: bool,
+    /// The end is a status; before version 4 it is nothing, or the text of what went wrong.
+    status: bool,
+    /// The channel is a digit, the content base64, the message text.
+    base64: bool,
+}
+
+impl Framing {
+    /// That of a protocol; a client that names none means the first one there was.
+    fn of(protocol: &str) -> Framing {
+        Framing {
+            closes: protocol.starts_with("v5."),
+            status: protocol.starts_with("v5.") || protocol.starts_with("v4."),
+            base64: protocol.contains("base64."),
+        }
+    }
+
+    fn write(self, channel: u8, content: &[u8]) -> Message {
+        if self.base64 {
+            let text = base64::engine::general_purpose::STANDARD.encode(content);
+            return Message::Text(format!("{channel}{text}").into());
+        }
+        let mut message = BytesMut::with_capacity(content.len() + 1);
+        message.put_u8(channel);
+        message.put(content);
+        Message::Binary(message.freeze())
+    }
+
+    /// Channel and content, if a message has them.
+    fn read(self, data: &Bytes) -> Option<(u8, Bytes)> {
+        let (&first, rest) = data.split_first()?;
+        let channel = if self.base64 { first.wrapping_sub(b'0') } else { first };
+        if channel == CLOSE && !self.closes {
+            return None;
+        }
+        if !self.base64 {
+            return Some((channel, data.slice(1..)));
+        }
+        Some((channel, base64::engine::general_purpose::STANDARD.decode(rest).ok()?.into()))
+    }
+
+    /// What tells of the end, if anything does.
+    fn end(self, status: &Value) -> Option<Bytes> {
+        if self.status {
+            return Some(Bytes::from(status.to_string()));
+        }
+        let failed = status["status"] != "Success";
+        failed.then(|| Bytes::from(status["message"].as_str().unwrap_or_default().to_owned()))
+    }
+}
 
 pub(super) const STDIN: u8 = 0;
 pub(super) const STDOUT: u8 = 1;
@@ -165,6 +228,7 @@ pub(super) type Incoming = mpsc::Receiver<(u8, Bytes)>;
 
 /// The writing side of a socket.
 struct Sink {
+    framing: Framing,
     sender: Outgoing,
     tasks: JoinSet<()>,
 }
@@ -172,7 +236,9 @@ struct Sink {
 impl Sink {
     /// Sends the status and closes.
     async fn finish(mut self, status: Value) {
-        let _ = self.sender.send((STATUS, Bytes::from(status.to_string()))).await;
+        if let Some(end) = self.framing.end(&status) {
+            let _ = self.sender.send((STATUS, end)).await;
+        }
         drop(self.sender);
         // The writer ends when all is sent; the reader is not waited for.
         let _ = tokio::time::timeout(std::time::Duration::from_secs(10), self.tasks.join_next()).await;
@@ -180,17 +246,14 @@ impl Sink {
 }
 
 fn channels(socket: WebSocket) -> (Sink, mpsc::Receiver<(u8, Bytes)>) {
-    let v5 = socket.protocol().is_some_and(|protocol| protocol.as_bytes() == PROTOCOLS[0].as_bytes());
+    let framing = Framing::of(socket.protocol().and_then(|protocol| protocol.to_str().ok()).unwrap_or_default());
     let (mut write, mut read) = socket.split();
     let (sender, mut outgoing) = mpsc::channel::<(u8, Bytes)>(16);
     let (incoming, source) = mpsc::channel(16);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
         while let Some((channel, content)) = outgoing.recv().await {
-            let mut message = BytesMut::with_capacity(content.len() + 1);
-            message.put_u8(channel);
-            message.put(content);
-            if write.send(Message::Binary(message.freeze())).await.is_err() {
+            if write.send(framing.write(channel, &content)).await.is_err() {
                 return;
             }
         }
@@ -204,8 +267,8 @@ fn channels(socket: WebSocket) -> (Sink, mpsc::Receiver<(u8, Bytes)>) {
                 Message::Close(_) => break,
                 Message::Ping(_) | Message::Pong(_) => continue,
             };
-            let Some((&channel, _)) = data.split_first() else { continue };
-            if (channel != CLOSE || v5) && incoming.send((channel, data.slice(1..))).await.is_err() {
+            let Some(message) = framing.read(&data) else { continue };
+            if incoming.send(message).await.is_err() {
                 break;
             }
         }
@@ -213,7 +276,7 @@ fn channels(socket: WebSocket) -> (Sink, mpsc::Receiver<(u8, Bytes)>) {
         drop(incoming);
         std::future::pending::<()>().await;
     });
-    (Sink { sender, tasks }, source)
+    (Sink { framing, sender, tasks }, source)
 }
 
 async fn pump(source: &mut (impl AsyncRead + Unpin), channel: u8, sink: &Outgoing) {
@@ -394,6 +457,27 @@ mod tests {
             Wanted { command: vec!["ls".into(), "-l".into()], stdin: true, stdout: true, stderr: false, tty: true }
         );
         assert!(Wanted::parse(&query("stdout=true&stderr=true")).stderr);
+    }
+
+    #[test]
+    fn protocols() {
+        let hello = Bytes::from_static(b"hello");
+        for (protocol, message, end) in [
+            ("v5.channel.k8s.io", Message::Binary(Bytes::from_static(b"\x01hello")), true),
+            ("v4.base64.channel.k8s.io", Message::Text("1aGVsbG8=".into()), true),
+            ("channel.k8s.io", Message::Binary(Bytes::from_static(b"\x01hello")), false),
+            ("", Message::Binary(Bytes::from_static(b"\x01hello")), false),
+            ("base64.channel.k8s.io", Message::Text("1aGVsbG8=".into()), false),
+        ] {
+            let framing = Framing::of(protocol);
+            assert_eq!(framing.write(STDOUT, &hello), message, "{protocol}");
+            assert_eq!(framing.read(&message.into_data()), Some((STDOUT, hello.clone())), "{protocol}");
+            assert_eq!(framing.end(&success()).is_some(), end, "{protocol}");
+            assert!(framing.end(&failure("bad")).is_some_and(|text| text.ends_with(b"bad") != end), "{protocol}");
+        }
+        let close = Bytes::from_static(&[CLOSE, STDIN]);
+        assert!(Framing::of("v5.channel.k8s.io").read(&close).is_some());
+        assert_eq!(Framing::of("v4.channel.k8s.io").read(&close), None);
     }
 
     #[test]

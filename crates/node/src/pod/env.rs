@@ -12,6 +12,7 @@ pub(crate) struct Downward {
     /// The node's CPUs in thousandths and memory in bytes: limits where the container has none.
     pub(crate) cpu_millis: i64,
     pub(crate) memory_bytes: i64,
+    pub(crate) disk_bytes: i64,
 }
 
 /// ConfigMaps and Secrets of the Pod's namespace, by kind and name.
@@ -48,6 +49,24 @@ pub(crate) fn data(object: &Value) -> BTreeMap<String, Vec<u8>> {
     out
 }
 
+/// The value of a key in a file of `KEY=VALUE` lines: comments and blank lines do not count, a value may stand in quotes.
+pub(crate) fn in_file(text: &str, key: &str) -> Option<String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut found = None;
+    for line in lines {
+        let Some((name, value)) = line.strip_prefix("export ").unwrap_or(line).split_once('=') else { continue };
+        if name.trim() == key {
+            let value = value.trim();
+            let quoted = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+            found = Some(quoted('\'').or_else(|| quoted('"')).unwrap_or(value).to_owned());
+        }
+    }
+    found
+}
+
+/// A file of a volume, for `fileKeyRef`: volume and path to its text.
+pub(crate) type Files<'a> = &'a (dyn Fn(&str, &str) -> Option<String> + Sync);
+
 /// The environment: image's, services', `envFrom`, `env`; the last of a name wins. `Err` names what is missing.
 pub(crate) fn build(
     pod: &Value,
@@ -55,6 +74,7 @@ pub(crate) fn build(
     image: &[String],
     services: &[(String, String)],
     sources: &Sources,
+    files: Files<'_>,
     downward: &Downward,
 ) -> Result<Vec<(String, String)>, String> {
     let mut order: Vec<String> = Vec::new();
@@ -114,6 +134,17 @@ pub(crate) fn build(
                     ));
                 }
                 _ => {}
+            }
+        } else if from["fileKeyRef"].is_object() {
+            let reference = &from["fileKeyRef"];
+            let text = |field: &str| reference[field].as_str().unwrap_or_default();
+            let found = files(text("volumeName"), text("path")).and_then(|file| in_file(&file, text("key")));
+            match found {
+                Some(value) => set(&mut values, name, value),
+                None if reference["optional"] == true => {}
+                None => {
+                    return Err(format!("environment variable key \"{}\" not found in file \"{}\"", text("key"), text("path")));
+                }
             }
         } else {
             let value = expand(one["value"].as_str().unwrap_or_default(), &values);
@@ -190,22 +221,25 @@ pub(crate) fn resource(
 ) -> Result<String, String> {
     let container = match reference["containerName"].as_str().filter(|name| !name.is_empty()) {
         Some(name) => {
-            let all = ["containers", "initContainers"]
+            let mut all = ["containers", "initContainers"]
                 .into_iter()
                 .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
-            all.into_iter().find(|c| c["name"] == name).ok_or_else(|| format!("container {name} not found"))?
+            all.find(|c| c["name"] == name).ok_or_else(|| format!("container {name} not found"))?
         }
         None => container,
     };
     let path = reference["resource"].as_str().unwrap_or_default();
     let (kind, resource) = path.split_once('.').ok_or_else(|| format!("unsupported resource: {path}"))?;
     let quantity = |value: &Value| objects::Quantity::from_value(value).ok();
-    let found = quantity(&container["resources"][kind][resource]);
+    let found = quantity(&container["resources"][kind][resource])
+        .or_else(|| quantity(&pod["spec"]["resources"][kind][resource]).filter(|_| kind == "limits"));
     let millis = |q: &objects::Quantity| i128::from(q.millis());
-    let thousandths = match (&found, resource) {
-        (Some(value), _) => millis(value),
-        (None, "cpu") => i128::from(downward.cpu_millis),
-        (None, "memory") => i128::from(downward.memory_bytes) * 1000,
+    // Without a limit it is the node's; nothing is asked for where nothing is said.
+    let thousandths = match (&found, kind, resource) {
+        (Some(value), _, _) => millis(value),
+        (None, "limits", "cpu") => i128::from(downward.cpu_millis),
+        (None, "limits", "memory") => i128::from(downward.memory_bytes) * 1000,
+        (None, "limits", "ephemeral-storage") => i128::from(downward.disk_bytes) * 1000,
         _ => 0,
     };
     let divisor = quantity(&reference["divisor"]).map(|q| millis(&q)).filter(|d| *d > 0).unwrap_or(1000);
@@ -249,6 +283,7 @@ mod tests {
             host_ip: Ipv4Addr::new(172, 18, 0, 2),
             cpu_millis: 2000,
             memory_bytes: 1 << 30,
+            disk_bytes: 1 << 40,
         }
     }
 
@@ -264,7 +299,9 @@ mod tests {
                 {"name": "SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
                 {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
                 {"name": "MEM", "valueFrom": {"resourceFieldRef": {"resource": "requests.memory", "divisor": "1Mi"}}},
-                {"name": "PATH", "value": "/mine"}
+                {"name": "PATH", "value": "/mine"},
+                {"name": "FILE", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "x.env", "key": "K"}}},
+                {"name": "NONE", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "x.env", "key": "Z", "optional": true}}}
             ],
             "resources": {"requests": {"memory": "100Mi"}, "limits": {"cpu": "300m"}}
         });
@@ -278,6 +315,7 @@ mod tests {
             &["PATH=/bin".into(), "LANG=C".into()],
             &[("X".into(), "1".into())],
             &sources,
+            &|volume, path| (volume == "v" && path == "x.env").then(|| "# c\nA=1\nK = 'two words'\n".to_owned()),
             &downward(),
         )
         .expect("an environment");
@@ -294,10 +332,21 @@ mod tests {
                 "LABEL=1",
                 "SECRET=hi",
                 "CPU=1",
-                "MEM=100"
+                "MEM=100",
+                "FILE=two words"
             ]
         );
         assert_eq!(references(&container).len(), 3);
+    }
+
+    #[test]
+    fn resources_that_nobody_set() {
+        let pod = json!({"spec": {"resources": {"limits": {"memory": "2Mi"}}, "containers": [{"name": "a"}]}});
+        let tell = |path: &str| resource(&pod, &json!({}), &json!({"resource": path, "containerName": "a"}), &downward());
+        for (path, expected) in [("limits.cpu", "2"), ("requests.cpu", "0"), ("requests.memory", "0"), ("limits.memory", "2097152")] {
+            assert_eq!(tell(path), Ok(expected.into()), "{path}");
+        }
+        assert_eq!(tell("limits.ephemeral-storage"), Ok((1u64 << 40).to_string()));
     }
 
     #[test]
@@ -314,7 +363,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                build(&pod, &json!({ "env": env }), &[], &[], &Sources::new(), &downward()),
+                build(&pod, &json!({ "env": env }), &[], &[], &Sources::new(), &|_, _| None, &downward()),
                 Err(expected.to_owned())
             );
         }

@@ -1,10 +1,18 @@
 //! Pods: a worker for each pod that is bound to one of our nodes.
 
+pub(crate) mod admission;
+pub(crate) mod cgroup;
 pub(crate) mod env;
+pub(crate) mod files;
+mod lifecycle;
 pub(crate) mod probes;
+mod resize;
+mod restart;
 pub(crate) mod run;
 pub(crate) mod spec;
 pub(crate) mod status;
+mod stopping;
+mod storage;
 pub(crate) mod volumes;
 pub(crate) mod worker;
 
@@ -124,4 +132,28 @@ fn clean_up(shared: &Shared, there: &BTreeSet<&str>) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Credentials for an image from its pod's image pull secrets: those of the first that knows the image's registry.
+pub(crate) async fn credentials(shared: &Shared, pod: &Value, image: &str) -> Option<oci::client::Credentials> {
+    let reference = oci::Reference::parse(image).ok();
+    let registry = reference.as_ref().map(oci::Reference::registry).unwrap_or_default();
+    for reference in pod["spec"]["imagePullSecrets"].as_array().into_iter().flatten() {
+        let path = format!(
+            "/api/v1/namespaces/{}/secrets/{}",
+            objects::meta::namespace(pod),
+            reference["name"].as_str().unwrap_or_default()
+        );
+        let Ok(Some(secret)) = shared.api.get(&path).await else { continue };
+        let data = env::data(&secret);
+        let text = |key: &str| data.get(key).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        // The older form is the inside of the newer one.
+        let older = || text(".dockercfg").map(|inside| format!("{{\"auths\":{inside}}}"));
+        let text = text(".dockerconfigjson").or_else(older);
+        let found = text.and_then(|text| oci::client::Credentials::from_docker_config(&text));
+        if let Some(found) = found.filter(|found| found.get(registry).is_some()) {
+            return Some(found);
+        }
+    }
+    None
 }

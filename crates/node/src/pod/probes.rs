@@ -51,7 +51,12 @@ pub(crate) enum Verdict {
     Bad(Purpose),
     /// It failed once.
     Failed(Purpose, String),
+    /// It holds, but not as it was meant.
+    Doubtful(Purpose, String),
 }
+
+/// What an action found: a warning, if there is anything to say; or why it failed.
+pub(crate) type Outcome = Result<Option<String>, String>;
 
 /// The number of a port, which may be given by its name in the container.
 fn port(value: &Value, container: &Value) -> Option<u16> {
@@ -129,14 +134,20 @@ impl Probe {
 pub(crate) async fn run(probe: Probe, purpose: Purpose, container: Arc<Container>, verdicts: mpsc::Sender<Verdict>) {
     tokio::time::sleep(probe.initial_delay).await;
     let (mut good, mut bad, mut state) = (0u32, 0u32, None);
-    let mut quick = Duration::from_millis(5);
+    // A process for each try is dear; a connection is not.
+    let mut quick = Duration::from_millis(if matches!(probe.action, Action::Exec { .. }) { 5 } else { 1 });
     let mut hurry = purpose != Purpose::Liveness;
     let mut next_counted = Instant::now() + if hurry { probe.period } else { Duration::ZERO };
     loop {
         let started = Instant::now();
         let outcome = attempt(&probe.action, &container, probe.timeout).await;
         let verdict = match outcome {
-            Ok(()) => {
+            Ok(warning) => {
+                if let Some(warning) = warning
+                    && verdicts.send(Verdict::Doubtful(purpose, warning)).await.is_err()
+                {
+                    return;
+                }
                 (good, bad, hurry) = (good + 1, 0, false);
                 (good >= probe.successes && state != Some(true)).then_some(Verdict::Good(purpose))
             }
@@ -175,23 +186,23 @@ pub(crate) fn attempt<'a>(
     action: &'a Action,
     container: &'a Container,
     timeout: Duration,
-) -> BoxFuture<'a, Result<(), String>> {
+) -> BoxFuture<'a, Outcome> {
     Box::pin(attempt_within(action, container, timeout))
 }
 
-async fn attempt_within(action: &Action, container: &Container, timeout: Duration) -> Result<(), String> {
+async fn attempt_within(action: &Action, container: &Container, timeout: Duration) -> Outcome {
     let work = async {
         match action {
             Action::Http { tls, host, port, path, headers } => http(*tls, host, *port, path, headers).await,
             Action::Tcp { host, port } => TcpStream::connect((host.as_str(), *port))
                 .await
-                .map(drop)
+                .map(|_| None)
                 .map_err(|error| format!("dial tcp {host}:{port}: {error}")),
-            Action::Grpc { host, port, service } => grpc(host, *port, service).await,
-            Action::Exec { command } => exec(container, command).await,
+            Action::Grpc { host, port, service } => grpc(host, *port, service).await.map(|()| None),
+            Action::Exec { command } => exec(container, command).await.map(|()| None),
             Action::Sleep(duration) => {
                 tokio::time::sleep(*duration).await;
-                Ok(())
+                Ok(None)
             }
         }
     };
@@ -221,7 +232,45 @@ async fn exec(container: &Container, command: &[String]) -> Result<(), String> {
     }
 }
 
-async fn http(tls: bool, host: &str, port: u16, path: &str, headers: &[(String, String)]) -> Result<(), String> {
+/// A GET, with what leads elsewhere on the same host followed; what leads to another host is as good as an answer.
+async fn http(tls: bool, host: &str, port: u16, path: &str, headers: &[(String, String)]) -> Outcome {
+    let (mut tls, mut port, mut path) = (tls, port, path.to_owned());
+    for _ in 0..10 {
+        let (status, location) = get(tls, host, port, &path, headers).await?;
+        let redirected = matches!(status, 301 | 302 | 303 | 307 | 308);
+        let Some(location) = location.filter(|_| redirected) else {
+            let good = (200..400).contains(&status);
+            return if good { Ok(None) } else { Err(format!("HTTP probe failed with statuscode: {status}")) };
+        };
+        let Ok(next) = location.parse::<http::Uri>() else {
+            return Err(format!("failed to parse Location header {location:?}"));
+        };
+        if let Some(other) = next.host() {
+            if other.trim_matches(['[', ']']) != host {
+                return Ok(Some(format!("Probe terminated redirects, the answer led to {location}")));
+            }
+            tls = next.scheme_str() == Some("https");
+            port = next.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        }
+        let target = next.path_and_query().map_or("/", |target| target.as_str());
+        path = if target.starts_with('/') {
+            target.to_owned()
+        } else {
+            let (directory, _) = path.split(['?', '#']).next().unwrap_or("/").rsplit_once('/').unwrap_or_default();
+            format!("{directory}/{target}")
+        };
+    }
+    Err("stopped after 10 redirects".into())
+}
+
+/// One GET: the status, and where it leads.
+async fn get(
+    tls: bool,
+    host: &str,
+    port: u16,
+    path: &str,
+    headers: &[(String, String)],
+) -> Result<(u16, Option<String>), String> {
     let url = format!("{}://{host}:{port}{path}", if tls { "https" } else { "http" });
     let fail = |error: std::io::Error| format!("Get \"{url}\": {error}");
     let stream = TcpStream::connect((host, port)).await.map_err(fail)?;
@@ -238,32 +287,50 @@ async fn http(tls: bool, host: &str, port: u16, path: &str, headers: &[(String, 
         request.push_str("Accept: */*\r\n");
     }
     for (name, value) in headers {
+        // An empty value is how a pod asks for one of the usual headers to be left out.
+        let usual = ["host", "user-agent", "accept"].iter().any(|usual| name.eq_ignore_ascii_case(usual));
+        if usual && value.is_empty() {
+            continue;
+        }
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("Connection: close\r\n\r\n");
-    let status = if tls {
+    let answer = if tls {
         let name = rustls::pki_types::ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
         let stream = crate::tls::unverified_client().connect(name, stream).await.map_err(fail)?;
-        exchange(stream, request).await.map_err(fail)?
+        exchange(stream, request).await
     } else {
-        exchange(stream, request).await.map_err(fail)?
+        exchange(stream, request).await
     };
-    if (200..400).contains(&status) { Ok(()) } else { Err(format!("HTTP probe failed with statuscode: {status}")) }
+    answer.map_err(fail)
 }
 
-async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: String) -> std::io::Result<u16> {
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: String,
+) -> std::io::Result<(u16, Option<String>)> {
     stream.write_all(request.as_bytes()).await?;
     stream.flush().await?;
-    let mut head = Vec::with_capacity(256);
-    while !head.contains(&b'\n') && head.len() < 4096 {
-        if stream.read_buf(&mut head).await? == 0 {
-            break;
+    let mut head = Vec::with_capacity(512);
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < 16 << 10 {
+        // What has come so far may do: some servers end in the middle of their words.
+        match stream.read_buf(&mut head).await {
+            Ok(0) => break,
+            Err(_) if head.contains(&b'\n') => break,
+            other => drop(other?),
         }
     }
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let text = String::from_utf8_lossy(line);
-    let status = text.split(' ').nth(1).filter(|_| text.starts_with("HTTP/")).and_then(|code| code.trim().parse().ok());
-    status.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "malformed HTTP response"))
+    let text = String::from_utf8_lossy(&head);
+    let mut lines = text.lines();
+    let line = lines.next().unwrap_or_default();
+    let status = line.split(' ').nth(1).filter(|_| line.starts_with("HTTP/")).and_then(|code| code.trim().parse().ok());
+    let status =
+        status.ok_or_else(|| std::io::Error::new(std::io::ErrorKind::InvalidData, "malformed HTTP response"))?;
+    let location = lines.take_while(|line| !line.is_empty()).find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("location").then(|| value.trim().to_owned())
+    });
+    Ok((status, location))
 }
 
 /// `grpc.health.v1.Health/Check`.
@@ -276,8 +343,14 @@ async fn grpc(host: &str, port: u16, service: &str) -> Result<(), String> {
         .map_err(|error| fail(&error))?;
     let mut message = Vec::new();
     if !service.is_empty() {
-        message.extend([0x0a, service.len().min(127) as u8]);
-        message.extend(&service.as_bytes()[..service.len().min(127)]);
+        message.push(0x0a);
+        let mut left = service.len();
+        while left >= 0x80 {
+            message.push(left as u8 | 0x80);
+            left >>= 7;
+        }
+        message.push(left as u8);
+        message.extend(service.as_bytes());
     }
     let mut body = vec![0];
     body.extend((message.len() as u32).to_be_bytes());
@@ -393,9 +466,55 @@ mod tests {
         };
         let headers = [("X-Custom".to_owned(), "yes".to_owned()), ("Host".to_owned(), "named".to_owned())];
         let (text, result) = tokio::join!(serve, http(true, "127.0.0.1", port, "/ready?x=1", &headers));
-        assert_eq!(result, Ok(()));
+        assert_eq!(result, Ok(None));
         assert!(text.starts_with("GET /ready?x=1 HTTP/1.1\r\n") && text.contains("X-Custom: yes\r\n"), "{text}");
         assert!(text.contains("Host: named\r\n") && text.matches("Host:").count() == 1, "{text}");
+    }
+
+    #[tokio::test]
+    async fn redirects() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let port = listener.local_addr().expect("an address").port();
+        let serve = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("accepted");
+                let mut buffer = [0; 512];
+                let length = stream.read(&mut buffer).await.expect("read");
+                let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                let leads = |to: &str| format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\n\r\n");
+                let answer = match text.split(' ').nth(1).unwrap_or_default() {
+                    "/here" => leads("/sick"),
+                    "/absolute" => leads(&format!("http://127.0.0.1:{port}/well?x=1")),
+                    "/elsewhere" => leads("http://0.0.0.0/"),
+                    "/round" => leads("/round"),
+                    "/nowhere" => "HTTP/1.1 302 Found\r\n\r\n".into(),
+                    "/well?x=1" => "HTTP/1.1 200 OK\r\n\r\n".into(),
+                    _ => "HTTP/1.1 500 Sick\r\n\r\n".into(),
+                };
+                stream.write_all(answer.as_bytes()).await.expect("written");
+            }
+        };
+        let ask = async {
+            for (path, expected) in [
+                ("/here", Err("statuscode: 500")),
+                ("/absolute", Ok("")),
+                ("/nowhere", Ok("")),
+                ("/elsewhere", Ok("0.0.0.0")),
+                ("/round", Err("10 redirects")),
+            ] {
+                let got = http(false, "127.0.0.1", port, path, &[]).await;
+                let fits = match (&got, expected) {
+                    (Ok(warning), Ok(part)) => warning.as_deref().unwrap_or_default().contains(part),
+                    (Err(message), Err(part)) => message.contains(part),
+                    _ => false,
+                };
+                assert!(fits, "{path}: {got:?}");
+            }
+        };
+        tokio::select! {
+            () = ask => {}
+            () = serve => {}
+        }
     }
 
     #[tokio::test]
@@ -411,7 +530,7 @@ mod tests {
             }
         };
         let ask = async {
-            assert_eq!(http(false, "127.0.0.1", port, "/", &[]).await, Ok(()));
+            assert_eq!(http(false, "127.0.0.1", port, "/", &[]).await, Ok(None));
             assert_eq!(
                 http(false, "127.0.0.1", port, "/", &[]).await,
                 Err("HTTP probe failed with statuscode: 503".into())

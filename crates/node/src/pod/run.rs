@@ -21,10 +21,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+/// The exit code of a container whose program could not be executed, as container runtimes report it.
+const NOT_STARTED: i32 = 128;
+
 /// What the containers of a pod share.
 pub(crate) struct Sandbox {
     pub(crate) node: String,
     pub(crate) ip: Ipv4Addr,
+    pub(crate) hostname: String,
     pub(crate) namespaces: Option<PodNamespaces>,
     pub(crate) dir: PathBuf,
     pub(crate) logs: PathBuf,
@@ -32,6 +36,8 @@ pub(crate) struct Sandbox {
     /// The first process of the PID namespace that the containers share, when they do.
     pub(crate) processes: Option<runtime::Process>,
     pub(crate) downward: env::Downward,
+    /// The cgroup below which those of the containers are made.
+    pub(crate) cgroup: String,
     /// Keeps the address until the pod has gone.
     pub(crate) _lease: Option<Lease>,
 }
@@ -44,10 +50,12 @@ impl Sandbox {
 }
 
 /// An order to stop.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stop {
     /// Until when the container may take for it.
     pub(crate) deadline: Instant,
+    /// Whether it gets its signal; until then only its hook runs.
+    pub(crate) signal: bool,
 }
 
 /// What happens to a container.
@@ -56,7 +64,14 @@ pub(crate) enum Happening {
     /// It cannot be started now; to be tried again.
     NotStarted { reason: String, message: String },
     /// It runs.
-    Started { container_id: String, image: String, image_id: String },
+    Started {
+        container_id: String,
+        image: String,
+        image_id: String,
+        started: jiff::Timestamp,
+        /// Its user and groups, as a status tells them.
+        user: Value,
+    },
     /// Its startup probe has succeeded, or it has none.
     StartedUp,
     /// Its readiness.
@@ -141,7 +156,9 @@ impl Start {
             dir: &dir,
             pod_dir: &self.sandbox.dir,
             id: id.clone(),
-            cgroup_parent: self.shared.config.cgroup_parent.clone(),
+            cgroup_parent: self.sandbox.cgroup.clone(),
+            hostname: &self.sandbox.hostname,
+            memory_capacity: self.shared.machine.memory_bytes,
         };
         let mut order = spec::build(&self.pod, &self.container, parts).map_err(|(reason, message)| {
             self.event(true, "Failed", format!("Error: {message}"));
@@ -206,12 +223,15 @@ impl Start {
             self.event(true, "Failed", format!("Error: {message}"));
             let _ = container.remove().await;
             let terminated = json!({
-                "exitCode": error.exit_code(), "reason": "StartError", "message": message,
+                "exitCode": NOT_STARTED, "reason": "StartError", "message": message,
                 "startedAt": objects::time::format(started), "finishedAt": objects::time::now(), "containerID": format!("bigben://{id}"),
             });
-            self.tell(Happening::Ended { terminated, code: error.exit_code() }).await;
+            self.tell(Happening::Ended { terminated, code: NOT_STARTED }).await;
             return Ok(None);
         }
+        let user = container.identity().map_or(Value::Null, |(uid, gid, groups)| {
+            json!({ "linux": { "uid": uid, "gid": gid, "supplementalGroups": groups } })
+        });
         let container = Arc::new(container);
         let running = RunningContainer {
             attempt: self.attempt,
@@ -236,6 +256,8 @@ impl Start {
             container_id: format!("bigben://{id}"),
             image: image_name,
             image_id: image.id.clone(),
+            started,
+            user,
         })
         .await;
         Ok(Some(Up {
@@ -268,7 +290,7 @@ impl Start {
 
     async fn image(&self) -> Result<Arc<LocalImage>, (String, String)> {
         let name = self.container["image"].as_str().unwrap_or_default();
-        let credentials = boxed(self.credentials()).await;
+        let credentials = boxed(super::credentials(&self.shared, &self.pod, name)).await;
         let begun = Instant::now();
         let (recorder, reference, node, message) = (
             self.shared.recorder.clone(),
@@ -313,27 +335,6 @@ impl Start {
         }
     }
 
-    /// Credentials from the pod's image pull secrets.
-    async fn credentials(&self) -> Option<oci::client::Credentials> {
-        for reference in self.pod["spec"]["imagePullSecrets"].as_array().into_iter().flatten() {
-            let path = format!(
-                "/api/v1/namespaces/{}/secrets/{}",
-                objects::meta::namespace(&self.pod),
-                reference["name"].as_str().unwrap_or_default()
-            );
-            let Ok(Some(secret)) = self.shared.api.get(&path).await else { continue };
-            let data = env::data(&secret);
-            let text = data
-                .get(".dockerconfigjson")
-                .or_else(|| data.get(".dockercfg"))
-                .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-            if let Some(found) = text.and_then(|text| oci::client::Credentials::from_docker_config(&text)) {
-                return Some(found);
-            }
-        }
-        None
-    }
-
     async fn environment(&self, image: &[String]) -> Result<Vec<(String, String)>, String> {
         let namespace = objects::meta::namespace(&self.pod);
         let mut sources = env::Sources::new();
@@ -354,13 +355,19 @@ impl Start {
                 .filter(|((ns, name), _)| (ns == "default" && name == "kubernetes") || (links && ns == namespace));
             wanted.flat_map(|((_, name), service)| env::of_service(name, service)).collect::<Vec<_>>()
         };
-        env::build(&self.pod, &self.container, image, &services, &sources, &self.sandbox.downward)
+        let file = |volume: &str, path: &str| {
+            let volume = self.sandbox.volumes.get(volume)?.path.canonicalize().ok()?;
+            let path = volume.join(path).canonicalize().ok()?;
+            // Links of other containers do not lead out of the volume.
+            path.starts_with(&volume).then(|| std::fs::read_to_string(path).ok())?
+        };
+        env::build(&self.pod, &self.container, image, &services, &sources, &file, &self.sandbox.downward)
     }
 
     /// From running to ended: hook, probes, the order to stop.
     async fn attend(&mut self, mut up: Up) {
         let (verdicts, mut judged) = mpsc::channel(16);
-        let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
+        let mut tasks: JoinSet<probes::Outcome> = JoinSet::new();
         let hook = probes::action(&self.container["lifecycle"]["postStart"], &self.container, self.sandbox.ip);
         let mut probe_tasks: JoinSet<()> = JoinSet::new();
         let (startup, readiness, liveness) =
@@ -407,6 +414,7 @@ impl Start {
                     Verdict::Good(Purpose::Readiness) => self.tell(Happening::Ready(true)).await,
                     Verdict::Bad(Purpose::Readiness) => self.tell(Happening::Ready(false)).await,
                     Verdict::Good(Purpose::Liveness) => {}
+                    Verdict::Doubtful(purpose, message) => self.event(true, "ProbeWarning", format!("{purpose:?} probe warning: {message}")),
                     Verdict::Failed(purpose, message) => self.event(true, "Unhealthy", format!("{purpose:?} probe failed: {message}")),
                     Verdict::Bad(purpose) => {
                         let what = if purpose == Purpose::Startup { "startup" } else { "liveness" };
@@ -480,7 +488,7 @@ impl Start {
         let reference = pod_reference(&self.pod, Some(self.name()));
         let deadline = Instant::now() + grace;
         let path = pod_path(&self.pod);
-        let mut orders = self.stop.clone();
+        let (mut orders, mut turns) = (self.stop.clone(), self.stop.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let stop = async {
@@ -495,6 +503,11 @@ impl Start {
                         format!("PreStopHook failed: {message}"),
                     );
                 }
+                // Its turn comes when those that need it have ended, or time is up.
+                let turn = async {
+                    let _ = turns.wait_for(|order| order.is_none_or(|order| order.signal)).await;
+                };
+                let _ = tokio::time::timeout_at(deadline, turn).await;
                 tracing::debug!(pod = path, why, signal, "stopping a container");
                 if grace > Duration::ZERO {
                     let _ = container.kill(signal);
@@ -572,7 +585,7 @@ async fn ordered(stop: &mut watch::Receiver<Option<Stop>>) -> Option<Stop> {
     stop.wait_for(Option::is_some).await.ok().and_then(|order| *order)
 }
 
-async fn hook_within(action: &Action, container: &Container, deadline: Instant) -> Result<(), String> {
+async fn hook_within(action: &Action, container: &Container, deadline: Instant) -> probes::Outcome {
     probes::attempt(action, container, deadline.saturating_duration_since(Instant::now())).await
 }
 

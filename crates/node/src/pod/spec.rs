@@ -20,6 +20,9 @@ pub(crate) struct Parts<'a> {
     pub(crate) pod_dir: &'a Path,
     pub(crate) id: String,
     pub(crate) cgroup_parent: String,
+    pub(crate) hostname: &'a str,
+    /// The memory of the node, in bytes.
+    pub(crate) memory_capacity: u64,
 }
 
 /// Why a container cannot be made: the reason of its waiting state, and the message.
@@ -95,6 +98,9 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
         }
         _ => Seccomp::Default,
     };
+    if setting("appArmorProfile")["type"] == "Localhost" {
+        return refuse("appArmorProfile type Localhost is not supported here: there are no profiles on this node");
+    }
     let groups = shared["supplementalGroups"]
         .as_array()
         .into_iter()
@@ -114,7 +120,7 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
         env.push(("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()));
     }
     if !env.iter().any(|(name, _)| name == "HOSTNAME") {
-        env.push(("HOSTNAME".into(), hostname(pod)));
+        env.push(("HOSTNAME".into(), parts.hostname.to_owned()));
     }
     Ok(Spec {
         id: parts.id,
@@ -129,6 +135,7 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
         cwd: PathBuf::from(cwd),
         user,
         supplementary_groups: groups.collect(),
+        only_these_groups: shared["supplementalGroupsPolicy"] == "Strict",
         mounts: mounts(container, parts.volumes, parts.dir, parts.pod_dir, &values)?,
         network: if pod["spec"]["hostNetwork"] == true {
             runtime::container::Network::Host
@@ -143,17 +150,10 @@ pub(crate) fn build(pod: &Value, container: &Value, parts: Parts<'_>) -> Result<
         privileged,
         terminal,
         limits: limits(&container["resources"]),
-        hostname: Some(hostname(pod)),
-        oom_score_adj: Some(oom_score(pod)),
+        hostname: Some(parts.hostname.to_owned()),
+        oom_score_adj: Some(oom_score(pod, container, parts.memory_capacity)),
         ..Spec::default()
     })
-}
-
-/// The host name of a pod: its name, or what it asks for, cut to what a host name may be.
-pub(crate) fn hostname(pod: &Value) -> String {
-    let name =
-        pod["spec"]["hostname"].as_str().filter(|name| !name.is_empty()).unwrap_or_else(|| objects::meta::name(pod));
-    name.chars().take(63).collect::<String>().trim_end_matches(['-', '.']).to_owned()
 }
 
 fn user(uid: &Value, gid: &Value, image: &str) -> String {
@@ -171,7 +171,8 @@ pub(crate) fn limits(resources: &Value) -> Limits {
     Limits {
         memory_bytes: quantity("limits", "memory").map(|q| q.units().max(0) as u64).filter(|bytes| *bytes > 0),
         cpu_millis: quantity("limits", "cpu").map(|q| q.millis().max(0) as u64).filter(|millis| *millis > 0),
-        cpu_weight_millis: quantity("requests", "cpu").map(|q| q.millis().max(0) as u64),
+        // Who asks for nothing gets what others leave.
+        cpu_weight_millis: Some(quantity("requests", "cpu").map_or(0, |q| q.millis().max(0) as u64)),
         pids: Some(4096),
     }
 }
@@ -179,11 +180,14 @@ pub(crate) fn limits(resources: &Value) -> Limits {
 /// The quality of service class, as the API server computes it.
 pub(crate) fn qos(pod: &Value) -> &'static str {
     let (mut any, mut all) = (false, true);
-    let containers = ["containers", "initContainers"]
-        .into_iter()
-        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
-    for container in containers {
-        let resources = &container["resources"];
+    let whole = &pod["spec"]["resources"];
+    let each: Vec<&Value> = if whole.as_object().is_some_and(|map| !map.is_empty()) {
+        vec![whole]
+    } else {
+        let lists = ["containers", "initContainers"].into_iter();
+        lists.flat_map(|list| pod["spec"][list].as_array().into_iter().flatten()).map(|c| &c["resources"]).collect()
+    };
+    for resources in each {
         for name in ["cpu", "memory"] {
             let (request, limit) = (&resources["requests"][name], &resources["limits"][name]);
             any |= !request.is_null() || !limit.is_null();
@@ -203,12 +207,36 @@ pub(crate) fn qos(pod: &Value) -> &'static str {
     }
 }
 
-fn oom_score(pod: &Value) -> i32 {
-    match qos(pod) {
-        "Guaranteed" => 0,
-        "Burstable" => 500,
-        _ => 1000,
+/// Who is ended first when the node's memory runs out: containers far above what they asked for.
+fn oom_score(pod: &Value, container: &Value, capacity: u64) -> i32 {
+    const CRITICAL: i64 = 2_000_000_000;
+    const GUARANTEED: i64 = -997;
+    if pod["spec"]["priority"].as_i64().is_some_and(|priority| priority >= CRITICAL) {
+        return GUARANTEED as i32;
     }
+    match qos(pod) {
+        "Guaranteed" => return GUARANTEED as i32,
+        "BestEffort" => return 1000,
+        _ => {}
+    }
+    let apps = super::status::containers(pod, "containers");
+    let sidecar = container["restartPolicy"] == "Always" && !apps.iter().any(|app| app["name"] == container["name"]);
+    let asked = |resources: &Value| super::admission::Asked::of(resources).memory_bytes;
+    // What the pod asks for as a whole and its containers do not is shared by them.
+    let all = apps.iter().chain(super::status::containers(pod, "initContainers"));
+    let all: Vec<&Value> = all.collect();
+    let given: i64 = all.iter().map(|c| asked(&c["resources"])).sum();
+    let rest = (asked(&pod["spec"]["resources"]) - given).max(0) / (all.len() as i64).max(1);
+    let score = |container: &Value| {
+        let share = asked(&container["resources"]).saturating_add(rest);
+        1000 - 1000 * i128::from(share) / i128::from(capacity.max(1))
+    };
+    let mut found = score(container);
+    if sidecar {
+        // A sidecar goes no sooner than any of those that it serves.
+        found = apps.iter().map(score).fold(found, i128::min);
+    }
+    (found as i64).clamp(1000 + GUARANTEED, 999) as i32
 }
 
 fn mounts(
@@ -240,7 +268,15 @@ fn mounts(
         };
         let source = if sub.is_empty() { volume.path.clone() } else { sub_path(&volume.path, &sub)? };
         mounts.retain(|mount| mount.target != Path::new(target));
-        mounts.push(bind(source, target, volume.readonly || wanted["readOnly"] == true));
+        let mut made = bind(source.clone(), target, volume.readonly || wanted["readOnly"] == true);
+        if let Some(both_ways) = match wanted["mountPropagation"].as_str() {
+            Some("Bidirectional") => Some(true),
+            Some("HostToContainer") => Some(false),
+            _ => None,
+        } {
+            made.source = Source::Live { path: source, both_ways };
+        }
+        mounts.push(made);
     }
     let message =
         container["terminationMessagePath"].as_str().filter(|path| !path.is_empty()).unwrap_or("/dev/termination-log");
@@ -292,6 +328,8 @@ mod tests {
             pod_dir: Path::new("/p"),
             id: "x".into(),
             cgroup_parent: "y".into(),
+            hostname: "web-0",
+            memory_capacity: 1 << 30,
         };
         build(&pod, &container, parts)
     }
@@ -344,6 +382,24 @@ mod tests {
             (Some(300 << 20), Some(300), Some(100))
         );
         assert_eq!((spec.hostname.as_deref(), spec.cwd.to_str()), (Some("web-0"), Some("/srv")));
+    }
+
+    #[test]
+    fn who_is_ended_first() {
+        let container = |requests: Value, limits: Value| json!({"name": "a", "resources": {"requests": requests, "limits": limits}});
+        let memory = |text: &str| json!({"cpu": "1", "memory": text});
+        for (container, expected) in [
+            (container(memory("1Mi"), memory("1Mi")), -997),
+            (json!({"name": "a"}), 1000),
+            (container(memory("256Mi"), json!({})), 750),
+            (container(json!({"cpu": "1"}), json!({})), 999),
+            (container(memory("8Gi"), json!({})), 3),
+        ] {
+            let pod = json!({"spec": {"containers": [container]}});
+            assert_eq!(oom_score(&pod, &pod["spec"]["containers"][0], 1 << 30), expected, "{pod}");
+        }
+        let pod = json!({"spec": {"containers": [container(memory("512Mi"), json!({}))], "initContainers": [{"name": "s", "restartPolicy": "Always"}]}});
+        assert_eq!(oom_score(&pod, &pod["spec"]["initContainers"][0], 1 << 30), 500);
     }
 
     #[test]

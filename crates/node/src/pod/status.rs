@@ -32,6 +32,19 @@ pub(crate) struct Track {
     pub(crate) container_id: String,
     pub(crate) image: String,
     pub(crate) image_id: String,
+    /// The resources with which it runs, or ran last.
+    pub(crate) resources: Value,
+    /// Its user and groups, as the status tells them.
+    pub(crate) user: Value,
+}
+
+/// Where a change of resources stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Resizing {
+    /// Why the node does not give what is wanted: reason and message.
+    pub(crate) pending: Option<(&'static str, String)>,
+    /// Containers are being changed; reason and message when that fails.
+    pub(crate) progress: Option<(Option<&'static str>, Option<String>)>,
 }
 
 impl Track {
@@ -47,6 +60,8 @@ impl Track {
             container_id: String::new(),
             image: image.to_owned(),
             image_id: String::new(),
+            resources: Value::Null,
+            user: Value::Null,
         }
     }
 }
@@ -65,7 +80,23 @@ fn name(container: &Value) -> &str {
     container["name"].as_str().unwrap_or_default()
 }
 
-fn container_status(container: &Value, track: Option<&Track>, init: bool) -> Value {
+/// The mounts of a container, as the status lists them.
+fn mounts(container: &Value) -> Vec<Value> {
+    let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+    mounts
+        .map(|mount| {
+            let mut told = json!({ "name": mount["name"], "mountPath": mount["mountPath"] });
+            if mount["readOnly"] == true {
+                told["readOnly"] = true.into();
+                let asked = mount["recursiveReadOnly"].as_str().unwrap_or("Disabled");
+                told["recursiveReadOnly"] = if asked == "Disabled" { asked } else { "Enabled" }.into();
+            }
+            told
+        })
+        .collect()
+}
+
+fn container_status(container: &Value, track: Option<&Track>, init: bool, allocated: Option<&Value>) -> Value {
     let fallback = Track::new(container["image"].as_str().unwrap_or_default(), "PodInitializing");
     let track = track.unwrap_or(&fallback);
     let mut status = json!({
@@ -78,11 +109,19 @@ fn container_status(container: &Value, track: Option<&Track>, init: bool) -> Val
         "imageID": track.image_id,
         "started": track.started && track.phase == Phase::Running,
     });
-    if track.phase == Phase::Running && container["resources"].as_object().is_some_and(|map| !map.is_empty()) {
-        status["resources"] = container["resources"].clone();
-        if container["resources"]["requests"].is_object() {
-            status["allocatedResources"] = container["resources"]["requests"].clone();
+    let mounts = mounts(container);
+    if !mounts.is_empty() {
+        status["volumeMounts"] = mounts.into();
+    }
+    if !track.resources.is_null() {
+        status["resources"] = track.resources.clone();
+        let allocated = &allocated.unwrap_or(&track.resources)["requests"];
+        if allocated.is_object() {
+            status["allocatedResources"] = allocated.clone();
         }
+    }
+    if !track.user.is_null() {
+        status["user"] = track.user.clone();
     }
     if !track.container_id.is_empty() {
         status["containerID"] = track.container_id.clone().into();
@@ -97,9 +136,17 @@ pub(crate) struct Facts<'a> {
     pub(crate) host_ip: String,
     pub(crate) pod_ip: Option<String>,
     pub(crate) start_time: &'a str,
-    pub(crate) terminating: bool,
+    /// Whether its namespaces and volumes are there.
+    pub(crate) prepared: bool,
     /// Why the pod as a whole has failed: reason and message.
     pub(crate) failed: Option<(String, String)>,
+    /// The resources given to its containers, by name.
+    pub(crate) allocated: &'a BTreeMap<String, Value>,
+    /// Those given to the pod as a whole.
+    pub(crate) whole: Option<&'a Value>,
+    pub(crate) resizing: Resizing,
+    /// Whether all containers are being started again because of how one ended; `None`: that never happened.
+    pub(crate) restarting: Option<bool>,
     pub(crate) now: String,
 }
 
@@ -110,9 +157,9 @@ pub(crate) fn phase(facts: &Facts<'_>) -> &'static str {
         return "Failed";
     }
     let init = containers(facts.pod, "initContainers");
-    if init
-        .iter()
-        .any(|c| !is_sidecar(c) && matches!(track(c).map(|t| &t.phase), Some(Phase::Done(code)) if *code != 0))
+    let restarting = facts.restarting == Some(true);
+    if !restarting
+        && init.iter().any(|c| !is_sidecar(c) && matches!(track(c).map(|t| &t.phase), Some(Phase::Done(code)) if *code != 0))
     {
         return "Failed";
     }
@@ -127,7 +174,7 @@ pub(crate) fn phase(facts: &Facts<'_>) -> &'static str {
         .filter_map(&track)
         .filter_map(|t| if let Phase::Done(code) = t.phase { Some(code) } else { None })
         .collect();
-    if ended.len() == apps.len() && !apps.is_empty() {
+    if ended.len() == apps.len() && !apps.is_empty() && !restarting {
         // Sidecars still run for a moment.
         let sidecars_run =
             init.iter().filter(|c| is_sidecar(c)).any(|c| track(c).is_some_and(|t| t.phase == Phase::Running));
@@ -138,7 +185,7 @@ pub(crate) fn phase(facts: &Facts<'_>) -> &'static str {
         };
     }
     let begun = |t: &Track| matches!(t.phase, Phase::Running | Phase::Done(_)) || t.last.get("terminated").is_some();
-    if initialised && apps.iter().filter_map(&track).any(begun) && apps.iter().all(|c| track(c).is_some_and(begun)) {
+    if (initialised || restarting) && apps.iter().filter_map(&track).any(begun) && apps.iter().all(|c| track(c).is_some_and(begun)) {
         "Running"
     } else {
         "Pending"
@@ -205,10 +252,31 @@ pub(crate) fn compose(facts: &Facts<'_>, before: &Value) -> Value {
     } else {
         ("Ready".to_owned(), containers_ready.1, containers_ready.2.clone(), containers_ready.3.clone())
     };
-    let sandbox = ("PodReadyToStartContainers".to_owned(), facts.pod_ip.is_some() && !over, None, None);
+    let plain = |kind: &str, good: bool| (kind.to_owned(), good, None, None);
+    let mut wanted = vec![
+        plain("PodReadyToStartContainers", facts.prepared && !over),
+        initialised,
+        ready,
+        containers_ready,
+        plain("PodScheduled", true),
+    ];
+    if let Some((reason, message)) = &facts.resizing.pending {
+        wanted.push(("PodResizePending".into(), true, Some((*reason).to_owned()), Some(message.clone())));
+    }
+    if let Some((reason, message)) = &facts.resizing.progress {
+        wanted.push(("PodResizeInProgress".into(), true, reason.map(str::to_owned), message.clone()));
+    }
+    if let Some((reason, message)) = facts.failed.as_ref().filter(|(reason, _)| reason == "Evicted") {
+        let told = Some(format!("{reason}: {message}"));
+        wanted.push(("DisruptionTarget".into(), true, Some("TerminationByKubelet".into()), told));
+    }
+    if let Some(restarting) = facts.restarting {
+        wanted.push(plain("AllContainersRestarting", restarting));
+    }
+    let generation = facts.pod["metadata"]["generation"].as_i64();
     let mut conditions = Vec::new();
     let known = before["conditions"].as_array().cloned().unwrap_or_default();
-    for (kind, good, reason, message) in [sandbox, initialised, ready, containers_ready] {
+    for (kind, good, reason, message) in wanted {
         let status = if good { "True" } else { "False" };
         let previous = known.iter().find(|c| c["type"] == kind.as_str());
         let since = previous
@@ -216,36 +284,46 @@ pub(crate) fn compose(facts: &Facts<'_>, before: &Value) -> Value {
             .and_then(|c| c["lastTransitionTime"].as_str())
             .map_or_else(|| facts.now.clone(), str::to_owned);
         // An explicit null takes a reason away that no longer holds: the patch merges conditions by type.
-        conditions.push(json!({ "type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": since, "reason": reason, "message": message }));
+        let mut condition = json!({ "type": kind, "status": status, "lastProbeTime": null, "lastTransitionTime": since, "reason": reason, "message": message });
+        if let Some(generation) = generation {
+            condition["observedGeneration"] = generation.into();
+        }
+        conditions.push(condition);
     }
+    let statuses = |list: &[Value], init: bool| -> Vec<Value> {
+        list.iter()
+            .map(|c| container_status(c, facts.tracks.get(name(c)), init, facts.allocated.get(name(c))))
+            .collect()
+    };
     let mut status = json!({
         "phase": phase,
         "conditions": conditions,
         "hostIP": facts.host_ip,
         "hostIPs": [{ "ip": facts.host_ip }],
         "startTime": facts.start_time,
-        "containerStatuses": apps.iter().map(|c| container_status(c, facts.tracks.get(name(c)), false)).collect::<Vec<_>>(),
+        "containerStatuses": statuses(apps, false),
         "qosClass": super::spec::qos(facts.pod),
         "reason": facts.failed.as_ref().map(|(reason, _)| reason),
         "message": facts.failed.as_ref().map(|(_, message)| message),
     });
-    if let Some(generation) = facts.pod["metadata"]["generation"].as_i64() {
+    if let Some(generation) = generation {
         status["observedGeneration"] = generation.into();
+    }
+    if let Some(whole) = facts.whole.filter(|whole| whole.is_object()) {
+        status["resources"] = whole.clone();
+        status["allocatedResources"] = whole["requests"].clone();
     }
     if let Some(ip) = &facts.pod_ip {
         status["podIP"] = ip.clone().into();
         status["podIPs"] = json!([{ "ip": ip }]);
     }
     if !init.is_empty() {
-        status["initContainerStatuses"] =
-            init.iter().map(|c| container_status(c, facts.tracks.get(name(c)), true)).collect();
+        status["initContainerStatuses"] = statuses(init, true).into();
     }
     let ephemeral = containers(facts.pod, "ephemeralContainers");
     if !ephemeral.is_empty() {
-        status["ephemeralContainerStatuses"] =
-            ephemeral.iter().map(|c| container_status(c, facts.tracks.get(name(c)), false)).collect();
+        status["ephemeralContainerStatuses"] = statuses(ephemeral, false).into();
     }
-    let _ = facts.terminating;
     status
 }
 
@@ -264,6 +342,8 @@ mod tests {
         entries.iter().map(|(name, phase)| ((*name).to_owned(), track(phase))).collect()
     }
 
+    static NONE: BTreeMap<String, Value> = BTreeMap::new();
+
     fn facts<'a>(pod: &'a Value, tracks: &'a BTreeMap<String, Track>) -> Facts<'a> {
         Facts {
             pod,
@@ -271,8 +351,12 @@ mod tests {
             host_ip: "1.1.1.1".into(),
             pod_ip: Some("10.244.0.2".into()),
             start_time: "2026-01-01T00:00:00Z",
-            terminating: false,
+            prepared: true,
             failed: None,
+            allocated: &NONE,
+            whole: None,
+            resizing: Resizing::default(),
+            restarting: None,
             now: "2026-01-01T00:00:01Z".into(),
         }
     }
@@ -296,6 +380,39 @@ mod tests {
             let tracks = tracks(&[("i", i), ("s", s), ("a", a), ("b", b)]);
             assert_eq!(phase(&facts(&pod, &tracks)), expected, "{states:?}");
         }
+    }
+
+    #[test]
+    fn a_pod_that_starts_all_anew_is_neither_over_nor_failed() {
+        let pod = json!({"spec": {"restartPolicy": "Never", "initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}});
+        for (states, expected) in [([Phase::Done(0), Phase::Done(42)], "Running"), ([Phase::Done(42), Phase::Idle], "Pending")] {
+            let [i, a] = states;
+            let tracks = tracks(&[("i", i), ("a", a)]);
+            let mut facts = facts(&pod, &tracks);
+            assert_ne!(phase(&facts), expected);
+            facts.restarting = Some(true);
+            assert_eq!(phase(&facts), expected);
+        }
+    }
+
+    #[test]
+    fn resources_and_changes_of_them_are_told() {
+        let pod = json!({"metadata": {"generation": 3}, "spec": {"containers": [{"name": "a", "volumeMounts": [{"name": "v", "mountPath": "/v", "readOnly": true}]}]}});
+        let mut running = tracks(&[("a", Phase::Running)]);
+        if let Some(track) = running.get_mut("a") {
+            track.resources = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "2"}});
+        }
+        let allocated = [("a".to_owned(), json!({"requests": {"cpu": "3"}}))].into();
+        let mut facts = facts(&pod, &running);
+        facts.allocated = &allocated;
+        facts.resizing.pending = Some(("Deferred", "later".into()));
+        let status = compose(&facts, &Value::Null);
+        let container = &status["containerStatuses"][0];
+        assert_eq!((&container["resources"]["limits"]["cpu"], &container["allocatedResources"]["cpu"]), (&json!("2"), &json!("3")));
+        assert_eq!(container["volumeMounts"][0], json!({"name": "v", "mountPath": "/v", "readOnly": true, "recursiveReadOnly": "Disabled"}));
+        let conditions = status["conditions"].as_array().expect("conditions");
+        assert!(conditions.iter().all(|condition| condition["observedGeneration"] == 3));
+        assert!(conditions.iter().any(|c| c["type"] == "PodResizePending" && c["reason"] == "Deferred"), "{status:#}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::env::{Downward, data, field, resource};
 use crate::error::{Context, Error, Result};
+use crate::images::PullPolicy;
 use crate::shared::Shared;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,7 +36,7 @@ pub(crate) async fn prepare(
         let made = one(shared, pod, volume, &place, downward).await.map_err(|error| {
             Error::Invalid(format!("MountVolume.SetUp failed for volume \"{name}\" : {}", error.line()))
         })?;
-        give_to_group(pod, volume, &made)?;
+        give_to_group(pod, volume, &made.path)?;
         volumes.insert(name.to_owned(), made);
     }
     Ok(volumes)
@@ -53,13 +54,23 @@ pub(crate) fn shows(pod: &Value, (plural, namespace, name): &crate::shared::Sour
     })
 }
 
+/// Whether the pod's volumes or environment need a ConfigMap or Secret.
+pub(crate) fn refers(pod: &Value, source: &crate::shared::Source) -> bool {
+    let (plural, namespace, name) = source;
+    let lists = ["initContainers", "containers", "ephemeralContainers"];
+    let mut containers = lists.iter().flat_map(|list| super::status::containers(pod, list));
+    shows(pod, source)
+        || (objects::meta::namespace(pod) == namespace
+            && containers.any(|c| super::env::references(c).iter().any(|(kind, named)| kind == plural && named == name)))
+}
+
 /// Writes anew what shows objects that have changed. Best effort: what cannot be read stays as it was.
 pub(crate) async fn refresh(shared: &Shared, pod: &Value, dir: &Path, downward: &Downward) {
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
         let place = dir.join("volumes").join(volume["name"].as_str().unwrap_or_default());
         match files(shared, pod, volume, downward, Some(&place)).await {
             Ok(Some(files)) => {
-                if let Err(error) = publish(&place, &files) {
+                if let Err(error) = publish(&place, &files).and_then(|()| give_to_group(pod, volume, &place)) {
                     tracing::warn!(error = error.line(), "a volume cannot be refreshed");
                 }
             }
@@ -83,10 +94,7 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
     if let Some(empty) = volume.get("emptyDir").filter(|v| v.is_object()) {
         make(place, 0o777)?;
         if empty["medium"] == "Memory" && !is_mounted(place) {
-            let mut data = "mode=777".to_owned();
-            if let Ok(limit) = objects::Quantity::from_value(&empty["sizeLimit"]) {
-                data.push_str(&format!(",size={}", limit.units()));
-            }
+            let data = format!("mode=777,size={}", memory_size(pod, empty, shared.machine.memory_bytes));
             let flags = nix::mount::MsFlags::MS_NOSUID | nix::mount::MsFlags::MS_NODEV;
             nix::mount::mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some(data.as_str()))
                 .context(|| format!("mount tmpfs on {}", place.display()))?;
@@ -108,6 +116,11 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
     if let Some((claim, readonly)) = claim {
         return persistent(shared, pod, &claim, readonly).await;
     }
+    if let Some(image) = volume.get("image").filter(|v| v.is_object()) {
+        make(place, 0o755)?;
+        show_image(shared, pod, image, place).await?;
+        return Ok(Volume { path: place.to_owned(), readonly: true });
+    }
     let kind = volume
         .as_object()
         .into_iter()
@@ -120,17 +133,56 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
         return Ok(Volume { path: place.to_owned(), readonly: false });
     }
     Err(Error::Invalid(format!(
-        "volumes of type {kind} are not supported here; use emptyDir, hostPath, configMap, secret, projected, downwardAPI or a persistentVolumeClaim"
+        "volumes of type {kind} are not supported here; use emptyDir, hostPath, configMap, secret, projected, downwardAPI, image or a persistentVolumeClaim"
     )))
 }
 
+/// Mounts the files of an image, read-only.
+async fn show_image(shared: &Shared, pod: &Value, volume: &Value, place: &Path) -> Result<()> {
+    let name = volume["reference"].as_str().unwrap_or_default();
+    let policy = PullPolicy::of(&json!({ "image": name, "imagePullPolicy": volume["pullPolicy"] }));
+    let credentials = super::credentials(shared, pod, name).await;
+    let image = shared.images.ensure(name, policy, credentials, || {}).await?;
+    if is_mounted(place) {
+        return Ok(());
+    }
+    // An overlay without a writable layer takes at least two others.
+    let empty = place.with_file_name("..empty");
+    std::fs::create_dir_all(&empty).context(|| format!("make {}", empty.display()))?;
+    let layers: Vec<String> =
+        image.layers.iter().chain([&empty]).map(|layer| layer.to_string_lossy().replace(':', "\\:")).collect();
+    let data = format!("lowerdir={},userxattr", layers.join(":"));
+    let flags = nix::mount::MsFlags::MS_RDONLY
+        | nix::mount::MsFlags::MS_NOSUID
+        | nix::mount::MsFlags::MS_NODEV
+        | nix::mount::MsFlags::MS_NOEXEC;
+    nix::mount::mount(Some("overlay"), place, Some("overlay"), flags, Some(data.as_str()))
+        .context(|| format!("mount image {name} on {}", place.display()))
+}
+
+/// The size of a volume in memory: what it asks for, what its pod may use, what the node has, whichever is least.
+fn memory_size(pod: &Value, volume: &Value, machine: u64) -> u64 {
+    let bytes = |value: &Value| objects::Quantity::from_value(value).ok().map(|q| q.units().max(0) as u64);
+    let own = bytes(&volume["sizeLimit"]).filter(|size| *size > 0);
+    let all = ["containers", "initContainers"].iter().flat_map(|list| super::status::containers(pod, list));
+    // One container without a limit may use all there is.
+    let together: Option<u64> = all.map(|c| bytes(&c["resources"]["limits"]["memory"])).sum();
+    let whole = bytes(&pod["spec"]["resources"]["limits"]["memory"]).or(together).filter(|size| *size > 0);
+    [own, whole].into_iter().flatten().fold(machine, u64::min)
+}
+
 fn host_path(path: &Path, kind: &str) -> Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    let is = |test: fn(&std::fs::FileType) -> bool| path.metadata().is_ok_and(|found| test(&found.file_type()));
     let bad = |what: &str| Err(Error::Invalid(format!("hostPath type check failed: {} is not {what}", path.display())));
     match kind {
         "DirectoryOrCreate" => std::fs::create_dir_all(path).context(|| format!("make {}", path.display())),
         "FileOrCreate" if !path.exists() => {
             std::fs::File::create(path).map(drop).context(|| format!("make {}", path.display()))
         }
+        "Socket" if !is(FileTypeExt::is_socket) => bad("a socket"),
+        "CharDevice" if !is(FileTypeExt::is_char_device) => bad("a character device"),
+        "BlockDevice" if !is(FileTypeExt::is_block_device) => bad("a block device"),
         "Directory" if !path.is_dir() => bad("a directory"),
         "File" | "FileOrCreate" if !path.is_file() => bad("a file"),
         _ => Ok(()),
@@ -229,7 +281,9 @@ async fn files(
                 Some(text) => text,
                 None => request_token(shared, pod, token).await?,
             };
-            files.insert(path, (0o644, text.into_bytes()));
+            // Only the pod's group or its one user may read a token; where there is neither, whoever the containers run as.
+            let owned = pod["spec"]["securityContext"]["fsGroup"].is_u64() || one_user(pod).is_some();
+            files.insert(path, (if owned { 0o600 } else { fallback }, text.into_bytes()));
         }
     }
     Ok(Some(files))
@@ -363,33 +417,88 @@ fn is_mounted(path: &Path) -> bool {
     text.lines().any(|line| line.split(' ').nth(1) == path.to_str())
 }
 
-/// `fsGroup`: the volume belongs to that group. Only where groups exist, which is as root.
-fn give_to_group(pod: &Value, volume: &Value, made: &Volume) -> Result<()> {
-    let Some(group) = pod["spec"]["securityContext"]["fsGroup"].as_u64() else { return Ok(()) };
-    if volume.get("hostPath").is_some() {
-        return Ok(());
-    }
-    fn walk(path: &Path, group: u32) -> std::io::Result<()> {
-        let kind = path.symlink_metadata()?;
-        if std::os::unix::fs::lchown(path, None, Some(group)).is_err() || kind.is_symlink() {
-            return Ok(());
-        }
-        let extra = if kind.is_dir() { 0o2770 } else { 0o660 & (kind.permissions().mode() | 0o060) };
-        let mode = kind.permissions().mode() & 0o7777 | extra;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        if kind.is_dir() {
-            for entry in std::fs::read_dir(path)?.flatten() {
-                walk(&entry.path(), group)?;
+/// The user that all containers of a pod run as, when the pod says so.
+fn one_user(pod: &Value) -> Option<u32> {
+    let whole = &pod["spec"]["securityContext"]["runAsUser"];
+    let lists = ["initContainers", "containers", "ephemeralContainers"];
+    let mut users = lists.iter().flat_map(|list| super::status::containers(pod, list)).map(|container| {
+        let own = &container["securityContext"]["runAsUser"];
+        if own.is_null() { whole.as_u64() } else { own.as_u64() }
+    });
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then_some(first as u32)
+}
+
+/// `fsGroup`: the volume belongs to that group, and tokens to the user. Only where there are several, which is as root.
+fn give_to_group(pod: &Value, volume: &Value, path: &Path) -> Result<()> {
+    let context = &pod["spec"]["securityContext"];
+    let shows = ["configMap", "secret", "downwardAPI", "projected"].iter().any(|kind| volume[kind].is_object());
+    if let (Some(user), true) = (one_user(pod), volume["projected"].is_object()) {
+        for source in volume["projected"]["sources"].as_array().into_iter().flatten() {
+            if source["serviceAccountToken"].is_object() {
+                let token = source["serviceAccountToken"]["path"].as_str().unwrap_or("token");
+                let _ = std::os::unix::fs::chown(path.join(token), Some(user), None);
             }
         }
-        Ok(())
     }
-    walk(&made.path, group as u32).context(|| format!("give {} to group {group}", made.path.display()))
+    let Some(group) = context["fsGroup"].as_u64() else { return Ok(()) };
+    if volume.get("hostPath").is_some() || volume.get("image").is_some() {
+        return Ok(());
+    }
+    let root = || path.symlink_metadata();
+    if context["fsGroupChangePolicy"] == "OnRootMismatch" && !shows && root().is_ok_and(|root| is_given(&root, group)) {
+        return Ok(());
+    }
+    // What shows objects can only be read.
+    let mask = if shows { 0o440 } else { 0o660 };
+    walk(path, group as u32, mask).context(|| format!("give {} to group {group}", path.display()))
+}
+
+fn is_given(root: &std::fs::Metadata, group: u64) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    u64::from(root.gid()) == group && root.mode() & 0o2770 == 0o2770
+}
+
+fn walk(path: &Path, group: u32, mask: u32) -> std::io::Result<()> {
+    let kind = path.symlink_metadata()?;
+    if std::os::unix::fs::lchown(path, None, Some(group)).is_err() || kind.is_symlink() {
+        return Ok(());
+    }
+    let extra = if kind.is_dir() { mask | 0o2110 } else { mask };
+    let mode = kind.permissions().mode() & 0o7777 | extra;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    if kind.is_dir() {
+        for entry in std::fs::read_dir(path)?.flatten() {
+            walk(&entry.path(), group, mask)?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_in_memory() {
+        let limit = |memory: &str| json!({"resources": {"limits": {"memory": memory}}});
+        for (pod, volume, expected) in [
+            (json!({}), json!({}), 1 << 30),
+            (json!({}), json!({"sizeLimit": "1Mi"}), 1 << 20),
+            (json!({"spec": {"containers": [limit("1Mi"), limit("2Mi")]}}), json!({"sizeLimit": "1Gi"}), 3 << 20),
+            (json!({"spec": {"containers": [limit("1Mi"), {}]}}), json!({}), 1 << 30),
+        ] {
+            assert_eq!(memory_size(&pod, &volume, 1 << 30), expected, "{pod} {volume}");
+        }
+    }
+
+    #[test]
+    fn users_of_tokens() {
+        let pod = |own: Value| json!({"spec": {"securityContext": {"runAsUser": 5}, "containers": [{}, {"securityContext": own}]}});
+        assert_eq!(one_user(&pod(json!({}))), Some(5));
+        assert_eq!(one_user(&pod(json!({"runAsUser": 6}))), None);
+        assert_eq!(one_user(&json!({"spec": {"containers": [{}]}})), None);
+    }
 
     #[test]
     fn files_change_all_at_once() {

@@ -1,19 +1,18 @@
 //! One pod from its binding to its end: an actor that holds the pod's state, starts its containers and tells its status.
 //!
 //! Everything that takes time (pulling, starting, probing, stopping) happens in tasks of [`super::run`]; the worker only hears
-//! what happened, decides what follows, and writes the status.
+//! what happened, decides what follows, and writes the status. What it does with containers is in [`super::lifecycle`], their
+//! end in [`super::stopping`], changes of resources in [`super::resize`].
 
-use super::run::{Happening, Sandbox, Start, Stop};
-use super::status::{self, Facts, Phase, Track, containers, is_sidecar};
-use super::{env, spec, volumes};
+use super::run::{Happening, Sandbox, Stop};
+use super::status::{self, Facts, Phase, Resizing, Track, containers, is_sidecar};
+use super::{admission, env, files, resize, storage, volumes};
 use crate::error::{Context, Error, Result};
 use crate::network::NodeNetwork;
 use crate::policy::PodFacts;
-use crate::proxy::Front;
 use crate::shared::{RunningPod, Shared, pod_path, pod_reference};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +22,14 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The first and the longest pause before a container is started again.
-const BACK_OFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
-/// A container that ran this long starts again with the first pause.
-const BACK_OFF_RESET: Duration = Duration::from_secs(600);
 /// How often volumes that show objects are compared with them, beside when one of them changes: tokens grow old.
 const REFRESH: Duration = Duration::from_secs(60);
+/// How long the first status may wait for what is being started: most containers run by then, and one status says it all.
+const FIRST_STATUS: Duration = Duration::from_millis(25);
+/// How often the storage of a pod with limits on it is looked at.
+const STORAGE: Duration = Duration::from_secs(10);
+/// A moment that never comes.
+const FAR: Duration = Duration::from_secs(86_400);
 
 /// What the manager tells a worker.
 #[derive(Debug, Clone)]
@@ -41,34 +42,49 @@ pub(crate) enum Order {
 
 /// The restarts of one container.
 #[derive(Default)]
-struct Restart {
-    failures: u32,
-    started: Option<Instant>,
-    due: Option<Instant>,
-    stop: Option<watch::Sender<Option<Stop>>>,
+pub(super) struct Restart {
+    pub(super) failures: u32,
+    pub(super) started: Option<Instant>,
+    pub(super) due: Option<Instant>,
+    pub(super) stop: Option<watch::Sender<Option<Stop>>>,
     /// Of starts that failed before the container ran: pulls, configuration.
-    attempts: u32,
+    pub(super) attempts: u32,
+    /// It is being stopped to be started again: its image or its resources have changed.
+    pub(super) replaced: bool,
 }
 
 /// The actor.
 pub(crate) struct Worker {
-    shared: Arc<Shared>,
-    pod: Arc<Value>,
-    node: String,
+    pub(super) shared: Arc<Shared>,
+    pub(super) pod: Arc<Value>,
+    pub(super) node: String,
     network: NodeNetwork,
     dir: PathBuf,
     start_time: String,
-    sandbox: Option<Arc<Sandbox>>,
+    pub(super) sandbox: Option<Arc<Sandbox>>,
+    pod_ip: Option<String>,
     sandbox_due: (Instant, u32),
-    tracks: BTreeMap<String, Track>,
-    restarts: BTreeMap<String, Restart>,
+    pub(super) tracks: BTreeMap<String, Track>,
+    pub(super) restarts: BTreeMap<String, Restart>,
     events: mpsc::Receiver<(String, u32, Happening)>,
-    sender: mpsc::Sender<(String, u32, Happening)>,
-    tasks: JoinSet<()>,
-    ending: Option<Instant>,
+    pub(super) sender: mpsc::Sender<(String, u32, Happening)>,
+    pub(super) tasks: JoinSet<()>,
+    pub(super) ending: Option<Instant>,
     gone: bool,
-    failed: Option<(String, String)>,
+    pub(super) failed: Option<(String, String)>,
+    /// The resources that the node has given to containers, by name.
+    pub(super) allocated: BTreeMap<String, Value>,
+    /// Those that the pod has as a whole.
+    pub(super) whole: Value,
+    pub(super) resizing: Resizing,
+    pub(super) resize_due: Option<Instant>,
+    /// See [`Facts::restarting`].
+    pub(super) restarting: Option<bool>,
+    /// The pod was over before this worker began: its status stays as it is.
+    over: bool,
     published: Value,
+    /// When a status that can wait is written.
+    publish_due: Option<Instant>,
 }
 
 impl Worker {
@@ -79,12 +95,12 @@ impl Worker {
         let published = pod["status"].clone();
         let mut worker = Worker {
             shared,
-            pod,
             node,
             network,
             dir,
             start_time,
             sandbox: None,
+            pod_ip: None,
             sandbox_due: (Instant::now(), 0),
             tracks: BTreeMap::new(),
             restarts: BTreeMap::new(),
@@ -94,7 +110,15 @@ impl Worker {
             ending: None,
             gone: false,
             failed: None,
+            allocated: resize::wanted(&pod),
+            whole: pod["spec"]["resources"].clone(),
+            resizing: Resizing::default(),
+            resize_due: None,
+            restarting: None,
+            over: matches!(published["phase"].as_str(), Some("Succeeded" | "Failed")),
             published,
+            publish_due: None,
+            pod,
         };
         worker.adopt();
         worker
@@ -103,7 +127,9 @@ impl Worker {
     /// Takes over what the API says of containers that an earlier machine ran: they have ended with it.
     fn adopt(&mut self) {
         let pod = self.pod.clone();
-        let policy = pod["spec"]["restartPolicy"].as_str().unwrap_or("Always");
+        // What is over, or is to end, is not started again.
+        let ends = self.over || objects::meta::deletion_timestamp(&pod).is_some();
+        let reason = if containers(&pod, "initContainers").is_empty() { "ContainerCreating" } else { "PodInitializing" };
         for (list, statuses) in [
             ("initContainers", "initContainerStatuses"),
             ("containers", "containerStatuses"),
@@ -111,14 +137,15 @@ impl Worker {
         ] {
             for container in containers(&pod, list) {
                 let name = container["name"].as_str().unwrap_or_default();
-                let reason = if list == "containers" && !containers(&pod, "initContainers").is_empty() {
-                    "PodInitializing"
-                } else {
-                    "ContainerCreating"
-                };
                 let mut track = Track::new(container["image"].as_str().unwrap_or_default(), reason);
                 let known = pod["status"][statuses].as_array().into_iter().flatten().find(|s| s["name"] == name);
-                if let Some(known) = known.filter(|known| known["containerID"].is_string()) {
+                let begun = |known: &&Value| known["containerID"].as_str().is_some_and(|id| !id.is_empty());
+                if ends && let Some(known) = known.filter(|known| !begun(known)) {
+                    // It never ran and never will.
+                    track.state = known["state"].clone();
+                    track.phase = Phase::Done(137);
+                }
+                if let Some(known) = known.filter(begun) {
                     track.restarts = known["restartCount"].as_u64().unwrap_or(0) as u32;
                     let ended = known["state"]["terminated"].as_object().is_some();
                     let terminated = if ended {
@@ -128,13 +155,16 @@ impl Worker {
                             "startedAt": known["state"]["running"]["startedAt"], "finishedAt": objects::time::now(), "containerID": known["containerID"]})
                     };
                     let code = terminated["exitCode"].as_i64().unwrap_or(137) as i32;
+                    track.last = known["lastState"].clone();
+                    track.resources = known["resources"].clone();
                     track.image_id = known["imageID"].as_str().unwrap_or_default().to_owned();
                     track.container_id = known["containerID"].as_str().unwrap_or_default().to_owned();
                     let stays = match list {
+                        _ if ends => true,
                         "ephemeralContainers" => true,
                         "initContainers" if is_sidecar(container) => false,
                         "initContainers" => ended && code == 0,
-                        _ => policy == "Never" || (policy == "OnFailure" && code == 0),
+                        _ => super::restart::after(&pod, name, code) == super::restart::Follow::Stay,
                     };
                     if stays {
                         track.phase = Phase::Done(code);
@@ -152,8 +182,13 @@ impl Worker {
     /// Works until the pod has gone or everything stops.
     pub(crate) async fn run(mut self, mut orders: watch::Receiver<Order>, cancel: CancellationToken) {
         let mut sources = self.shared.sources.subscribe();
+        let mut freed = self.shared.ledger.freed();
         let mut refresh = tokio::time::interval_at(Instant::now() + REFRESH, REFRESH);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut storage = tokio::time::interval_at(Instant::now() + STORAGE, STORAGE);
+        storage.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (too_much, mut told) = mpsc::channel::<String>(1);
+        self.admit().await;
         loop {
             self.advance().await;
             if self.ending.is_some() && self.is_still() {
@@ -162,7 +197,7 @@ impl Worker {
             }
             if !self.publish().await {
                 // The API could not be told; again soon.
-                self.wake_within(Duration::from_millis(500));
+                self.publish_due = Some(Instant::now() + Duration::from_millis(500));
             }
             let due = self.next_due();
             tokio::select! {
@@ -176,36 +211,33 @@ impl Worker {
                     if changed.is_err() {
                         self.gone = true;
                     }
-                    match orders.borrow_and_update().clone() {
-                        Order::Pod(pod) => {
-                            let fields = ["labels", "annotations"];
-                            let relabelled =
-                                fields.iter().any(|field| pod["metadata"][field] != self.pod["metadata"][field]);
-                            self.resize(&pod);
-                            self.pod = pod;
-                            if relabelled && self.sandbox.is_some() {
-                                self.refresh();
-                            }
-                            if let Some(sandbox) = self.sandbox.as_ref().filter(|sandbox| sandbox.has_own_address()) {
-                                let facts = PodFacts::of(&self.pod, self.network.address);
-                                self.shared.network.registry.set(sandbox.ip, facts);
-                            }
-                        }
+                    let order = orders.borrow_and_update().clone();
+                    match order {
+                        Order::Pod(pod) => self.changed(pod),
                         Order::Gone => self.gone = true,
                     }
                 }
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    if self.sandbox_due.0 <= Instant::now() && self.sandbox.is_some() {
-                        self.sandbox_due.0 = Instant::now() + Duration::from_secs(86_400);
-                    }
-                }
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.woken(),
                 _ = refresh.tick(), if self.sandbox.is_some() => self.refresh(),
                 changed = sources.recv() => match changed {
-                    Ok(source) if self.sandbox.is_some() && volumes::shows(&self.pod, &source) => self.refresh(),
+                    Ok(source) => {
+                        if volumes::shows(&self.pod, &source) {
+                            self.refresh();
+                        }
+                        if volumes::refers(&self.pod, &source) {
+                            self.try_again();
+                        }
+                    }
                     // Too many at once to hear them all: any of them may have been ours.
-                    Err(RecvError::Lagged(_)) if self.sandbox.is_some() => self.refresh(),
-                    _ => {}
+                    Err(RecvError::Lagged(_)) => {
+                        self.refresh();
+                        self.try_again();
+                    }
+                    Err(RecvError::Closed) => {}
                 },
+                _ = storage.tick(), if self.sandbox.is_some() && storage::is_limited(&self.pod) => self.measure(&too_much),
+                Some(message) = told.recv() => self.evict(message),
+                _ = freed.changed(), if self.resizing.pending.is_some() => self.resize(),
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
                 () = cancel.cancelled() => {
                     // The machine ends; the API keeps the pod, and the next machine starts it again.
@@ -216,18 +248,109 @@ impl Worker {
         }
     }
 
-    /// Gives running containers the resources that have changed in the Pod (its `resize` subresource).
-    fn resize(&self, pod: &Value) {
-        let (namespace, name) = (objects::meta::namespace(pod), objects::meta::name(pod));
-        let Some(running) = self.shared.running.pod(namespace, name) else { return };
-        for list in ["containers", "initContainers"] {
-            for (before, now) in containers(&self.pod, list).iter().zip(containers(pod, list)) {
-                if before["name"] == now["name"]
-                    && before["resources"] != now["resources"]
-                    && let Some(one) = running.containers.get(now["name"].as_str().unwrap_or_default())
-                {
-                    one.container.limit(&spec::limits(&now["resources"]));
-                }
+    /// Whether this node takes the pod; one that it does not has failed.
+    async fn admit(&mut self) {
+        if self.over || objects::meta::deletion_timestamp(&self.pod).is_some() {
+            self.remember();
+            return;
+        }
+        let pod = self.pod.clone();
+        if pod["status"]["startTime"].is_string() {
+            let (asked, uid) = (admission::asked(&pod, &self.allocated), objects::meta::uid(&pod));
+            self.shared.ledger.enter(&self.node, uid, asked);
+            self.shared.ledger.reserve_ports(&self.node, uid, admission::host_ports(&pod));
+            return;
+        }
+        if let Err(name) = admission::sysctls(&pod) {
+            return self.reject("SysctlForbidden", format!("forbidden sysctl: {name:?} not allowlisted"));
+        }
+        // Whoever chose the node by its labels has said so; a pod that names its node itself may not fit it.
+        if admission::selects_nodes(&pod) && !objects::meta::condition_is_true(&pod, "PodScheduled") {
+            let node = self.shared.api.get(&format!("/api/v1/nodes/{}", self.node)).await;
+            if matches!(node, Ok(Some(node)) if !admission::selected(&pod, &node)) {
+                let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
+                return self.reject("NodeAffinity", message.into());
+            }
+        }
+        let uid = objects::meta::uid(&pod);
+        if !self.shared.ledger.reserve_ports(&self.node, uid, admission::host_ports(&pod)) {
+            let message = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+            return self.reject("NodePorts", message.into());
+        }
+        if let Err(refused) = self.reserve(&self.allocated) {
+            self.reject(refused.reason(), refused.to_string());
+        }
+    }
+
+    fn reject(&mut self, reason: &'static str, message: String) {
+        self.shared.recorder.record(pod_reference(&self.pod, None), &self.node, true, reason, message.clone());
+        self.failed = Some((reason.to_owned(), format!("Pod was rejected: {message}")));
+        self.stop_all(Instant::now());
+        self.stop_sidecars(Instant::now());
+    }
+
+    /// Enters a pod that is over, so that its logs can be read.
+    fn remember(&self) {
+        let running = RunningPod {
+            uid: objects::meta::uid(&self.pod).to_owned(),
+            node: self.node.clone(),
+            namespaces: None,
+            logs: self.logs(),
+            containers: BTreeMap::new(),
+        };
+        self.shared.running.add(objects::meta::namespace(&self.pod), objects::meta::name(&self.pod), running);
+    }
+
+    fn logs(&self) -> PathBuf {
+        let pod = &self.pod;
+        let (namespace, name, uid) = (objects::meta::namespace(pod), objects::meta::name(pod), objects::meta::uid(pod));
+        self.shared.config.state_dir.join("logs").join(format!("{namespace}_{name}_{uid}"))
+    }
+
+    /// Takes in the pod as it is now.
+    fn changed(&mut self, pod: Arc<Value>) {
+        let before = std::mem::replace(&mut self.pod, pod);
+        let differs = |field: &str| before["metadata"][field] != self.pod["metadata"][field];
+        let relabelled = differs("labels") || differs("annotations");
+        let respecified = before["spec"] != self.pod["spec"];
+        if relabelled {
+            self.refresh();
+        }
+        if relabelled || respecified {
+            self.try_again();
+        }
+        if respecified {
+            self.replace_changed(&before);
+            self.resize();
+        }
+        if let Some(sandbox) = self.sandbox.as_ref().filter(|sandbox| sandbox.has_own_address()) {
+            let facts = PodFacts::of(&self.pod, self.network.address);
+            self.shared.network.registry.set(sandbox.ip, facts);
+        }
+    }
+
+    /// Something was due.
+    fn woken(&mut self) {
+        let now = Instant::now();
+        if self.sandbox_due.0 <= now && self.sandbox.is_some() {
+            self.sandbox_due.0 = now + FAR;
+        }
+        if self.resize_due.is_some_and(|due| due <= now) {
+            self.resize_due = None;
+            self.resize();
+        }
+    }
+
+    /// What could not be mounted or started may be possible now.
+    fn try_again(&mut self) {
+        let now = Instant::now();
+        if self.sandbox.is_none() {
+            self.sandbox_due.0 = now;
+        }
+        for (name, restart) in &mut self.restarts {
+            let waits = self.tracks.get(name).is_some_and(|track| track.phase == Phase::Waiting);
+            if waits && restart.attempts > 0 {
+                restart.due = Some(now);
             }
         }
     }
@@ -238,19 +361,14 @@ impl Worker {
         self.tasks.spawn(async move { volumes::refresh(&shared, &pod, &dir, &sandbox.downward).await });
     }
 
-    fn wake_within(&mut self, pause: Duration) {
-        self.sandbox_due.0 =
-            self.sandbox_due.0.min(Instant::now() + pause).max(Instant::now() + Duration::from_millis(1));
-    }
-
     /// The next moment at which something is to be tried.
     fn next_due(&self) -> Option<Instant> {
-        let restarts = self.restarts.values().filter_map(|restart| restart.due).min();
+        let waits = |name: &String| self.tracks.get(name).is_some_and(|track| track.phase == Phase::Waiting);
+        let restarts = self.restarts.iter().filter(|(name, _)| waits(name)).filter_map(|(_, one)| one.due).min();
         let deadline = self.active_deadline();
-        let sandbox = (self.sandbox_due.0 < Instant::now() + Duration::from_secs(3600))
-            .then_some(self.sandbox_due.0)
-            .filter(|due| *due > Instant::now() || self.sandbox.is_none());
-        [restarts, deadline, sandbox]
+        let idle = self.is_over() || self.failed.is_some();
+        let sandbox = (self.sandbox.is_none() && self.ending.is_none() && !idle).then_some(self.sandbox_due.0);
+        [restarts, deadline, sandbox, self.resize_due, self.publish_due]
             .into_iter()
             .flatten()
             .min()
@@ -258,7 +376,7 @@ impl Worker {
     }
 
     fn active_deadline(&self) -> Option<Instant> {
-        if self.failed.is_some() || self.ending.is_some() {
+        if self.failed.is_some() || self.ending.is_some() || self.is_over() {
             return None;
         }
         let seconds = self.pod["spec"]["activeDeadlineSeconds"].as_u64()?;
@@ -267,8 +385,13 @@ impl Worker {
     }
 
     /// Whether no container runs or is being started.
-    fn is_still(&self) -> bool {
+    pub(super) fn is_still(&self) -> bool {
         self.tracks.values().all(|track| !matches!(track.phase, Phase::Running | Phase::Starting))
+    }
+
+    /// Whether the API has been told that the pod is over.
+    fn is_over(&self) -> bool {
+        self.over || (matches!(self.published["phase"].as_str(), Some("Succeeded" | "Failed")) && self.is_still())
     }
 
     /// Does whatever can be done now.
@@ -288,13 +411,15 @@ impl Worker {
             self.begin_end(Duration::from_secs(grace).min(left + Duration::from_secs(1)));
             return;
         }
-        if matches!(self.published["phase"].as_str(), Some("Succeeded" | "Failed")) && self.is_still() {
+        if self.is_over() {
+            self.retire();
             return;
         }
         if self.active_deadline().is_some_and(|at| at <= Instant::now() + Duration::from_millis(2)) {
-            self.fail("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+            self.expire();
         }
         if self.failed.is_some() {
+            self.stop_sidecars(Instant::now() + self.grace());
             return;
         }
         if self.sandbox.is_none() {
@@ -309,330 +434,169 @@ impl Worker {
                 self.sandbox_due.0 = Instant::now() + Duration::from_millis(250 * (1 << self.sandbox_due.1.min(7)));
                 return;
             }
+            self.publish_due = Some(Instant::now() + FIRST_STATUS);
         }
         self.start_containers();
     }
 
-    fn fail(&mut self, reason: &str, message: &str) {
+    /// Finds out whether the pod uses too much storage.
+    fn measure(&mut self, too_much: &mpsc::Sender<String>) {
+        let (pod, dir, logs, too_much) = (self.pod.clone(), self.dir.clone(), self.logs(), too_much.clone());
+        self.tasks.spawn(async move {
+            let found = tokio::task::spawn_blocking(move || storage::exceeded(&pod, &dir, &logs)).await;
+            if let Ok(Some(message)) = found {
+                let _ = too_much.send(message).await;
+            }
+        });
+    }
+
+    fn evict(&mut self, message: String) {
+        if self.failed.is_some() || self.ending.is_some() || self.is_over() {
+            return;
+        }
+        self.shared.recorder.record(pod_reference(&self.pod, None), &self.node, true, "Evicted", message.clone());
+        self.failed = Some(("Evicted".to_owned(), message));
+        self.stop_all(Instant::now() + Duration::from_secs(1));
+    }
+
+    fn expire(&mut self) {
+        let (reason, message) =
+            ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
         self.failed = Some((reason.to_owned(), message.to_owned()));
-        self.shared.recorder.record(pod_reference(&self.pod, None), &self.node, true, "DeadlineExceeded", message);
-        self.stop_all(
-            Duration::from_secs(self.pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30)),
-            true,
-        );
+        self.shared.recorder.record(pod_reference(&self.pod, None), &self.node, true, reason, message);
+        self.stop_all(Instant::now() + self.grace());
     }
 
     /// Namespaces, address, volumes, files.
     async fn prepare(&mut self) -> Result<()> {
         let pod = self.pod.clone();
         std::fs::create_dir_all(&self.dir).context(|| format!("make {}", self.dir.display()))?;
-        let host_network = pod["spec"]["hostNetwork"] == true;
-        let (namespaces, lease, ip) = if host_network {
-            (self.shared.network.on_node(&self.node).await?, None, self.network.address)
-        } else {
-            let sysctls = pod["spec"]["securityContext"]["sysctls"].as_array().into_iter().flatten();
-            let sysctls = sysctls
-                .filter_map(|s| Some((s["name"].as_str()?.to_owned(), s["value"].as_str()?.to_owned())))
-                .collect();
-            let (namespaces, lease) = self.shared.network.attach(&self.node, &spec::hostname(&pod), sysctls).await?;
-            let ip = lease.address();
-            self.shared.policy.enter(ip, PodFacts::of(&pod, self.network.address)).await;
-            (namespaces, Some(lease), ip)
-        };
-        let namespaces = Some(namespaces);
+        self.check_runtime_class(&pod).await?;
+        let config = &self.shared.config;
+        let names = files::names(&pod, &self.node, &config.cluster_domain)?;
+        let sysctls = admission::sysctls(&pod).unwrap_or_default();
+        let network = &self.shared.network;
+        let lease = if pod["spec"]["hostNetwork"] == true { None } else { Some(network.lease(&self.node)?) };
+        let ip = lease.as_ref().map_or(self.network.address, crate::network::Lease::address);
+        let machine = self.shared.machine;
         let downward = env::Downward {
             pod_ip: ip,
             host_ip: self.network.address,
-            cpu_millis: self.shared.machine.cpus as i64 * 1000,
-            memory_bytes: self.shared.machine.memory_bytes as i64,
+            cpu_millis: machine.cpus as i64 * 1000,
+            memory_bytes: machine.memory_bytes as i64,
+            disk_bytes: machine.disk_bytes as i64,
         };
-        let volumes = volumes::prepare(&self.shared, &pod, &self.dir, &downward).await?;
-        self.write_files(ip)?;
+        let namespaces = async {
+            let made = match &lease {
+                Some(lease) => {
+                    let (made, ()) = tokio::join!(
+                        network.attach(lease, &names.hostname, sysctls),
+                        self.shared.policy.enter(ip, PodFacts::of(&pod, self.network.address))
+                    );
+                    made
+                }
+                None => network.on_node(&self.node, sysctls).await,
+            }?;
+            if pod["spec"]["hostIPC"] == true { network.with_ipc_of(&self.node, made) } else { Ok(made) }
+        };
+        let (namespaces, volumes) =
+            tokio::join!(namespaces, volumes::prepare(&self.shared, &pod, &self.dir, &downward));
+        let (namespaces, volumes) = (Some(namespaces?), volumes?);
+        files::write(&self.dir, &pod, &names, ip, config.dns, &config.cluster_domain)?;
         let processes = if pod["spec"]["shareProcessNamespace"] == true {
             let made = tokio::task::spawn_blocking(runtime::container::shared_processes).await;
             Some(made.map_err(|error| Error::Invalid(format!("make the shared pid namespace: {error}")))??)
         } else {
             None
         };
-        let (namespace, name, uid) =
-            (objects::meta::namespace(&pod), objects::meta::name(&pod), objects::meta::uid(&pod));
-        let logs = self.shared.config.state_dir.join("logs").join(format!("{namespace}_{name}_{uid}"));
+        let uid = objects::meta::uid(&pod);
         let running = RunningPod {
             uid: uid.to_owned(),
             node: self.node.clone(),
             namespaces: namespaces.clone(),
-            logs: logs.clone(),
+            logs: self.logs(),
             containers: BTreeMap::new(),
         };
-        self.shared.running.add(namespace, name, running);
-        self.shared.host_ports.set(uid, host_ports(&pod, ip, &self.node));
+        self.shared.running.add(objects::meta::namespace(&pod), objects::meta::name(&pod), running);
+        self.shared.host_ports.set(uid, files::host_ports(&pod, ip, &self.node));
+        self.pod_ip = Some(ip.to_string());
         self.sandbox = Some(Arc::new(Sandbox {
             node: self.node.clone(),
             ip,
+            hostname: names.hostname,
             namespaces,
             dir: self.dir.clone(),
-            logs,
+            logs: self.logs(),
             volumes,
             processes,
             downward,
+            cgroup: super::cgroup::of_pod(&self.shared, &pod),
             _lease: lease,
         }));
-        self.sandbox_due.0 = Instant::now() + Duration::from_secs(86_400);
+        self.sandbox_due.0 = Instant::now() + FAR;
         Ok(())
     }
 
-    fn write_files(&self, ip: Ipv4Addr) -> Result<()> {
-        let config = &self.shared.config;
-        let hostname = spec::hostname(&self.pod);
-        let domain = self.pod["spec"]["subdomain"].as_str().filter(|s| !s.is_empty());
-        let namespace = objects::meta::namespace(&self.pod);
-        let names = match domain {
-            Some(domain) => format!("{hostname}.{domain}.{namespace}.svc.{}\t{hostname}", config.cluster_domain),
-            None => hostname.clone(),
+    /// There is one way to run containers here; a class that asks for another cannot be served.
+    async fn check_runtime_class(&self, pod: &Value) -> Result<()> {
+        let Some(name) = pod["spec"]["runtimeClassName"].as_str().filter(|name| !name.is_empty()) else {
+            return Ok(());
         };
-        let mut hosts = format!(
-            "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n{ip}\t{names}\n"
-        );
-        for alias in self.pod["spec"]["hostAliases"].as_array().into_iter().flatten() {
-            let names: Vec<&str> =
-                alias["hostnames"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            hosts.push_str(&format!("{}\t{}\n", alias["ip"].as_str().unwrap_or_default(), names.join("\t")));
+        let class = self.shared.api.get(&format!("/apis/node.k8s.io/v1/runtimeclasses/{name}")).await?;
+        let class = class.ok_or_else(|| Error::Invalid(format!("RuntimeClass \"{name}\" not found")))?;
+        let handler = class["handler"].as_str().unwrap_or_default();
+        if crate::nodes::HANDLERS.contains(&handler) {
+            return Ok(());
         }
-        let dns = resolv_conf(&self.pod, config.dns, &config.cluster_domain);
-        for (name, text) in [("hosts", hosts), ("resolv.conf", dns), ("hostname", format!("{hostname}\n"))] {
-            let path = self.dir.join(name);
-            std::fs::write(&path, text).context(|| format!("write {}", path.display()))?;
-        }
-        Ok(())
+        Err(Error::Invalid(format!(
+            "failed to create pod sandbox: no runtime for \"{handler}\" is configured (RuntimeClass \"{name}\"); this node has {:?}",
+            crate::nodes::HANDLERS
+        )))
     }
 
-    /// Starts what may start: init containers one after the other, then all others.
-    fn start_containers(&mut self) {
-        let pod = self.pod.clone();
-        for container in containers(&pod, "ephemeralContainers") {
-            let name = container["name"].as_str().unwrap_or_default();
-            let track = self
-                .tracks
-                .entry(name.to_owned())
-                .or_insert_with(|| Track::new(container["image"].as_str().unwrap_or_default(), "ContainerCreating"));
-            if track.phase == Phase::Idle {
-                self.start(container, false);
-            }
-        }
-        for container in containers(&pod, "initContainers") {
-            let name = container["name"].as_str().unwrap_or_default();
-            let sidecar = is_sidecar(container);
-            match self.tracks.get(name).map(|track| (track.phase.clone(), track.started)) {
-                Some((Phase::Idle, _)) => {
-                    self.start(container, sidecar);
-                    return;
-                }
-                Some((Phase::Waiting, started)) => {
-                    self.start_when_due(container, sidecar);
-                    if !(sidecar && started) {
-                        return;
-                    }
-                }
-                Some((Phase::Running, true)) if sidecar => {}
-                Some((Phase::Done(0), _)) => {}
-                Some((Phase::Done(_), _)) if sidecar => {}
-                _ => return,
-            }
-        }
-        for container in containers(&pod, "containers") {
-            let name = container["name"].as_str().unwrap_or_default();
-            match self.tracks.get(name).map(|track| track.phase.clone()) {
-                Some(Phase::Idle) => self.start(container, true),
-                Some(Phase::Waiting) => self.start_when_due(container, true),
-                _ => {}
-            }
-        }
-        let apps_done = containers(&pod, "containers")
-            .iter()
-            .all(|c| self.phase_of(c).is_some_and(|phase| matches!(phase, Phase::Done(_))));
-        if apps_done {
-            self.stop_sidecars(Duration::from_secs(
-                pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30),
-            ));
-        }
-    }
-
-    fn phase_of(&self, container: &Value) -> Option<&Phase> {
-        self.tracks.get(container["name"].as_str().unwrap_or_default()).map(|track| &track.phase)
-    }
-
-    fn start_when_due(&mut self, container: &Value, probed: bool) {
-        let name = container["name"].as_str().unwrap_or_default();
-        let due = self.restarts.get(name).and_then(|restart| restart.due);
-        if due.is_none_or(|due| due <= Instant::now()) {
-            self.start(container, probed);
-        }
-    }
-
-    fn start(&mut self, container: &Value, probed: bool) {
-        let Some(sandbox) = self.sandbox.clone() else { return };
-        let name = container["name"].as_str().unwrap_or_default().to_owned();
-        let Some(track) = self.tracks.get_mut(&name) else { return };
-        track.phase = Phase::Starting;
-        let (stop, stopped) = watch::channel(None);
-        let restart = self.restarts.entry(name).or_default();
-        restart.due = None;
-        restart.stop = Some(stop);
-        let start = Start {
-            shared: self.shared.clone(),
-            pod: self.pod.clone(),
-            sandbox,
-            container: container.clone(),
-            attempt: track.restarts,
-            events: self.sender.clone(),
-            stop: stopped,
-            probed,
-        };
-        self.tasks.spawn(start.run());
-    }
-
-    /// Takes in what happened to a container.
-    fn hear(&mut self, name: &str, attempt: u32, happening: Happening) {
-        let Some(track) = self.tracks.get_mut(name).filter(|track| track.restarts == attempt) else { return };
-        let restart = self.restarts.entry(name.to_owned()).or_default();
-        match happening {
-            Happening::NotStarted { reason, message } => {
-                restart.attempts += 1;
-                let pulling = reason == "ErrImagePull";
-                track.state = json!({ "waiting": { "reason": if pulling && restart.attempts > 1 { "ImagePullBackOff" } else { &reason }, "message": message } });
-                track.phase = Phase::Waiting;
-                restart.due = Some(Instant::now() + pause(restart.attempts, Duration::from_secs(1)));
-            }
-            Happening::Started { container_id, image, image_id } => {
-                restart.attempts = 0;
-                restart.started = Some(Instant::now());
-                track.phase = Phase::Running;
-                track.state = json!({ "running": { "startedAt": objects::time::now() } });
-                (track.container_id, track.image, track.image_id) = (container_id, image, image_id);
-                (track.started, track.ready) = (false, false);
-            }
-            Happening::StartedUp => track.started = true,
-            Happening::Ready(ready) => track.ready = ready && track.phase == Phase::Running,
-            Happening::Ended { terminated, code } => {
-                track.ready = false;
-                if let Some(id) = terminated["containerID"].as_str() {
-                    track.container_id = id.to_owned();
-                }
-                let again = self.ending.is_none() && self.failed.is_none() && restarts(&self.pod, name, code);
-                track.state = json!({ "terminated": terminated });
-                if !again {
-                    track.phase = Phase::Done(code);
-                    track.started = false;
-                    return;
-                }
-                let ran = restart.started.map(|at| at.elapsed()).unwrap_or_default();
-                if ran > BACK_OFF_RESET {
-                    restart.failures = 0;
-                }
-                restart.failures += 1;
-                // The first start again is immediate.
-                let wait = if restart.failures == 1 { Duration::ZERO } else { pause(restart.failures - 1, BACK_OFF.0) };
-                restart.due = Some(Instant::now() + wait);
-                track.phase = Phase::Waiting;
-                track.restarts += 1;
-                track.last = json!({ "terminated": terminated });
-                if !wait.is_zero() {
-                    let uid = objects::meta::uid(&self.pod);
-                    let message = format!(
-                        "back-off {}s restarting failed container={name} pod={}_{}({uid})",
-                        wait.as_secs(),
-                        objects::meta::name(&self.pod),
-                        objects::meta::namespace(&self.pod)
-                    );
-                    track.state = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } });
-                    self.shared.recorder.record(
-                        pod_reference(&self.pod, Some(name)),
-                        &self.node,
-                        true,
-                        "BackOff",
-                        format!("Back-off restarting failed container {name}"),
-                    );
-                }
-            }
-        }
-    }
-
-    /// Begins the end of the pod, or shortens the time that is left for it.
-    fn begin_end(&mut self, grace: Duration) {
-        let deadline = Instant::now() + grace;
-        if self.ending.is_some_and(|known| known <= deadline) {
-            self.stop_sidecars_last();
+    /// The pod is over: what it used is free again, its logs and its status stay.
+    fn retire(&mut self) {
+        let uid = objects::meta::uid(&self.pod).to_owned();
+        self.shared.ledger.release(&self.node, &uid);
+        if self.sandbox.take().is_none() {
             return;
         }
-        self.ending = Some(deadline);
-        self.stop_all(grace, false);
-        self.stop_sidecars_last();
-    }
-
-    /// Orders containers to stop; sidecars too only `with_sidecars`.
-    fn stop_all(&mut self, grace: Duration, with_sidecars: bool) {
-        let deadline = Instant::now() + grace;
-        let pod = self.pod.clone();
-        let sidecars: Vec<&str> = containers(&pod, "initContainers")
-            .iter()
-            .filter(|c| is_sidecar(c))
-            .filter_map(|c| c["name"].as_str())
-            .collect();
-        for (name, track) in &mut self.tracks {
-            if sidecars.contains(&name.as_str()) && !with_sidecars {
-                continue;
-            }
-            stop_one(track, self.restarts.get(name), deadline);
-        }
-    }
-
-    /// While the pod ends: sidecars stop when all other containers have.
-    fn stop_sidecars_last(&mut self) {
-        let pod = self.pod.clone();
-        let others = containers(&pod, "containers")
-            .iter()
-            .chain(containers(&pod, "initContainers").iter().filter(|c| !is_sidecar(c)));
-        let run =
-            others.filter_map(|c| self.phase_of(c)).any(|phase| matches!(phase, Phase::Running | Phase::Starting));
-        if !run {
-            let left = self.ending.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
-            self.stop_sidecars(left);
-        }
-    }
-
-    fn stop_sidecars(&mut self, grace: Duration) {
-        let pod = self.pod.clone();
-        for container in containers(&pod, "initContainers").iter().filter(|c| is_sidecar(c)) {
-            let name = container["name"].as_str().unwrap_or_default();
-            if let Some(track) = self.tracks.get_mut(name) {
-                stop_one(track, self.restarts.get(name), Instant::now() + grace);
-            }
-        }
-        if self.ending.is_none() && self.failed.is_none() {
-            // The pod is over: its sidecars are not started again.
-            for container in containers(&pod, "initContainers").iter().filter(|c| is_sidecar(c)) {
-                if let Some(track) = self.tracks.get_mut(container["name"].as_str().unwrap_or_default())
-                    && track.phase == Phase::Waiting
-                {
-                    track.phase = Phase::Done(0);
-                }
-            }
-        }
+        self.shared.host_ports.set(&uid, Vec::new());
+        self.shared.running.retire(objects::meta::namespace(&self.pod), objects::meta::name(&self.pod), &uid);
+        let (dir, cgroup) = (self.dir.clone(), self.shared.config.cgroup_parent.clone());
+        self.tasks.spawn(async move {
+            let cleaned = tokio::task::spawn_blocking(move || {
+                super::cgroup::release(&cgroup, &uid);
+                clean(&dir);
+            });
+            let _ = cleaned.await;
+        });
     }
 
     /// Writes the status if it has changed. `false` when the API could not be told.
     async fn publish(&mut self) -> bool {
-        if self.gone {
+        if self.gone || self.over {
             return true;
         }
+        if let Some(due) = self.publish_due
+            && due > Instant::now()
+            && !self.is_worth_telling()
+        {
+            return true;
+        }
+        self.publish_due = None;
         let facts = Facts {
             pod: &self.pod,
             tracks: &self.tracks,
             host_ip: self.network.address.to_string(),
-            pod_ip: self.sandbox.as_ref().map(|sandbox| sandbox.ip.to_string()),
+            pod_ip: self.pod_ip.clone(),
+            prepared: self.sandbox.is_some(),
             start_time: &self.start_time,
-            terminating: self.ending.is_some(),
             failed: self.failed.clone(),
+            allocated: &self.allocated,
+            whole: Some(&self.whole),
+            resizing: self.resizing.clone(),
+            restarting: self.restarting,
             now: objects::time::now(),
         };
         let status = status::compose(&facts, &self.published);
@@ -645,6 +609,22 @@ impl Worker {
             if let Some(list) = patch["status"][field].as_array_mut() {
                 list.insert(0, json!({ "$patch": "replace" }));
             }
+        }
+        // Conditions that hold no more are taken away by name.
+        let told = |kind: &str, status: &Value| {
+            status["conditions"].as_array().is_some_and(|list| list.iter().any(|c| c["type"] == kind))
+        };
+        for kind in ["PodResizePending", "PodResizeInProgress"] {
+            if told(kind, &self.published)
+                && !told(kind, &status)
+                && let Some(list) = patch["status"]["conditions"].as_array_mut()
+            {
+                list.push(json!({ "$patch": "delete", "type": kind }));
+            }
+        }
+        if matches!(status["phase"].as_str(), Some("Succeeded" | "Failed")) {
+            // Before anybody hears that the pod is over: what it had can be given away.
+            self.shared.ledger.release(&self.node, objects::meta::uid(&self.pod));
         }
         match self.shared.api.patch(&format!("{}/status", pod_path(&self.pod)), &patch).await {
             Ok(_) => {
@@ -663,21 +643,48 @@ impl Worker {
         }
     }
 
+    /// Whether the status says more than that containers are being started.
+    fn is_worth_telling(&self) -> bool {
+        let starting = |track: &Track| matches!(track.phase, Phase::Idle | Phase::Starting);
+        self.ending.is_some() || self.failed.is_some() || !self.tracks.values().all(starting)
+    }
+
+    /// What never ran will not: a pod that ends says so of all its containers, except of those that wait for others.
+    fn give_up(&mut self) {
+        let pod = self.pod.clone();
+        let done = |c: &Value| {
+            let track = self.tracks.get(c["name"].as_str().unwrap_or_default());
+            is_sidecar(c) || track.is_some_and(|track| track.phase == Phase::Done(0))
+        };
+        let initialised = containers(&pod, "initContainers").iter().all(done);
+        for (name, track) in &mut self.tracks {
+            if matches!(track.phase, Phase::Idle | Phase::Waiting) {
+                track.phase = Phase::Done(137);
+            }
+            let app = containers(&pod, "containers").iter().any(|c| c["name"] == name.as_str());
+            if app && initialised && !track.state["terminated"].is_object() {
+                track.state = json!({ "terminated": { "exitCode": 137, "reason": "ContainerStatusUnknown",
+                    "message": "The container could not be located when the pod was terminated", "startedAt": null, "finishedAt": null } });
+            }
+        }
+    }
+
     /// Everything has stopped: last status, clean-up, and the pod goes from the API.
     async fn finish(&mut self) {
         self.tasks.shutdown().await;
+        self.give_up();
         self.publish().await;
         let uid = objects::meta::uid(&self.pod).to_owned();
         self.shared.running.remove(objects::meta::namespace(&self.pod), objects::meta::name(&self.pod), &uid);
         self.shared.host_ports.set(&uid, Vec::new());
-        let logs = self.sandbox.as_ref().map(|sandbox| sandbox.logs.clone());
+        self.shared.ledger.release(&self.node, &uid);
+        let logs = self.logs();
         self.sandbox = None;
-        let dir = self.dir.clone();
+        let (dir, cgroup, owner) = (self.dir.clone(), self.shared.config.cgroup_parent.clone(), uid.clone());
         let cleaned = tokio::task::spawn_blocking(move || {
+            super::cgroup::release(&cgroup, &owner);
             clean(&dir);
-            if let Some(logs) = logs {
-                let _ = std::fs::remove_dir_all(logs);
-            }
+            let _ = std::fs::remove_dir_all(logs);
         });
         if !self.gone {
             let options = json!({ "apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0, "preconditions": { "uid": uid } });
@@ -705,147 +712,5 @@ pub(crate) fn clean(dir: &std::path::Path) {
     }
     if let Err(error) = oci::layer::remove_tree(dir) {
         tracing::warn!(dir = %dir.display(), %error, "a pod's directory cannot be removed");
-    }
-}
-
-fn stop_one(track: &mut Track, restart: Option<&Restart>, deadline: Instant) {
-    match track.phase {
-        Phase::Running | Phase::Starting => {
-            if let Some(stop) = restart.and_then(|restart| restart.stop.as_ref()) {
-                stop.send_if_modified(|order| {
-                    let sooner = order.is_none_or(|known| deadline < known.deadline);
-                    if sooner {
-                        *order = Some(Stop { deadline });
-                    }
-                    sooner
-                });
-            }
-        }
-        Phase::Idle | Phase::Waiting => {
-            // It will not be started any more.
-            let code = track.last["terminated"]["exitCode"].as_i64().unwrap_or(137) as i32;
-            track.phase = Phase::Done(code);
-        }
-        Phase::Done(_) => {}
-    }
-}
-
-/// Whether a container is started again after it ended with `code`.
-fn restarts(pod: &Value, name: &str, code: i32) -> bool {
-    if containers(pod, "ephemeralContainers").iter().any(|c| c["name"] == name) {
-        return false;
-    }
-    let init = containers(pod, "initContainers").iter().find(|c| c["name"] == name);
-    let policy = pod["spec"]["restartPolicy"].as_str().unwrap_or("Always");
-    match init {
-        Some(container) if is_sidecar(container) => true,
-        Some(_) => code != 0 && policy != "Never",
-        None => policy == "Always" || (policy == "OnFailure" && code != 0),
-    }
-}
-
-fn pause(attempt: u32, first: Duration) -> Duration {
-    (first * 2u32.saturating_pow(attempt.saturating_sub(1).min(12))).min(BACK_OFF.1)
-}
-
-fn host_ports(pod: &Value, ip: Ipv4Addr, node: &str) -> Vec<(Front, SocketAddrV4)> {
-    if pod["spec"]["hostNetwork"] == true {
-        return Vec::new();
-    }
-    let ports = containers(pod, "containers")
-        .iter()
-        .chain(containers(pod, "initContainers"))
-        .flat_map(|c| c["ports"].as_array().into_iter().flatten());
-    let number = |value: &Value| value.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
-    ports
-        .filter_map(|port| {
-            let address = port["hostIP"].as_str().and_then(|ip| ip.parse().ok()).unwrap_or(Ipv4Addr::UNSPECIFIED);
-            let (port_number, udp) = (number(&port["hostPort"])?, port["protocol"] == "UDP");
-            let front = Front { node: Some(node.to_owned()), address, port: port_number, udp };
-            Some((front, SocketAddrV4::new(ip, number(&port["containerPort"])?)))
-        })
-        .collect()
-}
-
-/// A pod's `resolv.conf`, as its DNS policy says.
-fn resolv_conf(pod: &Value, dns: Ipv4Addr, domain: &str) -> String {
-    let namespace = objects::meta::namespace(pod);
-    let policy = pod["spec"]["dnsPolicy"].as_str().unwrap_or("ClusterFirst");
-    let cluster = match policy {
-        "None" => false,
-        "Default" => false,
-        "ClusterFirst" => pod["spec"]["hostNetwork"] != true,
-        _ => true,
-    };
-    let list = |value: &Value| {
-        value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect::<Vec<_>>()
-    };
-    let (mut servers, mut search, mut options) = (Vec::new(), Vec::new(), Vec::new());
-    if policy != "None" {
-        // Inside the machine there is no other server: the cluster's own asks the host's.
-        servers.push(dns.to_string());
-        if cluster {
-            search.extend([format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_owned()]);
-            options.push("ndots:5".to_owned());
-        }
-    }
-    let own = &pod["spec"]["dnsConfig"];
-    servers.extend(list(&own["nameservers"]));
-    search.extend(list(&own["searches"]));
-    for option in own["options"].as_array().into_iter().flatten() {
-        let name = option["name"].as_str().unwrap_or_default();
-        options.retain(|known| known.split(':').next() != Some(name));
-        options.push(option["value"].as_str().map_or_else(|| name.to_owned(), |value| format!("{name}:{value}")));
-    }
-    let mut text = String::new();
-    if !search.is_empty() {
-        text.push_str(&format!("search {}\n", search.join(" ")));
-    }
-    for server in servers {
-        text.push_str(&format!("nameserver {server}\n"));
-    }
-    if !options.is_empty() {
-        text.push_str(&format!("options {}\n", options.join(" ")));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn restart_policies() {
-        let pod = |policy: &str| json!({"spec": {"restartPolicy": policy, "containers": [{"name": "a"}], "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]}});
-        for (policy, name, code, expected) in [
-            ("Always", "a", 0, true),
-            ("OnFailure", "a", 0, false),
-            ("OnFailure", "a", 1, true),
-            ("Never", "a", 1, false),
-            ("Always", "i", 0, false),
-            ("Always", "i", 1, true),
-            ("Never", "i", 1, false),
-            ("Never", "s", 1, true),
-        ] {
-            assert_eq!(restarts(&pod(policy), name, code), expected, "{policy} {name} {code}");
-        }
-    }
-
-    #[test]
-    fn pauses_double_to_five_minutes() {
-        let seconds: Vec<u64> = (1..8).map(|n| pause(n, BACK_OFF.0).as_secs()).collect();
-        assert_eq!(seconds, [10, 20, 40, 80, 160, 300, 300]);
-    }
-
-    #[test]
-    fn name_servers() {
-        let dns = Ipv4Addr::new(10, 96, 0, 10);
-        let pod = json!({"metadata": {"namespace": "shop"}, "spec": {"dnsConfig": {"options": [{"name": "ndots", "value": "2"}]}}});
-        assert_eq!(
-            resolv_conf(&pod, dns, "cluster.local"),
-            "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:2\n"
-        );
-        let pod = json!({"spec": {"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.1.1.1"]}}});
-        assert_eq!(resolv_conf(&pod, dns, "cluster.local"), "nameserver 1.1.1.1\n");
     }
 }

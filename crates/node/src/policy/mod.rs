@@ -191,7 +191,7 @@ impl Engine {
         }
         let mut denied = Vec::new();
         for (front, back) in fronts {
-            let targets = self.fronts.targets(&self.cluster.read(), &front, &back);
+            let targets = self.fronts.targets(&self.cluster.read(), &front, &back, None);
             if targets.is_empty() {
                 continue;
             }

@@ -23,9 +23,14 @@ fn terminated(pod: &Value) -> &Value {
 impl World {
     /// The log of a container of a pod that may still run.
     pub fn log(&self, name: &str, container: &str) -> String {
+        self.log_of(name, container, 0)
+    }
+
+    /// The log of one start of a container.
+    pub fn log_of(&self, name: &str, container: &str, attempt: u32) -> String {
         let pod = self.api.get(&format!("{PODS}/{name}")).expect("a pod");
         let uid = objects::meta::uid(&pod).to_owned();
-        let path = self.dir.join(format!("state/logs/default_{name}_{uid}/{container}/0.log"));
+        let path = self.dir.join(format!("state/logs/default_{name}_{uid}/{container}/{attempt}.log"));
         let text = std::fs::read_to_string(path).unwrap_or_default();
         text.lines().filter_map(|line| line.splitn(4, ' ').nth(3)).collect::<Vec<_>>().join("\n")
     }
@@ -37,7 +42,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let waited = tokio::time::timeout(Duration::from_secs(10), wait).await;
+        let waited = tokio::time::timeout(Duration::from_secs(120), wait).await;
         assert!(waited.is_ok(), "{part:?} never came: {}", self.log(name, container));
     }
 }
@@ -161,7 +166,7 @@ async fn claims(world: &World) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(10), gone).await.is_ok(), "the data goes with its volume");
+    assert!(tokio::time::timeout(Duration::from_secs(120), gone).await.is_ok(), "the data goes with its volume");
 }
 
 /// Files of a container belong to whom it says, where there is more than one user to give them to.

@@ -9,6 +9,10 @@ use std::path::{Path, PathBuf};
 /// Its name.
 pub const NAME: &str = "docker.io/test/tool:1";
 
+/// The same image by another name.
+#[allow(dead_code, reason = "a benchmark needs one image only")]
+pub const OTHER: &str = "docker.io/test/tool:2";
+
 /// Compiles the program into `dir`, unless it is there and up to date.
 pub fn tool(dir: &Path) -> PathBuf {
     let tool = dir.join("tool");
@@ -45,5 +49,7 @@ pub fn make(state: &Path, tool: &Path) {
     let config = layout.put_json(media::OCI_CONFIG, &config).expect("stored");
     let manifest = oci::Manifest::new(config, vec![Descriptor::new(media::OCI_LAYER, layer.digest, layer.size)]);
     let manifest = layout.put_json(media::OCI_MANIFEST, &manifest).expect("stored");
-    layout.tag(NAME, &manifest).expect("tagged");
+    for name in [NAME, OTHER] {
+        layout.tag(name, &manifest).expect("tagged");
+    }
 }

@@ -2,6 +2,7 @@
 //! nothing that decides anything.
 
 pub mod features;
+pub mod lifecycle;
 pub mod network;
 
 use axum::body::{Body, Bytes};
@@ -65,6 +66,46 @@ impl Api {
         self.state.lock().expect("the store").1.get(path).cloned()
     }
 
+    /// The next event whose message has `part` in it.
+    pub fn event(&self, part: &str) -> impl Future<Output = Value> + use<> {
+        let (mut changes, part) = (self.changes.subscribe(), part.to_owned());
+        async move {
+            let found = async {
+                loop {
+                    if let Ok((at, event)) = changes.recv().await
+                        && at.contains("/events/")
+                        && event["object"]["message"].as_str().is_some_and(|message| message.contains(&part))
+                    {
+                        return event["object"].clone();
+                    }
+                }
+            };
+            let waited = tokio::time::timeout(std::time::Duration::from_secs(120), found).await;
+            waited.unwrap_or_else(|_| panic!("no event said {part:?}"))
+        }
+    }
+
+    /// Everything that is written at `path` from now on, in order, the first thing that `test` holds for being the last.
+    pub fn history<T: Fn(&Value) -> bool>(&self, path: &str, test: T) -> impl Future<Output = Vec<Value>> + use<T> {
+        let (mut changes, path) = (self.changes.subscribe(), path.to_owned());
+        async move {
+            let mut seen = Vec::new();
+            let all = async {
+                while let Ok((at, event)) = changes.recv().await {
+                    if at == path {
+                        seen.push(event["object"].clone());
+                        if test(&event["object"]) {
+                            return;
+                        }
+                    }
+                }
+            };
+            let waited = tokio::time::timeout(std::time::Duration::from_secs(120), all).await;
+            assert!(waited.is_ok(), "{path} never came to the state that was waited for: {seen:#?}");
+            seen
+        }
+    }
+
     /// Waits until the object at `path` (`None`: absent) satisfies `test`.
     pub async fn until(&self, path: &str, test: impl Fn(Option<&Value>) -> bool) -> Option<Value> {
         let mut changes = self.changes.subscribe();
@@ -77,7 +118,7 @@ impl Api {
                 let _ = changes.recv().await;
             }
         };
-        match tokio::time::timeout(std::time::Duration::from_secs(15), wait).await {
+        match tokio::time::timeout(std::time::Duration::from_secs(120), wait).await {
             Ok(found) => found,
             Err(_) => {
                 let events: Vec<String> = self
@@ -130,6 +171,7 @@ async fn handle(State(api): State<Api>, request: Request) -> Response {
         "networkpolicies",
         "namespaces",
         "persistentvolumes",
+        "runtimeclasses",
         "configmaps",
         "secrets",
     ]

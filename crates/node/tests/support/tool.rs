@@ -110,6 +110,19 @@ fn main() {
         }
         ["write", path, text] => std::fs::write(path, text).expect("written"),
         ["sleep"] => loop { std::thread::sleep(std::time::Duration::from_secs(60)) },
+        // Ends once, and when started again stays.
+        ["once", path, code] => {
+            if std::fs::metadata(path).is_err() {
+                std::fs::write(path, "x").expect("written");
+                std::process::exit(code.parse().expect("a number"));
+            }
+            loop { std::thread::sleep(std::time::Duration::from_secs(60)) }
+        }
+        ["stat", path] => {
+            use std::os::unix::fs::MetadataExt;
+            let stat = std::fs::metadata(path).expect("there");
+            println!("{:o} {}", stat.mode() & 0o7777, stat.gid());
+        }
         ["owner", path] => {
             use std::os::unix::fs::{MetadataExt, chown};
             std::fs::write(path, "x").expect("written");

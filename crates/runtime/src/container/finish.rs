@@ -121,8 +121,9 @@ fn restrict(spec: &Spec, owner: &user::User, all_ids: bool, first: bool) -> io::
         sys::drop_bounding(bit)?;
     }
     if all_ids {
+        let own: &[u32] = if spec.only_these_groups { &[] } else { &owner.groups };
         let mut groups: Vec<nix::unistd::Gid> =
-            owner.groups.iter().chain(&spec.supplementary_groups).map(|gid| (*gid).into()).collect();
+            own.iter().chain(&spec.supplementary_groups).map(|gid| (*gid).into()).collect();
         groups.insert(0, owner.gid.into());
         groups.dedup();
         nix::unistd::setgroups(&groups)?;

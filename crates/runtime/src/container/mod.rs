@@ -131,6 +131,20 @@ impl Container {
         self.process.pid
     }
 
+    /// User, group and supplementary groups of its first process, where they are what the container asked for: not where one
+    /// user is mapped.
+    pub fn identity(&self) -> Option<(u32, u32, Vec<u32>)> {
+        if !crate::userns::maps_all_ids() {
+            return None;
+        }
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid)).ok()?;
+        let numbers = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+            Some(line.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<u32>>())
+        };
+        Some((*numbers("Uid:")?.get(1)?, *numbers("Gid:")?.get(1)?, numbers("Groups:")?))
+    }
+
     /// Its id.
     pub fn id(&self) -> &str {
         &self.spec.id

@@ -7,6 +7,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, mkdirat};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 /// A step that failed.
@@ -36,6 +37,15 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 
 /// Builds the container's file system and makes it the root. The calling process is alone in its mount namespace.
 pub(super) fn enter(spec: &Spec, own_network: bool, cgroup: Option<&crate::cgroup::Cgroup>) -> Result<(), Failure> {
+    // Copied while they still share what the caller's namespace shares.
+    let mut live = Vec::new();
+    for one in &spec.mounts {
+        if let Source::Live { path, .. } = &one.source {
+            let name = step(sys::c_string(path.as_os_str().as_bytes()), || "name a mount".into())?;
+            live.push(step(sys::clone_mount(&name), || format!("copy the mount {}", path.display()))?);
+        }
+    }
+    let mut live = live.into_iter();
     step(mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE), || "make mounts private".into())?;
     let root = mount_root(&spec.rootfs)?;
     let at = open_root(&root)?;
@@ -85,7 +95,7 @@ pub(super) fn enter(spec: &Spec, own_network: bool, cgroup: Option<&crate::cgrou
         }
     }
     for one in &spec.mounts {
-        mount_one(at.as_fd(), one)?;
+        mount_one(at.as_fd(), one, &mut live)?;
     }
     pivot(&at)?;
     if !spec.privileged && !spec.unmasked_proc {
@@ -205,8 +215,19 @@ fn bind(root: BorrowedFd<'_>, source: &Path, target: &Path, directory: bool) -> 
     })
 }
 
-fn mount_one(root: BorrowedFd<'_>, one: &Mount) -> Result<(), Failure> {
+/// Makes one mount; `live` has the copies for those that need one, in order.
+fn mount_one(root: BorrowedFd<'_>, one: &Mount, live: &mut impl Iterator<Item = OwnedFd>) -> Result<(), Failure> {
     match &one.source {
+        Source::Live { path, both_ways } => {
+            let name = || format!("mount {} on {}", path.display(), one.target.display());
+            let copy = step(live.next().ok_or(io::ErrorKind::NotFound), name)?;
+            let place = step(make_target(root, &one.target, path.is_dir()), name)?;
+            step(sys::attach_mount(copy.as_fd(), place.as_fd()), name)?;
+            if !both_ways {
+                let top = step(make_target(root, &one.target, true), name)?;
+                step(mount(NONE, &proc_path(&top), NONE, MsFlags::MS_REC | MsFlags::MS_SLAVE, NONE), name)?;
+            }
+        }
         Source::Bind(source) => {
             let kind = step(std::fs::metadata(source), || {
                 format!("find {} (mounted on {})", source.display(), one.target.display())
@@ -250,7 +271,8 @@ fn show_cgroup(root: BorrowedFd<'_>, group: &crate::cgroup::Cgroup) {
             }
             Path::new("/sys/fs/cgroup").join(controller)
         };
-        let _ = mount_one(root, &Mount { source: Source::Bind(directory.clone()), target, readonly: true });
+        let shown = Mount { source: Source::Bind(directory.clone()), target, readonly: true };
+        let _ = mount_one(root, &shown, &mut std::iter::empty());
     }
 }
 

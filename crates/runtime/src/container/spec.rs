@@ -29,6 +29,8 @@ pub struct Spec {
     pub user: String,
     /// Groups beside the user's own.
     pub supplementary_groups: Vec<u32>,
+    /// Whether the groups that the root file system gives the user are left out.
+    pub only_these_groups: bool,
     /// The host name, when the container has a UTS namespace of its own (no `pod`).
     pub hostname: Option<String>,
     /// Mounts, in order, after `/proc`, `/dev` and `/sys`.
@@ -77,6 +79,7 @@ impl Default for Spec {
             cwd: PathBuf::from("/"),
             user: String::new(),
             supplementary_groups: Vec::new(),
+            only_these_groups: false,
             hostname: None,
             mounts: Vec::new(),
             network: Network::None,
@@ -133,6 +136,14 @@ pub struct Mount {
 pub enum Source {
     /// A file or a directory of the caller's mount namespace, with all mounts below it.
     Bind(PathBuf),
+    /// Like [`Source::Bind`], with what is mounted below it later in the caller's mount namespace (whose mounts must be shared,
+    /// as a machine's are).
+    Live {
+        /// The directory.
+        path: PathBuf,
+        /// Whether what the container mounts below it is seen by the caller too.
+        both_ways: bool,
+    },
     /// An empty file system in memory.
     Tmpfs {
         /// Its size in bytes; half of the memory when `None`.

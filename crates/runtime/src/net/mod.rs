@@ -50,10 +50,7 @@ impl PodNamespaces {
             };
             let pod = PodNamespaces { net: open("net")?, uts: open("uts")?, ipc: open("ipc")? };
             container_sysctls();
-            for (name, value) in &sysctls {
-                let path = format!("/proc/sys/{}", name.replace('.', "/"));
-                fs::write(&path, value).context(|| format!("set the sysctl {name}"))?;
-            }
+            set_sysctls(&sysctls)?;
             let mut inside = Netlink::open().context(|| "open netlink".into())?;
             inside.up(1).context(|| "bring the loopback interface up".into())?;
             if let Some(link) = &link {
@@ -84,18 +81,25 @@ impl PodNamespaces {
         }
     }
 
-    /// The same network and host name with an IPC namespace of its own: for pods on a node's own network. Blocks.
-    pub fn beside(&self) -> Result<PodNamespaces> {
-        let (net, uts) = (self.net.clone(), self.uts.clone());
+    /// The same network and host name with an IPC namespace of its own, with `sysctls` of it: for pods on a node's own network.
+    /// Blocks.
+    pub fn beside(&self, sysctls: &[(String, String)]) -> Result<PodNamespaces> {
+        let (net, uts, sysctls) = (self.net.clone(), self.uts.clone(), sysctls.to_vec());
         let thread = std::thread::Builder::new().name("pod-namespaces".into()).stack_size(128 << 10).spawn(move || {
             unshare(CloneFlags::CLONE_NEWIPC).context(|| "make an IPC namespace".into())?;
             let ipc = File::open("/proc/thread-self/ns/ipc").context(|| "open the ipc namespace".into())?;
+            set_sysctls(&sysctls)?;
             Ok(PodNamespaces { net, uts, ipc: Arc::new(ipc.into()) })
         });
         match thread.context(|| "start a thread".into())?.join() {
             Ok(result) => result,
             Err(_) => Err(Error::io("make a pod's namespaces", std::io::Error::other("the thread panicked"))),
         }
+    }
+
+    /// These namespaces with the IPC namespace of `other`.
+    pub fn with_ipc_of(&self, other: &PodNamespaces) -> PodNamespaces {
+        PodNamespaces { net: self.net.clone(), uts: self.uts.clone(), ipc: other.ipc.clone() }
     }
 
     /// The network namespace's descriptor.
@@ -115,6 +119,15 @@ impl PodNamespaces {
             Err(_) => Err(Error::io("work in a pod's network", std::io::Error::other("the thread panicked"))),
         }
     }
+}
+
+/// Sets what the calling thread's own namespaces have of their own.
+fn set_sysctls(sysctls: &[(String, String)]) -> Result<()> {
+    for (name, value) in sysctls {
+        let path = format!("/proc/sys/{}", name.replace('.', "/"));
+        fs::write(&path, value).context(|| format!("set the sysctl {name}"))?;
+    }
+    Ok(())
 }
 
 /// Brings the loopback interface of the calling thread's network namespace up.
