@@ -255,7 +255,8 @@ mod tests {
 
     #[test]
     fn resources_of_others() {
-        let node = |capacity: Value, allocatable: Value| json!({"status": {"capacity": capacity, "allocatable": allocatable}});
+        let node =
+            |capacity: Value, allocatable: Value| json!({"status": {"capacity": capacity, "allocatable": allocatable}});
         for (node, expected) in [
             (node(json!({"cpu": "2"}), json!({"cpu": "1"})), None),
             (node(json!({"a.b/c": "5"}), json!({"a.b/c": "5"})), None),

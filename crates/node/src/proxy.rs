@@ -79,13 +79,7 @@ impl Fronts {
     }
 
     /// The endpoints behind a front: all of them, or with `node` those on that node.
-    pub(crate) fn targets(
-        &self,
-        state: &State,
-        front: &Front,
-        back: &Back,
-        node: Option<&str>,
-    ) -> Vec<SocketAddrV4> {
+    pub(crate) fn targets(&self, state: &State, front: &Front, back: &Back, node: Option<&str>) -> Vec<SocketAddrV4> {
         match back {
             Back::Service { namespace, name, port, .. } => {
                 state.targets(namespace, name, port, if front.udp { "UDP" } else { "TCP" }, node)

@@ -201,8 +201,7 @@ fn metrics(text: String) -> Response {
 /// `metrics`: how many pods and containers run.
 pub(super) async fn kubelet_metrics(State(kubelet): State<Kubelet>) -> Response {
     let all = kubelet.shared.running.all();
-    let here: Vec<_> =
-        all.iter().filter(|(_, pod)| pod.node == kubelet.node && pod.namespaces.is_some()).collect();
+    let here: Vec<_> = all.iter().filter(|(_, pod)| pod.node == kubelet.node && pod.namespaces.is_some()).collect();
     let running = |pod: &&(_, crate::shared::RunningPod)| {
         pod.1.containers.values().filter(|one| one.container.status().is_none()).count()
     };
@@ -230,9 +229,12 @@ pub(super) async fn container_metrics(State(kubelet): State<Kubelet>) -> Respons
         ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", |one| {
             one.sample.stats.cpu_nanos as f64 / 1e9
         }),
-        ("container_memory_usage_bytes", "gauge", "Current memory usage in bytes, with what can be given back.", |one| {
-            one.sample.stats.memory_bytes as f64
-        }),
+        (
+            "container_memory_usage_bytes",
+            "gauge",
+            "Current memory usage in bytes, with what can be given back.",
+            |one| one.sample.stats.memory_bytes as f64,
+        ),
         ("container_memory_working_set_bytes", "gauge", "Current working set in bytes.", |one| {
             one.sample.stats.working_set_bytes as f64
         }),

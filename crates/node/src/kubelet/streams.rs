@@ -21,13 +21,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// The WebSocket protocols, the best first.
-const PROTOCOLS: [&str; 5] = [
-    "v5.channel.k8s.io",
-    "v4.channel.k8s.io",
-    "v4.base64.channel.k8s.io",
-    "channel.k8s.io",
-    "base64.channel.k8s.io",
-];
+const PROTOCOLS: [&str; 5] =
+    ["v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io"];
 
 /// What the protocol of a WebSocket makes of messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

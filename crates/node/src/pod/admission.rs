@@ -45,8 +45,7 @@ pub(crate) fn asked(pod: &Value, allocated: &BTreeMap<String, Value>) -> Asked {
         let name = container["name"].as_str().unwrap_or_default();
         Asked::of(allocated.get(name).unwrap_or(&container["resources"]))
     };
-    let mut together =
-        super::status::containers(pod, "containers").iter().map(of).fold(Asked::default(), Asked::plus);
+    let mut together = super::status::containers(pod, "containers").iter().map(of).fold(Asked::default(), Asked::plus);
     let (mut sidecars, mut most) = (Asked::default(), Asked::default());
     for init in super::status::containers(pod, "initContainers") {
         if super::status::is_sidecar(init) {
@@ -262,8 +261,11 @@ pub(crate) fn selects_nodes(pod: &Value) -> bool {
 pub(crate) fn selected(pod: &Value, node: &Value) -> bool {
     let labels = objects::meta::labels(node);
     let wanted = &pod["spec"]["nodeSelector"];
-    let plain =
-        wanted.as_object().into_iter().flatten().all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str());
+    let plain = wanted
+        .as_object()
+        .into_iter()
+        .flatten()
+        .all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str());
     let required = &pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     let Some(terms) = required["nodeSelectorTerms"].as_array() else { return plain };
     let name: BTreeMap<String, String> = [("metadata.name".to_owned(), objects::meta::name(node).to_owned())].into();
@@ -287,7 +289,8 @@ mod tests {
 
     #[test]
     fn what_pods_ask_for() {
-        let container = |name: &str, cpu: &str| json!({"name": name, "resources": {"requests": {"cpu": cpu, "memory": "1Mi"}}});
+        let container =
+            |name: &str, cpu: &str| json!({"name": name, "resources": {"requests": {"cpu": cpu, "memory": "1Mi"}}});
         let mut sidecar = container("s", "100m");
         sidecar["restartPolicy"] = "Always".into();
         let mut pod = json!({"spec": {"containers": [container("a", "200m"), container("b", "1")], "initContainers": [sidecar, container("i", "3")], "overhead": {"cpu": "50m"}}});
@@ -320,7 +323,9 @@ mod tests {
     fn ports_of_nodes() {
         let pod = |port: Value| json!({"spec": {"containers": [{"ports": [port]}]}});
         let ledger = Ledger::default();
-        let port = |address: &str, protocol: &str| host_ports(&pod(json!({"containerPort": 80, "hostPort": 8080, "hostIP": address, "protocol": protocol})));
+        let port = |address: &str, protocol: &str| {
+            host_ports(&pod(json!({"containerPort": 80, "hostPort": 8080, "hostIP": address, "protocol": protocol})))
+        };
         for (uid, wanted, expected) in [
             ("a", port("127.0.0.1", "TCP"), true),
             ("b", port("10.0.0.1", "TCP"), true),
@@ -334,7 +339,11 @@ mod tests {
         assert!(ledger.reserve_ports("other", "d", port("", "TCP")));
         ledger.release("n", "a");
         assert!(ledger.reserve_ports("n", "d", port("127.0.0.1", "TCP")));
-        assert_eq!(host_ports(&json!({"spec": {"hostNetwork": true, "containers": [{"ports": [{"containerPort": 5}]}]}})).len(), 1);
+        assert_eq!(
+            host_ports(&json!({"spec": {"hostNetwork": true, "containers": [{"ports": [{"containerPort": 5}]}]}}))
+                .len(),
+            1
+        );
     }
 
     #[test]

@@ -143,7 +143,11 @@ pub(crate) fn build(
                 Some(value) => set(&mut values, name, value),
                 None if reference["optional"] == true => {}
                 None => {
-                    return Err(format!("environment variable key \"{}\" not found in file \"{}\"", text("key"), text("path")));
+                    return Err(format!(
+                        "environment variable key \"{}\" not found in file \"{}\"",
+                        text("key"),
+                        text("path")
+                    ));
                 }
             }
         } else {
@@ -342,8 +346,11 @@ mod tests {
     #[test]
     fn resources_that_nobody_set() {
         let pod = json!({"spec": {"resources": {"limits": {"memory": "2Mi"}}, "containers": [{"name": "a"}]}});
-        let tell = |path: &str| resource(&pod, &json!({}), &json!({"resource": path, "containerName": "a"}), &downward());
-        for (path, expected) in [("limits.cpu", "2"), ("requests.cpu", "0"), ("requests.memory", "0"), ("limits.memory", "2097152")] {
+        let tell =
+            |path: &str| resource(&pod, &json!({}), &json!({"resource": path, "containerName": "a"}), &downward());
+        for (path, expected) in
+            [("limits.cpu", "2"), ("requests.cpu", "0"), ("requests.memory", "0"), ("limits.memory", "2097152")]
+        {
             assert_eq!(tell(path), Ok(expected.into()), "{path}");
         }
         assert_eq!(tell("limits.ephemeral-storage"), Ok((1u64 << 40).to_string()));

@@ -74,6 +74,10 @@ impl Worker {
 
     /// After a container has ended in a way that ends all: when all have, the pod begins anew. `false` until then.
     fn begin_anew(&mut self) -> bool {
+        // Who is about to begin begins: it counts as one of those that are started again.
+        if self.tracks.values().any(|track| track.phase == Phase::Starting) {
+            return false;
+        }
         if !self.is_still() {
             self.stop_all(Instant::now());
             self.stop_sidecars(Instant::now());

@@ -182,11 +182,7 @@ pub(crate) async fn run(probe: Probe, purpose: Purpose, container: Arc<Container
 }
 
 /// Does an action once.
-pub(crate) fn attempt<'a>(
-    action: &'a Action,
-    container: &'a Container,
-    timeout: Duration,
-) -> BoxFuture<'a, Outcome> {
+pub(crate) fn attempt<'a>(action: &'a Action, container: &'a Container, timeout: Duration) -> BoxFuture<'a, Outcome> {
     Box::pin(attempt_within(action, container, timeout))
 }
 

@@ -229,9 +229,10 @@ impl Start {
             self.tell(Happening::Ended { terminated, code: NOT_STARTED }).await;
             return Ok(None);
         }
-        let user = container.identity().map_or(Value::Null, |(uid, gid, groups)| {
-            json!({ "linux": { "uid": uid, "gid": gid, "supplementalGroups": groups } })
-        });
+        let user = container.identity().map_or(
+            Value::Null,
+            |(uid, gid, groups)| json!({ "linux": { "uid": uid, "gid": gid, "supplementalGroups": groups } }),
+        );
         let container = Arc::new(container);
         let running = RunningContainer {
             attempt: self.attempt,

@@ -159,7 +159,9 @@ pub(crate) fn phase(facts: &Facts<'_>) -> &'static str {
     let init = containers(facts.pod, "initContainers");
     let restarting = facts.restarting == Some(true);
     if !restarting
-        && init.iter().any(|c| !is_sidecar(c) && matches!(track(c).map(|t| &t.phase), Some(Phase::Done(code)) if *code != 0))
+        && init
+            .iter()
+            .any(|c| !is_sidecar(c) && matches!(track(c).map(|t| &t.phase), Some(Phase::Done(code)) if *code != 0))
     {
         return "Failed";
     }
@@ -185,7 +187,10 @@ pub(crate) fn phase(facts: &Facts<'_>) -> &'static str {
         };
     }
     let begun = |t: &Track| matches!(t.phase, Phase::Running | Phase::Done(_)) || t.last.get("terminated").is_some();
-    if (initialised || restarting) && apps.iter().filter_map(&track).any(begun) && apps.iter().all(|c| track(c).is_some_and(begun)) {
+    if (initialised || restarting)
+        && apps.iter().filter_map(&track).any(begun)
+        && apps.iter().all(|c| track(c).is_some_and(begun))
+    {
         "Running"
     } else {
         "Pending"
@@ -385,7 +390,9 @@ mod tests {
     #[test]
     fn a_pod_that_starts_all_anew_is_neither_over_nor_failed() {
         let pod = json!({"spec": {"restartPolicy": "Never", "initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}});
-        for (states, expected) in [([Phase::Done(0), Phase::Done(42)], "Running"), ([Phase::Done(42), Phase::Idle], "Pending")] {
+        for (states, expected) in
+            [([Phase::Done(0), Phase::Done(42)], "Running"), ([Phase::Done(42), Phase::Idle], "Pending")]
+        {
             let [i, a] = states;
             let tracks = tracks(&[("i", i), ("a", a)]);
             let mut facts = facts(&pod, &tracks);
@@ -408,8 +415,14 @@ mod tests {
         facts.resizing.pending = Some(("Deferred", "later".into()));
         let status = compose(&facts, &Value::Null);
         let container = &status["containerStatuses"][0];
-        assert_eq!((&container["resources"]["limits"]["cpu"], &container["allocatedResources"]["cpu"]), (&json!("2"), &json!("3")));
-        assert_eq!(container["volumeMounts"][0], json!({"name": "v", "mountPath": "/v", "readOnly": true, "recursiveReadOnly": "Disabled"}));
+        assert_eq!(
+            (&container["resources"]["limits"]["cpu"], &container["allocatedResources"]["cpu"]),
+            (&json!("2"), &json!("3"))
+        );
+        assert_eq!(
+            container["volumeMounts"][0],
+            json!({"name": "v", "mountPath": "/v", "readOnly": true, "recursiveReadOnly": "Disabled"})
+        );
         let conditions = status["conditions"].as_array().expect("conditions");
         assert!(conditions.iter().all(|condition| condition["observedGeneration"] == 3));
         assert!(conditions.iter().any(|c| c["type"] == "PodResizePending" && c["reason"] == "Deferred"), "{status:#}");

@@ -79,7 +79,9 @@ mod tests {
     fn what_is_too_much_is_named() {
         let dir = tempfile::tempdir().expect("a directory");
         let logs = dir.path().join("logs");
-        for (path, size) in [("volumes/v/file", 200_000), ("containers/a/0/upper/file", 100_000), ("logs/a/0.log", 50_000)] {
+        for (path, size) in
+            [("volumes/v/file", 200_000), ("containers/a/0/upper/file", 100_000), ("logs/a/0.log", 50_000)]
+        {
             let path = dir.path().join(path);
             std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
             std::fs::write(path, vec![1; size]).expect("written");

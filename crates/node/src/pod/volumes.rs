@@ -61,7 +61,8 @@ pub(crate) fn refers(pod: &Value, source: &crate::shared::Source) -> bool {
     let mut containers = lists.iter().flat_map(|list| super::status::containers(pod, list));
     shows(pod, source)
         || (objects::meta::namespace(pod) == namespace
-            && containers.any(|c| super::env::references(c).iter().any(|(kind, named)| kind == plural && named == name)))
+            && containers
+                .any(|c| super::env::references(c).iter().any(|(kind, named)| kind == plural && named == name)))
 }
 
 /// Writes anew what shows objects that have changed. Best effort: what cannot be read stays as it was.

@@ -129,7 +129,8 @@ impl Worker {
         let pod = self.pod.clone();
         // What is over, or is to end, is not started again.
         let ends = self.over || objects::meta::deletion_timestamp(&pod).is_some();
-        let reason = if containers(&pod, "initContainers").is_empty() { "ContainerCreating" } else { "PodInitializing" };
+        let reason =
+            if containers(&pod, "initContainers").is_empty() { "ContainerCreating" } else { "PodInitializing" };
         for (list, statuses) in [
             ("initContainers", "initContainerStatuses"),
             ("containers", "containerStatuses"),
@@ -460,8 +461,7 @@ impl Worker {
     }
 
     fn expire(&mut self) {
-        let (reason, message) =
-            ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
+        let (reason, message) = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
         self.failed = Some((reason.to_owned(), message.to_owned()));
         self.shared.recorder.record(pod_reference(&self.pod, None), &self.node, true, reason, message);
         self.stop_all(Instant::now() + self.grace());

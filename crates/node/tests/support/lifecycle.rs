@@ -31,10 +31,30 @@ async fn refused(world: &World) {
     world.api.put(&format!("{PODS}/holder"), holder.take());
     world.api.until(&format!("{PODS}/holder"), ready).await;
     for (name, spec, reason, part) in [
-        ("greedy", json!({"containers": [{"name": "main", "args": ["sleep"], "resources": {"requests": {"cpu": "100k"}}}]}), "OutOfcpu", "cpu"),
-        ("doubled", json!({"containers": [{"name": "main", "args": ["sleep"], "ports": port}]}), "NodePorts", "free ports"),
-        ("elsewhere", json!({"nodeSelector": {"no": "such"}, "containers": [{"name": "main", "args": ["sleep"]}]}), "NodeAffinity", "selector"),
-        ("unsafe", json!({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}, "containers": [{"name": "main", "args": ["sleep"]}]}), "SysctlForbidden", "kernel.msgmax"),
+        (
+            "greedy",
+            json!({"containers": [{"name": "main", "args": ["sleep"], "resources": {"requests": {"cpu": "100k"}}}]}),
+            "OutOfcpu",
+            "cpu",
+        ),
+        (
+            "doubled",
+            json!({"containers": [{"name": "main", "args": ["sleep"], "ports": port}]}),
+            "NodePorts",
+            "free ports",
+        ),
+        (
+            "elsewhere",
+            json!({"nodeSelector": {"no": "such"}, "containers": [{"name": "main", "args": ["sleep"]}]}),
+            "NodeAffinity",
+            "selector",
+        ),
+        (
+            "unsafe",
+            json!({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}, "containers": [{"name": "main", "args": ["sleep"]}]}),
+            "SysctlForbidden",
+            "kernel.msgmax",
+        ),
     ] {
         let mut object = pod(name, spec);
         object["metadata"]["generation"] = 1.into();
@@ -42,7 +62,12 @@ async fn refused(world: &World) {
         let found = world.api.until(&format!("{PODS}/{name}"), |pod| phase(pod, "Failed")).await.expect("a pod");
         let status = &found["status"];
         assert_eq!((&status["reason"], &status["observedGeneration"]), (&json!(reason), &json!(1)), "{status:#}");
-        assert!(status["message"].as_str().is_some_and(|message| message.starts_with("Pod was rejected: ") && message.contains(part)), "{status:#}");
+        assert!(
+            status["message"]
+                .as_str()
+                .is_some_and(|message| message.starts_with("Pod was rejected: ") && message.contains(part)),
+            "{status:#}"
+        );
         world.delete(name).await;
     }
     world.delete("holder").await;
@@ -104,7 +129,10 @@ async fn rules(world: &World) {
     let spec = json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "volumes": volumes, "containers": [once("Restart"), {"name": "beside", "args": ["sleep"]}]});
     world.api.put(&format!("{PODS}/one"), pod("one", spec));
     let restarted = |pod: Option<&Value>, counts: &[u64]| {
-        ready(pod) && pod.is_some_and(|pod| counts.iter().enumerate().all(|(n, count)| containers(pod)[n]["restartCount"] == *count))
+        ready(pod)
+            && pod.is_some_and(|pod| {
+                counts.iter().enumerate().all(|(n, count)| containers(pod)[n]["restartCount"] == *count)
+            })
     };
     world.api.until(&format!("{PODS}/one"), |pod| restarted(pod, &[1, 0])).await;
     world.delete("one").await;
@@ -134,7 +162,8 @@ async fn sidecars(world: &World) {
         [&containers(pod)[0], &init[1], &init[0]].map(|status| ended(status))
     };
     let history = world.api.history(&path, |pod| states(pod) == [true; 3]);
-    object["metadata"]["deletionTimestamp"] = (jiff::Timestamp::now() + std::time::Duration::from_secs(30)).to_string().into();
+    object["metadata"]["deletionTimestamp"] =
+        (jiff::Timestamp::now() + std::time::Duration::from_secs(30)).to_string().into();
     object["metadata"]["deletionGracePeriodSeconds"] = 30.into();
     world.api.put(&path, object);
     let seen: Vec<[bool; 3]> = history.await.iter().map(states).collect();
@@ -149,7 +178,11 @@ async fn deleted_before_it_ran(world: &World) {
     let path = format!("{PODS}/early");
     let spec = json!({"volumes": [{"name": "v", "configMap": {"name": "never-there"}}], "containers": [{"name": "main", "args": ["sleep"]}]});
     world.api.put(&path, pod("early", spec));
-    let mut object = world.api.until(&path, |pod| pod.is_some_and(|pod| pod["status"]["startTime"].is_string())).await.expect("a pod");
+    let mut object = world
+        .api
+        .until(&path, |pod| pod.is_some_and(|pod| pod["status"]["startTime"].is_string()))
+        .await
+        .expect("a pod");
     let history = world.api.history(&path, |pod| pod["status"]["phase"] == "Failed");
     object["metadata"]["deletionTimestamp"] = objects::time::now().into();
     object["metadata"]["deletionGracePeriodSeconds"] = 1.into();
@@ -172,7 +205,9 @@ async fn resources(world: &World) {
         ready(pod)
             && pod.is_some_and(|pod| {
                 let status = &containers(pod)[0];
-                status["resources"] == *wanted && status["allocatedResources"] == wanted["requests"] && status["restartCount"] == restarts
+                status["resources"] == *wanted
+                    && status["allocatedResources"] == wanted["requests"]
+                    && status["restartCount"] == restarts
             })
     };
     for (cpu, memory, restarts) in [("20m", "64Mi", 0), ("20m", "80Mi", 1)] {
@@ -198,11 +233,17 @@ async fn names(world: &World) {
         ("own-net", false, "# Kubernetes-managed hosts file."),
         ("host-net", true, "# Kubernetes-managed hosts file (host network)."),
     ] {
-        let (_, text) = world.output(name, json!({"hostNetwork": host, "hostAliases": aliases, "containers": main})).await;
+        let (_, text) =
+            world.output(name, json!({"hostNetwork": host, "hostAliases": aliases, "containers": main})).await;
         assert!(text.starts_with(first) && text.contains("1.2.3.4\tfoo\tbar"), "{text}");
         world.delete(name).await;
     }
-    let (_, text) = world.output("named", json!({"hostNetwork": true, "containers": [{"name": "main", "args": ["cat", "/etc/hostname"]}]})).await;
+    let (_, text) = world
+        .output(
+            "named",
+            json!({"hostNetwork": true, "containers": [{"name": "main", "args": ["cat", "/etc/hostname"]}]}),
+        )
+        .await;
     assert_eq!(text, "worker");
     world.delete("named").await;
 }
@@ -215,7 +256,8 @@ pub async fn groups(world: &World) {
     }
     let secret = json!({"kind": "Secret", "type": "Opaque", "metadata": {"name": "s", "namespace": "default"}, "data": {"key": "eA=="}});
     world.api.put("/api/v1/namespaces/default/secrets/s", secret);
-    let volumes = json!([{"name": "s", "secret": {"secretName": "s", "defaultMode": 0o400}}, {"name": "e", "emptyDir": {}}]);
+    let volumes =
+        json!([{"name": "s", "secret": {"secretName": "s", "defaultMode": 0o400}}, {"name": "e", "emptyDir": {}}]);
     for (name, path, expected) in [("secret-group", "/s/key", "440 4321"), ("empty-group", "/e", "2777 4321")] {
         let spec = json!({"securityContext": {"fsGroup": 4321, "runAsUser": 1000}, "volumes": volumes, "containers": [{"name": "main", "args": ["stat", path],
             "volumeMounts": [{"name": "s", "mountPath": "/s"}, {"name": "e", "mountPath": "/e"}]}]});
