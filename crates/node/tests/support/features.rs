@@ -36,7 +36,7 @@ impl World {
     }
 
     /// Waits until a log says something.
-    async fn until_log(&self, name: &str, container: &str, part: &str) {
+    pub async fn until_log(&self, name: &str, container: &str, part: &str) {
         let wait = async {
             while !self.log(name, container).contains(part) {
                 tokio::time::sleep(Duration::from_millis(10)).await;

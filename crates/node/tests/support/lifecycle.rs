@@ -13,6 +13,7 @@ pub async fn all(world: &World) {
     deleted_before_it_ran(world).await;
     resources(world).await;
     names(world).await;
+    shown(world).await;
     groups(world).await;
 }
 
@@ -159,7 +160,7 @@ async fn sidecars(world: &World) {
     let ended = |status: &Value| status["state"]["terminated"].is_object();
     let states = |pod: &Value| {
         let init = &pod["status"]["initContainerStatuses"];
-        [&containers(pod)[0], &init[1], &init[0]].map(|status| ended(status))
+        [&containers(pod)[0], &init[1], &init[0]].map(ended)
     };
     let history = world.api.history(&path, |pod| states(pod) == [true; 3]);
     object["metadata"]["deletionTimestamp"] =
@@ -246,6 +247,44 @@ async fn names(world: &World) {
         .await;
     assert_eq!(text, "worker");
     world.delete("named").await;
+}
+
+/// Volumes that show an image, and what others mount.
+async fn shown(world: &World) {
+    let volumes = json!([{"name": "i", "image": {"reference": "test/tool:2"}}]);
+    let mounts = json!([{"name": "i", "mountPath": "/i"}, {"name": "i", "mountPath": "/sub", "subPath": "bin"}]);
+    for path in ["/i/bin/tool", "/sub/tool"] {
+        let spec = json!({"volumes": volumes, "containers": [{"name": "main", "args": ["stat", path], "volumeMounts": mounts}]});
+        let (ended, text) = world.output("pictured", spec).await;
+        assert!(text.starts_with("755 "), "{text} {ended:#}");
+        world.delete("pictured").await;
+    }
+    // The host's own programs mount; only where they stand in one tree.
+    if !std::fs::read_link("/lib").is_ok_and(|to| to.ends_with("usr/lib")) {
+        return;
+    }
+    let place = world.dir.join("live");
+    let volumes = json!([{"name": "u", "hostPath": {"path": "/usr"}}, {"name": "l", "hostPath": {"path": place, "type": "DirectoryOrCreate"}}]);
+    let live = |how: &str| json!({"name": "l", "mountPath": "/live", "mountPropagation": how});
+    let usr = |sub: &str| json!({"name": "u", "mountPath": format!("/{sub}"), "subPath": sub});
+    let reader =
+        json!({"name": "main", "args": ["watch", "/live/sub/file"], "volumeMounts": [live("HostToContainer")]});
+    let apart = json!({"name": "apart", "args": ["watch", "/live/sub/file"], "volumeMounts": [live("None")]});
+    let spec = json!({"terminationGracePeriodSeconds": 1, "volumes": volumes, "containers": [reader, apart]});
+    world.api.put(&format!("{PODS}/looks"), pod("looks", spec));
+    world.api.until(&format!("{PODS}/looks"), ready).await;
+    let script = "mkdir -p /live/sub && mount -t tmpfs x /live/sub && echo seen > /live/sub/file && sleep 600";
+    let mounter = json!({"name": "main", "command": ["/usr/bin/sh", "-c", script], "env": [{"name": "PATH", "value": "/usr/bin"}],
+        "securityContext": {"privileged": true, "runAsUser": 0},
+        "volumeMounts": [live("Bidirectional"), {"name": "u", "mountPath": "/usr"}, usr("lib"), usr("lib64")]});
+    let spec = json!({"terminationGracePeriodSeconds": 1, "volumes": volumes, "containers": [mounter]});
+    world.api.put(&format!("{PODS}/mounts"), pod("mounts", spec));
+    world.until_log("looks", "main", "seen").await;
+    assert_eq!(world.log("looks", "apart"), "");
+    assert!(!place.join("sub/file").exists(), "the host sees what is mounted in the machine");
+    for name in ["mounts", "looks"] {
+        world.delete(name).await;
+    }
 }
 
 /// Files of volumes belong to the pod's group, where there is more than one.

@@ -118,12 +118,7 @@ impl Api {
                 let _ = changes.recv().await;
             }
         };
-        match tokio::time::timeout(
-            std::time::Duration::from_secs(if std::env::var_os("BB_HURRY").is_some() { 15 } else { 120 }),
-            wait,
-        )
-        .await
-        {
+        match tokio::time::timeout(std::time::Duration::from_secs(120), wait).await {
             Ok(found) => found,
             Err(_) => {
                 let events: Vec<String> = self
