@@ -91,6 +91,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         host_ports: Arc::default(),
         running: Running::default(),
         sources: tokio::sync::broadcast::Sender::new(256),
+        own_users: nodes::has_own_users(),
         ledger: pod::admission::Ledger::default(),
         config,
     });

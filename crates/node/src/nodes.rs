@@ -33,6 +33,12 @@ pub(crate) fn capacity(state_dir: &std::path::Path) -> Capacity {
     }
 }
 
+/// Whether this process is in another user namespace than the host's, where every id is its own.
+pub(crate) fn has_own_users() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
@@ -103,7 +109,7 @@ fn status(shared: &Shared, spec: &NodeSpec, now: &str, before: &Value) -> Value 
         "addresses": [{ "type": "InternalIP", "address": address }, { "type": "Hostname", "address": spec.name }],
         "daemonEndpoints": { "kubeletEndpoint": { "Port": KUBELET_PORT } },
         "images": images,
-        "runtimeHandlers": HANDLERS.map(|name| json!({ "name": name, "features": { "recursiveReadOnlyMounts": true, "userNamespaces": false } })),
+        "runtimeHandlers": HANDLERS.map(|name| json!({ "name": name, "features": { "recursiveReadOnlyMounts": true, "userNamespaces": shared.own_users } })),
         "features": { "supplementalGroupsPolicy": true },
         "nodeInfo": {
             "architecture": architecture(), "operatingSystem": "linux", "osImage": system.unwrap_or_else(|| "Linux".into()),

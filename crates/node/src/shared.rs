@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     /// ConfigMaps and Secrets that have changed.
     pub(crate) sources: broadcast::Sender<Source>,
     pub(crate) machine: Capacity,
+    /// Whether this machine is in a user namespace of its own, and so are all pods.
+    pub(crate) own_users: bool,
     /// What the nodes have given to pods.
     pub(crate) ledger: Ledger,
 }

@@ -64,18 +64,9 @@ impl Kubectl {
         self.ok(&format!("apply -f {}", path.display()));
     }
 
-    /// Repeats a command until it prints what is waited for.
-    fn until(&self, args: &str, test: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + Duration::from_secs(120);
-        loop {
-            let output = self.run(args, "", None);
-            let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            if test(&text) {
-                return text;
-            }
-            assert!(Instant::now() < deadline, "kubectl {args}: {text}{}", String::from_utf8_lossy(&output.stderr));
-            std::thread::sleep(Duration::from_millis(50));
-        }
+    /// Waits as kubectl does: `--for=...` of an object.
+    fn wait(&self, what: &str) {
+        self.ok(&format!("wait --timeout=120s --for={what}"));
     }
 }
 
@@ -89,6 +80,7 @@ spec:
   - name: main
     image: test/tool:1
     args: [serve, '8080']
+    resources: {requests: {cpu: 10m}, limits: {cpu: 10m}}
     readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
 ---
 apiVersion: v1
@@ -118,11 +110,32 @@ spec:
   containers: [{name: main, image: test/tool:1, args: [exit, '4']}]
 ";
 
+/// Resources of a pod that runs, by its `resize` subresource; and what the node has taken notice of.
+fn resized(kubectl: &Kubectl) {
+    let resize = |cpu: &str| {
+        let resources = format!(r#"{{"requests":{{"cpu":"{cpu}"}},"limits":{{"cpu":"{cpu}"}}}}"#);
+        let patch = format!(r#"{{"spec":{{"containers":[{{"name":"main","resources":{resources}}}]}}}}"#);
+        kubectl.ok(&format!("patch pod web --subresource=resize -p {patch}"));
+    };
+    resize("20m");
+    kubectl.wait("jsonpath={.status.containerStatuses[0].resources.limits.cpu}=20m pod/web");
+    assert_eq!(kubectl.ok("get pod web -o jsonpath={.status.containerStatuses[0].allocatedResources.cpu}"), "20m");
+    resize("100k");
+    kubectl.wait("condition=PodResizePending pod/web");
+    resize("30m");
+    kubectl.wait("jsonpath={.status.containerStatuses[0].resources.limits.cpu}=30m pod/web");
+    let conditions = kubectl.ok("get pod web -o jsonpath={.status.conditions[*].type}");
+    assert!(!conditions.contains("Resize"), "{conditions}");
+    let generation = kubectl.ok("get pod web -o jsonpath={.metadata.generation}");
+    kubectl.wait(&format!("jsonpath={{.status.observedGeneration}}={generation} pod/web"));
+}
+
 fn judge(kubectl: &Kubectl) {
-    kubectl.until("get serviceaccount default -o name", |text| text.contains("serviceaccount/default"));
-    kubectl.until("get nodes", |text| text.contains(" Ready "));
+    kubectl.wait("create serviceaccount/default");
+    kubectl.wait("create node/worker");
+    kubectl.wait("condition=Ready node/worker");
     kubectl.apply(PODS);
-    kubectl.ok("wait --for=condition=Ready --timeout=120s pod/web");
+    kubectl.wait("condition=Ready pod/web");
     for env in [None, Some(SPDY)] {
         let output = kubectl.run("exec web -- /bin/tool spell hello", "", env);
         assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"hello\n"[..]), "{output:?}");
@@ -138,23 +151,25 @@ fn judge(kubectl: &Kubectl) {
         let output = kubectl.run("exec -it web -- /bin/tool spell terminal", "", env);
         assert!(String::from_utf8_lossy(&output.stdout).contains("terminal"), "{output:?}");
     }
-    kubectl.until("get pod reader -o jsonpath={.status.phase}", |phase| phase == "Running");
+    kubectl.wait("jsonpath={.status.phase}=Running pod/reader");
     let output = kubectl.run("attach -i reader", "attached\n", Some(SPDY));
     assert!(output.status.success(), "{output:?}");
-    kubectl.until("logs reader", |text| text == "9 bytes\n");
+    assert_eq!(kubectl.ok("logs -f reader"), "9 bytes\n");
 
     // A debugging container sees the process of its target.
     kubectl.ok("debug web --image=test/tool:1 --target=main -c debugger --profile=general -- /bin/tool processes");
-    kubectl.until("logs web -c debugger", |text| text.contains("tool serve 8080"));
+    kubectl.wait("jsonpath={.status.ephemeralContainerStatuses[0].state.terminated.exitCode}=0 pod/web");
+    assert!(kubectl.ok("logs web -c debugger").contains("tool serve 8080"));
+    resized(kubectl);
 
     assert_eq!(kubectl.ok("logs web --limit-bytes=7"), "serving");
     assert!(kubectl.ok("logs web --timestamps --tail=1").contains("Z serving on 8080"));
     assert_eq!(kubectl.ok("logs web --since-time=2100-01-01T00:00:00Z"), "");
-    kubectl.until("get pod restarts -o jsonpath={..lastState.terminated.exitCode}", |code| code == "4");
+    kubectl.wait("jsonpath={.status.containerStatuses[0].lastState.terminated.exitCode}=4 pod/restarts");
     kubectl.ok("logs restarts --previous");
 
     // A claim of the default class: data that outlives its pod and goes with its volume.
-    kubectl.until("get pod writer -o jsonpath={.status.phase}", |phase| phase == "Succeeded");
+    kubectl.wait("jsonpath={.status.phase}=Succeeded pod/writer");
     let volumes = kubectl.dir.join("state/volumes");
     let files = || {
         let entries = std::fs::read_dir(&volumes).into_iter().flatten().flatten();
@@ -163,8 +178,10 @@ fn judge(kubectl: &Kubectl) {
     assert_eq!(files(), 1);
     kubectl.ok("delete pod writer --wait");
     assert_eq!(files(), 1);
+    let volume = kubectl.ok("get pvc data -o jsonpath={.spec.volumeName}");
     kubectl.ok("delete pvc data --wait");
-    kubectl.until("get pv -o name", str::is_empty);
+    kubectl.wait(&format!("delete pv/{volume}"));
+    // The directory goes after its volume, and nothing tells of it.
     let deadline = Instant::now() + Duration::from_secs(120);
     while files() > 0 {
         assert!(Instant::now() < deadline, "the data of a volume stays");

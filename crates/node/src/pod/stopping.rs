@@ -76,7 +76,7 @@ impl Worker {
                 restart.replaced = true;
                 stop_one(track, Some(restart), Stop { deadline, signal: true });
             }
-            Phase::Waiting => restart.due = Some(Instant::now()),
+            Phase::Waiting => (restart.due, restart.failures) = (Some(Instant::now()), 0),
             Phase::Idle | Phase::Done(_) => {}
         }
     }

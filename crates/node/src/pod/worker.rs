@@ -472,6 +472,10 @@ impl Worker {
         let pod = self.pod.clone();
         std::fs::create_dir_all(&self.dir).context(|| format!("make {}", self.dir.display()))?;
         self.check_runtime_class(&pod).await?;
+        if pod["spec"]["hostUsers"] == false && !self.shared.own_users {
+            let message = "failed to create pod sandbox: hostUsers: false is not supported here: pods of a machine that runs as root have no user namespaces";
+            return Err(Error::Invalid(message.into()));
+        }
         let config = &self.shared.config;
         let names = files::names(&pod, &self.node, &config.cluster_domain)?;
         let sysctls = admission::sysctls(&pod).unwrap_or_default();
