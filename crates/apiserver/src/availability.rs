@@ -1,4 +1,5 @@
-//! Whether the servers that APIServices name are there: asked when an APIService changes and every so often, written to its
+//! Whether the servers that APIServices name are there: asked when an APIService changes, when endpoints come up that one which
+//! does not answer may wait for, and every so often; written to its
 //! condition `Available`; what they serve is remembered for aggregated discovery.
 
 use std::collections::HashMap;
@@ -19,6 +20,9 @@ use crate::store::{Change, Draft, Expect};
 
 const SERVICES: &str = "apiregistration.k8s.io/apiservices";
 const EVERY: Duration = Duration::from_secs(15);
+const SLICES: &str = "discovery.k8s.io/endpointslices";
+/// How long changes of endpoints are gathered.
+const GATHER: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 const LARGEST: usize = 4 << 20;
 
@@ -47,8 +51,9 @@ impl Remote {
 
 /// Keeps the conditions true until the end.
 pub(crate) async fn run(api: Arc<Api>, shutdown: CancellationToken) {
-    let table: Arc<str> = SERVICES.into();
+    let (table, slices): (Arc<str>, Arc<str>) = (SERVICES.into(), SLICES.into());
     loop {
+        let mut endpoints = api.store.watch(&slices, api.store.revision());
         let mut watcher = api.store.watch(&table, api.store.revision());
         let services: Vec<Value> = api.store.list(SERVICES, None, |_| true).items.iter().map(|s| s.value()).collect();
         let remote = services.iter().any(|s| s["spec"]["service"].is_object());
@@ -60,10 +65,24 @@ pub(crate) async fn run(api: Arc<Api>, shutdown: CancellationToken) {
                 watcher = api.store.watch(&table, api.store.revision());
             }
         }
+        let missing = services.iter().map(|s| &s["spec"]).any(|spec| {
+            let text = |field: &str| spec[field].as_str().unwrap_or("");
+            spec["service"].is_object()
+                && text("group") != crate::metrics::GROUP
+                && api.remote.resources(text("group"), text("version")).is_none()
+        });
+        let come_up = async {
+            if !missing {
+                std::future::pending::<()>().await;
+            }
+            let _ = endpoints.next().await;
+            tokio::time::sleep(GATHER).await;
+        };
         let pause = async { if remote { tokio::time::sleep(EVERY).await } else { std::future::pending().await } };
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = watcher.next() => {}
+            () = come_up => {}
             () = pause => {}
         }
     }

@@ -136,3 +136,49 @@ async fn they_deny_and_are_asked_only_where_conditions_hold() {
     assert_eq!(refused.message(), want);
     assert_eq!(send(&server, "POST", MAPS, json!({"metadata": {"name": "skip-me"}})).await.code, 201);
 }
+
+#[tokio::test]
+async fn an_aggregated_server_is_found_when_its_endpoints_come_up() {
+    let (_dir, server, _client) = common::server().await;
+    let toys = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "toys.example.com/v1", "resources": [
+        {"name": "toys", "singularName": "toy", "namespaced": true, "kind": "Toy", "verbs": ["get", "list"]}]});
+    let hook = hook::serve(&server, "/", move |_| Some(toys.clone())).await;
+    let port = hook.client["url"]
+        .as_str()
+        .and_then(|u| u.split(':').nth(2))
+        .and_then(|p| p.trim_end_matches('/').parse::<u16>().ok());
+    let services = "/apis/apiregistration.k8s.io/v1/apiservices";
+    let service = json!({"metadata": {"name": "v1.toys.example.com"}, "spec": {"group": "toys.example.com", "version": "v1",
+        "insecureSkipTLSVerify": true, "service": {"namespace": "default", "name": "toys"}, "groupPriorityMinimum": 100, "versionPriority": 1}});
+    assert_eq!(send(&server, "POST", services, service).await.code, 201);
+    let shutdown = tokio_util::sync::CancellationToken::new();
+    let background = tokio::spawn({
+        let (server, shutdown) = (server.clone(), shutdown.clone());
+        async move { server.run(shutdown).await }
+    });
+    let own = json!({"metadata": {"name": "toys"}, "spec": {"ports": [{"port": 443}]}});
+    assert_eq!(send(&server, "POST", "/api/v1/namespaces/default/services", own).await.code, 201);
+    let slice = json!({"metadata": {"name": "toys", "labels": {"kubernetes.io/service-name": "toys"}}, "addressType": "IPv4",
+        "endpoints": [{"addresses": ["127.0.0.1"]}], "ports": [{"name": "", "port": port, "protocol": "TCP"}]});
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    let made = send(&server, "POST", slices, slice).await;
+    assert_eq!(made.code, 201, "{}", made.body);
+    let path = format!("{services}?watch=true&timeoutSeconds=12");
+    let request = http::Request::get(&path).body(axum::body::Body::empty()).expect("a request");
+    let mut stream = server.respond(Some(apiserver::Identity::admin()), request).await.into_body().into_data_stream();
+    let mut seen = String::new();
+    while let Some(Ok(bytes)) = futures::StreamExt::next(&mut stream).await {
+        seen.push_str(&String::from_utf8_lossy(&bytes));
+        if seen.contains("\"reason\":\"Passed\"") {
+            break;
+        }
+    }
+    assert!(seen.contains("\"reason\":\"Passed\""), "{seen}");
+    let accept = ("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let groups = raw::send_as(&server, apiserver::Identity::admin(), "GET", "/apis", Value::Null, &[accept]).await.body;
+    let group = groups["items"].as_array().into_iter().flatten().find(|g| g["metadata"]["name"] == "toys.example.com");
+    assert_eq!(group.map(|g| g["versions"][0]["resources"][0]["resource"].clone()), Some(json!("toys")));
+    drop(stream);
+    shutdown.cancel();
+    background.await.expect("it ends");
+}
