@@ -81,6 +81,43 @@ metadata: {name: web}
 spec: {selector: {app: web}, ports: [{port: 80}]}
 ";
 
+const FOO: &str = "
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: foos.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: foos, kind: Foo}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        description: Foo for testing
+        type: object
+        properties:
+          spec:
+            type: object
+            description: Specification of Foo
+            properties:
+              bars:
+                description: List of bars.
+                type: array
+                items: {type: object, required: [name], properties: {name: {description: Name of bar., type: string}}}
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: opens.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: opens, kind: Open}
+  versions:
+  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
+";
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn verbs() {
     let Some(program) = tokio::task::spawn_blocking(kubectl).await.expect("install") else { return };
@@ -141,6 +178,28 @@ fn drive(k: &Cluster) {
     assert!(k.ok("describe pod pod").contains("Service Account:  default"));
     assert!(k.fails("logs pod").contains("does not have a host assigned"));
     assert!(k.ok("explain deploy.spec.strategy").contains("RollingUpdate"));
+    let foo = k.file("foo.yaml", FOO);
+    k.ok(&format!("apply -f {foo}"));
+    for (path, parts) in [
+        ("foos", &["Foo for testing", "APIVersion defines", "Specification of Foo"][..]),
+        ("foos.metadata", &["Standard object's metadata", "CreationTimestamp is a timestamp"]),
+        ("foos.spec.bars", &["<[]Object>", "List of bars.", "name", "-required-", "Name of bar."]),
+        ("opens", &["<empty>", "KIND:       Open"]),
+    ] {
+        let told = k.ok(&format!("explain {path}"));
+        assert!(parts.iter().all(|p| told.contains(p)), "{path}: {told}");
+    }
+    assert!(k.fails("explain foos.spec.bars2").contains("field \"bars2\" does not exist"));
+    let open = k.file("open.yaml", "{kind: Open, apiVersion: example.com/v1, metadata: {name: any}, a: {b: [{c: d}]}}");
+    k.ok(&format!("apply -f {open}"));
+    let bad = k.file(
+        "bad.yaml",
+        "{kind: Foo, apiVersion: example.com/v1, metadata: {name: bad}, spec: {bars: [{age: '10'}]}}",
+    );
+    assert!(k.fails(&format!("create -f {bad}")).contains("unknown field \"spec.bars[0].age\""));
+    assert!(k.fails(&format!("create --validate=false -f {bad}")).contains("spec.bars[0].name: Required value"));
+    assert!(k.ok("get flowschemas").contains("catch-all"));
+    assert!(k.ok("get servicecidrs,ipaddresses").contains("services/default/kubernetes"));
     assert!(k.ok("api-resources").contains("horizontalpodautoscalers"));
     assert!(k.ok("get all").contains("cronjob.batch/often"));
     k.ok("rollout restart deploy web");

@@ -138,6 +138,8 @@ async fn lifecycle(server: &ApiServer, collection: &str, template: &Value) {
         current["metadata"]["annotations"]["updatedstatus"] = "true".into();
         assert_eq!(send(server, "PUT", &format!("{one}/status"), current).await.code, 200, "{collection}");
     }
+    every_patch(server, &one, made[2]["apiVersion"].as_str().unwrap_or(""), made[2]["kind"].as_str().unwrap_or(""))
+        .await;
     let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("");
     let watch = format!("{selected}&watch=true&timeoutSeconds=1&resourceVersion={version}");
     let seen = send(server, "GET", &watch, Value::Null).await;
@@ -148,6 +150,38 @@ async fn lifecycle(server: &ApiServer, collection: &str, template: &Value) {
     assert_eq!(send(server, "DELETE", &selected, Value::Null).await.code, 200);
     let left = send(server, "GET", &selected, Value::Null).await.body;
     assert_eq!(left["items"].as_array().map(Vec::len), Some(0), "{collection}");
+}
+
+/// Each kind of patch, as clients send it: with the identity of the object in it.
+async fn every_patch(server: &ApiServer, one: &str, api_version: &str, kind: &str) {
+    let current = send(server, "GET", one, Value::Null).await.body;
+    let mut version: u64 = current["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).unwrap_or(0);
+    for (i, form) in
+        ["strategic-merge-patch+json", "merge-patch+json", "json-patch+json", "apply-patch+yaml"].iter().enumerate()
+    {
+        let labels = json!({"patch": i.to_string(), "e2e": "yes"});
+        let mut metadata =
+            json!({"name": current["metadata"]["name"], "uid": current["metadata"]["uid"], "labels": labels});
+        if let Some(namespace) = current["metadata"].get("namespace") {
+            metadata["namespace"] = namespace.clone();
+        }
+        let body = if *form == "json-patch+json" {
+            json!([{"op": "add", "path": "/metadata/labels/patch", "value": i.to_string()}])
+        } else {
+            json!({"apiVersion": api_version, "kind": kind, "metadata": metadata})
+        };
+        let query = if *form == "apply-patch+yaml" { "&fieldManager=test-apply&force=true" } else { "" };
+        let request = http::Request::patch(format!("{one}?fieldValidation=Strict{query}"))
+            .header("content-type", format!("application/{form}"))
+            .body(axum::body::Body::from(body.to_string()))
+            .expect("a request");
+        let answer = text(server.respond(Some(Identity::admin()), request).await).await;
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        assert_eq!(answer["metadata"]["labels"]["patch"], i.to_string(), "{one} {form}: {answer}");
+        let next = answer["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).unwrap_or(0);
+        assert!(next > version, "{one} {form}");
+        version = next;
+    }
 }
 
 #[tokio::test]
