@@ -103,14 +103,19 @@ async fn ends(world: &World) {
         world.delete(name).await;
     }
     if runtime::cgroup::available().is_ok() {
-        let (ended, _) = world
-            .output("hungry", json!({"containers": [{"name": "main", "args": ["eat", "300"], "resources": {"limits": {"memory": "40Mi"}}}]}))
-            .await;
-        assert_eq!(
-            (terminated(&ended)["reason"].as_str(), terminated(&ended)["exitCode"].as_i64()),
-            (Some("OOMKilled"), Some(137))
-        );
-        world.delete("hungry").await;
+        // By its own limit, and by that of its pod as a whole.
+        let limit = json!({"limits": {"memory": "40Mi"}});
+        for (own, whole) in [(&limit, &Value::Null), (&Value::Null, &limit)] {
+            let spec =
+                json!({"resources": whole, "containers": [{"name": "main", "args": ["eat", "300"], "resources": own}]});
+            let (ended, _) = world.output("hungry", spec).await;
+            assert_eq!(
+                (terminated(&ended)["reason"].as_str(), terminated(&ended)["exitCode"].as_i64()),
+                (Some("OOMKilled"), Some(137)),
+                "{ended:#}"
+            );
+            world.delete("hungry").await;
+        }
     }
 }
 
