@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// How long an endpoint may take to accept.
@@ -325,7 +325,8 @@ impl Proxy {
     async fn serve_udp(self: &Arc<Self>, front: &Front, back: &Back, stop: &CancellationToken) -> std::io::Result<()> {
         let socket = Arc::new(self.network.bind_udp(front.node.as_deref(), front.address, front.port).await?);
         let chooser = Chooser::default();
-        let mut sessions: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+        let mut sessions: HashMap<SocketAddr, Session> = HashMap::new();
+        let mut changes = self.cluster.changes();
         let mut tasks: JoinSet<SocketAddr> = JoinSet::new();
         let mut buffer = vec![0u8; 64 << 10];
         loop {
@@ -335,6 +336,17 @@ impl Proxy {
                     if let Ok(peer) = ended {
                         sessions.remove(&peer);
                     }
+                }
+                Ok(()) = changes.changed() => {
+                    // A client that goes on asking is not kept with an endpoint that has gone.
+                    let current = self.fronts.targets(&self.cluster.read(), front, back, None);
+                    sessions.retain(|_, session| {
+                        let stays = current.contains(&session.target);
+                        if !stays {
+                            session.answers.abort();
+                        }
+                        stays
+                    });
                 }
                 received = socket.recv_from(&mut buffer) => {
                     let Ok((length, peer)) = received else { continue };
@@ -349,23 +361,36 @@ impl Proxy {
                             continue;
                         }
                         let upstream = Arc::new(upstream);
-                        sessions.insert(peer, upstream.clone());
-                        let socket = socket.clone();
-                        tasks.spawn(async move {
+                        let (socket, source) = (socket.clone(), upstream.clone());
+                        let answers = tasks.spawn(async move {
+                            let upstream = source;
                             let mut buffer = vec![0u8; 64 << 10];
                             while let Ok(Ok(length)) = tokio::time::timeout(UDP_IDLE, upstream.recv(&mut buffer)).await {
                                 let _ = socket.send_to(&buffer[..length], peer).await;
                             }
                             peer
                         });
+                        sessions.insert(peer, Session { upstream, target, answers });
                     }
-                    if let Some(upstream) = sessions.get(&peer) {
-                        let _ = upstream.send(&buffer[..length]).await;
+                    if let Some(session) = sessions.get(&peer)
+                        && session.upstream.send(&buffer[..length]).await.is_err()
+                        && let Some(session) = sessions.remove(&peer)
+                    {
+                        // The next datagram finds another way.
+                        session.answers.abort();
                     }
                 }
             }
         }
     }
+}
+
+/// The exchange of one client with one endpoint.
+struct Session {
+    upstream: Arc<UdpSocket>,
+    target: SocketAddrV4,
+    /// What takes the answers back.
+    answers: AbortHandle,
 }
 
 /// Chooses endpoints: one after the other, or for a client the one it had.

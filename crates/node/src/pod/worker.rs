@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 /// How often volumes that show objects are compared with them, beside when one of them changes: tokens grow old.
 const REFRESH: Duration = Duration::from_secs(60);
 /// How long the first status may wait for what is being started: most containers run by then, and one status says it all.
-const FIRST_STATUS: Duration = Duration::from_millis(25);
+const FIRST_STATUS: Duration = Duration::from_millis(50);
 /// How often the storage of a pod with limits on it is looked at.
 const STORAGE: Duration = Duration::from_secs(10);
 /// A moment that never comes.

@@ -182,7 +182,23 @@ async fn datagrams(world: &World) {
     for (host, port) in [("10.96.9.9", 53), ("172.18.0.2", 30053), ("172.18.0.3", 30053), ("172.18.0.2", 5300)] {
         assert!(world.sends("service-udp", host, port, 4).await.starts_with("4 bytes"), "{host}:{port}");
     }
-    world.delete("udp").await;
+    // A client that goes on asking from the same port gets to where the Service leads by then.
+    let spec = json!({"containers": [{"name": "main", "args": ["udp-serve", "5353"], "env": [{"name": "GREETING", "value": "second: "}]}]});
+    let second = world.up("udp-second", spec).await;
+    let client = json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "args": ["udp-watch", "10.96.9.9", "53"]}]});
+    world.api.put(&format!("{PODS}/asks"), pod("asks", client));
+    world.api.until(&format!("{PODS}/asks"), ready).await;
+    world.until_log("asks", "main", "1 bytes from").await;
+    world.service(
+        "udp",
+        json!({"clusterIP": "10.96.9.9", "ports": [{"name": "d", "port": 53, "protocol": "UDP", "nodePort": 30053}]}),
+        &second,
+        json!([{"name": "d", "port": 5353, "protocol": "UDP"}]),
+    );
+    world.until_log("asks", "main", "second: 1 bytes from").await;
+    for name in ["udp", "udp-second", "asks"] {
+        world.delete(name).await;
+    }
 }
 
 /// Two nodes have the same port, once by hostPort and once by the nodes' own networks.

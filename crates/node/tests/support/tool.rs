@@ -63,7 +63,8 @@ fn main() {
             let mut buffer = vec![0; 65_536];
             loop {
                 let (length, from) = socket.recv_from(&mut buffer).expect("received");
-                let text = format!("{} bytes from {}", length, from.ip());
+                let name = std::env::var("GREETING").unwrap_or_default();
+                let text = format!("{name}{} bytes from {}", length, from.ip());
                 socket.send_to(text.as_bytes(), from).expect("sent");
             }
         }
@@ -80,6 +81,22 @@ fn main() {
                 }
             }
             println!("{text}");
+        }
+        // Asks again and again from the same port, and says when the answer is another one.
+        ["udp-watch", host, port] => {
+            let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+            socket.set_read_timeout(Some(std::time::Duration::from_millis(100))).expect("set");
+            let (mut buffer, mut last) = ([0; 512], String::new());
+            loop {
+                let _ = socket.send_to(b"x", format!("{host}:{port}"));
+                let Ok((length, _)) = socket.recv_from(&mut buffer) else { continue };
+                let now = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                if now != last {
+                    println!("{now}");
+                    last = now;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
         }
         ["processes"] => {
             let mut names: Vec<String> = std::fs::read_dir("/proc").expect("proc").flatten()
