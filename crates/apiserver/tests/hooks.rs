@@ -114,6 +114,26 @@ async fn they_mutate_in_order_and_defaults_follow() {
 }
 
 #[tokio::test]
+async fn older_reviews_are_sent_to_those_that_want_them() {
+    let (_dir, server, _client) = common::server().await;
+    let hook = hook::serve(&server, "/old", |review| {
+        let allowed = review["apiVersion"] == "admission.k8s.io/v1beta1";
+        let response = json!({"uid": review["request"]["uid"], "allowed": allowed});
+        Some(json!({"kind": "AdmissionReview", "apiVersion": review["apiVersion"], "response": response}))
+    })
+    .await;
+    let plural = "validatingwebhookconfigurations";
+    let with = |versions: Value| {
+        let more = json!({"admissionReviewVersions": versions});
+        configuration("ValidatingWebhookConfiguration", "old", &hook.client, more)
+    };
+    let refused = send(&server, "POST", &format!("{ADMISSION}/{plural}"), with(json!(["v2"]))).await;
+    assert_eq!(refused.code, 422);
+    register(&server, plural, with(json!(["v2", "v1beta1", "v1"]))).await;
+    assert_eq!(send(&server, "POST", MAPS, json!({"metadata": {"name": "a"}})).await.code, 201);
+}
+
+#[tokio::test]
 async fn they_deny_and_are_asked_only_where_conditions_hold() {
     let (_dir, server, _client) = common::server().await;
     let deny = |review: Value| {

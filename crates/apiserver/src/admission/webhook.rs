@@ -187,7 +187,7 @@ impl Api {
             return Err(Status::bad_request(why));
         }
         let time = Duration::from_secs(hook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30));
-        let review = review(question);
+        let review = review(question, &hook["admissionReviewVersions"]);
         let answer = match post(self, &hook["clientConfig"], &review, time).await {
             Ok(answer) if answer["response"].is_object() => answer["response"].clone(),
             failed => {
@@ -262,10 +262,13 @@ pub(crate) async fn post(api: &Api, config: &Value, review: &Value, time: Durati
     Err(Unanswered { url, why })
 }
 
-fn review(question: &Question<'_>) -> Value {
+/// The review to send, in the first version that the webhook understands and this server too.
+fn review(question: &Question<'_>, versions: &Value) -> Value {
+    let known = versions.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let version = known.into_iter().find(|v| matches!(*v, "v1" | "v1beta1")).unwrap_or("v1");
     let mut request = request(question.attempt, &question.object, question.old.as_ref(), question.version);
     request["uid"] = uuid::Uuid::new_v4().to_string().into();
     request["object"] = question.object.clone();
     request["oldObject"] = question.old.clone().unwrap_or_default();
-    json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request})
+    json!({"kind": "AdmissionReview", "apiVersion": format!("admission.k8s.io/{version}"), "request": request})
 }

@@ -257,8 +257,8 @@ pub(super) fn webhooks(object: &Value, old: Option<&Value>, causes: &mut Vec<Cau
             let value = &hook["sideEffects"];
             causes.push(Cause::not_supported(format!("{at}.sideEffects"), value, &["None", "NoneOnDryRun"]));
         }
-        if !super::list(hook, "admissionReviewVersions").iter().any(|v| v == "v1") {
-            let why = "must include at least one of v1";
+        if !super::list(hook, "admissionReviewVersions").iter().any(|v| v == "v1" || v == "v1beta1") {
+            let why = "must include at least one of v1, v1beta1";
             causes.push(Cause::invalid(format!("{at}.admissionReviewVersions"), &hook["admissionReviewVersions"], why));
         }
         let config = &hook["clientConfig"];
