@@ -178,8 +178,8 @@ fn drive(k: &Cluster) {
     assert!(k.ok("describe pod pod").contains("Service Account:  default"));
     assert!(k.fails("logs pod").contains("does not have a host assigned"));
     assert!(k.ok("explain deploy.spec.strategy").contains("RollingUpdate"));
-    let foo = k.file("foo.yaml", FOO);
-    k.ok(&format!("apply -f {foo}"));
+    let definitions = k.file("foo.yaml", FOO);
+    k.ok(&format!("apply -f {definitions}"));
     for (path, parts) in [
         ("foos", &["Foo for testing", "APIVersion defines", "Specification of Foo"][..]),
         ("foos.metadata", &["Standard object's metadata", "CreationTimestamp is a timestamp"]),
