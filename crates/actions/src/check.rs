@@ -153,7 +153,7 @@ impl Checker<'_> {
                 if let Some(at) = steps.snapshot {
                     self.differs(at, "snapshot", "is refused: it makes images of GitHub's own machines");
                 }
-                steps.steps.iter().for_each(|step| self.step(step));
+                steps.steps.iter().flat_map(Step::flat).for_each(|step| self.step(step));
             }
         }
     }
@@ -196,8 +196,9 @@ impl Checker<'_> {
         if let Some(condition) = &step.condition {
             self.condition(step.at, condition);
         }
-        if step.background {
-            self.differs(step.at, "background", "background steps are refused");
+        if step.background || matches!(step.kind, StepKind::Parallel(_)) {
+            let construct = if step.background { "background" } else { "parallel" };
+            self.differs(step.at, construct, "the step's log joins the job's when the step is waited for or cancelled");
         }
         match &step.kind {
             StepKind::Run { script, shell, .. } => {
@@ -236,9 +237,7 @@ impl Checker<'_> {
                 self.untrusted(step.at, text);
             }
             StepKind::Uses { action, .. } => self.uses(step.at, action),
-            StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) => {
-                self.differs(step.at, "wait", "background steps are refused")
-            }
+            StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) | StepKind::Parallel(_) => {}
         }
     }
 

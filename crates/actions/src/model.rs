@@ -89,6 +89,9 @@ pub struct Run {
     pub head_branch: String,
     pub head_sha: String,
     pub actor: String,
+    /// Who asked for this attempt, where that is not the actor.
+    #[serde(default)]
+    pub triggering_actor: Option<String>,
     pub number: i64,
     pub attempt: i64,
     pub status: Status,
@@ -105,6 +108,13 @@ pub struct Run {
     pub root_sha: String,
     /// Why it never started, or a note such as an invalid workflow file.
     pub message: Option<String>,
+}
+
+impl Run {
+    /// Who asked for this attempt: who runs a run again, else who started it.
+    pub fn triggered_by(&self) -> &str {
+        self.triggering_actor.as_deref().unwrap_or(&self.actor)
+    }
 }
 
 /// A job of a run: one combination of a matrix.

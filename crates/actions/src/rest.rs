@@ -15,7 +15,7 @@ use axum::routing::{get, post, put};
 use serde_json::{Value as Json, json};
 
 use crate::builtin::artifact::Meta;
-use crate::engine::{Engine, payload};
+use crate::engine::{Engine, Rerun, payload};
 use crate::error::Error;
 use crate::event::Event;
 use crate::host::{Need, Verdict};
@@ -33,8 +33,8 @@ pub fn router(engine: Engine) -> Router {
         .route("/runs/{id}/logs", get(run_logs))
         .route("/runs/{id}/cancel", post(|s, p| cancel(s, p, false)))
         .route("/runs/{id}/force-cancel", post(|s, p| cancel(s, p, true)))
-        .route("/runs/{id}/rerun", post(|s, p| rerun(s, p, false)))
-        .route("/runs/{id}/rerun-failed-jobs", post(|s, p| rerun(s, p, true)))
+        .route("/runs/{id}/rerun", post(|s, p, c| rerun(s, p, c, false)))
+        .route("/runs/{id}/rerun-failed-jobs", post(|s, p, c| rerun(s, p, c, true)))
         .route("/runs/{id}/artifacts", get(run_artifacts))
         .route("/runs/{id}/pending_deployments", get(pending).post(review))
         .route("/runs/{id}/timing", get(timing))
@@ -95,6 +95,13 @@ impl IntoResponse for Problem {
 struct Caller {
     login: String,
     admin: bool,
+}
+
+impl Caller {
+    /// The login; none for who has none.
+    fn name(&self) -> Option<String> {
+        Some(self.login.clone()).filter(|login| !login.is_empty())
+    }
 }
 
 /// Lets through who may.
@@ -343,19 +350,21 @@ async fn cancel(
 async fn rerun(
     State(engine): State<Engine>,
     Path(params): Params,
+    caller: Extension<Caller>,
     failed: bool,
 ) -> Result<(StatusCode, axum::Json<Json>), Problem> {
     let run = run_of(&engine, &params).await?;
-    engine.rerun(run.id, failed).await?;
+    engine.rerun_with(run.id, &Rerun { failed, actor: caller.name(), ..Rerun::default() }).await?;
     Ok((StatusCode::CREATED, axum::Json(json!({}))))
 }
 
 async fn rerun_job(
     State(engine): State<Engine>,
     Path(params): Params,
+    caller: Extension<Caller>,
 ) -> Result<(StatusCode, axum::Json<Json>), Problem> {
     let (job, _) = job_of(&engine, &params).await?;
-    engine.rerun_job(job.id).await?;
+    engine.rerun_job(job.id, caller.name().as_deref()).await?;
     Ok((StatusCode::CREATED, axum::Json(json!({}))))
 }
 

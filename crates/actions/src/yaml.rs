@@ -168,9 +168,16 @@ impl<'a> Builder<'a> {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = match &tag {
                     Some(tag) if tag.suffix == "str" => Value::string(&text),
-                    Some(tag) if !["bool", "int", "float", "null"].contains(&tag.suffix.as_str()) => {
-                        return Err(refuse_tag(&tag.suffix));
-                    }
+                    Some(tag) => match (tag.suffix.as_str(), resolve(&text)) {
+                        ("bool", value @ Value::Bool(_))
+                        | ("int" | "float", value @ Value::Number(_))
+                        | ("null", value @ Value::Null) => value,
+                        ("bool" | "int" | "float" | "null", _) => {
+                            let message = format!("The value '{text}' is invalid for the type '!!{}'", tag.suffix);
+                            return Err(SyntaxError { at, message });
+                        }
+                        _ => return Err(refuse_tag(&tag.suffix)),
+                    },
                     _ if style == ScalarStyle::Plain => resolve(&text),
                     _ => Value::string(&text),
                 };
@@ -330,5 +337,6 @@ mod tests {
         assert!(parse("a: 1\na: 2").unwrap_err().message.contains("already defined"));
         assert!(parse("a: &x [*x]").is_err());
         assert!(parse("a: !custom 1").is_err());
+        assert!(parse("a: !!float test").unwrap_err().message.contains("'!!float'"));
     }
 }

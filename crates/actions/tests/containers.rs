@@ -301,7 +301,7 @@ fn main() {
         ($($name:ident)*) => {$(
             if stringify!($name).contains(&only) {
                 let start = std::time::Instant::now();
-                tokio.block_on(async { tokio::time::timeout(Duration::from_secs(60), $name()).await }).expect(stringify!($name));
+                tokio.block_on(async { tokio::time::timeout(Duration::from_secs(180), $name()).await }).expect(stringify!($name));
                 eprintln!("ok {} ({} ms)", stringify!($name), start.elapsed().as_millis());
             }
         )*};

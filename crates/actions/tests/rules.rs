@@ -56,7 +56,7 @@ jobs:
     needs: plan
     runs-on: ubuntu-latest
     strategy: {max-parallel: 1, matrix: "${{ fromJSON(needs.plan.outputs.list) }}"}
-    outputs: {"o${{ matrix.n }}": "x", last: "${{ steps.s.outputs.v }}"}
+    outputs: {o: "x", last: "${{ steps.s.outputs.v }}"}
     steps:
       - id: s
         run: echo "v=${{ matrix.n }}" >> "$GITHUB_OUTPUT"; echo "n ${{ matrix.n }} extra ${{ matrix.extra }} of ${{ strategy.job-total }}"
@@ -320,7 +320,7 @@ async fn bad_files_give_one_clear_error_with_its_place() {
             5,
             "Unexpected value 'stepps'",
         ),
-        ("on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - run: [1]\n", 6, "A string was expected"),
+        ("on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - run: [1]\n", 6, "A sequence was not expected"),
         ("on: push\njobs:\n  a:\n    runs-on: x\n    timeout-minutes: soon\n    steps: [{run: a}]\n", 5, "soon"),
         (deep.as_str(), 2, "nested deeper"),
         (nested.as_str(), 2, ""),

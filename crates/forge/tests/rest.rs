@@ -285,7 +285,7 @@ async fn http_hooks_are_signed_and_tried_again() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
-    let list = tokio::time::timeout(std::time::Duration::from_secs(20), delivered).await.expect("in time");
+    let list = tokio::time::timeout(std::time::Duration::from_secs(120), delivered).await.expect("in time");
     assert_eq!(list[0]["redelivery"], true);
     let seen = seen.lock().expect("not poisoned").clone();
     let events: Vec<&str> = seen.iter().map(|(event, ..)| event.as_str()).collect();

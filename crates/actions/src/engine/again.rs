@@ -25,11 +25,11 @@ fn dependents(workflow: &workflow::Workflow, id: &str) -> HashSet<String> {
 
 impl Engine {
     /// Runs one job of a finished run again, and the jobs that need it; the others keep their results. A job of a called workflow
-    /// runs again with all of that workflow.
+    /// runs again with all of that workflow. `actor` is who asks for it.
     ///
     /// # Errors
     /// When there is no such job, or its run is not over.
-    pub async fn rerun_job(&self, job: i64) -> Result<(), Error> {
+    pub async fn rerun_job(&self, job: i64, actor: Option<&str>) -> Result<(), Error> {
         let job = self.job(job).await?;
         let run = self.run(job.run).await?;
         if run.status != Status::Completed {
@@ -53,6 +53,6 @@ impl Engine {
             !again.contains(&other_id) || sibling
         });
         let kept = kept.collect();
-        self.begin_attempt(run, input, kept).await
+        self.begin_attempt(run, input, kept, actor).await
     }
 }

@@ -64,6 +64,8 @@ pub struct Rerun {
     pub job: Option<String>,
     /// Whether the run stops at each step that fails.
     pub break_on_failure: bool,
+    /// Who asks for it, `github.triggering_actor`; the run's actor when it is none.
+    pub actor: Option<String>,
 }
 
 struct View {
@@ -253,12 +255,13 @@ impl Engine {
             self.inner.services.breaks.arm(id);
         }
         match &how.from {
-            Some(step) => self.rerun_from(id, how.job.as_deref(), step).await,
-            None => self.rerun(id, how.failed).await,
+            Some(step) => self.rerun_from(id, how, step).await,
+            None => self.rerun_as(id, how.failed, how.actor.as_deref(), None).await,
         }
     }
 
-    async fn rerun_from(&self, id: i64, job: Option<&str>, step: &str) -> Result<(), Error> {
+    async fn rerun_from(&self, id: i64, how: &Rerun, step: &str) -> Result<(), Error> {
+        let job = how.job.as_deref();
         let run = self.run(id).await?;
         if run.status != Status::Completed {
             return Err(Error::StillRunning(id));
@@ -310,7 +313,7 @@ impl Engine {
             )));
         }
         let from = (found.key.clone(), crate::job::checkpoint::From { dir, step: step_id });
-        self.rerun_as(id, true, Some(from)).await
+        self.rerun_as(id, true, how.actor.as_deref(), Some(from)).await
     }
 
     /// The REST paths of GitHub Actions below `/repos/OWNER/REPO/actions`; authentication is the caller's business.
@@ -417,13 +420,14 @@ impl Engine {
 
     /// Runs a run again as its next attempt: all of it, or only the jobs that did not succeed and those that need them.
     pub async fn rerun(&self, id: i64, failed_only: bool) -> Result<(), Error> {
-        self.rerun_as(id, failed_only, None).await
+        self.rerun_as(id, failed_only, None, None).await
     }
 
     async fn rerun_as(
         &self,
         id: i64,
         failed_only: bool,
+        actor: Option<&str>,
         from: Option<(String, crate::job::checkpoint::From)>,
     ) -> Result<(), Error> {
         let run = self.run(id).await?;
@@ -443,11 +447,18 @@ impl Engine {
         } else {
             Vec::new()
         };
-        self.begin_attempt(run, input, kept).await
+        self.begin_attempt(run, input, kept, actor).await
     }
 
     /// Begins the next attempt of a run that is over; `kept` are the jobs whose results stay.
-    async fn begin_attempt(&self, mut run: Run, input: Input, kept: Vec<Job>) -> Result<(), Error> {
+    async fn begin_attempt(
+        &self,
+        mut run: Run,
+        input: Input,
+        kept: Vec<Job>,
+        actor: Option<&str>,
+    ) -> Result<(), Error> {
+        run.triggering_actor = actor.map(str::to_owned);
         run.attempt += 1;
         run.status = Status::Queued;
         run.conclusion = None;
@@ -813,6 +824,7 @@ impl Inner {
             } else {
                 subject.actor.clone()
             },
+            triggering_actor: None,
             number,
             attempt: 1,
             status: if failed { Status::Completed } else { Status::Queued },

@@ -18,7 +18,7 @@ pub fn run(run: &Run, repository: &Json, head_commit: &Json, server: &str, api: 
         "check_suite_id": run.id, "check_suite_node_id": format!("CS_{}", run.id),
         "url": own, "html_url": format!("{base}/actions/runs/{}", run.id), "pull_requests": [],
         "created_at": iso(run.created_ms), "updated_at": iso(updated), "run_started_at": iso(run.started_ms.unwrap_or(run.created_ms)),
-        "actor": user(&run.actor), "triggering_actor": user(&run.actor), "run_attempt": run.attempt, "referenced_workflows": [],
+        "actor": user(&run.actor), "triggering_actor": user(run.triggered_by()), "run_attempt": run.attempt, "referenced_workflows": [],
         "jobs_url": format!("{own}/jobs"), "logs_url": format!("{own}/logs"), "artifacts_url": format!("{own}/artifacts"),
         "cancel_url": format!("{own}/cancel"), "rerun_url": format!("{own}/rerun"), "previous_attempt_url": null,
         "workflow_url": format!("{api}/actions/workflows/{}", workflow_id(&run.repository, &run.path)), "check_suite_url": format!("{api}/check-suites/{}", run.id),

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::{self, Decision, Event, Subject};
 use crate::expr::{Contexts, Object, Value};
 use crate::host::{Host, RepositoryInfo};
-use crate::workflow::{JobKind, StepKind, Trigger, Workflow};
+use crate::workflow::{JobKind, Step, StepKind, Trigger, Workflow};
 
 /// The deepest chain of `workflow_run` events, as on GitHub.
 const MAX_CHAIN: u32 = 3;
@@ -206,7 +206,7 @@ pub fn dispatch_inputs(trigger: &Trigger, given: &Json) -> Result<Json, Error> {
 pub fn publishes(workflow: &Workflow) -> bool {
     workflow.jobs.values().any(|job| match &job.kind {
         JobKind::Call(_) => false,
-        JobKind::Steps(job) => job.steps.iter().any(|step| match &step.kind {
+        JobKind::Steps(job) => job.steps.iter().flat_map(Step::flat).any(|step| match &step.kind {
             StepKind::Uses { action, .. } => action.to_ascii_lowercase().starts_with("docker/build-push-action@"),
             StepKind::Run { script, .. } => {
                 let text = script.source();

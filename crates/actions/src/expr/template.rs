@@ -71,6 +71,25 @@ impl Template {
         Ok(Self { source: text.to_owned(), parts: vec![Part::Expression(expression)] })
     }
 
+    /// Whether a key is `${{ insert }}`, which puts the entries of its value into the mapping.
+    pub fn is_insert(key: &str) -> bool {
+        key.trim()
+            .strip_prefix("${{")
+            .and_then(|rest| rest.strip_suffix("}}"))
+            .is_some_and(|word| word.trim() == "insert")
+    }
+
+    /// The text, where the whole is one expression that is one literal string.
+    pub fn only_literal(&self) -> Option<String> {
+        match self.parts.as_slice() {
+            [Part::Expression(expression)] => match expression.root() {
+                Some(super::Node::Literal(Value::String(text))) => Some(text.to_string()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// A constant.
     pub fn literal(text: impl Into<String>) -> Self {
         let source = text.into();

@@ -44,12 +44,12 @@ fn level(word: &str) -> &'static str {
 }
 
 /// The problem matchers in force.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Matchers {
     list: Vec<Matcher>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Matcher {
     owner: String,
     severity: String,
@@ -114,6 +114,15 @@ impl Matchers {
             });
         }
         Ok(())
+    }
+
+    /// Adds the matchers of owners that have none here.
+    pub fn join(&mut self, other: Self) {
+        for matcher in other.list {
+            if !self.list.iter().any(|known| known.owner == matcher.owner) {
+                self.list.push(matcher);
+            }
+        }
     }
 
     /// Takes the matchers of an owner away.

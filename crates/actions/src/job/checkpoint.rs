@@ -1,6 +1,7 @@
 //! The state of a job before each of its steps, kept with its work space when the job does not succeed, so that it can go on from there.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -72,7 +73,7 @@ impl Executor {
             posts: self.posts.iter().map(super::uses::Post::save).collect(),
             records: self.records.clone(),
             pre_states: self.pre_states.clone(),
-            count: self.count,
+            count: self.count.load(Ordering::Relaxed),
         };
         let path = self.checkpoint_path(step);
         let write = || -> std::io::Result<()> {
@@ -97,6 +98,11 @@ impl Executor {
         before: &[crate::workflow::Step],
         frame: &mut Frame,
     ) -> Result<(), String> {
+        if let Some(running) = super::beside::left_running(before) {
+            return Err(format!(
+                "before the step '{step}' the step '{running}' runs in the background, and is not waited for; go on from there or from an earlier step"
+            ));
+        }
         let path = self.checkpoint_path(step);
         let text = std::fs::read(&path).map_err(|_| {
             format!("the earlier attempt did not come to the step '{step}', so there is no state to go on from")
@@ -109,7 +115,7 @@ impl Executor {
         self.path = state.path;
         self.summary = state.summary;
         self.pre_states = state.pre_states;
-        self.count = state.count;
+        self.count.store(state.count, Ordering::Relaxed);
         if let Value::Object(steps) = Value::from(&state.steps) {
             let mut all = Object::new();
             for (name, value) in steps.iter() {

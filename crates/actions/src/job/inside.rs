@@ -28,6 +28,28 @@ pub(crate) struct Containers {
     /// Names of services for `/etc/hosts`.
     hosts: Vec<(String, String)>,
     images: Option<Images>,
+    /// `job.services` for those who do not hold the services themselves.
+    known_services: Option<Value>,
+}
+
+impl Containers {
+    /// The same containers for a step that runs beside the others; who holds the services stays as it is.
+    pub(crate) fn shared(&self) -> Self {
+        Self {
+            place: self.place.clone(),
+            services: None,
+            hosts: self.hosts.clone(),
+            images: self.images.clone(),
+            known_services: self.services_context(),
+        }
+    }
+
+    fn services_context(&self) -> Option<Value> {
+        match &self.services {
+            Some(services) => Some(Value::from(&services.context())),
+            None => self.known_services.clone(),
+        }
+    }
 }
 
 /// Where the runner's Node is in the job's container.
@@ -275,8 +297,8 @@ impl Executor {
             entry.insert("network", "host");
             job.insert("container", entry);
         }
-        if let Some(services) = &self.containers.services {
-            job.insert("services", Value::from(&services.context()));
+        if let Some(services) = self.containers.services_context() {
+            job.insert("services", services);
         }
     }
 

@@ -24,13 +24,13 @@ pub struct Progress {
 #[derive(Clone)]
 pub struct Log {
     inner: Arc<Mutex<Inner>>,
+    masks: Arc<Mutex<Masks>>,
     progress: watch::Sender<Progress>,
 }
 
 struct Inner {
     file: File,
     size: u64,
-    masks: Masks,
     buffer: String,
 }
 
@@ -43,31 +43,55 @@ impl Log {
         }
         let file = File::create(path).map_err(fail)?;
         Ok(Self {
-            inner: Arc::new(Mutex::new(Inner { file, size: 0, masks: Masks::new(), buffer: String::new() })),
+            inner: Arc::new(Mutex::new(Inner { file, size: 0, buffer: String::new() })),
+            masks: Arc::new(Mutex::new(Masks::new())),
             progress: watch::Sender::new(Progress::default()),
         })
+    }
+
+    /// A log of its own that hides the same secrets, those added later too.
+    pub fn beside(&self, path: &Path) -> Result<Self, Error> {
+        Ok(Self { masks: self.masks.clone(), ..Self::create(path)? })
+    }
+
+    /// Adds what stands in another log, as it is.
+    pub fn append(&self, path: &Path) -> std::io::Result<()> {
+        self.flush();
+        let mut from = File::open(path)?;
+        let mut inner = self.lock();
+        let copied = std::io::copy(&mut from, &mut inner.file)?;
+        inner.size += copied;
+        let size = inner.size;
+        drop(inner);
+        self.progress.send_modify(|progress| progress.size = size);
+        Ok(())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn masks(&self) -> std::sync::MutexGuard<'_, Masks> {
+        self.masks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Registers secrets; they are hidden from here on.
     pub fn mask<'a>(&self, secrets: impl IntoIterator<Item = &'a str>) {
-        self.lock().masks.add_all(secrets);
+        self.masks().add_all(secrets);
     }
 
     /// The text with secrets hidden.
     pub fn masked(&self, text: &str) -> String {
-        self.lock().masks.apply(text)
+        self.masks().apply(text)
     }
 
     /// Adds a text of one or more lines, without making it visible yet.
     pub fn push(&self, text: &str) {
+        let masks = self.masks();
+        let masked = if masks.is_empty() { std::borrow::Cow::Borrowed(text) } else { masks.apply(text).into() };
+        drop(masks);
         let mut inner = self.lock();
         let stamp = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.7fZ").to_string();
-        let masked =
-            if inner.masks.is_empty() { std::borrow::Cow::Borrowed(text) } else { inner.masks.apply(text).into() };
         for line in masked.split('\n') {
             let line = line.strip_suffix('\r').unwrap_or(line);
             inner.buffer.push_str(&stamp);

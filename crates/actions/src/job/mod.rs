@@ -4,6 +4,7 @@
 //! channel. Nothing here writes to the database.
 
 mod announce;
+mod beside;
 pub mod breaks;
 pub mod checkpoint;
 mod docker_action;
@@ -24,7 +25,7 @@ pub mod workspace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -45,6 +46,12 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5 * 60);
 
 /// How long a job may run that says nothing about it, as on GitHub.
 const LONGEST: Duration = Duration::from_secs(360 * 60);
+
+/// A number of minutes, however large, as a time that clocks can add.
+pub(crate) fn span(minutes: f64) -> Duration {
+    const YEAR: f64 = 365.0 * 24.0 * 60.0;
+    Duration::from_secs_f64(minutes.clamp(0.0, YEAR) * 60.0)
+}
 
 /// The state of a job while it runs.
 pub(crate) struct Executor {
@@ -97,8 +104,12 @@ pub(crate) struct Executor {
     pub step_inputs: Option<serde_json::Value>,
     /// What `container` and `services` asked for.
     pub containers: inside::Containers,
-    /// Counts steps for files and numbers.
-    pub count: usize,
+    /// Counts steps for files.
+    pub count: Arc<AtomicUsize>,
+    /// Steps that run beside the others.
+    pub beside: beside::Beside,
+    /// Whether this is only the view of one step of it that runs beside the others.
+    pub is_view: bool,
 }
 
 /// Runs a job to its end. `cancel` asks it to stop: the running step is ended, `always()` and `cancelled()` steps still run.
@@ -178,6 +189,9 @@ pub async fn run(
 impl Drop for Executor {
     /// Whatever way the job ends, nothing that it started outlives it.
     fn drop(&mut self) {
+        if self.is_view {
+            return;
+        }
         if !self.mark.is_empty() {
             process::end_stragglers(&self.mark);
         }
@@ -191,7 +205,7 @@ impl Executor {
         let Some(tree) = definition.timeout_minutes.as_ref() else { return Some(LONGEST) };
         let scope = self.scope(&steps::Frame::default());
         let minutes = tree.evaluate(&scope).ok()?.to_number();
-        (minutes > 0.0).then(|| Duration::from_secs_f64(minutes * 60.0))
+        (minutes > 0.0).then(|| span(minutes))
     }
 
     /// `cancel-timeout-minutes`: how long the job may go on after it was cancelled.
@@ -199,7 +213,7 @@ impl Executor {
         let tree = self.spec.definition().cancel_timeout_minutes.as_ref();
         let minutes = tree.and_then(|tree| tree.evaluate(&self.scope(&steps::Frame::default())).ok());
         let minutes = minutes.map(|value| value.to_number()).filter(|minutes| *minutes >= 0.0);
-        minutes.map_or(CANCEL_GRACE, |minutes| Duration::from_secs_f64(minutes * 60.0))
+        minutes.map_or(CANCEL_GRACE, span)
     }
 
     async fn execute(&mut self) -> Outcome {
@@ -228,6 +242,7 @@ impl Executor {
             self.checkpoint(&step.id, &frame);
             self.step(step, &mut frame).await;
         }
+        self.finish_beside(&mut frame).await;
         self.post_steps(&frame).await;
         self.stop_containers().await;
         self.complete(definition, &frame)

@@ -270,7 +270,9 @@ pub(super) async fn prepare(
         last: None,
         step_inputs: None,
         containers: super::inside::Containers::default(),
-        count: 0,
+        count: Arc::default(),
+        beside: super::beside::Beside::default(),
+        is_view: false,
     };
     let index = executor.begin("Set up job", "__setup");
     executor.announce_setup();

@@ -80,7 +80,7 @@ pub fn github(run: &crate::model::Run, input: &crate::model::Input, server: &str
         ("run_attempt", run.attempt.to_string()),
         ("retention_days", "90".to_owned()),
         ("actor", run.actor.clone()),
-        ("triggering_actor", run.actor.clone()),
+        ("triggering_actor", run.triggered_by().to_owned()),
         ("actor_id", event_sender_id(&input.payload)),
         ("workflow", run.workflow.clone()),
         ("workflow_ref", format!("{}/{}@{}", run.repository, run.path, subject.git_ref)),

@@ -1,6 +1,7 @@
 //! Steps: conditions, environment, scripts, and what a step says through commands and files.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -178,10 +179,19 @@ impl Executor {
             self.cancelled = true;
         }
         self.refresh_services().await;
+        match &step.kind {
+            StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) | StepKind::Parallel(_) => {
+                return self.control(step, frame).await;
+            }
+            StepKind::Run { .. } | StepKind::Uses { .. } => {}
+        }
+        if step.background && self.condition(step, frame) == Ok(true) {
+            return self.start_beside(step, frame);
+        }
         let name = self.display_name(step, frame);
         let index = self.begin(&name, &step.id);
         self.last = None;
-        let (outcome, conclusion) = self.step_body(step, frame, Some(&name)).await;
+        let (outcome, conclusion) = self.step_body(step, frame).await;
         if conclusion == Conclusion::Failure {
             self.stop_here(&name).await;
         }
@@ -195,26 +205,12 @@ impl Executor {
     }
 
     /// Runs a step and enters it into the `steps` context; gives outcome and conclusion.
-    pub(crate) async fn step_body(
-        &mut self,
-        step: &Step,
-        frame: &mut Frame,
-        _name: Option<&str>,
-    ) -> (Conclusion, Conclusion) {
+    pub(crate) async fn step_body(&mut self, step: &Step, frame: &mut Frame) -> (Conclusion, Conclusion) {
         let mut current = Current { id: step.id.clone(), ..Current::default() };
         let before = self.before_recording(frame);
         let outcome = self.guarded(step, frame, &mut current).await;
         self.record_step(step, outcome, &current, before);
-        let mut conclusion = outcome;
-        if outcome == Conclusion::Failure
-            && let Some(tree) = &step.continue_on_error
-        {
-            match tree.evaluate(&self.scope(frame)) {
-                Ok(value) if value.truthy() => conclusion = Conclusion::Success,
-                Ok(_) => {}
-                Err(error) => self.error(&error.to_string()),
-            }
-        }
+        let conclusion = self.forgiven(step, frame, outcome);
         if step.named_id {
             let mut entry = Object::new();
             entry.insert("outputs", super::scope::strings(&current.outputs, false));
@@ -223,6 +219,21 @@ impl Executor {
             frame.steps.insert(step.id.as_str(), entry);
         }
         (outcome, conclusion)
+    }
+
+    /// The conclusion of a step after its `continue-on-error`.
+    pub(super) fn forgiven(&mut self, step: &Step, frame: &Frame, outcome: Conclusion) -> Conclusion {
+        let Some(tree) = step.continue_on_error.as_ref().filter(|_| outcome == Conclusion::Failure) else {
+            return outcome;
+        };
+        match tree.evaluate(&self.scope(frame)) {
+            Ok(value) if value.truthy() => Conclusion::Success,
+            Ok(_) => outcome,
+            Err(error) => {
+                self.error(&error.to_string());
+                outcome
+            }
+        }
     }
 
     async fn guarded(&mut self, step: &Step, frame: &mut Frame, current: &mut Current) -> Conclusion {
@@ -246,9 +257,7 @@ impl Executor {
         }
         if let Some(tree) = &step.timeout_minutes {
             match tree.evaluate(&self.scope_with(frame, &env)).map(|value| value.to_number()) {
-                Ok(minutes) if minutes > 0.0 => {
-                    current.deadline = Some(Instant::now() + Duration::from_secs_f64(minutes * 60.0))
-                }
+                Ok(minutes) if minutes > 0.0 => current.deadline = Some(Instant::now() + super::span(minutes)),
                 Ok(_) => {}
                 Err(error) => {
                     self.error(&error.to_string());
@@ -256,9 +265,7 @@ impl Executor {
                 }
             }
         }
-        const BACKGROUND: &str = "background steps, and waiting for or cancelling them, are not supported here";
         let result = match &step.kind {
-            _ if step.background => Err(BACKGROUND.to_owned()),
             StepKind::Run { script, shell, working_directory } => {
                 let (scope, default) = (self.scope_with(frame, &env), self.defaults(frame));
                 let text =
@@ -287,7 +294,10 @@ impl Executor {
             StepKind::Uses { action, with } => {
                 Box::pin(self.uses(step, action, with.as_ref(), &env, frame, current)).await
             }
-            StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) => Err(BACKGROUND.to_owned()),
+            // The reader lets these stand among the steps of a job only.
+            StepKind::Wait(_) | StepKind::WaitAll | StepKind::Cancel(_) | StepKind::Parallel(_) => {
+                Err("steps that run beside others are for jobs only".to_owned())
+            }
         };
         match result {
             Ok(conclusion) => conclusion,
@@ -298,7 +308,7 @@ impl Executor {
         }
     }
 
-    fn condition(&self, step: &Step, frame: &Frame) -> Result<bool, String> {
+    pub(super) fn condition(&self, step: &Step, frame: &Frame) -> Result<bool, String> {
         let scope = self.scope(frame);
         match &step.condition {
             None => Ok(scope.success && !scope.cancelled),
@@ -330,7 +340,7 @@ impl Executor {
     }
 
     /// The name that logs and run lists show.
-    fn display_name(&self, step: &Step, frame: &Frame) -> String {
+    pub(super) fn display_name(&self, step: &Step, frame: &Frame) -> String {
         if let Some(template) = &step.name
             && let Ok(name) = template.text(&self.scope(frame))
             && !name.trim().is_empty()
@@ -343,9 +353,10 @@ impl Executor {
                 format!("Run {}", text.trim().lines().next().unwrap_or_default())
             }
             StepKind::Uses { action, .. } => format!("Run {action}"),
-            StepKind::Wait(ids) => format!("Wait for {}", ids.join(", ")),
-            StepKind::WaitAll => "Wait for all background steps".to_owned(),
-            StepKind::Cancel(id) => format!("Cancel {id}"),
+            StepKind::Wait(_) => "Wait".to_owned(),
+            StepKind::WaitAll => "Wait for all".to_owned(),
+            StepKind::Cancel(_) => "Cancel".to_owned(),
+            StepKind::Parallel(_) => "Parallel group".to_owned(),
         }
     }
 
@@ -572,8 +583,8 @@ impl Executor {
 
     /// Makes fresh files for a step.
     pub(crate) fn make_files(&mut self, current: &mut Current) -> Result<(), String> {
-        self.count += 1;
-        let name = |kind: &str| self.workspace.files.join(format!("{kind}_{}", self.count));
+        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = |kind: &str| self.workspace.files.join(format!("{kind}_{count}"));
         let files = Files {
             env: name("set_env"),
             output: name("set_output"),

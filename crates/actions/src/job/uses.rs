@@ -96,7 +96,7 @@ impl Executor {
     /// Gets the files of all actions that the job names, so that a missing one fails the job before its first step.
     pub(super) async fn fetch_actions(&mut self) -> Result<(), String> {
         let steps = self.spec.definition().steps.clone();
-        for step in &steps {
+        for step in steps.iter().flat_map(Step::flat) {
             if let StepKind::Uses { action, .. } = &step.kind
                 && let Ok(Reference::Repository { repository, path, reference }) = Reference::parse(action)
                 && Builtin::find(&repository, &path).is_none()
@@ -156,16 +156,17 @@ impl Executor {
                     return match post {
                         Ok(post) => {
                             if let Some(post) = post {
-                                self.posts.push(Post {
-                                    name: format!("Post {}", step.name.as_ref().map_or(action, |name| name.source())),
-                                    id: step.id.clone(),
-                                    condition: post.condition(),
-                                    env: env.to_vec(),
-                                    inputs: inputs.into_map(),
-                                    state: std::mem::take(&mut current.state),
-                                    frame: frame.clone(),
-                                    kind: PostKind::Builtin(post),
-                                });
+                                let (condition, kind) = (post.condition(), PostKind::Builtin(post));
+                                self.leave(
+                                    step,
+                                    action,
+                                    condition,
+                                    kind,
+                                    env,
+                                    inputs.into_map(),
+                                    frame.clone(),
+                                    current,
+                                );
                             }
                             Ok(Conclusion::Success)
                         }
@@ -193,16 +194,8 @@ impl Executor {
                 let end = self.node_script(&node, &dir.join(main), &inputs, env, &inner, current, &state).await?;
                 current.state = state.into_iter().chain(std::mem::take(&mut current.state)).collect();
                 if let Some((script, condition)) = post {
-                    self.posts.push(Post {
-                        name: format!("Post {}", step.name.as_ref().map_or(action, |name| name.source())),
-                        id: step.id.clone(),
-                        condition,
-                        env: env.to_vec(),
-                        inputs,
-                        state: std::mem::take(&mut current.state),
-                        frame: inner,
-                        kind: PostKind::Script { node, script: dir.join(script) },
-                    });
+                    let kind = PostKind::Script { node, script: dir.join(script) };
+                    self.leave(step, action, condition, kind, env, inputs, inner, current);
                 }
                 self.conclude(end)
             }
@@ -213,21 +206,37 @@ impl Executor {
                 let end = self.docker_stage(&stage, &inputs, env, &inner, current, &state).await?;
                 current.state = state.into_iter().chain(std::mem::take(&mut current.state)).collect();
                 if let Some((script, condition)) = post {
-                    let stage = Stage { entrypoint: Some(script), ..stage };
-                    self.posts.push(Post {
-                        name: format!("Post {}", step.name.as_ref().map_or(action, |name| name.source())),
-                        id: step.id.clone(),
-                        condition,
-                        env: env.to_vec(),
-                        inputs,
-                        state: std::mem::take(&mut current.state),
-                        frame: inner,
-                        kind: PostKind::Container(Box::new(stage)),
-                    });
+                    let kind = PostKind::Container(Box::new(Stage { entrypoint: Some(script), ..stage }));
+                    self.leave(step, action, condition, kind, env, inputs, inner, current);
                 }
                 self.conclude(end)
             }
         }
+    }
+
+    /// Notes what is to run after the job's steps, with the state that the step saved.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one note")]
+    fn leave(
+        &mut self,
+        step: &Step,
+        action: &str,
+        condition: Option<Template>,
+        kind: PostKind,
+        env: &[(String, String)],
+        inputs: IndexMap<String, String>,
+        frame: Frame,
+        current: &mut Current,
+    ) {
+        self.posts.push(Post {
+            name: format!("Post {}", step.name.as_ref().map_or(action, |name| name.source())),
+            id: step.id.clone(),
+            condition,
+            env: env.to_vec(),
+            inputs,
+            state: std::mem::take(&mut current.state),
+            frame,
+            kind,
+        });
     }
 
     fn conclude(&mut self, end: End) -> Result<Conclusion, String> {
@@ -310,7 +319,7 @@ impl Executor {
         };
         let mut worst = Conclusion::Success;
         for step in steps {
-            let (_, conclusion) = Box::pin(self.step_body(step, &mut inner, None)).await;
+            let (_, conclusion) = Box::pin(self.step_body(step, &mut inner)).await;
             if conclusion == Conclusion::Failure {
                 inner.failed = true;
                 worst = Conclusion::Failure;
@@ -396,7 +405,7 @@ impl Executor {
         if self.failed {
             return;
         }
-        for step in steps {
+        for step in steps.iter().flat_map(Step::flat) {
             let StepKind::Uses { action, with } = &step.kind else { continue };
             let Ok(Reference::Repository { repository, path, reference }) = Reference::parse(action) else { continue };
             if Builtin::find(&repository, &path).is_some() {

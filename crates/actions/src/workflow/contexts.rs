@@ -78,6 +78,11 @@ impl Place {
         }
     }
 
+    /// Whether expressions may not stand here at all.
+    pub fn allows_nothing(self) -> bool {
+        self == Place::None
+    }
+
     /// The contexts and functions of this place.
     pub fn allowed(self) -> &'static Allowed {
         static CACHE: LazyLock<std::sync::Mutex<std::collections::HashMap<Place, &'static Allowed>>> =

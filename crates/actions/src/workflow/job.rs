@@ -2,14 +2,12 @@
 
 use indexmap::IndexMap;
 
+use super::steps::{Step, read_steps};
 use super::tree::{Tree, template};
 use super::trigger::strings;
 use super::{Findings, Permissions, Place, Position};
 use crate::expr::{Template, Value};
 use crate::yaml::{Kind, Node};
-
-/// The longest `run` accepted, in characters, as on GitHub.
-const MAX_SCRIPT: usize = 21_000;
 
 /// A job.
 #[derive(Debug, Clone)]
@@ -83,58 +81,6 @@ pub enum CallSecrets {
     Inherit,
     /// The named ones.
     Given(Tree),
-}
-
-/// A step.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// `id`, or one made up as GitHub does (`__run_2`), which the `steps` context does not show.
-    pub id: String,
-    /// Whether the workflow gave the id.
-    pub named_id: bool,
-    /// Where it stands.
-    pub at: Position,
-    /// `name`.
-    pub name: Option<Template>,
-    /// `if`.
-    pub condition: Option<Template>,
-    /// `env`.
-    pub env: Option<Tree>,
-    /// `continue-on-error`.
-    pub continue_on_error: Option<Tree>,
-    /// `timeout-minutes`.
-    pub timeout_minutes: Option<Tree>,
-    /// `background`: the following steps do not wait for it.
-    pub background: bool,
-    /// What it does.
-    pub kind: StepKind,
-}
-
-/// What a step does.
-#[derive(Debug, Clone)]
-pub enum StepKind {
-    /// `run`.
-    Run {
-        /// The script.
-        script: Template,
-        /// `shell`.
-        shell: Option<Template>,
-        /// `working-directory`.
-        working_directory: Option<Template>,
-    },
-    /// `uses`.
-    Uses {
-        /// The action.
-        action: String,
-        /// `with`.
-        with: Option<Tree>,
-    },
-    /// `wait`: waits for background steps, by id.
-    Wait(Vec<String>),
-    /// `wait-all`.
-    WaitAll,
-    /// `cancel`: ends a background step, by id.
-    Cancel(String),
 }
 
 pub(super) fn identifier(text: &str) -> bool {
@@ -234,12 +180,13 @@ fn shaped(
         Kind::Mapping(entries) => {
             for (key, _) in entries {
                 let name = key.text().unwrap_or_default();
-                if !keys.contains(&name) {
+                if !keys.contains(&name) && !name.contains("${{") {
                     findings.error(key.at, format!("Unexpected value '{name}'"));
                 }
             }
+            let computed = entries.iter().any(|(key, _)| key.text().is_some_and(|name| name.contains("${{")));
             for name in required {
-                if node.get(name).is_none() {
+                if node.get(name).is_none() && !computed {
                     findings.error(node.at, format!("Required property is missing: {name}"));
                 }
             }
@@ -376,28 +323,6 @@ fn strategy(node: &Node, findings: &mut Findings) -> Option<Tree> {
     if let Some(parallel) = node.get("max-parallel") {
         typed(parallel, Place::Strategy, "a number", is_number, findings);
     }
-    if let Some(matrix) = node.get("matrix") {
-        match &matrix.kind {
-            Kind::Mapping(entries) => {
-                for (key, value) in entries {
-                    let expression = value.text().is_some_and(|text| text.contains("${{"));
-                    if !expression && !matches!(value.kind, Kind::Sequence(_)) {
-                        findings.error(value.at, "A sequence was expected");
-                    }
-                    if let (Some("include" | "exclude"), Kind::Sequence(items)) = (key.text(), &value.kind) {
-                        for item in items {
-                            let expression = item.text().is_some_and(|text| text.contains("${{"));
-                            if !expression && !matches!(item.kind, Kind::Mapping(_)) {
-                                findings.error(item.at, "A mapping was expected");
-                            }
-                        }
-                    }
-                }
-            }
-            Kind::Scalar { text, .. } if text.contains("${{") => {}
-            _ => findings.error(matrix.at, "A mapping was expected"),
-        }
-    }
     shaped(node, Place::Strategy, false, &["fail-fast", "max-parallel", "matrix"], &[], findings)
 }
 
@@ -444,25 +369,19 @@ fn containers(node: &Node, service: bool, findings: &mut Findings) {
                 environment(value, Place::ContainerEnv, findings);
             }
             "credentials" => {
-                shaped(
-                    value,
-                    Place::Credentials,
-                    false,
-                    &["username", "password"],
-                    &["username", "password"],
-                    findings,
-                );
+                shaped(value, Place::Credentials, false, &["username", "password"], &[], findings);
             }
             "ports" | "volumes" => {
                 if !matches!(value.kind, Kind::Sequence(_)) && !value.text().is_some_and(|text| text.contains("${{")) {
                     findings.error(value.at, "A sequence was expected");
                 }
             }
+            computed if computed.contains("${{") => return,
             other => findings.error(key.at, format!("Unexpected value '{other}'")),
         }
     }
     if node.get("image").is_none() {
-        findings.error(node.at, "Required property is missing: image");
+        findings.error(node.at, "Container image cannot be empty");
     }
 }
 
@@ -524,139 +443,4 @@ fn read_steps_job(node: &Node, findings: &mut Findings) -> Option<StepsJob> {
         snapshot: node.get("snapshot").map(|node| node.at),
         steps,
     })
-}
-
-const STEP_KEYS: &[&str] = &["name", "id", "if", "env", "continue-on-error", "timeout-minutes", "background"];
-const WAIT_KEYS: &[&str] = &["name", "id", "continue-on-error"];
-
-/// The steps of a job or of a composite action.
-pub(crate) fn read_steps(node: &Node, composite: bool, findings: &mut Findings) -> Vec<Step> {
-    let Kind::Sequence(items) = &node.kind else {
-        findings.error(node.at, "A sequence was expected");
-        return Vec::new();
-    };
-    if items.is_empty() && !composite {
-        findings.error(node.at, "A job needs at least one step");
-    }
-    let mut ids: Vec<String> = Vec::new();
-    for item in items {
-        let Some(node) = item.get("id") else { continue };
-        let id = node.text().unwrap_or_default();
-        if identifier(id) && id.starts_with("__") {
-            findings.error(node.at, format!("The identifier '{id}' is invalid. IDs starting with '__' are reserved."));
-        } else if !identifier(id) {
-            findings.error(
-                node.at,
-                format!("The identifier '{id}' is invalid. IDs may only contain alphanumeric characters, '_', and '-'. IDs must start with a letter or '_' and must be less than 100 characters."),
-            );
-        } else if ids.iter().any(|other| other.eq_ignore_ascii_case(id)) {
-            findings
-                .error(node.at, format!("The identifier '{id}' may not be used more than once within the same scope."));
-        }
-        ids.push(id.to_owned());
-    }
-    items.iter().filter_map(|item| read_step(item, composite, &mut ids, findings)).collect()
-}
-
-fn read_step(node: &Node, composite: bool, ids: &mut Vec<String>, findings: &mut Findings) -> Option<Step> {
-    let Kind::Mapping(entries) = &node.kind else {
-        findings.error(node.at, "A mapping was expected");
-        return None;
-    };
-    let mut kinds = ["run", "uses", "wait", "wait-all", "cancel"].into_iter().filter(|key| node.get(key).is_some());
-    let Some(kind) = kinds.next() else {
-        findings.error_with_hint(node.at, "Required property is missing: run", "a step has either 'run' or 'uses'");
-        return None;
-    };
-    if let Some(second) = kinds.next() {
-        findings.error(node.at, format!("a step cannot have both '{kind}' and '{second}'"));
-        return None;
-    }
-    let own: &[&str] = match kind {
-        "run" => &["run", "shell", "working-directory"],
-        "uses" => &["uses", "with"],
-        _ => &[],
-    };
-    let common = if own.is_empty() { WAIT_KEYS } else { STEP_KEYS };
-    for (key, _) in entries {
-        let name = key.text().unwrap_or_default();
-        if name != kind && !own.contains(&name) && !common.contains(&name) {
-            findings.error(key.at, format!("Unexpected value '{name}'"));
-        }
-    }
-    let (place, if_place) =
-        if composite { (Place::CompositeStep, Place::CompositeStepIf) } else { (Place::Step, Place::StepIf) };
-    let field = |key: &str, findings: &mut Findings| node.get(key).and_then(|node| text(node, place, findings));
-    let kind = match kind {
-        "run" => {
-            let script = field("run", findings)?;
-            if script.source().chars().count() > MAX_SCRIPT && !composite {
-                findings.error(
-                    node.get("run").map_or(node.at, |n| n.at),
-                    format!("Exceeded max expression length {MAX_SCRIPT}"),
-                );
-            }
-            if composite && node.get("shell").is_none() {
-                findings.error(node.at, "Required property is missing: shell");
-            }
-            StepKind::Run {
-                script,
-                shell: field("shell", findings),
-                working_directory: field("working-directory", findings),
-            }
-        }
-        "uses" => {
-            let action = node.get("uses").and_then(Node::text).unwrap_or_default().to_owned();
-            if let Err(problem) = crate::action::Reference::parse(&action) {
-                findings.error(node.get("uses").map_or(node.at, |n| n.at), problem);
-            }
-            StepKind::Uses { action, with: node.get("with").and_then(|node| environment(node, place, findings)) }
-        }
-        "wait" => StepKind::Wait(node.get("wait").map(|node| strings(node, findings)).unwrap_or_default()),
-        "wait-all" => StepKind::WaitAll,
-        _ => StepKind::Cancel(node.get("cancel").and_then(Node::text).unwrap_or_default().to_owned()),
-    };
-    let named_id = node.get("id").is_some();
-    let id = node.get("id").and_then(Node::text).map_or_else(|| made_up_id(&kind, ids), str::to_owned);
-    Some(Step {
-        id,
-        named_id,
-        at: node.at,
-        name: field("name", findings),
-        condition: node.get("if").and_then(|node| condition(node, if_place, findings)),
-        env: node.get("env").and_then(|node| environment(node, place, findings)),
-        continue_on_error: node
-            .get("continue-on-error")
-            .and_then(|node| typed(node, place, "a boolean", is_bool, findings)),
-        timeout_minutes: node
-            .get("timeout-minutes")
-            .and_then(|node| typed(node, place, "a number", is_number, findings)),
-        background: node
-            .get("background")
-            .and_then(|node| typed(node, Place::None, "a boolean", is_bool, findings))
-            .and_then(|t| t.constant())
-            == Some(Value::Bool(true)),
-        kind,
-    })
-}
-
-fn made_up_id(kind: &StepKind, ids: &mut Vec<String>) -> String {
-    let base = match kind {
-        StepKind::Run { .. } => "run".to_owned(),
-        StepKind::Uses { action, .. } => {
-            let name = action.split('@').next().unwrap_or_default().trim_start_matches("./");
-            name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
-        }
-        StepKind::Wait(_) => "wait".to_owned(),
-        StepKind::WaitAll => "wait-all".to_owned(),
-        StepKind::Cancel(_) => "cancel".to_owned(),
-    };
-    let mut id = format!("__{base}");
-    let mut n = 2;
-    while ids.contains(&id) {
-        id = format!("__{base}_{n}");
-        n += 1;
-    }
-    ids.push(id.clone());
-    id
 }

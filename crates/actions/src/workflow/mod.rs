@@ -9,6 +9,8 @@ mod events;
 mod job;
 mod permissions;
 mod read;
+mod schema;
+mod steps;
 mod tree;
 mod trigger;
 
@@ -16,10 +18,11 @@ use indexmap::IndexMap;
 
 pub use contexts::Place;
 pub use events::{EventKind, event_kind};
-pub(crate) use job::read_steps;
-pub use job::{CallJob, CallSecrets, Job, JobKind, Step, StepKind, StepsJob};
+pub use job::{CallJob, CallSecrets, Job, JobKind, StepsJob};
 pub use permissions::{Access, Permissions, SCOPES};
 pub use read::read;
+pub(crate) use steps::read_steps;
+pub use steps::{Step, StepKind};
 pub use tree::{EvaluationError, Tree, TreeKind};
 pub use trigger::{CallTrigger, Filter, Input, InputKind, Schedule, Trigger};
 

@@ -1,12 +1,9 @@
 //! Reads a whole workflow file.
 
 use super::job::{concurrency, defaults, environment, read_jobs, text};
-use super::{Findings, Permissions, Place, Workflow, trigger};
+use super::{Findings, Permissions, Place, Workflow, schema, trigger};
 use crate::graph;
 use crate::yaml::{self, Kind};
-
-const KEYS: &[&str] =
-    &["on", "name", "description", "run-name", "defaults", "env", "permissions", "concurrency", "jobs"];
 
 /// Reads a workflow file. The workflow is there only when no finding is an error.
 pub fn read(path: &str, source: &str) -> (Option<Workflow>, Findings) {
@@ -25,26 +22,23 @@ fn read_into(path: &str, source: &str, findings: &mut Findings) -> Option<Workfl
             return None;
         }
     };
-    let Kind::Mapping(entries) = &root.kind else {
+    let Kind::Mapping(_) = &root.kind else {
         findings.error(root.at, "A mapping was expected");
         return None;
     };
-    for (key, _) in entries {
-        let name = key.text().unwrap_or_default();
-        if !KEYS.contains(&name) {
-            findings.error(key.at, format!("Unexpected value '{name}'"));
+    // First what each value may be; what values mean to each other only in a file that is well formed.
+    schema::check(&root, schema::WORKFLOW, Place::None, findings);
+    let on = root.get("on").map(|node| trigger::read(node, findings)).unwrap_or_default();
+    let permissions = root.get("permissions").and_then(|node| Permissions::read(node, findings));
+    if let Some(Kind::Mapping(jobs)) = root.get("jobs").map(|jobs| &jobs.kind) {
+        for node in jobs.iter().filter_map(|(_, job)| job.get("permissions")) {
+            Permissions::read(node, findings);
         }
     }
-    let mut require = |name: &str| {
-        let node = root.get(name);
-        if node.is_none() {
-            findings.error(root.at, format!("Required property is missing: {name}"));
-        }
-        node
-    };
-    let (on, jobs) = (require("on"), require("jobs"));
-    let on = on.map(|node| trigger::read(node, findings)).unwrap_or_default();
-    let jobs = jobs.map(|node| read_jobs(node, findings)).unwrap_or_default();
+    if findings.has_errors() {
+        return None;
+    }
+    let jobs = root.get("jobs").map(|node| read_jobs(node, findings)).unwrap_or_default();
     graph::check(&jobs, findings);
     let name = match root.get("name") {
         Some(node) => text(node, Place::None, findings).map(|name| name.source().to_owned()),
@@ -57,7 +51,7 @@ fn read_into(path: &str, source: &str, findings: &mut Findings) -> Option<Workfl
         on,
         env: root.get("env").and_then(|node| environment(node, Place::WorkflowEnv, findings)),
         defaults: root.get("defaults").and_then(|node| defaults(node, Place::None, findings)),
-        permissions: root.get("permissions").and_then(|node| Permissions::read(node, findings)),
+        permissions,
         concurrency: root.get("concurrency").and_then(|node| concurrency(node, Place::Concurrency, findings)),
         jobs,
     })

@@ -93,7 +93,7 @@ fn nothing_is_ignored() {
         ("on: {push: {branches: ['!a']}}\njobs: {a: {runs-on: x, steps: [{run: a}]}}", "only patterns that begin"),
         ("on: {workflow_run: {types: [completed]}}\njobs: {a: {runs-on: x, steps: [{run: a}]}}", "workflows"),
         ("on: {schedule: [{cron: '99 * * * *'}]}\njobs: {a: {runs-on: x, steps: [{run: a}]}}", "not a minute"),
-        ("on: push\njobs: {a: {runs-on: x, steps: [{run: a, uses: b/c@v1}]}}", "both 'run' and 'uses'"),
+        ("on: push\njobs: {a: {runs-on: x, steps: [{run: a, uses: b/c@v1}]}}", "Unexpected value 'uses'"),
         ("on: push\njobs: {a: {runs-on: x, steps: [{uses: checkout}]}}", "Expected format"),
         (
             "on: push\njobs: {a: {runs-on: x, steps: [{run: a, id: x}, {run: b, id: X}]}}",
@@ -101,7 +101,7 @@ fn nothing_is_ignored() {
         ),
         ("on: push\njobs: {a: {uses: ./.github/workflows/x.yml, runs-on: y}}", "Unexpected value 'runs-on'"),
         ("on: push\njobs: {a: {uses: x/y@v1}}", "invalid value workflow reference"),
-        ("on: push\njobs: {a: {runs-on: x, strategy: {matrix: {n: 3}}, steps: [{run: a}]}}", "A sequence was expected"),
+        ("on: push\njobs: {a: {runs-on: x, strategy: {matrix: {n: 3}}, steps: [{run: a}]}}", "Unexpected value '3'"),
         ("on: push\njobs: {a: {runs-on: x, container: {img: a}, steps: [{run: a}]}}", "Unexpected value 'img'"),
         ("on: push\njobs: {1a: {runs-on: x, steps: [{run: a}]}}", "identifier '1a' is invalid"),
         ("[]", "A mapping was expected"),

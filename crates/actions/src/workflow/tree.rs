@@ -47,6 +47,9 @@ pub(super) fn template(node: &Node, text: &str, place: Place, findings: &mut Fin
     }
 }
 
+/// The key `${{ insert }}`, however it is spaced.
+const INSERT: &str = "${{ insert }}";
+
 impl Tree {
     /// Parses the expressions of a node; findings get the errors.
     pub fn read(node: &Node, place: Place, findings: &mut Findings) -> Self {
@@ -66,6 +69,9 @@ impl Tree {
                     .iter()
                     .filter_map(|(key, value)| {
                         let text = key.text().unwrap_or_default();
+                        if Template::is_insert(text) {
+                            return Some((Template::literal(INSERT), Tree::read(value, place, findings)));
+                        }
                         let key = template(key, text, place, findings)?;
                         Some((key, Tree::read(value, place, findings)))
                     })
@@ -84,13 +90,31 @@ impl Tree {
             TreeKind::Sequence(items) => {
                 let mut out = Vec::with_capacity(items.len());
                 for item in items {
-                    out.push(item.evaluate(scope)?);
+                    let value = item.evaluate(scope)?;
+                    // An expression that gives an array stands for its items.
+                    match (&item.kind, value) {
+                        (TreeKind::Expression(_), Value::Array(inner)) => out.extend(inner.iter().cloned()),
+                        (_, value) => out.push(value),
+                    }
                 }
                 Value::array(out)
             }
             TreeKind::Mapping(entries) => {
                 let mut object = Object::case_sensitive();
                 for (key, value) in entries {
+                    if key.is_literal() && key.source() == INSERT {
+                        match value.evaluate(scope)? {
+                            Value::Object(inner) => {
+                                inner.iter().for_each(|(key, value)| object.insert(key, value.clone()));
+                            }
+                            Value::Null => {}
+                            other => {
+                                let message = format!("a mapping was expected for {INSERT}, not {}", other.kind());
+                                return Err(EvaluationError { at: value.at, error: expr::Error::evaluation(message) });
+                            }
+                        }
+                        continue;
+                    }
                     object.insert(key.text(scope).map_err(fail)?, value.evaluate(scope)?);
                 }
                 Value::object(object)
@@ -107,7 +131,7 @@ impl Tree {
             TreeKind::Mapping(entries) => {
                 let mut object = Object::case_sensitive();
                 for (key, value) in entries {
-                    if !key.is_literal() {
+                    if !key.is_literal() || key.source() == INSERT {
                         return None;
                     }
                     object.insert(key.source(), value.constant()?);

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::events::{EVENTS, event_kind};
+use super::schema::{self, Shape};
 use super::tree::Tree;
 use super::{Findings, Place, Position};
 use crate::expr::Value;
@@ -193,6 +194,13 @@ pub(super) fn strings(node: &Node, findings: &mut Findings) -> Vec<String> {
     }
 }
 
+/// Whether a node is of a shape; findings say what is not.
+fn is(node: &Node, shape: Shape, findings: &mut Findings) -> bool {
+    let before = findings.0.len();
+    schema::check(node, shape, Place::None, findings);
+    findings.0.len() == before
+}
+
 fn patterns(node: &Node, findings: &mut Findings) -> Vec<Pattern> {
     strings(node, findings)
         .into_iter()
@@ -231,6 +239,16 @@ fn trigger(key: &Node, value: &Node, findings: &mut Findings) -> Option<Trigger>
             kind.keys.contains(&field) || field == "types" && (!kind.types.is_empty() || name == "repository_dispatch");
         if !known {
             findings.error(key.at, format!("Unexpected value '{field}'"));
+            continue;
+        }
+        let shape = match field {
+            "inputs" if name == "workflow_call" => schema::CALL_INPUTS,
+            "inputs" => schema::DISPATCH_INPUTS,
+            "secrets" => schema::CALL_SECRETS,
+            "outputs" => schema::CALL_OUTPUTS,
+            _ => schema::NAMES,
+        };
+        if !is(value, shape, findings) {
             continue;
         }
         let mut filter = |slot: fn(&mut Trigger) -> &mut Option<Filter>, ignore: bool| {
@@ -285,7 +303,7 @@ fn trigger(key: &Node, value: &Node, findings: &mut Findings) -> Option<Trigger>
             _ => findings.error(key.at, format!("Unexpected value '{field}'")),
         }
     }
-    if name == "workflow_run" && trigger.workflows.is_empty() {
+    if name == "workflow_run" && trigger.workflows.is_empty() && !findings.has_errors() {
         findings.error(key.at, "Required property is missing: workflows");
     }
     Some(trigger)
@@ -302,6 +320,9 @@ fn schedules(node: &Node, findings: &mut Findings) -> Vec<Schedule> {
             findings.error(item.at, "A mapping was expected");
             continue;
         };
+        if !is(item, schema::SCHEDULE, findings) {
+            continue;
+        }
         let (mut cron, mut timezone) = (None, None);
         for (key, value) in entries {
             match key.text() {
@@ -392,8 +413,10 @@ fn inputs(node: &Node, call: bool, findings: &mut Findings) -> IndexMap<String, 
             findings.error(value.at, "Required property is missing: type");
         }
         if input.kind == InputKind::Choice && input.options.is_empty() {
-            findings
-                .error(key.at, format!("the input '{}' is a choice without options", key.text().unwrap_or_default()));
+            findings.error(value.at, "Missing 'options' for choice input");
+        }
+        if input.kind != InputKind::Choice && value.get("options").is_some() {
+            findings.error(value.at, "Input type is not 'choice', but 'options' is defined");
         }
         if let Some(default) = input.default.as_ref().and_then(|tree| tree.constant())
             && default != Value::Null
