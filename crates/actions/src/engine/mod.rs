@@ -7,6 +7,7 @@
 mod again;
 mod control;
 mod dispatcher;
+mod intake;
 pub(crate) mod payload;
 pub mod plan;
 pub mod schedule;
@@ -24,6 +25,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use again::Rerun;
 pub use plan::{Plan, Planned, publishes};
 
 use self::dispatcher::{Dispatcher, Message};
@@ -32,7 +34,7 @@ use crate::event::Event;
 use crate::host::{CheckRun, Host};
 use crate::job::log::{Follower, Progress};
 use crate::job::{Config, Services, Update};
-use crate::model::{Conclusion, Input, Job, Run, RunEvent, Status, now_ms};
+use crate::model::{Conclusion, Job, Run, RunEvent, Status, now_ms};
 use crate::store::{Change, Store};
 
 /// The engine; cheap to clone.
@@ -50,22 +52,6 @@ pub struct RunOptions {
     pub github: Option<Json>,
     /// Whether the run stops at each step that fails; see [`Engine::watch`].
     pub break_on_failure: bool,
-}
-
-/// How a run is run again.
-#[derive(Debug, Clone, Default, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-pub struct Rerun {
-    /// Only jobs that did not succeed and those that need them.
-    pub failed: bool,
-    /// A step, by id, name or number, from which the job goes on with the state that it had there. Jobs that succeeded are kept.
-    pub from: Option<String>,
-    /// The job of that step, by name, where more than one has it.
-    pub job: Option<String>,
-    /// Whether the run stops at each step that fails.
-    pub break_on_failure: bool,
-    /// Who asks for it, `github.triggering_actor`; the run's actor when it is none.
-    pub actor: Option<String>,
 }
 
 struct View {
@@ -246,76 +232,6 @@ impl Engine {
         &self.inner.services.breaks
     }
 
-    /// Runs a run again; see [`Rerun`].
-    ///
-    /// # Errors
-    /// When the run is not over, or there is no state of the step to go on from.
-    pub async fn rerun_with(&self, id: i64, how: &Rerun) -> Result<(), Error> {
-        if how.break_on_failure {
-            self.inner.services.breaks.arm(id);
-        }
-        match &how.from {
-            Some(step) => self.rerun_from(id, how, step).await,
-            None => self.rerun_as(id, how.failed, how.actor.as_deref(), None).await,
-        }
-    }
-
-    async fn rerun_from(&self, id: i64, how: &Rerun, step: &str) -> Result<(), Error> {
-        let job = how.job.as_deref();
-        let run = self.run(id).await?;
-        if run.status != Status::Completed {
-            return Err(Error::StillRunning(id));
-        }
-        let jobs = self.jobs(id).await?;
-        let named = |found: &Job| {
-            job.is_none_or(|name| {
-                found.name == name
-                    || found.key == name
-                    || found.key == format!("{name}[0]")
-                    || found.id.to_string() == name
-            })
-        };
-        let mut candidates: Vec<(&Job, String)> = Vec::new();
-        for found in jobs.iter().filter(|found| named(found) && found.conclusion != Some(Conclusion::Success)) {
-            let fits = |known: &&crate::model::Step| {
-                known.id == step || known.name.eq_ignore_ascii_case(step) || known.number.to_string() == step
-            };
-            if let Some(known) = found.steps.iter().find(fits) {
-                candidates.push((found, known.id.clone()));
-            }
-        }
-        let (found, step_id) = match candidates.as_slice() {
-            [one] => one.clone(),
-            [] => {
-                let names: Vec<String> = jobs
-                    .iter()
-                    .filter(|found| found.conclusion != Some(Conclusion::Success))
-                    .flat_map(|found| found.steps.iter().map(move |step| format!("{} / {}", found.name, step.name)))
-                    .collect();
-                return Err(Error::Inputs(format!(
-                    "no job of the run {id} that did not succeed has a step '{step}'; there are: {}",
-                    names.join(", ")
-                )));
-            }
-            many => {
-                let names: Vec<&str> = many.iter().map(|(job, _)| job.name.as_str()).collect();
-                return Err(Error::Inputs(format!(
-                    "more than one job has a step '{step}': say which with --job: {}",
-                    names.join(", ")
-                )));
-            }
-        };
-        let dir = crate::job::checkpoint::kept_dir(&self.inner.services.config.dir, found.id);
-        if !dir.is_dir() {
-            return Err(Error::Inputs(format!(
-                "the state of the job '{}' is no longer kept; run it again from its start: bigben run rerun {id} --failed",
-                found.name
-            )));
-        }
-        let from = (found.key.clone(), crate::job::checkpoint::From { dir, step: step_id });
-        self.rerun_as(id, true, how.actor.as_deref(), Some(from)).await
-    }
-
     /// The REST paths of GitHub Actions below `/repos/OWNER/REPO/actions`; authentication is the caller's business.
     pub fn router(&self) -> axum::Router {
         crate::rest::router(self.clone())
@@ -418,58 +334,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Runs a run again as its next attempt: all of it, or only the jobs that did not succeed and those that need them.
-    pub async fn rerun(&self, id: i64, failed_only: bool) -> Result<(), Error> {
-        self.rerun_as(id, failed_only, None, None).await
-    }
-
-    async fn rerun_as(
-        &self,
-        id: i64,
-        failed_only: bool,
-        actor: Option<&str>,
-        from: Option<(String, crate::job::checkpoint::From)>,
-    ) -> Result<(), Error> {
-        let run = self.run(id).await?;
-        if run.status != Status::Completed {
-            return Err(Error::StillRunning(id));
-        }
-        let mut input = self.inner.store.input(id).await?.ok_or(Error::NoRun(id))?;
-        input.from = from;
-        let kept = if failed_only {
-            self.inner
-                .store
-                .jobs(id, run.attempt)
-                .await?
-                .into_iter()
-                .filter(|job| job.conclusion == Some(Conclusion::Success))
-                .collect()
-        } else {
-            Vec::new()
-        };
-        self.begin_attempt(run, input, kept, actor).await
-    }
-
-    /// Begins the next attempt of a run that is over; `kept` are the jobs whose results stay.
-    async fn begin_attempt(
-        &self,
-        mut run: Run,
-        input: Input,
-        kept: Vec<Job>,
-        actor: Option<&str>,
-    ) -> Result<(), Error> {
-        run.triggering_actor = actor.map(str::to_owned);
-        run.attempt += 1;
-        run.status = Status::Queued;
-        run.conclusion = None;
-        run.completed_ms = None;
-        run.started_ms = None;
-        self.inner.store.apply(Change { runs: vec![run.clone()], ..Change::default() }).await?;
-        self.inner.publish(&run, std::iter::empty());
-        self.inner.send(Message::Adopt(vec![(run, Arc::new(input), kept)])).await;
-        Ok(())
-    }
-
     /// Decides about a protected environment that a run waits for.
     pub async fn review(&self, run: i64, environment: &str, who: &str, approved: bool) -> Result<(), Error> {
         self.run(run).await?;
@@ -520,7 +384,7 @@ async fn reporter(inner: Arc<Inner>, mut queue: mpsc::Receiver<CheckRun>) {
 /// The head commit of a run, for payloads.
 async fn source_head(inner: &Inner, run: &Run) -> Json {
     match inner.services.host.repository(&run.repository).await {
-        Ok(Some(info)) => source::head_commit(&info, &run.head_sha).await,
+        Ok(Some(info)) => inner.sources.head(&info, &run.head_sha).await,
         _ => serde_json::json!({"id": run.head_sha}),
     }
 }
@@ -628,28 +492,6 @@ impl Inner {
         }
     }
 
-    /// Handles a stored event in a task of its own.
-    fn process_later(self: &Arc<Self>, id: i64, event: Event) {
-        let inner = self.clone();
-        self.tracker.spawn(async move {
-            let work = inner.process(id, event);
-            tokio::select! {
-                () = inner.shutdown.cancelled() => {}
-                () = work => {}
-            }
-        });
-    }
-
-    async fn process(self: &Arc<Self>, id: i64, event: Event) {
-        let repository = event.repository.clone();
-        if let Err(error) = self.take(event, None, None, Some(id), &RunOptions::default()).await {
-            tracing::error!(%repository, error = &error as &dyn std::error::Error, "cannot handle a workflow_run event");
-            // It would fail again: the repository or its default branch is gone.
-            let _ = self.store.apply(Change { done_events: vec![id], ..Change::default() }).await;
-        }
-        self.changed.send_modify(|count| *count += 1);
-    }
-
     async fn handle(
         self: &Arc<Self>,
         event: Event,
@@ -659,208 +501,5 @@ impl Inner {
         let ids = self.take(event, only, inputs, None, &RunOptions::default()).await;
         self.handled.send_modify(|count| *count += 1);
         ids
-    }
-
-    async fn take(
-        self: &Arc<Self>,
-        event: Event,
-        only: Option<&[String]>,
-        inputs: Option<Json>,
-        stored: Option<i64>,
-        options: &RunOptions,
-    ) -> Result<Vec<i64>, Error> {
-        if self.shutdown.is_cancelled() {
-            return Err(Error::Stopped);
-        }
-        let mut numbers = self.planning.lock().await;
-        if let Some(delivery) = &event.delivery
-            && let Some(runs) = self.store.delivered(delivery.clone()).await?
-        {
-            return Ok(runs);
-        }
-        let mut change = Change::default();
-        change.done_events.extend(stored);
-        let planned = plan::plan(&*self.services.host, &self.sources, &event).await?;
-        let mut adopted = Vec::new();
-        if let Some(plan) = planned {
-            let direct = inputs.is_some();
-            let vars = self.services.host.variables(&event.repository, None).await?;
-            let disabled = self.store.disabled(event.repository.clone()).await?;
-            let chosen: Vec<&Planned> = plan
-                .workflows
-                .iter()
-                .filter(|planned| only.is_none_or(|paths| paths.contains(&planned.path)))
-                .filter(|planned| direct || (planned.runs && !disabled.contains(&planned.path)))
-                .collect();
-            if direct && chosen.is_empty() {
-                let path = only.and_then(<[String]>::first).cloned().unwrap_or_default();
-                return Err(Error::NoWorkflow {
-                    repository: event.repository.clone(),
-                    path,
-                    sha: plan.subject.sha.clone(),
-                });
-            }
-            for planned in chosen {
-                let Some(workflow) = &planned.file.workflow else {
-                    let first = planned.file.findings.first().map(ToString::to_string).unwrap_or_default();
-                    return Err(Error::InvalidWorkflow {
-                        path: planned.path.clone(),
-                        first,
-                        findings: planned.file.findings.clone(),
-                    });
-                };
-                let inputs = match (&inputs, workflow.trigger("workflow_dispatch")) {
-                    (given, Some(trigger)) if event.name == "workflow_dispatch" => {
-                        plan::dispatch_inputs(trigger, given.as_ref().unwrap_or(&Json::Null))?
-                    }
-                    (Some(given), _) => given.clone(),
-                    (None, _) => Json::Null,
-                };
-                let key = (event.repository.to_lowercase(), planned.path.clone());
-                let number = match numbers.get(&key) {
-                    Some(number) => number + 1,
-                    None => self.store.greatest_number(event.repository.clone(), planned.path.clone()).await? + 1,
-                };
-                numbers.insert(key, number);
-                let called = plan::called(&*self.services.host, &plan.info, &plan.subject.sha, workflow).await;
-                if let Some(job) = &options.selection.job
-                    && crate::graph::find(&workflow.jobs, job).is_none()
-                {
-                    let known: Vec<&str> = workflow.jobs.keys().map(String::as_str).collect();
-                    return Err(Error::Inputs(format!(
-                        "{} has no job '{job}'; there are: {}",
-                        planned.path,
-                        known.join(", ")
-                    )));
-                }
-                let (run, mut input) = self.new_run(&event, &plan, planned, number, inputs, &vars, called);
-                input.selection = options.selection.clone();
-                input.github.clone_from(&options.github);
-                if options.break_on_failure {
-                    self.services.breaks.arm(run.id);
-                }
-                if run.status != Status::Completed {
-                    adopted.push((run.clone(), Arc::new(input.clone()), Vec::new()));
-                }
-                change.new_runs.push((run, input));
-            }
-            // GitHub shows a broken file that a push brings as a run that failed at its start.
-            if event.name == "push" && only.is_none() && !event.by_job_token {
-                let broken: Vec<&Planned> =
-                    plan.workflows.iter().filter(|planned| planned.file.workflow.is_none()).collect();
-                let changed =
-                    if broken.is_empty() { None } else { source::changed_files(&plan.info, &plan.subject).await };
-                for planned in broken
-                    .into_iter()
-                    .filter(|planned| changed.as_ref().is_some_and(|files| files.contains(&planned.path)))
-                {
-                    let list: Vec<String> =
-                        planned.file.findings.iter().map(|finding| format!("{} {finding}", planned.path)).collect();
-                    let number = self.store.greatest_number(event.repository.clone(), planned.path.clone()).await? + 1;
-                    let problem = format!("Invalid workflow file: {}", list.join("; "));
-                    change.new_runs.push(self.new_run(&event, &plan, planned, number, Json::Null, &vars, Err(problem)));
-                }
-            }
-        }
-        let ids: Vec<i64> = change.new_runs.iter().map(|(run, _)| run.id).collect();
-        if let Some(delivery) = &event.delivery {
-            change.deliveries.push((delivery.clone(), ids.clone()));
-        }
-        let created: Vec<Run> = change.new_runs.iter().map(|(run, _)| run.clone()).collect();
-        self.store.apply(change).await?;
-        drop(numbers);
-        for run in created {
-            if run.status == Status::Completed {
-                self.tell(RunEvent::RunCompleted { run });
-            } else {
-                self.publish(&run, std::iter::empty());
-                self.tell(RunEvent::RunQueued { run });
-            }
-        }
-        if !adopted.is_empty() {
-            self.send(Message::Adopt(adopted)).await;
-        }
-        Ok(ids)
-    }
-
-    #[allow(clippy::too_many_arguments, reason = "the parts of a new run")]
-    fn new_run(
-        &self,
-        event: &Event,
-        plan: &Plan,
-        planned: &Planned,
-        number: i64,
-        inputs: Json,
-        vars: &BTreeMap<String, String>,
-        called: Result<BTreeMap<String, String>, String>,
-    ) -> (Run, Input) {
-        let subject = &plan.subject;
-        let id = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
-        let pointer = |path: &str| event.payload.pointer(path).and_then(Json::as_str).map(str::to_owned);
-        let title = match event.name.as_str() {
-            "pull_request" | "pull_request_target" => pointer("/pull_request/title"),
-            "release" => {
-                pointer("/release/name").filter(|name| !name.is_empty()).or_else(|| pointer("/release/tag_name"))
-            }
-            _ => Some(subject.message.lines().next().unwrap_or_default().to_owned()).filter(|line| !line.is_empty()),
-        };
-        let (message, called) = match called {
-            Ok(called) => (None, called),
-            Err(problem) => (Some(problem), BTreeMap::new()),
-        };
-        let failed = message.is_some();
-        let mut run = Run {
-            id,
-            repository: plan.info.full_name.clone(),
-            workflow: planned.name.clone(),
-            path: planned.path.clone(),
-            title: title.unwrap_or_else(|| planned.name.clone()),
-            event: event.name.clone(),
-            git_ref: subject.git_ref.clone(),
-            head_branch: subject.head_branch.clone(),
-            head_sha: subject.head_sha.clone(),
-            actor: if subject.actor.is_empty() {
-                plan.info.full_name.split('/').next().unwrap_or_default().to_owned()
-            } else {
-                subject.actor.clone()
-            },
-            triggering_actor: None,
-            number,
-            attempt: 1,
-            status: if failed { Status::Completed } else { Status::Queued },
-            conclusion: failed.then_some(Conclusion::StartupFailure),
-            created_ms: now_ms(),
-            started_ms: None,
-            completed_ms: failed.then(now_ms),
-            depth: event.depth,
-            parent: event.parent,
-            root_sha: event.root_sha.clone().unwrap_or_else(|| subject.head_sha.clone()),
-            message,
-        };
-        let input = Input {
-            payload: event.payload.clone(),
-            source: planned.file.source.clone(),
-            called,
-            subject: subject.clone(),
-            vars: vars.clone(),
-            inputs,
-            repository: plan.info.payload.clone(),
-            default_branch: plan.info.default_branch.clone(),
-            selection: crate::model::Selection::default(),
-            github: None,
-            from: None,
-        };
-        if let Some(workflow) = planned.file.workflow.as_ref().filter(|workflow| workflow.run_name.is_some()) {
-            let host = &self.services.host;
-            let active = state::Active::new(
-                run.clone(),
-                Arc::new(input.clone()),
-                workflow.clone(),
-                Vec::new(),
-                (host.server_url(), host.api_url()),
-            );
-            run.title = active.title(&run.title);
-        }
-        (run, input)
     }
 }

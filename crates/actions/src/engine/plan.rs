@@ -95,10 +95,13 @@ pub async fn plan(host: &dyn Host, sources: &Sources, event: &Event) -> Result<O
     Ok(Some(Plan { info, subject, workflows }))
 }
 
+/// Whether a job's own token caused the event, so that it starts no run; dispatches are excepted, as on GitHub.
+pub fn is_own_doing(event: &Event) -> bool {
+    event.by_job_token && !matches!(event.name.as_str(), "workflow_dispatch" | "repository_dispatch" | "workflow_run")
+}
+
 fn general_refusal(event: &Event, subject: &Subject) -> Option<String> {
-    if event.by_job_token
-        && !matches!(event.name.as_str(), "workflow_dispatch" | "repository_dispatch" | "workflow_run")
-    {
+    if is_own_doing(event) {
         return Some("a job's own token caused the event".to_owned());
     }
     if event.name == "workflow_run" && event.depth > MAX_CHAIN {

@@ -29,6 +29,7 @@ pub type Files = Arc<Vec<WorkflowFile>>;
 #[derive(Debug, Default)]
 pub struct Sources {
     commits: Mutex<HashMap<(String, String), Files>>,
+    heads: Mutex<HashMap<(String, String), serde_json::Value>>,
 }
 
 const KEPT: usize = 256;
@@ -81,6 +82,23 @@ impl Sources {
         }
         commits.insert(key, files.clone());
         Ok(files)
+    }
+}
+
+impl Sources {
+    /// A commit in the shape of `head_commit`.
+    pub async fn head(&self, info: &RepositoryInfo, sha: &str) -> serde_json::Value {
+        let key = (info.full_name.clone(), sha.to_owned());
+        if let Some(found) = self.heads.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return found.clone();
+        }
+        let head = head_commit(info, sha).await;
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        if heads.len() >= KEPT {
+            heads.clear();
+        }
+        heads.insert(key, head.clone());
+        head
     }
 }
 
@@ -148,8 +166,7 @@ pub async fn message(info: &RepositoryInfo, sha: &str) -> Option<String> {
     open(info).ok()?.commit(sha).await.ok().flatten().map(|commit| commit.message)
 }
 
-/// A commit in the shape of `head_commit`.
-pub async fn head_commit(info: &RepositoryInfo, sha: &str) -> serde_json::Value {
+async fn head_commit(info: &RepositoryInfo, sha: &str) -> serde_json::Value {
     let commit = match open(info) {
         Ok(git) => git.commit(sha).await.ok().flatten(),
         Err(_) => None,

@@ -279,54 +279,48 @@ pub fn end_stragglers(mark: &str) -> Vec<String> {
     names
 }
 
+/// The processes whose environment holds this, and their descendants. Most often there are none, which is found without asking the
+/// kernel for the state of every process: that costs ten times what reading environments does.
 fn marked(needle: &str) -> Vec<(Pid, String)> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let own = std::process::id();
-    let mut parents: Vec<(i32, i32, String)> = Vec::new();
-    let mut found: Vec<i32> = Vec::new();
-    for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        if pid.cast_unsigned() == own {
-            continue;
-        }
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // pid (name) state ppid …; the name may hold spaces and brackets.
-        let Some((head, tail)) = stat.rsplit_once(')') else { continue };
-        let mut fields = tail.split_whitespace();
-        let state = fields.next().unwrap_or_default();
-        if state == "Z" || state == "X" {
-            continue;
-        }
-        let parent = fields.next().and_then(|field| field.parse().ok()).unwrap_or(0);
-        parents.push((pid, parent, head.split_once('(').map_or("", |(_, name)| name).to_owned()));
-        // Another user's processes cannot be read, nor could they be ours.
-        let marked = std::fs::read(entry.path().join("environ"))
-            .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|pair| pair == needle.as_bytes()));
-        if marked {
-            found.push(pid);
-        }
+    let pids: Vec<i32> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid: &i32| pid.cast_unsigned() != own)
+        .collect();
+    // Another user's processes cannot be read, nor could they be ours; one that has ended has no environment.
+    let has_mark = |pid: &i32| {
+        std::fs::read(format!("/proc/{pid}/environ"))
+            .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|pair| pair == needle.as_bytes()))
+    };
+    let mut found: Vec<i32> = pids.iter().copied().filter(has_mark).collect();
+    if found.is_empty() {
+        return Vec::new();
     }
+    let living: Vec<(i32, i32, String)> = pids.into_iter().filter_map(living).collect();
     let mut i = 0;
-    while i < found.len() {
-        let pid = found[i];
-        found.extend(
-            parents
-                .iter()
-                .filter(|(child, parent, _)| *parent == pid && !found.contains(child))
-                .map(|(child, ..)| *child)
-                .collect::<Vec<_>>(),
-        );
+    while let Some(&pid) = found.get(i) {
+        let children = living.iter().filter(|(child, parent, _)| *parent == pid && !found.contains(child));
+        let children: Vec<i32> = children.map(|(child, ..)| *child).collect();
+        found.extend(children);
         i += 1;
     }
-    found
-        .into_iter()
-        .map(|pid| {
-            (
-                Pid::from_raw(pid),
-                parents.iter().find(|(p, ..)| *p == pid).map(|(.., name)| name.clone()).unwrap_or_default(),
-            )
-        })
-        .collect()
+    let name = |pid: i32| living.iter().find(|(known, ..)| *known == pid).map(|(.., name)| name.clone());
+    found.into_iter().filter_map(|pid| Some((Pid::from_raw(pid), name(pid)?))).collect()
+}
+
+/// A process that has not ended: its id, its parent's, its name.
+fn living(pid: i32) -> Option<(i32, i32, String)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // pid (name) state ppid …; the name may hold spaces and brackets.
+    let (head, tail) = stat.rsplit_once(')')?;
+    let mut fields = tail.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    let parent = fields.next()?.parse().ok()?;
+    Some((pid, parent, head.split_once('(')?.1.to_owned()))
 }
 
 /// Cuts a stream of bytes into lines.

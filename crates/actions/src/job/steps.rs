@@ -1,20 +1,22 @@
 //! Steps: conditions, environment, scripts, and what a step says through commands and files.
 
+mod environment;
+mod said;
+
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use indexmap::IndexMap;
 use tokio::time::Instant;
 
+use super::Executor;
 use super::process::{self, Command, End};
 use super::scope::StepScope;
 use super::shell::Shell;
-use super::{Executor, announce};
-use crate::commands;
 use crate::expr::{Contexts, Object, Value};
 use crate::model::Conclusion;
 use crate::workflow::{Step, StepKind, Tree};
+
+pub(crate) use said::Files;
 
 /// The steps of a job, or of a composite action inside it.
 #[derive(Debug, Clone, Default)]
@@ -49,32 +51,6 @@ pub(crate) struct Current {
     pub deadline: Option<Instant>,
     pub files: Files,
 }
-
-/// The files through which a step speaks to the runner.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Files {
-    env: PathBuf,
-    output: PathBuf,
-    path: PathBuf,
-    state: PathBuf,
-    summary: PathBuf,
-}
-
-impl Files {
-    pub(crate) fn variables(&self) -> Vec<(String, String)> {
-        [
-            ("GITHUB_ENV", &self.env),
-            ("GITHUB_OUTPUT", &self.output),
-            ("GITHUB_PATH", &self.path),
-            ("GITHUB_STATE", &self.state),
-            ("GITHUB_STEP_SUMMARY", &self.summary),
-        ]
-        .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
-        .into()
-    }
-}
-
-const SUMMARY_LIMIT: usize = 1024 * 1024;
 
 impl Executor {
     /// What expressions see in a frame.
@@ -474,247 +450,6 @@ impl Executor {
         })
         .await;
         (end, out)
-    }
-
-    /// A line of a step's output.
-    fn output(&mut self, line: &str, current: &mut Current) {
-        if let Some(token) = &current.stop_token {
-            if line.trim_start().starts_with("::")
-                && commands::parse(line).is_some_and(|command| command.name == token.to_ascii_lowercase())
-            {
-                current.stop_token = None;
-            }
-            self.log.push(line);
-            return;
-        }
-        if let Some(command) = commands::parse(line)
-            && self.command(&command, current)
-        {
-            return;
-        }
-        if let Some(annotation) = self.matchers.read(line) {
-            let mut annotation = annotation;
-            annotation.message = self.log.masked(&annotation.message);
-            let word = if annotation.level == "failure" { "error" } else { &annotation.level };
-            self.log.push(&format!("##[{word}]{line}"));
-            self.annotations.push(annotation);
-            return;
-        }
-        self.log.push(line);
-    }
-
-    /// Carries out a workflow command; false when it is none and the line is to be shown as it is.
-    fn command(&mut self, command: &commands::Command, current: &mut Current) -> bool {
-        match command.name.as_str() {
-            "add-mask" => {
-                if command.data.trim().is_empty() {
-                    self.log.push("##[warning]Can't add secret mask for empty string in ##[add-mask] command.");
-                } else {
-                    self.log.mask([command.data.as_str()]);
-                    self.added_masks.push(command.data.clone());
-                    self.log.push("::add-mask::***");
-                }
-            }
-            "error" | "warning" | "notice" => {
-                let mut annotation = announce::from_command(command);
-                annotation.message = self.log.masked(&annotation.message);
-                self.annotations.push(annotation);
-                self.log.push(&format!("##[{}]{}", command.name, command.data));
-            }
-            "debug" => {
-                if self.debug {
-                    self.log.push(&format!("##[debug]{}", command.data));
-                }
-            }
-            "group" => self.log.push(&format!("##[group]{}", command.data)),
-            "endgroup" => self.log.push("##[endgroup]"),
-            "command" => self.log.push(&format!("[command]{}", command.data)),
-            "stop-commands" => {
-                if command.data.len() < 2
-                    || ["group", "endgroup", "error", "warning", "notice", "debug", "add-mask"]
-                        .contains(&command.data.as_str())
-                {
-                    self.error("Invalid value for 'stop-commands': use a random token.");
-                } else {
-                    current.stop_token = Some(command.data.clone());
-                }
-            }
-            "set-output" | "save-state" => {
-                let file = if command.name == "set-output" { "GITHUB_OUTPUT" } else { "GITHUB_STATE" };
-                self.log.push(&format!(
-                    "##[warning]The `{}` command is deprecated. Please upgrade to using Environment Files ({file}).",
-                    command.name
-                ));
-                if let Some(name) = command.property("name") {
-                    let slot = if command.name == "set-output" { &mut current.outputs } else { &mut current.state };
-                    slot.insert(name.to_owned(), command.data.clone());
-                }
-            }
-            "set-env" | "add-path" => {
-                let file = if command.name == "set-env" { "GITHUB_ENV" } else { "GITHUB_PATH" };
-                self.error(&format!(
-                    "The `{}` command is disabled. Please upgrade to using Environment Files ({file}).",
-                    command.name
-                ));
-            }
-            "add-matcher" => {
-                let path = self.workspace.workspace.join(command.data.trim());
-                match std::fs::read_to_string(&path) {
-                    Ok(text) => {
-                        if let Err(problem) = self.matchers.add(&text) {
-                            self.log.push(&format!("##[warning]{problem}"));
-                        }
-                    }
-                    Err(error) => self
-                        .log
-                        .push(&format!("##[warning]cannot read the problem matcher {}: {error}", path.display())),
-                }
-            }
-            "remove-matcher" => {
-                if let Some(owner) = command.property("owner") {
-                    self.matchers.remove(owner);
-                }
-            }
-            "echo" => {}
-            _ => return false,
-        }
-        true
-    }
-
-    /// Makes fresh files for a step.
-    pub(crate) fn make_files(&mut self, current: &mut Current) -> Result<(), String> {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = |kind: &str| self.workspace.files.join(format!("{kind}_{count}"));
-        let files = Files {
-            env: name("set_env"),
-            output: name("set_output"),
-            path: name("add_path"),
-            state: name("save_state"),
-            summary: name("step_summary"),
-        };
-        for path in [&files.env, &files.output, &files.path, &files.state, &files.summary] {
-            std::fs::write(path, "").map_err(|error| format!("cannot create {}: {error}", path.display()))?;
-            // A container's user may be another.
-            let _ = std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        }
-        current.files = files;
-        Ok(())
-    }
-
-    /// Takes over what a step wrote to its files.
-    pub(crate) fn read_files(&mut self, current: &mut Current) -> Result<(), String> {
-        let read = |path: &PathBuf| {
-            std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-        };
-        let files = current.files.clone();
-        let mut problems = Vec::new();
-        let mut take = |path: &PathBuf, name: &str| match commands::parse_file(&read(path)) {
-            Ok(pairs) => pairs,
-            Err(problem) => {
-                problems.push(format!("Unable to process file command '{name}' successfully. {problem}"));
-                Vec::new()
-            }
-        };
-        let (env, outputs, state) =
-            (take(&files.env, "env"), take(&files.output, "output"), take(&files.state, "state"));
-        for (name, value) in env {
-            if name.eq_ignore_ascii_case("NODE_OPTIONS") {
-                problems.push("Can't store NODE_OPTIONS output parameter using '$GITHUB_ENV' command.".to_owned());
-                continue;
-            }
-            self.env.insert(name, value);
-        }
-        current.outputs.extend(outputs);
-        current.state.extend(state);
-        for line in read(&files.path).lines().map(str::trim).filter(|line| !line.is_empty()) {
-            self.path.retain(|other| other != line);
-            self.path.insert(0, line.to_owned());
-        }
-        let summary = read(&files.summary);
-        if summary.len() > SUMMARY_LIMIT {
-            self.log.line(&format!(
-                "##[error]$GITHUB_STEP_SUMMARY upload aborted, supports content up to a size of 1024k, got {}k.",
-                summary.len() / 1024
-            ));
-        } else if !summary.trim().is_empty() {
-            self.summary.push_str(&self.log.masked(&summary));
-            if !self.summary.ends_with('\n') {
-                self.summary.push('\n');
-            }
-        }
-        match problems.is_empty() {
-            true => Ok(()),
-            false => Err(problems.join("\n")),
-        }
-    }
-
-    /// `PATH` for a step.
-    pub(crate) fn path_variable(&self, env: &[(String, String)]) -> String {
-        let own = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
-        let base = own
-            .or_else(|| self.env.get("PATH").cloned())
-            .or_else(|| self.base_env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone()))
-            .unwrap_or_default();
-        let mut parts: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        parts.push(&base);
-        parts.join(":")
-    }
-
-    /// The whole environment of a process of a step.
-    pub(crate) fn process_env(
-        &mut self,
-        env: &[(String, String)],
-        frame: &Frame,
-        current: &mut Current,
-    ) -> Result<Vec<(String, String)>, String> {
-        self.make_files(current)?;
-        let mut all: IndexMap<String, String> = self.base_env.iter().cloned().collect();
-        all.extend(self.env.iter().map(|(n, v)| (n.clone(), v.clone())));
-        all.extend(frame.env.iter().cloned());
-        all.extend(env.iter().cloned());
-        let path = self.path_variable(env);
-        all.insert("PATH".to_owned(), path);
-        all.extend(self.github_variables(frame));
-        all.extend(current.files.variables());
-        all.extend(self.identity_variables());
-        all.insert("GITHUB_ACTION".to_owned(), current.id.clone());
-        Ok(all.into_iter().collect())
-    }
-
-    /// `GITHUB_*` and `RUNNER_*`.
-    fn github_variables(&self, frame: &Frame) -> Vec<(String, String)> {
-        let mut out = Vec::new();
-        for (name, value) in self.github.iter() {
-            if matches!(name, "event" | "token" | "secret_source" | "repositoryUrl") || !value.is_primitive() {
-                continue;
-            }
-            out.push((format!("GITHUB_{}", name.to_ascii_uppercase()), value.to_text()));
-        }
-        let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
-        out.extend([
-            ("GITHUB_WORKSPACE".to_owned(), path(&self.workspace.workspace)),
-            ("GITHUB_EVENT_PATH".to_owned(), path(&self.event_path())),
-            ("GITHUB_JOB".to_owned(), self.spec.id.clone()),
-            ("GITHUB_ACTIONS".to_owned(), "true".to_owned()),
-            ("CI".to_owned(), "true".to_owned()),
-            ("RUNNER_WORKSPACE".to_owned(), self.workspace.workspace.parent().map(path).unwrap_or_default()),
-            ("RUNNER_TOOL_CACHE".to_owned(), path(&self.tool_cache())),
-            ("AGENT_TOOLSDIRECTORY".to_owned(), path(&self.tool_cache())),
-        ]);
-        if let Value::Object(runner) = self.runner_context() {
-            out.extend(
-                runner
-                    .iter()
-                    .filter(|(name, _)| !matches!(*name, "tool_cache" | "workspace"))
-                    .map(|(n, v)| (format!("RUNNER_{}", n.to_ascii_uppercase()), v.to_text())),
-            );
-        }
-        if let Some(action) = &frame.action {
-            out.push(("GITHUB_ACTION_PATH".to_owned(), path(&action.path)));
-            out.push(("GITHUB_ACTION_REPOSITORY".to_owned(), action.repository.clone()));
-            out.push(("GITHUB_ACTION_REF".to_owned(), action.reference.clone()));
-        }
-        out
     }
 }
 
