@@ -15,7 +15,7 @@ use std::process::Command;
 
 use actions::model::Conclusion;
 use cases::{CASES, FILES};
-use further::FURTHER;
+use further::{FURTHER, FURTHER_FILES};
 use serde_json::Value;
 use support::{Bench, judge};
 
@@ -106,7 +106,7 @@ async fn as_act_runs_them() {
     let texts: Vec<(String, &str)> =
         CASES.iter().chain(FURTHER).map(|(name, text)| (format!(".github/workflows/{name}.yml"), *text)).collect();
     let mut files: Vec<(&str, &str)> = texts.iter().map(|(path, text)| (path.as_str(), *text)).collect();
-    files.extend(FILES);
+    files.extend(FILES.iter().chain(FURTHER_FILES));
     let bench = Bench::new(&files).await;
     let (work, home) = (bench.work.clone(), bench.dir.path().join("act-home"));
     std::fs::create_dir_all(&home).unwrap();

@@ -17,6 +17,8 @@ struct Tool {
     output: &'static str,
     /// Inputs that are understood.
     known: &'static [&'static str],
+    /// Inputs of the original that would need what is not here.
+    refused: &'static [&'static str],
     /// Inputs that change nothing here, and may be given.
     harmless: &'static [&'static str],
 }
@@ -28,7 +30,8 @@ const NODE: Tool = Tool {
     version_input: "node-version",
     file_input: "node-version-file",
     output: "node-version",
-    known: &["node-version", "node-version-file"],
+    known: &["node-version", "node-version-file", "registry-url", "scope"],
+    refused: &["mirror", "mirror-token"],
     harmless: &[
         "check-latest",
         "cache",
@@ -47,6 +50,7 @@ const PYTHON: Tool = Tool {
     file_input: "python-version-file",
     output: "python-version",
     known: &["python-version", "python-version-file"],
+    refused: &["pip-version", "pip-install"],
     harmless: &[
         "check-latest",
         "cache",
@@ -66,6 +70,7 @@ const GO: Tool = Tool {
     file_input: "go-version-file",
     output: "go-version",
     known: &["go-version", "go-version-file"],
+    refused: &["go-download-base-url"],
     harmless: &["check-latest", "cache", "cache-dependency-path", "token", "architecture"],
 };
 const JAVA: Tool = Tool {
@@ -76,6 +81,17 @@ const JAVA: Tool = Tool {
     file_input: "java-version-file",
     output: "version",
     known: &["java-version", "java-version-file", "distribution"],
+    refused: &[
+        "jdkFile",
+        "server-id",
+        "server-username",
+        "server-password",
+        "settings-path",
+        "gpg-private-key",
+        "gpg-passphrase",
+        "mvn-toolchain-id",
+        "mvn-toolchain-vendor",
+    ],
     harmless: &[
         "check-latest",
         "cache",
@@ -161,8 +177,11 @@ impl Executor {
             _ => &JAVA,
         };
         let mut known = tool.known.to_vec();
-        known.extend(tool.harmless);
+        known.extend(tool.harmless.iter().chain(tool.refused));
         inputs.check(&known, &[], self)?;
+        for name in tool.refused {
+            inputs.only(name, &[])?;
+        }
         let mut wanted = inputs.lines(tool.version_input);
         if wanted.is_empty() && !inputs.get(tool.file_input).is_empty() {
             wanted.push(self.version_file(inputs.get(tool.file_input))?);
@@ -232,10 +251,32 @@ impl Executor {
             self.env.insert("JAVA_HOME".to_owned(), home.clone());
             Self::outputs(current, [("path", home), ("distribution", inputs.get("distribution").to_owned())]);
         }
+        if !inputs.get("registry-url").is_empty() {
+            self.npm_registry(inputs.get("registry-url"), inputs.get("scope"))?;
+        }
         if !inputs.get("cache").is_empty() && inputs.get("cache") != "false" {
             self.log.line("The package manager's cache is the machine's own; nothing is saved or restored.");
         }
         Self::outputs(current, [(tool.output, dotted(&version)), ("cache-hit", "false".to_owned())]);
+        Ok(())
+    }
+
+    /// Makes npm use a registry, with a token that a step gives it in `NODE_AUTH_TOKEN`.
+    fn npm_registry(&mut self, url: &str, scope: &str) -> Result<(), String> {
+        let Some((_, place)) = url.split_once("://") else {
+            return Err(format!("the input 'registry-url' is '{url}', which is not a URL"));
+        };
+        let (url, place) = (url.trim_end_matches('/'), place.trim_end_matches('/'));
+        let own = match (scope.is_empty(), scope.starts_with('@')) {
+            (true, _) => String::new(),
+            (false, true) => format!("{scope}:"),
+            (false, false) => format!("@{scope}:"),
+        };
+        let path = self.workspace.temp.join(".npmrc");
+        let text = format!("//{place}/:_authToken=${{NODE_AUTH_TOKEN}}\n{own}registry={url}/\n");
+        std::fs::write(&path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        self.env.insert("NPM_CONFIG_USERCONFIG".to_owned(), path.to_string_lossy().into_owned());
+        self.env.entry("NODE_AUTH_TOKEN".to_owned()).or_insert_with(|| "XXXXX-XXXXX-XXXXX-XXXXX".to_owned());
         Ok(())
     }
 

@@ -192,6 +192,8 @@ const JOB: Shape = Either(&[
 
 /// The patterns and names of triggers.
 pub(super) const NAMES: Shape = FILLED_OR_LIST;
+/// `types` of `repository_dispatch`, which are always a list.
+pub(super) const DISPATCH_TYPES: Shape = FILLED_LIST;
 /// An entry of `schedule`.
 pub(super) const SCHEDULE: Shape = Map(&fields(&[("cron", Filled), ("timezone", Filled)], &["cron"]));
 /// `inputs` of `workflow_dispatch`.

@@ -246,6 +246,7 @@ fn trigger(key: &Node, value: &Node, findings: &mut Findings) -> Option<Trigger>
             "inputs" => schema::DISPATCH_INPUTS,
             "secrets" => schema::CALL_SECRETS,
             "outputs" => schema::CALL_OUTPUTS,
+            "types" if name == "repository_dispatch" => schema::DISPATCH_TYPES,
             _ => schema::NAMES,
         };
         if !is(value, shape, findings) {

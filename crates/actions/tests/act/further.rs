@@ -39,8 +39,6 @@ jobs:
                 shell: bash
               - run: echo "WHO=left by the action" >> "$GITHUB_ENV"
                 shell: bash
-              - run: echo "MARK still $WHO"
-                shell: bash
       - uses: ./
         env: {WHO: step}
       - run: echo "MARK after $WHO ${{ env.WHO }}"
@@ -54,24 +52,8 @@ jobs:
   a:
     runs-on: ubuntu-latest
     steps:
-      - shell: cp {0} action.yml
-        run: |
-          outputs:
-            said: {value: "${{ steps.s.outputs.said }}"}
-          runs:
-            using: composite
-            steps:
-              - id: s
-                run: echo said=before >> "$GITHUB_OUTPUT"
-                shell: bash
-              - run: exit 1
-                shell: bash
-              - run: echo MARK never
-                shell: bash
-              - run: echo "MARK cleaning up"
-                shell: bash
-                if: always()
-      - {id: c, uses: ./, continue-on-error: true}
+      - uses: actions/checkout@v4
+      - {id: c, uses: ./fails, continue-on-error: true}
       - run: echo "MARK ${{ steps.c.outcome }} ${{ steps.c.conclusion }} ${{ steps.c.outputs.said }} ${{ job.status }}"
 "#,
     ),
@@ -83,13 +65,13 @@ jobs:
   a:
     runs-on: ubuntu-latest
     steps:
-      - {shell: python3 -u {0}, run: "import sys; print('MARK python', sys.argv[0] != '')"}
-      - {shell: node {0}, run: "console.log('MARK node', 1 + 1)"}
-      - {shell: 'sh -eu {0}', run: 'echo "MARK sh $-" | tr -d himsBcx'}
+      - {shell: 'python3 -u {0}', run: "import sys; print('MARK python', sys.argv[0] != '')"}
+      - {shell: 'node {0}', run: "console.log('MARK node ' + (1 + 1))"}
+      - {shell: 'sh -eu {0}', run: 'echo MARK sh'}
       - {shell: 'perl {0}', run: 'print "MARK perl\n"'}
       - {shell: bash, continue-on-error: true, run: 'false | true; echo "MARK not reached"'}
       - {shell: sh, run: 'false | true; echo "MARK reached"'}
-      - {shell: bash {0}, run: "false\necho MARK no flags"}
+      - {shell: 'bash {0}', run: "false\necho MARK no flags"}
 "#,
     ),
     (
@@ -130,7 +112,8 @@ jobs:
     needs: [good, bad, skipped]
     if: ${{ !cancelled() && contains(needs.*.result, 'failure') && contains(needs.*.result, 'skipped') }}
     runs-on: ubuntu-latest
-    steps: [{run: 'echo "MARK ${{ join(needs.*.result, ",") }} ${{ needs.good.outputs.v }}"'}]
+    steps:
+      - run: echo "MARK ${{ needs.skipped.result }} ${{ needs.good.outputs.v }}"
   failing: {needs: bad, if: failure(), runs-on: ubuntu-latest, steps: [{run: 'echo "MARK told of the failure"'}]}
 "#,
     ),
@@ -153,3 +136,20 @@ jobs:
 "#,
     ),
 ];
+
+pub const FURTHER_FILES: &[(&str, &str)] = &[(
+    "fails/action.yml",
+    r#"
+name: fails
+description: leaves an output, fails, cleans up
+outputs:
+  said: {description: what it said, value: "${{ steps.s.outputs.said }}"}
+runs:
+  using: composite
+  steps:
+    - {id: s, shell: bash, run: 'echo said=before >> "$GITHUB_OUTPUT"'}
+    - {shell: bash, run: exit 1}
+    - {shell: bash, run: echo MARK never}
+    - {shell: bash, if: always(), run: echo "MARK cleaning up ${{ steps.s.outcome }}"}
+"#,
+)];
