@@ -60,6 +60,44 @@ impl Forge {
         Ok(events)
     }
 
+    /// The commits of a push as its payload lists them, from a log: oldest first.
+    async fn push_commits(
+        &self,
+        repo: &Repo,
+        repository: &git::Repository,
+        mut log: Vec<git::Commit>,
+    ) -> Result<Vec<Value>, Error> {
+        log.reverse();
+        let ids: Vec<&str> = log.iter().map(|commit| commit.id.as_str()).collect();
+        let changes = repository.changes_of(&ids).await?;
+        let shaped = log.iter().zip(&changes);
+        Ok(shaped
+            .map(|(commit, changes)| shape::push_commit(&self.inner().urls, repo, commit, changes, true))
+            .collect())
+    }
+
+    /// The new head of a branch and the commits up to it, when the branch went on from where it was: what pushes mostly are, and what
+    /// two calls of git tell. None for all else.
+    async fn forward(
+        &self,
+        repo: &Repo,
+        repository: &git::Repository,
+        change: &RefChange,
+    ) -> Result<Option<(git::Commit, Vec<Value>)>, Error> {
+        let (created, deleted) = (change.old == git::ZERO, change.new == git::ZERO);
+        if created || deleted || !change.name.starts_with("refs/heads/") {
+            return Ok(None);
+        }
+        let exclude = format!("^{}", change.old);
+        // The old commit may be gone after a rewrite.
+        let Ok(log) = repository.log_of(&[&change.new, &exclude], MOST_COMMITS, 0, None).await else { return Ok(None) };
+        let Some(head) = log.iter().find(|commit| commit.id == change.new).cloned() else { return Ok(None) };
+        if !log.iter().any(|commit| commit.parents.contains(&change.old)) {
+            return Ok(None);
+        }
+        Ok(Some((head, self.push_commits(repo, repository, log).await?)))
+    }
+
     async fn push_payload(
         &self,
         repo: &Repo,
@@ -68,10 +106,17 @@ impl Forge {
         sender: &User,
     ) -> Result<Value, Error> {
         let (created, deleted) = (change.old == git::ZERO, change.new == git::ZERO);
-        let head = if deleted { None } else { repository.commit(&change.new).await? };
+        let forward = self.forward(repo, repository, change).await?;
         let mut forced = false;
         let mut commits = Vec::new();
-        if let Some(head) = &head {
+        let head = match &forward {
+            Some((head, _)) => Some(head.clone()),
+            None if deleted => None,
+            None => repository.commit(&change.new).await?,
+        };
+        if let Some((_, values)) = forward {
+            commits = values;
+        } else if let Some(head) = &head {
             let default = format!("refs/heads/{}", repo.default_branch);
             let old = if created { None } else { repository.commit(&change.old).await?.map(|commit| commit.id) };
             if let Some(old) = &old {
@@ -88,15 +133,8 @@ impl Forge {
             if is_branch || !created {
                 let mut revisions = vec![head.id.as_str()];
                 revisions.extend(exclude.as_deref());
-                let mut log = repository.log_of(&revisions, MOST_COMMITS, 0, None).await?;
-                log.reverse();
-                let ids: Vec<&str> = log.iter().map(|commit| commit.id.as_str()).collect();
-                let changes = repository.changes_of(&ids).await?;
-                commits = log
-                    .iter()
-                    .zip(&changes)
-                    .map(|(commit, changes)| shape::push_commit(&self.inner().urls, repo, commit, changes, true))
-                    .collect();
+                let log = repository.log_of(&revisions, MOST_COMMITS, 0, None).await?;
+                commits = self.push_commits(repo, repository, log).await?;
             }
         }
         let head_commit = match (&head, commits.last()) {

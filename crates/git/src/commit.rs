@@ -129,6 +129,12 @@ impl Repository {
     /// # Errors
     /// When git fails.
     pub async fn commit(&self, revision: &str) -> Result<Option<Commit>, Error> {
+        // A whole id mostly is that of a commit which is there: one call tells all of it.
+        if crate::is_oid(revision)
+            && let Ok(found) = self.log(revision, 1).await
+        {
+            return Ok(found.into_iter().next());
+        }
         match self.rev_parse(&format!("{revision}^{{commit}}")).await? {
             Some(id) => Ok(self.log(&id, 1).await?.into_iter().next()),
             None => Ok(None),

@@ -116,7 +116,7 @@ pub(crate) async fn advertise(forge: &Forge, headers: &HeaderMap, full_name: &st
         Err(response) => return response,
     };
     let version = protocol(headers);
-    let mut command = match serve(forge, &repo, service, &version) {
+    let mut command = match serve(forge, &repo, service, &version, None) {
         Ok(command) => command,
         Err(error) => return error.into_response(),
     };
@@ -154,7 +154,13 @@ fn protocol(headers: &HeaderMap) -> String {
 }
 
 /// The git command that serves one request, before its last arguments.
-fn serve(forge: &Forge, repo: &Repo, service: Service, protocol: &str) -> Result<tokio::process::Command, ApiError> {
+fn serve(
+    forge: &Forge,
+    repo: &Repo,
+    service: Service,
+    protocol: &str,
+    hooks: Option<&std::path::Path>,
+) -> Result<tokio::process::Command, ApiError> {
     let mut command = forge.git_of(repo)?.command();
     if !protocol.is_empty() {
         command.env("GIT_PROTOCOL", protocol);
@@ -178,8 +184,8 @@ fn serve(forge: &Forge, repo: &Repo, service: Service, protocol: &str) -> Result
     for setting in settings {
         command.args(["-c", setting]);
     }
-    if service == Service::ReceivePack {
-        command.arg("-c").arg(format!("core.hooksPath={}", forge.hooks_dir().display()));
+    if let Some(hooks) = hooks {
+        command.arg("-c").arg(format!("core.hooksPath={}", hooks.display()));
     }
     command.arg(service.name().trim_start_matches("git-"));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -68,10 +68,13 @@ async fn begin(
         }
     };
     let protections: Vec<Protection> = forge.store().list(repo.id, "").await?;
-    let mut command = serve(forge, &repo, Service::ReceivePack, &protocol(headers))?;
-    command.args(["--stateless-rpc", "."]);
     let bound = principal.role(&repo, false) == Some(Role::Admin);
-    for (variable, names) in rules(&protections, bound) {
+    let rules = rules(&protections, bound);
+    // The hook is a script: where no rule asks for it, nothing is started for each ref.
+    let hooks = rules.iter().any(|(_, names)| !names.is_empty()).then(|| forge.hooks_dir());
+    let mut command = serve(forge, &repo, Service::ReceivePack, &protocol(headers), hooks.as_deref())?;
+    command.args(["--stateless-rpc", "."]);
+    for (variable, names) in rules {
         command.env(variable, names);
     }
     let actor = Actor { login: principal.login.clone(), run: principal.run() };

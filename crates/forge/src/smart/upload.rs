@@ -37,7 +37,7 @@ pub(crate) async fn upload_pack(forge: &Forge, headers: &HeaderMap, full_name: &
             Err(error) => return ApiError::bad_request(format!("the body cannot be read: {error}")).into_response(),
         }
     }
-    let command = serve(forge, &repo, Service::UploadPack, &protocol(headers)).and_then(|mut command| {
+    let command = serve(forge, &repo, Service::UploadPack, &protocol(headers), None).and_then(|mut command| {
         command.args(["--stateless-rpc", "."]);
         command.spawn().map_err(|source| {
             tracing::error!(error = &source as &dyn std::error::Error, "git cannot be run");
