@@ -84,7 +84,7 @@ async fn tools_of_the_machine_are_taken_when_their_version_fits() {
         &seen.story,
         &[
             "MARK 20.11.1 20.11.1 3.12.3 3.11.4 1.22.5 21.0.4 home temurin",
-            "MARK //npm.example/own/:_authToken=${NODE_AUTH_TOKEN} @acme:registry=https://npm.example/own/ token",
+            "MARK //npm.example/own/:_authToken=${NODE_AUTH_TOKEN} @acme:registry=https://npm.example/own/  token",
             "ran 3.12 tool.py",
         ],
     );

@@ -84,7 +84,7 @@ async fn a_job_in_a_container_reaches_its_services_by_name() {
     container:
       image: box:1
       env: {FROM_CONTAINER: "${{ github.event_name }}"}
-      volumes: ["data:/data", "${{ runner.temp }}/shared:/shared"]
+      volumes: ["data:/data", "${{ github.workspace }}/../../_temp/shared:/shared"]
       options: --hostname inside --cpus 1
     services:
       web: {image: "web:1", ports: [8000], env: {PORT: 8000, TEXT: eins}, options: "--health-cmd 'wget -qO- http://127.0.0.1:8000/' --health-interval 1s"}
@@ -243,6 +243,29 @@ async fn what_cannot_be_had_is_said() {
     bench.engine.shutdown().await;
 }
 
+async fn javascript_actions_run_in_an_image_without_node() {
+    let flow = flow(
+        "    container: box:1\n    steps:\n      - uses: actions/checkout@v5\n      - {id: js, uses: ./js, with: {word: hello}}\n      - run: echo \"MARK ${{ steps.js.outputs.said }} $LEFT\"\n",
+    );
+    let action = "name: js\ndescription: d\ninputs: {word: {description: w}}\nruns: {using: node20, main: main.js, post: post.js}\n";
+    let main = "const fs = require('fs');\nfs.appendFileSync(process.env.GITHUB_OUTPUT, `said=${process.env.INPUT_WORD} from ${fs.existsSync('/bin/busybox') ? 'inside' : 'outside'}\\n`);\nfs.appendFileSync(process.env.GITHUB_ENV, 'LEFT=behind\\n');\nfs.appendFileSync(process.env.GITHUB_STATE, 'kept=1\\n');\nconsole.log('in', process.cwd());\n";
+    let post = "console.log('post has', process.env.STATE_kept);\n";
+    let files = [
+        (".github/workflows/w.yml", flow.as_str()),
+        ("js/action.yml", action),
+        ("js/main.js", main),
+        ("js/post.js", post),
+    ];
+    let bench = bench(&files).await;
+    let (run, story) = one(&bench).await;
+    assert_eq!(run.conclusion, Some(Conclusion::Success), "{story}");
+    for text in ["in /__w/shop/shop", "MARK hello from inside behind", "post has 1"] {
+        assert!(story.contains(text), "{text}: {story}");
+    }
+    bench.engine.shutdown().await;
+    nothing_is_left(bench.dir.path());
+}
+
 async fn a_timeout_ends_what_a_step_started_in_the_container() {
     let flow = flow(
         "    container: box:1\n    steps:\n      - run: sh -c 'sleep 1000 & sleep 1000'\n        timeout-minutes: 0.005\n      - if: always()\n        run: ps | grep -c 'sleep 100[0]' || true\n",
@@ -306,7 +329,7 @@ fn main() {
             }
         )*};
     }
-    run!(a_job_in_a_container_reaches_its_services_by_name a_job_on_the_runner_reaches_mapped_ports docker_actions what_cannot_be_had_is_said a_timeout_ends_what_a_step_started_in_the_container);
+    run!(a_job_in_a_container_reaches_its_services_by_name a_job_on_the_runner_reaches_mapped_ports docker_actions javascript_actions_run_in_an_image_without_node what_cannot_be_had_is_said a_timeout_ends_what_a_step_started_in_the_container);
     if nix::unistd::geteuid().is_root() && only.is_empty() {
         again_as_user();
     }

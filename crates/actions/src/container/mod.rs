@@ -9,6 +9,7 @@ mod health;
 pub(crate) mod image;
 mod network;
 mod options;
+pub(crate) mod own_node;
 pub(crate) mod paths;
 pub(crate) mod run;
 pub(crate) mod services;

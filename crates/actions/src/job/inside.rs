@@ -11,6 +11,7 @@ use super::process::{self, Child, Command};
 use super::steps::Frame;
 use super::{Executor, error_chain};
 use crate::container::image::Images;
+use crate::container::own_node::OwnNode;
 use crate::container::paths::Paths;
 use crate::container::run::{Surroundings, spec, start};
 use crate::container::services::{Services, addresses};
@@ -30,6 +31,8 @@ pub(crate) struct Containers {
     images: Option<Images>,
     /// `job.services` for those who do not hold the services themselves.
     known_services: Option<Value>,
+    /// How the runner's Node is called in the job's container.
+    pub own_node: Vec<String>,
 }
 
 impl Containers {
@@ -41,6 +44,7 @@ impl Containers {
             hosts: self.hosts.clone(),
             images: self.images.clone(),
             known_services: self.services_context(),
+            own_node: self.own_node.clone(),
         }
     }
 
@@ -51,9 +55,6 @@ impl Containers {
         }
     }
 }
-
-/// Where the runner's Node is in the job's container.
-pub(crate) const OWN_NODE: &str = "/__e/node/bin/node";
 
 /// Variables of the runner's environment that steps in a container get too.
 fn carried(name: &str) -> bool {
@@ -194,12 +195,10 @@ impl Executor {
         made.spec.init = true;
         made.spec.mounts.extend(self.borrowed_objects().await);
         if let Some(node) = process::which("node", &self.path_variable(&[])) {
-            // For JavaScript actions, where the image has no Node of its own.
-            made.spec.mounts.push(runtime::container::Mount {
-                source: runtime::container::Source::Bind(node.canonicalize().unwrap_or(node)),
-                target: OWN_NODE.into(),
-                readonly: true,
-            });
+            // For JavaScript actions: the image need not have Node.
+            let own = OwnNode::of(&node).await;
+            made.spec.mounts.extend(own.mounts);
+            self.containers.own_node = own.command;
         }
         let container = start(&made.spec, Stdio::null()).await.map_err(failed)?;
         self.log.line(&format!("{} is up", definition.image));

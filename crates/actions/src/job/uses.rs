@@ -239,18 +239,21 @@ impl Executor {
         Ok(worst)
     }
 
-    /// Node of at least a version, where steps run.
-    pub(crate) async fn node(&self, version: u32) -> Result<PathBuf, String> {
+    /// How Node of at least a version is called, where steps run.
+    pub(crate) async fn node(&self, version: u32) -> Result<Vec<String>, String> {
         let path = self.path_variable(&[]);
-        let found = self.find_program("node", &path).await;
-        let node = match (found, self.is_inside()) {
-            (Some(node), _) => node,
-            (None, true) => super::inside::OWN_NODE.into(),
-            (None, false) => return Err("this action needs Node.js, and there is no `node` on PATH; install Node.js or put it on PATH with actions/setup-node".to_owned()),
+        // GitHub's runner brings its own Node into containers; the image's is not asked.
+        let own = self.is_inside() && !self.containers.own_node.is_empty();
+        let found = if own { None } else { self.find_program("node", &path).await };
+        let node = match found {
+            Some(node) => vec![node.to_string_lossy().into_owned()],
+            None if own => self.containers.own_node.clone(),
+            None if self.is_inside() => return Err("this action needs Node.js: neither the job's image nor this machine has one".to_owned()),
+            None => return Err("this action needs Node.js, and there is no `node` on PATH; install Node.js or put it on PATH with actions/setup-node".to_owned()),
         };
         let command = Command {
-            program: node.as_os_str().to_owned(),
-            args: vec!["--version".into()],
+            program: node[0].clone().into(),
+            args: node[1..].iter().map(Into::into).chain(["--version".into()]).collect(),
             env: vec![("PATH".to_owned(), path)],
             cwd: self.workspace.workspace.clone(),
             ..Command::default()
@@ -259,10 +262,10 @@ impl Executor {
         if !end.success() {
             return Err(match self.is_inside() {
                 true => format!(
-                    "this action needs Node.js: the job's image has none, and this machine's own does not run in it: {}",
+                    "this action needs Node.js, and this machine's own does not run in the job's image: {}",
                     text.trim()
                 ),
-                false => format!("cannot run {}: {}", node.display(), text.trim()),
+                false => format!("cannot run {}: {}", node.join(" "), text.trim()),
             });
         }
         let text = text.trim();
@@ -277,7 +280,7 @@ impl Executor {
     #[allow(clippy::too_many_arguments, reason = "one call for main, pre and post")]
     async fn node_script(
         &mut self,
-        node: &Path,
+        node: &[String],
         script: &Path,
         inputs: &IndexMap<String, String>,
         env: &[(String, String)],
@@ -290,8 +293,8 @@ impl Executor {
         all.extend(state.iter().map(|(name, value)| (format!("STATE_{name}"), value.clone())));
         all.extend(self.service_variables());
         let command = Command {
-            program: node.as_os_str().to_owned(),
-            args: vec![script.as_os_str().to_owned()],
+            program: node[0].clone().into(),
+            args: node[1..].iter().map(Into::into).chain([script.as_os_str().to_owned()]).collect(),
             env: all,
             cwd: self.workspace.workspace.clone(),
             ..Command::default()

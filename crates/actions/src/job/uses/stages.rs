@@ -87,7 +87,7 @@ impl SavedPost {
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) enum PostKind {
     Builtin(PostAction),
-    Script { node: PathBuf, script: PathBuf },
+    Script { node: Vec<String>, script: PathBuf },
     Container(Box<Stage>),
 }
 
