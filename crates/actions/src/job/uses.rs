@@ -2,7 +2,7 @@
 
 mod stages;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use indexmap::IndexMap;
 
