@@ -162,6 +162,19 @@ fn judge(kubectl: &Kubectl) {
     assert!(kubectl.ok("logs web -c debugger").contains("tool serve 8080"));
     resized(kubectl);
 
+    // The node's own API, through the API server.
+    for (path, part) in [
+        ("worker/proxy/configz", "\"kubeletconfig\""),
+        ("worker:10250/proxy/pods", "\"web\""),
+        ("worker/proxy/runningpods/", "\"web\""),
+        ("worker/proxy/stats/summary", "\"nodeName\""),
+        ("worker/proxy/metrics", "kubelet_running_pods"),
+        ("worker/proxy/metrics/cadvisor", "container_memory_working_set_bytes"),
+    ] {
+        let text = kubectl.ok(&format!("get --raw /api/v1/nodes/{path}"));
+        assert!(text.contains(part), "{path}: {text}");
+    }
+
     assert_eq!(kubectl.ok("logs web --limit-bytes=7"), "serving");
     assert!(kubectl.ok("logs web --timestamps --tail=1").contains("Z serving on 8080"));
     assert_eq!(kubectl.ok("logs web --since-time=2100-01-01T00:00:00Z"), "");
