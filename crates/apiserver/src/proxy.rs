@@ -65,16 +65,19 @@ pub(crate) async fn subresource(
         ("pods", "proxy") => pod_proxy(api, target, &query)?,
         ("services", "proxy") => service_proxy(api, target, &query)?,
         ("nodes", "proxy") => {
-            let node =
-                api.store.get("nodes", &key("", &target.name)).ok_or_else(|| not_found("nodes", &target.name))?.value();
-            let (host, port) = kubelet_address(&node)?;
-            Upstream {
-                host,
-                port,
-                tls: true,
-                path_and_query: with_query(&format!("/{}", target.rest), &query),
-                kubelet: true,
-            }
+            let (tls, name, wanted) = split_name(&target.name);
+            let node = api.store.get("nodes", &key("", name)).ok_or_else(|| not_found("nodes", name))?.value();
+            let (host, own) = kubelet_address(&node)?;
+            let port = match wanted {
+                "" => own,
+                text => {
+                    text.parse().map_err(|_| Status::bad_request(format!("invalid port {text:?} of node {name}")))?
+                }
+            };
+            // What else listens on a node gets none of the kubelet's credentials.
+            let kubelet = port == own;
+            let path_and_query = with_query(&format!("/{}", target.rest), &query);
+            Upstream { host, port, tls: tls || kubelet, path_and_query, kubelet }
         }
         ("pods", name) => kubelet(api, info, target, name, &query)?,
         _ => return Err(Status::no_such_path()),
