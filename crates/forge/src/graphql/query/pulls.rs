@@ -1,0 +1,184 @@
+//! Pull requests and what is said of them.
+
+use super::*;
+
+pub(super) async fn pulls(call: &Call, repo: &Repo, arguments: &Value) -> Result<Node, Problem> {
+    let states: Vec<&str> = match &arguments["states"] {
+        Value::Array(states) => states.iter().filter_map(Value::as_str).collect(),
+        Value::String(state) => vec![state.as_str()],
+        _ => Vec::new(),
+    };
+    let wanted = |pull: &Pull| {
+        let by_state = states.is_empty() || states.contains(&pull_state(pull));
+        by_state
+            && arguments["headRefName"].as_str().is_none_or(|head| pull.head_ref == head)
+            && arguments["baseRefName"].as_str().is_none_or(|base| pull.base_ref == base)
+    };
+    let mut all: Vec<Pull> = call.forge.store().list(repo.id, "").await?;
+    all.retain(wanted);
+    if arguments["orderBy"]["direction"] != json!("ASC") {
+        all.reverse();
+    }
+    let nodes = all.into_iter().map(|pull| Node::Pull(repo.clone(), pull)).collect();
+    Ok(Node::connection("PullRequest", nodes, arguments))
+}
+
+fn pull_state(pull: &Pull) -> &'static str {
+    match (&pull.merged, pull.open) {
+        (Some(_), _) => "MERGED",
+        (None, true) => "OPEN",
+        (None, false) => "CLOSED",
+    }
+}
+
+pub(super) async fn pull(call: &Call, repo: &Repo, pull: &Pull, name: &str, arguments: &Value) -> Answer {
+    let forge = &call.forge;
+    let page = forge.urls().page(repo);
+    let diff = async || -> Result<Vec<git::FileDiff>, Problem> {
+        let repository = forge.git_of(repo)?;
+        let base = fork_point(&repository, pull).await?;
+        Ok(repository.diff(&base, &pull.head_sha).await?)
+    };
+    Ok(match name {
+        "id" => Resolved::value(node_id("PullRequest", pull.id)),
+        "fullDatabaseId" | "databaseId" => Resolved::value(pull.id),
+        "number" => Resolved::value(pull.number),
+        "title" => Resolved::value(pull.title.clone()),
+        "body" => Resolved::value(pull.body.clone().unwrap_or_default()),
+        "url" => Resolved::value(format!("{page}/pull/{}", pull.number)),
+        "state" => Resolved::value(pull_state(pull)),
+        "closed" => Resolved::value(!pull.open),
+        "merged" => Resolved::value(pull.merged.is_some()),
+        "isDraft" => Resolved::value(pull.draft),
+        "isCrossRepository" => Resolved::value(pull.head_repo != repo.id),
+        "maintainerCanModify" | "isInMergeQueue" | "isMergeQueueEnabled" | "locked" | "viewerDidAuthor" => {
+            Resolved::value(name == "viewerDidAuthor" && pull.author == call.principal.login)
+        }
+        "author" => Resolved::node(Node::User(forge.user_or_ghost(&pull.author).await?)),
+        "authorAssociation" => Resolved::value("OWNER"),
+        "headRefName" => Resolved::value(pull.head_ref.clone()),
+        "headRefOid" => Resolved::value(pull.head_sha.clone()),
+        "baseRefName" => Resolved::value(pull.base_ref.clone()),
+        "baseRefOid" => Resolved::value(pull.base_sha.clone()),
+        "headRepository" => Resolved::maybe(forge.repository_by_id(pull.head_repo).await?.map(Node::Repository)),
+        "headRepositoryOwner" => Resolved::node(Node::User(forge.user_or_ghost(&pull.head_owner).await?)),
+        "repository" | "baseRepository" => Resolved::node(Node::Repository(repo.clone())),
+        "baseRef" => {
+            let rule = forge.store().get::<crate::Protection>(repo.id, pull.base_ref.clone()).await?;
+            let rule = rule.map(|rule| {
+                json!({
+                    "requiresStrictStatusChecks": false,
+                    "requiredApprovingReviewCount": 0,
+                    "requiredStatusCheckContexts": rule.required_contexts,
+                })
+            });
+            Resolved::plain("Ref", &json!({"name": pull.base_ref, "branchProtectionRule": rule}))
+        }
+        "createdAt" => Resolved::value(rfc3339(pull.created_at)),
+        "updatedAt" => Resolved::value(rfc3339(pull.updated_at)),
+        "closedAt" => Resolved::Value(json!(pull.closed_at.map(rfc3339))),
+        "mergedAt" => Resolved::Value(json!(pull.merged.as_ref().map(|merged| rfc3339(merged.at)))),
+        "mergedBy" => match &pull.merged {
+            Some(merged) => Resolved::node(Node::User(forge.user_or_ghost(&merged.by).await?)),
+            None => Resolved::NULL,
+        },
+        "mergeCommit" | "potentialMergeCommit" => {
+            let test = pull.test_merge_sha.clone().filter(|_| name == "potentialMergeCommit");
+            let oid = if name == "mergeCommit" { pull.merged.as_ref().map(|merged| merged.sha.clone()) } else { test };
+            Resolved::Value(json!(oid)).into_commit(call, repo).await?
+        }
+        "mergeable" => Resolved::value(match (pull.open, &pull.test_merge_sha) {
+            (false, _) => "UNKNOWN",
+            (true, Some(_)) => "MERGEABLE",
+            (true, None) => "CONFLICTING",
+        }),
+        "mergeStateStatus" => Resolved::value(match (pull.open, pull.draft, &pull.test_merge_sha) {
+            (false, ..) => "UNKNOWN",
+            (true, true, _) => "DRAFT",
+            (true, false, Some(_)) => "CLEAN",
+            (true, false, None) => "DIRTY",
+        }),
+        "additions" => Resolved::value(diff().await?.iter().map(|file| file.additions).sum::<u64>()),
+        "deletions" => Resolved::value(diff().await?.iter().map(|file| file.deletions).sum::<u64>()),
+        "changedFiles" => Resolved::value(diff().await?.len()),
+        "files" => {
+            let nodes = diff()
+                .await?
+                .into_iter()
+                .map(|file| {
+                    let kind = match file.status {
+                        git::FileStatus::Added => "ADDED",
+                        git::FileStatus::Removed => "DELETED",
+                        git::FileStatus::Modified => "MODIFIED",
+                    };
+                    let value = json!({"path": file.path, "additions": file.additions, "deletions": file.deletions, "changeType": kind});
+                    Node::Plain("PullRequestChangedFile", value)
+                })
+                .collect();
+            Resolved::node(Node::connection("PullRequestChangedFile", nodes, arguments))
+        }
+        "commits" => {
+            let repository = forge.git_of(repo)?;
+            let base = fork_point(&repository, pull).await?;
+            let mut commits = repository.log_of(&[&pull.head_sha, &format!("^{base}")], 250, 0, None).await?;
+            commits.reverse();
+            let nodes = commits.into_iter().map(|commit| Node::PullCommit(repo.clone(), commit)).collect();
+            Resolved::node(Node::connection("PullRequestCommit", nodes, arguments))
+        }
+        "statusCheckRollup" => rollup(call, repo, &pull.head_sha).await?,
+        "comments" => {
+            let nodes =
+                pull.comments.iter().map(|one| Node::Comment(repo.clone(), pull.clone(), one.clone())).collect();
+            Resolved::node(Node::connection("IssueComment", nodes, arguments))
+        }
+        "labels" => {
+            let nodes = pull
+                .labels
+                .iter()
+                .map(|label| {
+                    Node::Plain(
+                        "Label",
+                        json!({"id": node_id("Label", label), "name": label, "description": "", "color": "ededed"}),
+                    )
+                })
+                .collect();
+            Resolved::node(Node::connection("Label", nodes, arguments))
+        }
+        "reviews"
+        | "latestReviews"
+        | "latestOpinionatedReviews"
+        | "reviewRequests"
+        | "reviewThreads"
+        | "assignees"
+        | "assignedActors"
+        | "participants"
+        | "projectCards"
+        | "projectItems"
+        | "closingIssuesReferences" => Resolved::node(Node::none("Empty")),
+        "suggestedReviewerActors" => Resolved::node(Node::none("Empty")),
+        "reviewDecision" => Resolved::value(""),
+        "milestone" | "autoMergeRequest" | "stack" => Resolved::NULL,
+        "reactionGroups" => Resolved::Nodes(Vec::new()),
+        _ => return Err(Problem::Undefined),
+    })
+}
+
+pub(super) async fn comment(call: &Call, repo: &Repo, of: &Pull, comment: &Comment, name: &str) -> Answer {
+    Ok(match name {
+        "id" => Resolved::value(node_id("IssueComment", comment.id)),
+        "author" => Resolved::node(Node::User(call.forge.user_or_ghost(&comment.author).await?)),
+        "authorAssociation" => Resolved::value("OWNER"),
+        "body" => Resolved::value(comment.body.clone()),
+        "createdAt" => Resolved::value(rfc3339(comment.created_at)),
+        "includesCreatedEdit" | "isMinimized" | "viewerDidAuthor" => {
+            Resolved::value(name == "viewerDidAuthor" && comment.author == call.principal.login)
+        }
+        "minimizedReason" => Resolved::value(""),
+        "reactionGroups" => Resolved::Nodes(Vec::new()),
+        "url" => {
+            let page = call.forge.urls().page(repo);
+            Resolved::value(format!("{page}/pull/{}#issuecomment-{}", of.number, comment.id))
+        }
+        _ => return Err(Problem::Undefined),
+    })
+}
