@@ -67,6 +67,8 @@ pub(crate) struct Decoder<'d, 'a, B: Build> {
     document: &'d Document<'a>,
     build: &'d mut B,
     strict: bool,
+    /// Only what go-yaml itself refuses counts, not what JSON cannot hold.
+    lenient: bool,
     decoded: usize,
     aliased: usize,
     alias_depth: usize,
@@ -80,11 +82,28 @@ enum Scalar<'a> {
 
 impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
     pub(crate) fn new(document: &'d Document<'a>, build: &'d mut B, strict: bool) -> Self {
-        Decoder { document, build, strict, decoded: 1, aliased: 0, alias_depth: 0, open_aliases: Vec::new() }
+        Decoder {
+            document,
+            build,
+            strict,
+            lenient: false,
+            decoded: 1,
+            aliased: 0,
+            alias_depth: 0,
+            open_aliases: Vec::new(),
+        }
     }
 
     pub(crate) fn root(&mut self) -> Result<B::Value, Error> {
-        self.value(self.document.root)
+        let result = self.value(self.document.root);
+        let Err(error) = result else { return result };
+        if !error.is_of_json() {
+            return Err(error);
+        }
+        // All of the text is decoded before any of it is made JSON: what that refuses comes first.
+        let mut first = Decoder { lenient: true, ..Decoder::new(self.document, &mut *self.build, self.strict) };
+        first.value(self.document.root)?;
+        Err(error)
     }
 
     fn node(&self, id: Id) -> &'d Node<'a> {
@@ -144,6 +163,7 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
                 Scalar::Is(Resolved::Int(i)) => Ok(self.build.int(i)),
                 Scalar::Is(Resolved::Uint(u)) => Ok(self.build.uint(u)),
                 Scalar::Is(Resolved::Float(f)) if f.is_finite() => Ok(self.build.float(f)),
+                Scalar::Is(Resolved::Float(_)) if self.lenient => Ok(self.build.null()),
                 Scalar::Is(Resolved::Float(f)) => {
                     let name = if f.is_nan() {
                         "NaN"
@@ -182,7 +202,13 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
                 self.merge(value, out)?;
                 continue;
             }
-            let name = self.key(key, value)?;
+            // Keys of nothing are one key: the last one's value is what a message shows.
+            let shown = if self.is_null(key) {
+                pairs.iter().rev().find(|(k, _)| self.is_null(*k)).map_or(value, |&(_, v)| v)
+            } else {
+                value
+            };
+            let name = self.key(key, shown)?;
             if self.strict && !seen.insert(name.clone()) {
                 let at = self.node(value).start;
                 let text = format!("unmarshal errors:\n  line {}: key {name:?} already set in map", at.line + 1);
@@ -192,6 +218,11 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
             out.push((name, value));
         }
         Ok(())
+    }
+
+    fn is_null(&self, id: Id) -> bool {
+        matches!(scalar(self.node(id)), Ok(Scalar::Is(Resolved::Null)))
+            && matches!(self.node(id).content, Content::Scalar { .. })
     }
 
     fn merge(&mut self, id: Id, out: &mut Vec<(String, B::Value)>) -> Result<(), Error> {
@@ -262,7 +293,10 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
 }
 
 impl<B: Build> Decoder<'_, '_, B> {
-    fn bad_key<T>(&self, id: Id, value: Id, kind: &str, key: &str) -> Result<T, Error> {
+    fn bad_key(&self, id: Id, value: Id, kind: &str, key: &str) -> Result<String, Error> {
+        if self.lenient {
+            return Ok(String::new());
+        }
         let at = self.node(id).start;
         let value = self.go_syntax(value, 0);
         let text = format!("unsupported map key of type: {kind}, key: {key}, value: {value}");

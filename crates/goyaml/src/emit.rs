@@ -361,8 +361,10 @@ impl Emitter {
         let bytes = text.as_bytes();
         self.out.push('"');
         let mut spaces = false;
+        // go-yaml looks for the mark at the start only, and then takes every character for one.
+        let marked = text.starts_with('\u{feff}');
         for (i, c) in text.char_indices() {
-            if !is_printable(c) || c == '\u{feff}' || is_break(c) || c == '"' || c == '\\' {
+            if !is_printable(c) || marked || is_break(c) || c == '"' || c == '\\' {
                 self.out.push('\\');
                 match c {
                     '\0' => self.out.push('0'),

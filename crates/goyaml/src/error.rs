@@ -37,6 +37,11 @@ impl Error {
         Error { problem: problem.into(), prefix: "", shown_line: 0, line, column }
     }
 
+    /// Whether go-yaml would have read the text.
+    pub(crate) fn is_of_json(&self) -> bool {
+        self.prefix.is_empty()
+    }
+
     /// Line of the problem, counted from 1; 0 when it belongs to no line.
     pub fn line(&self) -> usize {
         self.line

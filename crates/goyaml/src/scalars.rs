@@ -195,8 +195,10 @@ impl<'a> Scanner<'a> {
                         | b'\''
                         | b'('
                         | b')'
-                )
-                || (matches!(c, b',' | b'[' | b']') && self.flow_level == 0);
+                        | b','
+                        | b'['
+                        | b']'
+                );
             if !uri {
                 break;
             }
@@ -415,7 +417,6 @@ impl<'a> Scanner<'a> {
             b'"' => out.push('"'),
             b'\'' => out.push('\''),
             b'\\' => out.push('\\'),
-            b'/' => out.push('/'),
             b'N' => out.push('\u{85}'),
             b'_' => out.push('\u{a0}'),
             b'L' => out.push('\u{2028}'),

@@ -17,6 +17,14 @@ struct SimpleKey {
     required: bool,
     token_number: usize,
     mark: Mark,
+    /// Whether the queue is held back for it: go-yaml forgets that of a collection that is closed at once.
+    awaited: bool,
+}
+
+impl SimpleKey {
+    fn none(token_number: usize, mark: Mark) -> SimpleKey {
+        SimpleKey { possible: false, required: false, token_number, mark, awaited: false }
+    }
 }
 
 pub(crate) struct Scanner<'a> {
@@ -59,7 +67,7 @@ impl<'a> Scanner<'a> {
             indents: Vec::new(),
             flow_level: 0,
             simple_key_allowed: true,
-            simple_keys: vec![SimpleKey { possible: false, required: false, token_number: 0, mark: Mark::default() }],
+            simple_keys: vec![SimpleKey::none(0, Mark::default())],
         })
     }
 
@@ -173,7 +181,7 @@ impl<'a> Scanner<'a> {
                 let head = self.tokens_parsed;
                 let at = self.simple_keys.partition_point(|k| k.token_number < head);
                 match self.simple_keys.get(at) {
-                    Some(key) if key.token_number == head && key.possible => {
+                    Some(key) if key.token_number == head && key.possible && key.awaited => {
                         if !self.simple_key_valid(at)? {
                             return Ok(());
                         }
@@ -319,9 +327,6 @@ impl<'a> Scanner<'a> {
 
     fn scan_to_next_token(&mut self) {
         loop {
-            if self.mark.column == 0 && self.rest().starts_with("\u{feff}".as_bytes()) {
-                self.skip();
-            }
             while self.peek(0) == b' ' || ((self.flow_level > 0 || !self.simple_key_allowed) && self.peek(0) == b'\t') {
                 self.skip();
             }
@@ -365,6 +370,7 @@ impl<'a> Scanner<'a> {
                 required,
                 token_number: self.tokens_parsed + self.tokens.len(),
                 mark: self.mark,
+                awaited: true,
             };
             self.remove_simple_key()?;
             *self.simple_keys.last_mut().expect("one per flow level") = key;
@@ -395,9 +401,17 @@ impl<'a> Scanner<'a> {
         let token = Token { kind, start: mark, end: mark };
         match number {
             None => self.tokens.push_back(token),
-            Some(n) => self.tokens.insert(n - self.tokens_parsed, token),
+            Some(n) => self.insert(n, token),
         }
         Ok(())
+    }
+
+    /// Puts a token before the one of a number; one that is taken already cannot be preceded: then it comes last.
+    fn insert(&mut self, number: usize, token: Token<'a>) {
+        match number.checked_sub(self.tokens_parsed) {
+            Some(at) if at <= self.tokens.len() => self.tokens.insert(at, token),
+            _ => self.tokens.push_back(token),
+        }
     }
 
     fn unroll_indent(&mut self, column: isize) {
@@ -433,8 +447,8 @@ impl<'a> Scanner<'a> {
         if self.flow_level > MAX_DEPTH {
             return self.error(&format!("exceeded max depth of {MAX_DEPTH}"));
         }
-        let token_number = self.tokens_parsed + self.tokens.len() + 1;
-        self.simple_keys.push(SimpleKey { possible: false, required: false, token_number, mark: self.mark });
+        let token_number = self.tokens_parsed + self.tokens.len();
+        self.simple_keys.push(SimpleKey::none(token_number, self.mark));
         self.simple_key_allowed = true;
         let start = self.mark;
         self.skip();
@@ -446,7 +460,12 @@ impl<'a> Scanner<'a> {
         self.remove_simple_key()?;
         if self.flow_level > 0 {
             self.flow_level -= 1;
-            self.simple_keys.pop();
+            let closed = self.simple_keys.pop();
+            if let (Some(closed), Some(outer)) = (closed, self.simple_keys.last_mut())
+                && closed.token_number == outer.token_number
+            {
+                outer.awaited = false;
+            }
         }
         self.simple_key_allowed = false;
         let start = self.mark;
@@ -490,7 +509,7 @@ impl<'a> Scanner<'a> {
         if self.simple_key_valid(top)? {
             let key = self.simple_keys[top];
             let token = Token { kind: Kind::Key, start: key.mark, end: key.mark };
-            self.tokens.insert(key.token_number - self.tokens_parsed, token);
+            self.insert(key.token_number, token);
             self.roll_indent(key.mark.column, Some(key.token_number), Kind::BlockMappingStart, key.mark)?;
             self.simple_keys[top].possible = false;
             self.simple_key_allowed = false;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::Lookup;
 use crate::chart::Chart;
+use crate::chart::kube::KubeVersion;
 use crate::error::Error;
 use crate::funcs::random::Random;
 use crate::output::{Hook, Manifest, sort};
@@ -96,11 +97,22 @@ impl Default for RenderOptions {
 }
 
 impl RenderOptions {
-    fn kube_version(&self) -> &str {
-        match &self.served {
-            Some(served) => &served.version,
-            None => self.kube_version.as_deref().unwrap_or(DEFAULT_KUBE_VERSION),
+    fn version(&self) -> KubeVersion {
+        if let Some(served) = &self.served {
+            return KubeVersion {
+                version: served.version.clone(),
+                normalized: served.version.clone(),
+                major: served.major.clone(),
+                minor: served.minor.clone(),
+            };
         }
+        let wanted = self.kube_version.as_deref().unwrap_or(DEFAULT_KUBE_VERSION);
+        // What is no version stands as it is given: the command refuses it before.
+        KubeVersion::parse(wanted).unwrap_or_else(|_| KubeVersion {
+            version: wanted.to_owned(),
+            normalized: wanted.to_owned(),
+            ..KubeVersion::default()
+        })
     }
 }
 
@@ -200,11 +212,13 @@ impl Chart {
             return Err(Error::Refused("library charts are not installable".to_owned()));
         }
         let wanted = &self.metadata.kube_version;
-        if !wanted.is_empty() && !crate::values::process::is_compatible(wanted, options.kube_version()) {
-            return Err(Error::Refused(format!(
-                "chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {}",
-                options.kube_version()
-            )));
+        if !wanted.is_empty() {
+            let version = options.version().normalized;
+            if !crate::values::process::is_compatible(wanted, &version) {
+                return Err(Error::Render(format!(
+                    "chart requires kubeVersion: {wanted} which is incompatible with Kubernetes {version}"
+                )));
+            }
         }
         let mut files = self.render_files(values, options)?;
         let mut notes = String::new();
@@ -330,23 +344,13 @@ fn structure(name: &'static str, display: Option<&str>, fields: Vec<Field>) -> V
 }
 
 fn capabilities(options: &RenderOptions) -> Value {
-    let version = options.kube_version().trim_start_matches('v');
-    let (shown, major, minor) = match &options.served {
-        Some(served) => (served.version.clone(), served.major.clone(), served.minor.clone()),
-        None => {
-            let parsed = crate::funcs::semver::Version::parse(version).ok();
-            let part = |number: fn(&crate::funcs::semver::Version) -> u64| {
-                parsed.as_ref().map_or_else(String::new, |v| number(v).to_string())
-            };
-            (format!("v{version}"), part(|v| v.major), part(|v| v.minor))
-        }
-    };
+    let KubeVersion { version: shown, normalized, major, minor } = options.version();
     let kube = structure(
         "common.KubeVersion",
-        Some(&shown),
+        Some(&normalized),
         vec![
             field("Version", Some("Version"), false, Value::str(&shown)),
-            field("normalizedVersion", None, false, Value::str(&shown)),
+            field("normalizedVersion", None, false, Value::str(&normalized)),
             field("Major", Some("Major"), false, Value::str(&major)),
             field("Minor", Some("Minor"), false, Value::str(&minor)),
         ],
@@ -487,6 +491,28 @@ fn render_all(
         Some(error) => Err(error),
         None => Ok(out),
     }
+}
+
+/// The name that `--name-template` gives.
+///
+/// # Errors
+/// What the parser or a function says.
+pub(crate) fn render_name(template: &str, seed: Option<u64>) -> Result<String, Error> {
+    const NAME: &str = "name-template";
+    let trees = crate::template::parse::parse(NAME, template, &crate::funcs::lookup).map_err(Error::Refused)?;
+    let mut set = Set { parent: None, trees: HashMap::new() };
+    trees.into_iter().for_each(|tree| set.add(Arc::new(tree)));
+    let host = Host {
+        strict: false,
+        lint: false,
+        lookup: None,
+        resolve_host: None,
+        random: Random::new(seed),
+        now: clock(),
+        limits: Limits::default(),
+    };
+    let mut exec = Exec::new(host, Rc::new(set));
+    exec.execute(NAME, Value::Nil).map_err(|fault| Error::Refused(explain(&fault)))
 }
 
 fn clock() -> i128 {

@@ -4,12 +4,12 @@ mod cluster;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Subcommand;
 use futures::StreamExt;
-use helm::cli::{self, Fetch, LintArgs, ShowWhat, TemplateArgs, ValueArgs};
+use helm::cli::{self, Around, Fetch, LintArgs, ShowWhat, TemplateArgs, ValueArgs};
 use oci::{EndpointMap, Reference};
 
 /// Values, as Helm's flags give them.
@@ -51,11 +51,19 @@ impl From<&Values> for ValueArgs {
 /// Render a chart, as `helm template` does
 #[derive(clap::Args)]
 pub struct Template {
-    /// The release's name, then the chart: a directory or an archive
+    /// The release's name, then the chart: a path, a URL, or with --repo its name
     #[arg(value_name = "[NAME] CHART", num_args = 1..=2, required = true)]
     name_and_chart: Vec<String>,
     #[command(flatten)]
     values: Values,
+    #[command(flatten)]
+    source: Source,
+    /// A template that gives the release's name
+    #[arg(long, value_name = "TEMPLATE")]
+    name_template: Option<String>,
+    /// Taken as Helm takes it: a name may not be given too
+    #[arg(short, long)]
+    generate_name: bool,
     /// The release's namespace
     #[arg(short, long)]
     namespace: Option<String>,
@@ -89,6 +97,9 @@ pub struct Template {
     /// Write files into this directory instead of printing
     #[arg(short, long, value_name = "DIR")]
     output_dir: Option<PathBuf>,
+    /// In that directory, one of the release's name
+    #[arg(long)]
+    release_name: bool,
     /// A program that the manifests go through
     #[arg(long, value_name = "PROGRAM")]
     post_renderer: Option<PathBuf>,
@@ -108,9 +119,23 @@ pub struct Template {
     /// The context of that kubeconfig
     #[arg(long, value_name = "CONTEXT")]
     kube_context: Option<String>,
+    /// Print what is no YAML too, and then the error
+    #[arg(long)]
+    debug: bool,
     /// Makes random values the same at every run
     #[arg(long)]
     seed: Option<u64>,
+}
+
+/// Which chart of a repository.
+#[derive(clap::Args, Clone)]
+struct Source {
+    /// The repository that the chart is in
+    #[arg(long, value_name = "URL")]
+    repo: Option<String>,
+    /// The chart's version, or a range
+    #[arg(long, value_name = "VERSION")]
+    version: Option<String>,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, PartialEq)]
@@ -132,6 +157,12 @@ pub struct Lint {
     /// Only print warnings and errors
     #[arg(short, long)]
     quiet: bool,
+    /// Also the charts in charts/
+    #[arg(long)]
+    with_subcharts: bool,
+    /// Do not check the values against the chart's schema
+    #[arg(long)]
+    skip_schema_validation: bool,
     /// The release's namespace
     #[arg(short, long)]
     namespace: Option<String>,
@@ -146,8 +177,10 @@ pub struct Show {
     /// What of it
     #[arg(value_enum)]
     what: What,
-    /// The chart: a directory or an archive
+    /// The chart: a path, a URL, or with --repo its name
     chart: PathBuf,
+    #[command(flatten)]
+    source: Source,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy)]
@@ -192,7 +225,11 @@ pub fn template(args: &Template) -> Result<ExitCode> {
         .transpose()?;
     let arguments = TemplateArgs {
         name,
+        name_template: args.name_template.clone(),
+        generate_name: args.generate_name,
         chart: chart.into(),
+        repo: args.source.repo.clone(),
+        version: args.source.version.clone(),
         values: (&args.values).into(),
         namespace: args.namespace.clone(),
         api_versions: args.api_versions.clone(),
@@ -205,13 +242,22 @@ pub fn template(args: &Template) -> Result<ExitCode> {
         skip_schema_validation: args.skip_schema_validation,
         enable_dns: args.enable_dns,
         output_dir: args.output_dir.clone(),
+        use_release_name: args.release_name,
         post_renderer: args.post_renderer.clone(),
         post_renderer_args: args.post_renderer_args.clone(),
+        debug: args.debug,
         seed: args.seed,
     };
-    let output = cli::template_on(&arguments, cluster.map(|cluster| cluster as Arc<dyn cli::Cluster>))?;
+    let around = Around {
+        cluster: cluster.map(|cluster| cluster as Arc<dyn cli::Cluster>),
+        fetch: Some(Arc::new(Online::default())),
+    };
+    let output = cli::template_on(&arguments, &around)?;
     anstream::print!("{}", output.text);
-    Ok(ExitCode::SUCCESS)
+    match output.failed {
+        Some(error) => Err(error.into()),
+        None => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Prints the findings. Exit code 1 when there are errors.
@@ -223,6 +269,8 @@ pub fn lint(args: &Lint) -> Result<ExitCode> {
         namespace: args.namespace.clone(),
         kube_version: args.kube_version.clone(),
         quiet: args.quiet,
+        with_subcharts: args.with_subcharts,
+        skip_schema_validation: args.skip_schema_validation,
     })?;
     anstream::print!("{}", report.text);
     Ok(if report.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -230,7 +278,12 @@ pub fn lint(args: &Lint) -> Result<ExitCode> {
 
 /// Prints that part of the chart.
 pub fn show(args: &Show) -> Result<ExitCode> {
-    let chart = helm::load::from_path(&args.chart)?;
+    let reference = cli::Reference {
+        chart: args.chart.display().to_string(),
+        repo: args.source.repo.clone(),
+        version: args.source.version.clone(),
+    };
+    let chart = reference.load(Some(&Online::default()))?;
     let what = match args.what {
         What::All => ShowWhat::All,
         What::Chart => ShowWhat::Chart,
@@ -252,42 +305,52 @@ pub fn dependency(args: &Dependency) -> Result<ExitCode> {
 }
 
 fn build(chart: &Path) -> Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    let fetch = Online { runtime, registry: oci::client::Client::new(EndpointMap::default()) };
-    for resolved in cli::dependency_build(chart, &fetch)? {
-        anstream::println!("{} {}", resolved.name, resolved.version);
-    }
+    anstream::print!("{}", cli::dependency_build(chart, &Online::default())?.text);
     Ok(())
 }
 
-/// Fetches charts from repositories and registries.
+/// Fetches charts from repositories and registries; nothing is started before something is fetched.
+#[derive(Default)]
 struct Online {
-    runtime: tokio::runtime::Runtime,
-    registry: oci::client::Client,
+    started: OnceLock<Result<(Mutex<tokio::runtime::Runtime>, oci::client::Client), String>>,
+}
+
+impl Online {
+    fn run<T>(&self, ask: impl AsyncFnOnce(&oci::client::Client) -> Result<T, String>) -> Result<T, String> {
+        let started = self.started.get_or_init(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
+            Ok((Mutex::new(runtime), oci::client::Client::new(EndpointMap::default())))
+        });
+        let (runtime, registry) = started.as_ref().map_err(Clone::clone)?;
+        let runtime = runtime.lock().map_err(|_| "an earlier fetch broke off".to_owned())?;
+        runtime.block_on(ask(registry))
+    }
 }
 
 impl Fetch for Online {
     fn get(&self, url: &str) -> Result<Vec<u8>, String> {
-        let answer = self.runtime.block_on(async { reqwest::get(url).await?.error_for_status()?.bytes().await });
-        answer.map(|bytes| bytes.to_vec()).map_err(|error| crate::text::chain(&error))
+        self.run(async |_| {
+            let answer = async { reqwest::get(url).await?.error_for_status()?.bytes().await };
+            answer.await.map(|bytes| bytes.to_vec()).map_err(|error| crate::text::chain(&error))
+        })
     }
 
     fn oci_tags(&self, repository: &str) -> Result<Vec<String>, String> {
         let reference = Reference::parse(repository).map_err(|error| error.to_string())?;
-        self.runtime.block_on(self.registry.tags(&reference)).map_err(|error| crate::text::chain(&error))
+        self.run(async |registry| registry.tags(&reference).await.map_err(|error| crate::text::chain(&error)))
     }
 
     fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String> {
         const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
         let reference = Reference::parse(reference).map_err(|error| error.to_string())?;
-        self.runtime.block_on(async {
+        self.run(async |registry| {
             let text = |error: oci::client::Error| crate::text::chain(&error);
-            let fetched = self.registry.manifest(&reference).await.map_err(text)?;
+            let fetched = registry.manifest(&reference).await.map_err(text)?;
             let manifest: oci::Manifest = serde_json::from_slice(&fetched.bytes).map_err(|error| error.to_string())?;
             let layer = manifest.layers.iter().find(|layer| layer.media_type == CHART);
             let layer = layer.ok_or_else(|| format!("{reference} is no Helm chart"))?;
-            let mut blob = self.registry.blob(&reference, layer).await.map_err(text)?.stream;
+            let mut blob = registry.blob(&reference, layer).await.map_err(text)?.stream;
             let mut bytes = Vec::new();
             while let Some(part) = blob.next().await {
                 bytes.extend_from_slice(&part.map_err(text)?);

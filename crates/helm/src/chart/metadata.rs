@@ -132,22 +132,22 @@ impl Reader<'_> {
         }
     }
 
-    fn objects(&self, key: &str) -> Result<Vec<&serde_json::Map<String, Json>>, String> {
+    fn objects(&self, key: &str, of: &str) -> Result<Vec<&serde_json::Map<String, Json>>, String> {
         match self.map.get(key) {
             None | Some(Json::Null) => Ok(Vec::new()),
             Some(Json::Array(items)) => items
                 .iter()
                 .filter(|i| !i.is_null())
-                .map(|i| i.as_object().ok_or_else(|| self.wrong(key, i, "object")))
+                .map(|i| i.as_object().ok_or_else(|| self.wrong(key, i, &format!("v2.{of}"))))
                 .collect(),
-            Some(v) => Err(self.wrong(key, v, "[]object")),
+            Some(v) => Err(self.wrong(key, v, &format!("[]*v2.{of}"))),
         }
     }
 }
 
 fn dependencies(reader: &Reader<'_>) -> Result<Vec<Dependency>, String> {
     reader
-        .objects("dependencies")?
+        .objects("dependencies", "Dependency")?
         .into_iter()
         .map(|map| {
             let r = Reader { map, of: "Dependency" };
@@ -183,43 +183,47 @@ impl Metadata {
             }
         };
         let r = Reader { map, of: "Metadata" };
-        let maintainers = r
-            .objects("maintainers")?
-            .into_iter()
-            .map(|map| {
-                let r = Reader { map, of: "Maintainer" };
-                Ok((r.text("name")?, r.text("email")?, r.text("url")?))
-            })
-            .collect::<Result<_, String>>()?;
+        // In the order of keys: of several wrong fields the first is named.
         let annotations = match map.get("annotations") {
             None | Some(Json::Null) => None,
             Some(Json::Object(inner)) => {
-                let inner_reader = Reader { map: inner, of: "Metadata.annotations" };
-                Some(inner.keys().map(|k| Ok((k.clone(), inner_reader.text(k)?))).collect::<Result<_, String>>()?)
+                let text = |v: &Json| match v {
+                    Json::Null => Ok(String::new()),
+                    v => scalar(v).ok_or_else(|| r.wrong("annotations", v, "string")),
+                };
+                Some(inner.iter().map(|(k, v)| Ok((k.clone(), text(v)?))).collect::<Result<_, String>>()?)
             }
             Some(v) => return Err(r.wrong("annotations", v, "map[string]string")),
         };
         let text = |key: &str| r.text(key).map(|t| clean(&t));
         let texts = |key: &str| r.texts(key).map(|t| t.iter().map(|t| clean(t)).collect());
         Ok(Metadata {
-            name: text("name")?,
-            home: text("home")?,
-            sources: texts("sources")?,
-            version: r.text("version")?,
-            description: text("description")?,
-            keywords: texts("keywords")?,
-            maintainers,
-            icon: text("icon")?,
+            annotations,
             // A chart that does not say is of the first version.
             api_version: Some(r.text("apiVersion")?).filter(|v| !v.is_empty()).unwrap_or_else(|| "v1".to_owned()),
-            condition: text("condition")?,
-            tags: text("tags")?,
             app_version: text("appVersion")?,
-            deprecated: r.bool("deprecated")?,
-            annotations,
-            kube_version: text("kubeVersion")?,
+            condition: text("condition")?,
             dependencies: dependencies(&r)?,
+            deprecated: r.bool("deprecated")?,
+            description: text("description")?,
+            home: text("home")?,
+            icon: text("icon")?,
+            keywords: texts("keywords")?,
+            kube_version: text("kubeVersion")?,
+            maintainers: r
+                .objects("maintainers", "Maintainer")?
+                .into_iter()
+                .map(|map| {
+                    let r = Reader { map, of: "Maintainer" };
+                    let email = r.text("email")?;
+                    Ok((r.text("name")?, email, r.text("url")?))
+                })
+                .collect::<Result<_, String>>()?,
+            name: text("name")?,
+            sources: texts("sources")?,
+            tags: text("tags")?,
             chart_type: r.text("type")?,
+            version: r.text("version")?,
         })
     }
 
@@ -243,7 +247,7 @@ impl Metadata {
         if self.name.is_empty() {
             return Err("chart.metadata.name is required".to_owned());
         }
-        if self.name.contains('/') || self.name.contains('\\') {
+        if self.name.contains('/') {
             return Err(format!("chart.metadata.name {} is invalid", crate::value::quote::quote(&self.name)));
         }
         if self.version.is_empty() {

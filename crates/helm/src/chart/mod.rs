@@ -1,6 +1,6 @@
 //! A chart: its files parsed, ready to be rendered any number of times.
 
-pub(crate) mod formats;
+pub mod kube;
 pub mod metadata;
 pub mod schema;
 
@@ -32,8 +32,6 @@ pub struct Chart {
     pub files: Vec<(Str, Arc<[u8]>)>,
     /// Subcharts, in the order of their directory names.
     pub dependencies: Vec<Arc<Chart>>,
-    /// Every file as it was given.
-    pub raw: Arc<BTreeMap<String, Vec<u8>>>,
     /// Templates of this chart and those below, parsed under their paths from here.
     pub(crate) parsed: Arc<RwLock<ParsedFiles>>,
 }
@@ -124,7 +122,6 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
         templates: Vec::new(),
         files: Vec::new(),
         dependencies: Vec::new(),
-        raw: Arc::default(),
         parsed: Arc::default(),
     };
     let mut subcharts: BTreeMap<String, BTreeMap<String, Vec<u8>>> = BTreeMap::new();
@@ -135,8 +132,8 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
             "Chart.lock" => chart.lock = Some(text(data)),
             "values.yaml" => {
                 let values = text(data);
-                chart.values = crate::values::parse(&values)
-                    .map_err(|e| load(format!("cannot load values.yaml: cannot unmarshal yaml document: {e}")))?;
+                chart.values =
+                    crate::values::parse(&values).map_err(|e| load(format!("cannot load values.yaml: {e}")))?;
                 chart.values_text = Some(values);
             }
             "values.schema.json" => chart.schema = Some(text(data)),
@@ -201,6 +198,5 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
         chart.dependencies.push(Arc::new(sub));
     }
     chart.metadata = metadata;
-    chart.raw = Arc::new(files);
     Ok(chart)
 }

@@ -6,14 +6,17 @@
 pub mod cluster;
 pub mod dependency;
 pub mod lint;
+pub mod locate;
+mod post;
 pub mod show;
 pub mod template;
 
 pub use cluster::Cluster;
 pub use dependency::{Fetch, build as dependency_build, list as dependency_list};
 pub use lint::{LintArgs, LintReport, Message, Severity, lint};
+pub use locate::Reference;
 pub use show::{ShowWhat, show};
-pub use template::{TemplateArgs, TemplateOutput, template, template_on};
+pub use template::{Around, TemplateArgs, TemplateOutput, template, template_on};
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +41,14 @@ pub struct ValueArgs {
     pub set_literal: Vec<String>,
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+/// The bytes of a file, of standard input (`-`), or of a URL.
+fn read(path: &Path, fetch: Option<&dyn Fetch>) -> Result<Vec<u8>, Error> {
+    let text = path.to_string_lossy();
+    if text.starts_with("http://") || text.starts_with("https://") {
+        let fetch =
+            fetch.ok_or_else(|| Error::Refused(format!("{text} is not on this disk, and nothing is fetched here")))?;
+        return fetch.get(&text).map_err(Error::Refused);
+    }
     let io = |e: std::io::Error| Error::Io { path: path.display().to_string(), reason: e.to_string() };
     if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
@@ -54,9 +64,17 @@ impl ValueArgs {
     /// # Errors
     /// A file that cannot be read or is no mapping, and a setting that the grammar does not have.
     pub fn merge(&self) -> Result<Data, Error> {
+        self.merge_with(None)
+    }
+
+    /// As [`ValueArgs::merge`], with files from URLs.
+    ///
+    /// # Errors
+    /// As [`ValueArgs::merge`], and what cannot be fetched.
+    pub fn merge_with(&self, fetch: Option<&dyn Fetch>) -> Result<Data, Error> {
         let mut merged = Merged::default();
         for path in &self.files {
-            merged.file(&path.display().to_string(), &read(path)?)?;
+            merged.file(&path.display().to_string(), &read(path, fetch)?)?;
         }
         for text in &self.set_json {
             merged.set_json(text)?;
@@ -69,7 +87,7 @@ impl ValueArgs {
         }
         for text in &self.set_file {
             merged.set_files(text, &|path| {
-                let bytes = read(Path::new(path)).map_err(|e| e.to_string())?;
+                let bytes = read(Path::new(path), fetch).map_err(|e| e.to_string())?;
                 Ok(crate::value::text::from_bytes(&bytes).into_owned())
             })?;
         }

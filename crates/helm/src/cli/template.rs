@@ -1,26 +1,38 @@
 //! `template`: a chart to text, or to files.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ValueArgs;
 use super::cluster::Cluster;
+use super::dependency::Fetch;
+use super::locate::Reference;
+use super::{ValueArgs, post};
 use crate::Lookup;
-use crate::engine::RenderOptions;
+use crate::chart::Chart;
+use crate::chart::kube::KubeVersion;
+use crate::engine::{RenderOptions, Rendered};
 use crate::error::Error;
 use crate::files::glob::Glob;
 use crate::output::split;
+use crate::value::Data;
+use crate::value::quote::quote;
 
 /// The arguments of `template`.
 #[derive(Debug, Clone, Default)]
 pub struct TemplateArgs {
     /// Name of the release; `release-name` when not given.
     pub name: Option<String>,
-    /// Directory or archive of the chart.
+    /// `--name-template`: a template that gives the name.
+    pub name_template: Option<String>,
+    /// `--generate-name`: changes nothing here but that a name may not be given too.
+    pub generate_name: bool,
+    /// Directory or archive of the chart, or what [`Reference::chart`] may be.
     pub chart: PathBuf,
+    /// `--repo`
+    pub repo: Option<String>,
+    /// `--version`
+    pub version: Option<String>,
     /// Values.
     pub values: ValueArgs,
     /// Namespace; `default` when not given.
@@ -45,10 +57,14 @@ pub struct TemplateArgs {
     pub enable_dns: bool,
     /// `--output-dir`: write files there.
     pub output_dir: Option<PathBuf>,
+    /// `--release-name`: in a directory of the release's name there.
+    pub use_release_name: bool,
     /// `--post-renderer`: a program that is given the manifests and gives them back.
     pub post_renderer: Option<PathBuf>,
     /// `--post-renderer-args`
     pub post_renderer_args: Vec<String>,
+    /// `--debug`: when the output is no YAML, give it all the same, with the error.
+    pub debug: bool,
     /// Makes random functions repeatable.
     pub seed: Option<u64>,
 }
@@ -60,6 +76,17 @@ pub struct TemplateOutput {
     pub text: String,
     /// Files written, when an output directory was given.
     pub written: Vec<PathBuf>,
+    /// With `debug`: why the text is not what it should be.
+    pub failed: Option<Error>,
+}
+
+/// What a rendering may ask besides the disk.
+#[derive(Clone, Default)]
+pub struct Around {
+    /// The cluster of `--dry-run=server`.
+    pub cluster: Option<Arc<dyn Cluster>>,
+    /// Gets charts and values files from the network.
+    pub fetch: Option<Arc<dyn Fetch>>,
 }
 
 fn document(path: &str, text: &str) -> String {
@@ -71,68 +98,108 @@ fn document(path: &str, text: &str) -> String {
 /// # Errors
 /// What cannot be read, rendered or written, in Helm's words.
 pub fn template(args: &TemplateArgs) -> Result<TemplateOutput, Error> {
-    template_on(args, None)
+    template_on(args, &Around::default())
 }
 
 /// As [`template`]; with a cluster as `helm template --dry-run=server` (`--validate`) does: its capabilities take the
 /// place of those in the arguments, `lookup` asks it, and what it would not take is refused.
 ///
 /// # Errors
-/// As [`template`], and what the cluster says.
-pub fn template_on(args: &TemplateArgs, cluster: Option<Arc<dyn Cluster>>) -> Result<TemplateOutput, Error> {
-    let chart = crate::load::from_path(&args.chart)?;
-    super::dependency::check(&chart)?;
-    if let Some(name) = &args.name {
-        check_name(name)?;
+/// As [`template`], and what the cluster and the network say.
+pub fn template_on(args: &TemplateArgs, around: &Around) -> Result<TemplateOutput, Error> {
+    check_kube_version(args.kube_version.as_deref())?;
+    let name = release_name(args)?;
+    let reference =
+        Reference { chart: args.chart.display().to_string(), repo: args.repo.clone(), version: args.version.clone() };
+    let chart = reference.load(around.fetch.as_deref())?;
+    let values = args.values.merge_with(around.fetch.as_deref())?;
+    if chart.is_library() {
+        return Err(Error::Refused("library charts are not installable".to_owned()));
     }
-    let served = cluster.as_deref().map(super::cluster::reach).transpose()?;
+    super::dependency::check(&chart)?;
+    let served = around.cluster.as_deref().map(super::cluster::reach).transpose()?;
+    check_name(&name)?;
     let defaults = RenderOptions::default();
     let options = RenderOptions {
-        release_name: args.name.clone().unwrap_or(defaults.release_name.clone()),
+        release_name: name,
         namespace: args.namespace.clone().unwrap_or(defaults.namespace.clone()),
         kube_version: args.kube_version.clone(),
         api_versions: args.api_versions.clone(),
-        include_crds: args.include_crds,
         is_upgrade: args.is_upgrade,
         skip_schema_validation: args.skip_schema_validation,
         enable_dns: args.enable_dns,
         seed: args.seed,
         served,
-        lookup: cluster.clone().map(|cluster| cluster as Arc<dyn Lookup>),
+        lookup: around.cluster.clone().map(|cluster| cluster as Arc<dyn Lookup>),
         ..defaults
     };
-    let rendered = chart.render_data(&args.values.merge()?, &options)?;
-    if let Some(cluster) = &cluster {
+    let rendered = match chart.render_data(&values, &options) {
+        Ok(rendered) => rendered,
+        Err(error) => return unfinished(args, &chart, &values, &options, error),
+    };
+    if let Some(cluster) = &around.cluster {
         super::cluster::check(cluster.as_ref(), &rendered, &options.release_name, &options.namespace)?;
     }
-    let mut pieces: Vec<(String, String)> =
-        rendered.manifests.iter().map(|m| (m.path.clone(), m.text.clone())).collect();
-    let mut hooks: Vec<(String, String)> = Vec::new();
-    if !args.no_hooks {
-        for hook in &rendered.hooks {
-            if args.skip_tests && hook.events.iter().any(|e| e == "test") {
-                continue;
+    let mut out = Writer { args, release: &options.release_name, text: String::new(), written: Vec::new() };
+    out.manifests(&rendered)?;
+    if let Some(program) = &args.post_renderer {
+        out.text = post::render(program, &args.post_renderer_args, &out.text)?;
+    }
+    let wrote = if args.output_dir.is_some() { std::mem::take(&mut out.text) } else { String::new() };
+    out.text = format!("{}\n", out.text.trim());
+    let wrote = wrote + &out.hooks(&rendered)?;
+    let text = match args.show_only.as_slice() {
+        [] => out.text,
+        patterns => show_only(&out.text, patterns)?,
+    };
+    Ok(TemplateOutput { text: wrote + &text, written: out.written, failed: None })
+}
+
+/// What is left of a rendering that failed: Helm says how to see it, or shows it.
+fn unfinished(
+    args: &TemplateArgs,
+    chart: &Chart,
+    values: &Data,
+    options: &RenderOptions,
+    error: Error,
+) -> Result<TemplateOutput, Error> {
+    // Values are looked at before there is anything to show.
+    if matches!(error, Error::Values(_) | Error::Refused(_)) {
+        return Err(error);
+    }
+    if !args.debug {
+        let hinted = |text: String| format!("{text}\n\nUse --debug flag to render out invalid YAML");
+        return Err(match error {
+            Error::Render(text) => Error::Render(hinted(text)),
+            Error::Output(text) => Error::Output(hinted(text)),
+            other => other,
+        });
+    }
+    let mut text = String::new();
+    if matches!(error, Error::Output(_)) {
+        for (path, content) in chart.render_files(values, options)? {
+            if !path.ends_with("NOTES.txt") && !content.trim().is_empty() {
+                text.push_str(&document(&path, &content));
             }
-            hooks.push((hook.path.clone(), hook.text.clone()));
         }
     }
-    if let Some(dir) = &args.output_dir {
-        pieces.extend(hooks);
-        return write_files(dir, &pieces);
+    Ok(TemplateOutput { text: format!("{}\n", text.trim()), written: Vec::new(), failed: Some(error) })
+}
+
+pub(super) fn check_kube_version(version: Option<&str>) -> Result<(), Error> {
+    let Some(version) = version else { return Ok(()) };
+    KubeVersion::parse(version).map(drop).map_err(|e| Error::Refused(format!("invalid kube version '{version}': {e}")))
+}
+
+fn release_name(args: &TemplateArgs) -> Result<String, Error> {
+    let both = |flag: &str| Err(Error::Refused(format!("cannot set --{flag} and also specify a name")));
+    match (&args.name, &args.name_template) {
+        (Some(_), _) if args.generate_name => both("generate-name"),
+        (Some(_), Some(template)) if !template.is_empty() => both("name-template"),
+        (Some(name), _) => Ok(name.clone()),
+        (None, Some(template)) if !template.is_empty() => crate::engine::render_name(template, args.seed),
+        _ => Ok(RenderOptions::default().release_name),
     }
-    let mut text: String = pieces.iter().map(|(path, text)| document(path, text)).collect();
-    if let Some(program) = &args.post_renderer {
-        text = post_render(program, &args.post_renderer_args, &text)?;
-    }
-    let mut text = format!("{}\n", text.trim());
-    text.extend(hooks.iter().map(|(path, text)| document(path, text)));
-    if !args.show_only.is_empty() {
-        text = show_only(&text, &args.show_only)?;
-    }
-    if text.trim().is_empty() {
-        text.clear();
-    }
-    Ok(TemplateOutput { text, written: Vec::new() })
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
@@ -142,29 +209,109 @@ fn check_name(name: &str) -> Result<(), Error> {
             && !p.ends_with('-')
             && p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     };
-    if name.is_empty() {
-        return Err(Error::Refused("no name provided".to_owned()));
+    let why = if name.is_empty() {
+        "no name provided"
+    } else if name.len() > 53 || !name.split('.').all(part) {
+        "invalid release name, must match regex ^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$ and the length must not be longer than 53"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Refused(format!("release name check failed: release name {}: {why}", quote(name))))
+}
+
+/// Manifests and hooks to text or to files. Of files the text says which were written.
+struct Writer<'a> {
+    args: &'a TemplateArgs,
+    release: &'a str,
+    text: String,
+    written: Vec<PathBuf>,
+}
+
+impl Writer<'_> {
+    fn manifests(&mut self, rendered: &Rendered) -> Result<(), Error> {
+        let crds = rendered.crds.iter().filter(|_| self.args.include_crds);
+        let Some(dir) = &self.args.output_dir else {
+            for m in crds.chain(&rendered.manifests) {
+                self.text.push_str(&document(&m.path, &m.text));
+            }
+            return Ok(());
+        };
+        let own = self.own_dir(dir);
+        let mut seen: BTreeSet<&str> = BTreeSet::new();
+        for m in crds {
+            let line = self.file(dir, &m.path, &m.text, !seen.insert(&m.path))?;
+            self.text.push_str(&line);
+        }
+        for m in &rendered.manifests {
+            let line = self.file(&own, &m.path, &m.text, !seen.insert(&m.path))?;
+            self.text.push_str(&line);
+        }
+        Ok(())
     }
-    if name.len() > 53 || !name.split('.').all(part) {
-        return Err(Error::Refused(format!(
-            "release name {}: invalid release name, must match regex ^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$ and the length must not be longer than 53",
-            crate::value::quote::quote(name)
-        )));
+
+    /// Hooks after the text, or to files: then what to say of them.
+    fn hooks(&mut self, rendered: &Rendered) -> Result<String, Error> {
+        let mut said = String::new();
+        if self.args.no_hooks {
+            return Ok(said);
+        }
+        for hook in &rendered.hooks {
+            if self.args.skip_tests && hook.events.iter().any(|e| e == "test") {
+                continue;
+            }
+            match &self.args.output_dir {
+                None => self.text.push_str(&document(&hook.path, &hook.text)),
+                Some(dir) => {
+                    let own = self.own_dir(dir);
+                    let there = own.join(&hook.path).exists();
+                    said.push_str(&self.file(&own, &hook.path, &hook.text, there)?);
+                }
+            }
+        }
+        Ok(said)
     }
-    Ok(())
+
+    fn own_dir(&self, dir: &Path) -> PathBuf {
+        if self.args.use_release_name { dir.join(self.release) } else { dir.to_path_buf() }
+    }
+
+    fn file(&mut self, dir: &Path, path: &str, text: &str, append: bool) -> Result<String, Error> {
+        use std::io::Write as _;
+        let target = PathBuf::from(format!("{}/{path}", dir.display()));
+        let io = |e: std::io::Error| Error::Io { path: target.display().to_string(), reason: e.to_string() };
+        if let Some(parent) = target.parent() {
+            std::fs::create_dir_all(parent).map_err(io)?;
+        }
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .append(append)
+            .truncate(!append)
+            .open(&target)
+            .map_err(io)?;
+        file.write_all(document(path, text).as_bytes()).map_err(io)?;
+        let line = format!("wrote {}\n", target.display());
+        if !self.written.contains(&target) {
+            self.written.push(target);
+        }
+        Ok(line)
+    }
 }
 
 fn show_only(text: &str, patterns: &[String]) -> Result<String, Error> {
     let mut out = String::new();
     let documents = split(text);
     for pattern in patterns {
-        let glob = Glob::parse(&pattern.replace('\\', "/"));
+        let glob = Glob::parse(pattern);
         let mut missing = true;
         for document in &documents {
-            let Some(path) = document.lines().find_map(|l| l.strip_prefix("# Source: ")) else { continue };
-            let Some((_, path)) = path.split_once('/') else { continue };
-            let hit = path == pattern || glob.as_ref().is_ok_and(|g| g.matches(path));
-            if hit {
+            // The first place in the document that names a source, with something after a `/`.
+            let source = document.match_indices("# Source: ").find_map(|(at, mark)| {
+                let line = document[at + mark.len()..].lines().next().unwrap_or("");
+                line.split_once('/').filter(|(chart, path)| !chart.is_empty() && !path.is_empty())
+            });
+            let Some((_, path)) = source else { continue };
+            if glob.as_ref().is_ok_and(|g| g.matches(path)) {
                 missing = false;
                 out.push_str(&format!("---\n{document}\n"));
             }
@@ -174,62 +321,4 @@ fn show_only(text: &str, patterns: &[String]) -> Result<String, Error> {
         }
     }
     Ok(out)
-}
-
-fn write_files(dir: &std::path::Path, pieces: &[(String, String)]) -> Result<TemplateOutput, Error> {
-    let mut files: BTreeMap<&str, String> = BTreeMap::new();
-    for (path, text) in pieces {
-        files.entry(path).or_default().push_str(&document(path, text));
-    }
-    let mut out = TemplateOutput::default();
-    for (path, text) in files {
-        let target = dir.join(path);
-        let io = |e: std::io::Error| Error::Io { path: target.display().to_string(), reason: e.to_string() };
-        if let Some(parent) = target.parent() {
-            std::fs::create_dir_all(parent).map_err(io)?;
-        }
-        std::fs::write(&target, text).map_err(io)?;
-        out.text.push_str(&format!("wrote {}\n", target.display()));
-        out.written.push(target);
-    }
-    Ok(out)
-}
-
-/// Gives the manifests to a program and takes what it gives back.
-fn post_render(program: &std::path::Path, args: &[String], text: &str) -> Result<String, Error> {
-    let shown = program.display().to_string();
-    let fail = |reason: String| {
-        Error::Output(format!(
-            "error while running post render on manifests: error while running command {shown}. {reason}"
-        ))
-    };
-    let mut child = Command::new(program)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| fail(e.to_string()))?;
-    let stdin = child.stdin.take();
-    let output = std::thread::scope(|scope| {
-        scope.spawn(move || {
-            if let Some(mut stdin) = stdin {
-                // A program that ends early is judged by its exit code.
-                let _ = stdin.write_all(text.as_bytes());
-            }
-        });
-        child.wait_with_output()
-    })
-    .map_err(|e| fail(e.to_string()))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(fail(format!("error output:\n{said}: {}", output.status)));
-    }
-    if output.stdout.is_empty() && !text.is_empty() {
-        return Err(Error::Output(format!(
-            "error while running post render on manifests: post-renderer {} produced empty output",
-            crate::value::quote::quote(&shown)
-        )));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -6,7 +6,7 @@ use super::{Answer, Func, Ty, f, s, v};
 use crate::template::error::Fault;
 use crate::template::exec::Exec;
 use crate::value::convert::to_text;
-use crate::value::{Entries, Map, Str, Value, budget};
+use crate::value::{Entries, Map, Object, Str, Value, budget};
 
 const MS: &[Ty] = &[Ty::Map, Ty::Str];
 const MM: &[Ty] = &[Ty::Map, Ty::Map];
@@ -30,7 +30,9 @@ pub const FUNCS: &[Func] = &[
     }),
     f("get", MS, |_, a| Ok(map(a, 0).and_then(|m| m.get(s(a, 1))).unwrap_or_else(|| Value::str("")))),
     f("set", &[Ty::Map, Ty::Str, Ty::Any], |e, a| {
-        let Some(m) = map(a, 0) else { return Err(Fault::text("assignment to entry in nil map")) };
+        let Some(m) = map(a, 0).filter(|m| !m.is_nil()) else {
+            return Err(Fault::text("assignment to entry in nil map"));
+        };
         if matches!(a[2], Value::Map(_) | Value::List(_)) {
             e.suspect(m);
         }
@@ -101,6 +103,10 @@ pub(crate) fn deep_copy(value: &Value, depth: usize) -> Result<Value, Fault> {
     }
     Ok(match value {
         Value::List(l) if l.nil => value.clone(),
+        // What a version keeps to itself is not copied.
+        Value::Object(o) if matches!(o.as_ref(), Object::Semver(_)) => {
+            Value::Object(Rc::new(Object::Semver(super::semver::Version::default())))
+        }
         Value::List(l) => {
             let items = l.items().iter().map(|i| deep_copy(i, depth + 1)).collect::<Result<_, _>>()?;
             Value::list_of(l.ty, items)

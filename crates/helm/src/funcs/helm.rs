@@ -4,7 +4,7 @@ use super::{Func, Ty, f, s};
 use crate::template::error::{Fault, WARN_END, WARN_START};
 use crate::template::exec::Exec;
 use crate::value::json::{Style, decode, decode_all, encode, json_type};
-use crate::value::{Entries, ListTy, Value, toml, yaml};
+use crate::value::{Entries, ListTy, MapTy, Value, toml, yaml};
 
 const A: &[Ty] = &[Ty::Any];
 const S: &[Ty] = &[Ty::Str];
@@ -126,7 +126,7 @@ fn from_json(text: &str) -> Value {
             Value::Map(map)
         }
         Ok((v, Some(_))) if v.is_nil() => error_map(&wrong_type(&Value::Float(0.0), MAP)),
-        Ok((v, _)) if v.is_nil() => Value::map(Entries::new()),
+        Ok((v, _)) if v.is_nil() => Value::map_of(MapTy::Nil, Entries::new()),
         Ok((v, _)) => error_map(&wrong_type(&v, MAP)),
         Err(message) => error_map(&message),
     }

@@ -110,7 +110,17 @@ fn shown(a: &[Value]) -> Answer {
     Ok(Value::str(crate::value::fmt::to_string(&a[0])))
 }
 
-const KUBE_VERSION: &[Func] = &[f("String", NONE, |_, a| shown(a)), f("GitVersion", NONE, |_, a| shown(a))];
+fn git_version(a: &[Value]) -> Answer {
+    if let Value::Object(o) = &a[0]
+        && let Object::Struct(s) = o.as_ref()
+        && let Some(field) = s.fields.iter().find(|f| f.name == "Version")
+    {
+        return Ok(field.value.clone());
+    }
+    shown(a)
+}
+
+const KUBE_VERSION: &[Func] = &[f("String", NONE, |_, a| shown(a)), f("GitVersion", NONE, |_, a| git_version(a))];
 
 fn semver(a: &[Value], i: usize) -> Result<super::semver::Version, Fault> {
     match a.get(i) {

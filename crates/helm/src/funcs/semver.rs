@@ -22,7 +22,7 @@ pub const FUNCS: &[Func] = &[
 ];
 
 /// A version.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Version {
     /// The first number.
     pub major: u64,

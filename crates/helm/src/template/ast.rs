@@ -137,8 +137,8 @@ pub struct Number {
     pub uint: Option<u64>,
     /// As a float.
     pub float: Option<f64>,
-    /// Complex with an imaginary part.
-    pub complex: bool,
+    /// As a complex number, when it is written with an `i`.
+    pub complex: Option<(f64, f64)>,
     /// As written.
     pub text: Str,
 }

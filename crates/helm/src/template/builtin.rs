@@ -11,6 +11,7 @@ enum Basic {
     Int,
     Uint,
     Float,
+    Complex,
     Str,
     None,
 }
@@ -22,6 +23,7 @@ fn basic(v: &Value) -> Basic {
         Value::Int(..) | Value::Duration(_) => Basic::Int,
         Value::Float(_) => Basic::Float,
         Value::Str(_) => Basic::Str,
+        Value::Object(o) if matches!(o.as_ref(), Object::Complex(..)) => Basic::Complex,
         _ => Basic::None,
     }
 }
@@ -51,6 +53,7 @@ fn equal(a: &Value, b: &Value) -> std::result::Result<bool, Fault> {
         (Value::Float(a), Value::Float(b)) => a == b,
         (Value::Str(a), Value::Str(b)) => a == b,
         (Value::Int(..) | Value::Duration(_), _) => number(a) == number(b),
+        _ if ka == Basic::Complex => crate::value::deep_equal(a, b),
         _ => {
             if a.is_nil() || b.is_nil() {
                 // An empty slice or map is never nil here.
@@ -92,7 +95,7 @@ fn less(a: &Value, b: &Value) -> std::result::Result<bool, Fault> {
     match (a, b) {
         (Value::Float(a), Value::Float(b)) => Ok(a < b),
         (Value::Str(a), Value::Str(b)) => Ok(text::to_bytes(a) < text::to_bytes(b)),
-        (Value::Bool(_), _) => Err(bad()),
+        (Value::Bool(_) | Value::Object(_), _) => Err(bad()),
         _ => Ok(number(a) < number(b)),
     }
 }
@@ -243,5 +246,7 @@ pub(crate) fn call(args: &[Value]) -> Result {
     if args.is_empty() || args[0].is_nil() {
         return Err(Fault::text("call of nil"));
     }
-    Err(Fault::Text(format!("non-function {} of type {}", crate::value::fmt::to_string(&args[0]), args[0].type_name())))
+    let ty = args[0].type_name();
+    let shown = args[0].as_str().map_or_else(|| format!("<{ty} Value>"), str::to_owned);
+    Err(Fault::Text(format!("non-function {shown} of type {ty}")))
 }

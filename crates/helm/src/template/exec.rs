@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::ast::{Command, Expr, ExprKind, Number, Pipe, Stmt, Tree};
 use super::error::{ExecFault, Fault};
 use crate::funcs::{self, Func, Ty};
-use crate::value::{IntTy, Str, Value, budget, fmt};
+use crate::value::{IntTy, Object, Str, Value, budget, fmt};
 
 type Result<T> = std::result::Result<T, Box<Fault>>;
 
@@ -606,8 +606,8 @@ impl<'r> Exec<'r> {
     }
 
     fn ideal(&self, frame: &Frame<'_>, n: &Number) -> Result<Value> {
-        if n.complex {
-            return self.fail(frame, format!("complex numbers are not supported: {}", n.text));
+        if let Some((re, im)) = n.complex {
+            return Ok(Value::Object(Rc::new(Object::Complex(re, im))));
         }
         let text = n.text.as_ref();
         let hex = text.len() > 2 && (text.starts_with("0x") || text.starts_with("0X")) && !text.contains(['p', 'P']);
@@ -826,8 +826,9 @@ impl<'r> Exec<'r> {
         }
         self.tick()?;
         if name == "call" && values.first().is_some_and(|v| !v.is_nil()) {
-            let callee = args.first().map_or_else(|| fmt::to_string(&values[0]), Expr::to_string);
-            let text = format!("non-function {callee} of type {}", values[0].type_name());
+            let ty = values[0].type_name();
+            let piped = || values[0].as_str().map_or_else(|| format!("<{ty} Value>"), str::to_owned);
+            let text = format!("non-function {} of type {ty}", args.first().map_or_else(piped, Expr::to_string));
             frame.node = node;
             return Err(self.fault(frame, "error calling call: ".to_owned(), Some(Fault::Text(text))));
         }

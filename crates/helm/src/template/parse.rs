@@ -535,7 +535,15 @@ fn number(text: &str, kind: Kind) -> Result<Number, String> {
         return Ok(n);
     }
     if kind == Kind::Complex || text.ends_with('i') {
-        n.complex = true;
+        let Some((re, im)) = parse_complex(text) else {
+            return Err(format!("bad number syntax: {}", quote::quote(text)));
+        };
+        n.complex = Some((re, im));
+        if im == 0.0 {
+            n.float = Some(re);
+            n.int = (re.trunc() == re && re.abs() < 9.2e18).then_some(re as i64);
+            n.uint = (re.trunc() == re && (0.0..1.8e19).contains(&re)).then_some(re as u64);
+        }
         return Ok(n);
     }
     n.uint = parse_uint(text);
@@ -563,6 +571,20 @@ fn number(text: &str, kind: Kind) -> Result<Number, String> {
         return Err(format!("illegal number syntax: {}", quote::quote(text)));
     }
     Ok(n)
+}
+
+/// `2i`, `1.5+2i`.
+fn parse_complex(text: &str) -> Option<(f64, f64)> {
+    let text = text.strip_suffix('i')?;
+    let split = text
+        .char_indices()
+        .skip(1)
+        .filter(|&(at, c)| matches!(c, '+' | '-') && !text[..at].ends_with(['e', 'E', 'p', 'P']))
+        .last();
+    match split {
+        Some((at, _)) => Some((parse_float(&text[..at])?, parse_float(&text[at..])?)),
+        None => Some((0.0, parse_float(text)?)),
+    }
 }
 
 /// Go's rule for underscores: only between digits, or after a base prefix.

@@ -1,6 +1,6 @@
 //! Conversions that Sprig's functions make of their arguments.
 
-use super::{IntTy, ListTy, Object, Value, budget, fmt, is_unsigned};
+use super::{IntTy, ListTy, Value, budget, fmt, is_unsigned};
 use crate::template::parse::{parse_float, parse_int};
 
 /// `int64(f)` as amd64 does it: out of range gives the least integer.
@@ -79,7 +79,7 @@ pub fn is_empty(v: &Value) -> bool {
         Value::List(l) => l.is_empty(),
         Value::Map(m) => m.entries.borrow().is_empty(),
         Value::Time(_) => false,
-        Value::Object(o) => !matches!(o.as_ref(), Object::Struct(_) | Object::Semver(_) | Object::Error(_)),
+        Value::Object(_) => matches!(v.kind_name(), "complex128") && !v.truth(),
     }
 }
 

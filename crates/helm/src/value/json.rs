@@ -69,7 +69,7 @@ fn write(out: &mut String, value: &Value, style: Style, depth: usize) -> Result<
             newline(out, style, depth);
             out.push(']');
         }
-        Value::Map(map) if map.ty == super::MapTy::NilStr => out.push_str("null"),
+        Value::Map(map) if map.is_nil() => out.push_str("null"),
         Value::Map(map) => {
             let entries = map.entries.borrow();
             if entries.is_empty() {
@@ -96,6 +96,7 @@ fn write(out: &mut String, value: &Value, style: Style, depth: usize) -> Result<
         Value::Object(o) => match o.as_ref() {
             Object::Semver(v) => write_string(out, &v.to_string(), style.html),
             Object::Error(_) => out.push_str("{}"),
+            Object::Complex(..) => return Err("json: unsupported type: complex128".to_owned()),
             Object::Struct(s) => {
                 let fields: Vec<_> =
                     s.fields.iter().filter(|f| f.json.is_some() && !(f.omit_empty && !f.value.truth())).collect();
@@ -438,7 +439,7 @@ fn serde_at(value: &Value, depth: usize, made: &mut usize) -> serde_json::Value 
         }
         Value::List(list) if list.nil => serde_json::Value::Null,
         Value::List(list) => list.items().iter().map(|item| serde_at(item, depth + 1, made)).collect(),
-        Value::Map(map) if map.ty == super::MapTy::NilStr => serde_json::Value::Null,
+        Value::Map(map) if map.is_nil() => serde_json::Value::Null,
         Value::Map(map) => serde_json::Value::Object(
             map.entries.borrow().iter().map(|(k, v)| (k.to_string(), serde_at(v, depth + 1, made))).collect(),
         ),
@@ -446,6 +447,7 @@ fn serde_at(value: &Value, depth: usize, made: &mut usize) -> serde_json::Value 
         Value::Object(o) => match o.as_ref() {
             Object::Semver(v) => v.to_string().into(),
             Object::Error(_) => serde_json::Value::Object(serde_json::Map::new()),
+            Object::Complex(..) => serde_json::Value::Null,
             Object::Struct(s) => serde_json::Value::Object(
                 s.fields
                     .iter()

@@ -111,6 +111,8 @@ pub enum MapTy {
     Str,
     /// A nil `map[string]string`: empty, and `null` in JSON.
     NilStr,
+    /// A nil `map[string]interface {}`.
+    Nil,
     /// `engine.files`: the items are bytes.
     Files,
 }
@@ -133,6 +135,8 @@ pub enum Object {
     Semver(crate::funcs::semver::Version),
     /// `*common.Capabilities` and other plain structs hold [`Struct`]; this one is an error value in a value's place.
     Error(Str),
+    /// `complex128`
+    Complex(f64, f64),
 }
 
 /// A struct.
@@ -259,7 +263,8 @@ impl Value {
             Value::Str(s) => !s.is_empty(),
             Value::List(l) => !l.is_empty(),
             Value::Map(m) => !m.entries.borrow().is_empty(),
-            Value::Time(_) | Value::Object(_) => true,
+            Value::Object(o) => !matches!(o.as_ref(), Object::Complex(re, im) if *re == 0.0 && *im == 0.0),
+            Value::Time(_) => true,
         }
     }
 
@@ -280,7 +285,7 @@ impl Value {
                 ListTy::VersionSet => "common.VersionSet",
             },
             Value::Map(m) => match m.ty {
-                MapTy::Any => "map[string]interface {}",
+                MapTy::Any | MapTy::Nil => "map[string]interface {}",
                 MapTy::Values => "common.Values",
                 MapTy::Str | MapTy::NilStr => "map[string]string",
                 MapTy::Files => "engine.files",
@@ -291,6 +296,7 @@ impl Value {
                 Object::Struct(s) => s.name,
                 Object::Semver(_) => "*semver.Version",
                 Object::Error(_) => "*errors.errorString",
+                Object::Complex(..) => "complex128",
             },
         }
     }
@@ -311,6 +317,7 @@ impl Value {
                 Object::Struct(s) if s.name.starts_with('*') => "ptr",
                 Object::Struct(_) => "struct",
                 Object::Semver(_) | Object::Error(_) => "ptr",
+                Object::Complex(..) => "complex128",
             },
         }
     }
@@ -320,7 +327,7 @@ impl Map {
     /// The zero value of the map's elements: what a missing key gives.
     pub fn zero(&self) -> Value {
         match self.ty {
-            MapTy::Any | MapTy::Values => Value::Nil,
+            MapTy::Any | MapTy::Values | MapTy::Nil => Value::Nil,
             MapTy::Str | MapTy::NilStr => Value::str(""),
             MapTy::Files => Value::list_of(ListTy::Bytes, Vec::new()),
         }
@@ -328,12 +335,17 @@ impl Map {
 
     /// Whether elements have the static type `interface {}`.
     pub fn holds_any(&self) -> bool {
-        matches!(self.ty, MapTy::Any | MapTy::Values)
+        matches!(self.ty, MapTy::Any | MapTy::Values | MapTy::Nil)
     }
 
     /// Whether it is the same map, whatever type it is seen as.
     pub fn same(&self, other: &Map) -> bool {
         Rc::ptr_eq(&self.entries, &other.entries)
+    }
+
+    /// Whether it is Go's nil map: empty, and nothing can be put into it.
+    pub fn is_nil(&self) -> bool {
+        matches!(self.ty, MapTy::NilStr | MapTy::Nil)
     }
 
     /// The same map seen as another type.
@@ -384,6 +396,7 @@ fn deep_equal_at(a: &Value, b: &Value, depth: usize) -> bool {
             Rc::ptr_eq(a, b)
                 || match (a.as_ref(), b.as_ref()) {
                     (Object::Semver(a), Object::Semver(b)) => a.original == b.original,
+                    (Object::Complex(a, b), Object::Complex(c, d)) => a == c && b == d,
                     _ => false,
                 }
         }

@@ -1,6 +1,6 @@
 //! `toToml` and `fromToml`.
 
-use super::{ListTy, MapTy, Object, Value, budget, text};
+use super::{ListTy, Object, Value, budget, text};
 
 /// Deepest level that is written.
 const MAX_DEPTH: usize = 500;
@@ -52,7 +52,7 @@ const NIL_ELEMENT: &str = "toml: cannot encode array with nil element";
 /// The entries of a table in the order of their keys, those that are no tables first.
 fn entries(value: &Value) -> Result<(Vec<(String, Value)>, usize), String> {
     let all: Vec<(String, Value)> = match value {
-        Value::Map(map) if map.ty == MapTy::NilStr => Vec::new(),
+        Value::Map(map) if map.is_nil() => Vec::new(),
         Value::Map(map) => map.entries.borrow().iter().map(|(k, v)| (text::lossy(k).into_owned(), v.clone())).collect(),
         Value::Object(o) => match o.as_ref() {
             Object::Struct(s) => s
@@ -124,7 +124,7 @@ impl Writer {
                 Ok(())
             }
             Form::Table => {
-                if matches!(value, Value::Map(map) if map.ty == MapTy::NilStr) {
+                if matches!(value, Value::Map(map) if map.is_nil()) {
                     return Ok(());
                 }
                 if self.key.len() == 1 {
@@ -186,6 +186,7 @@ impl Writer {
             }
             Value::Object(o) if !matches!(o.as_ref(), Object::Struct(_)) => match o.as_ref() {
                 Object::Semver(v) => self.out.push_str(&quoted(&v.to_string())),
+                Object::Complex(..) => return Err("unsupported type: complex128".to_owned()),
                 _ => self.out.push_str("{}"),
             },
             Value::Map(_) | Value::Object(_) => {

@@ -53,7 +53,7 @@ fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
                 e.end();
             }
         }
-        Value::Map(map) if map.ty == super::MapTy::NilStr => e.null(),
+        Value::Map(map) if map.is_nil() => e.null(),
         Value::Map(map) => {
             let entries = map.entries.borrow();
             e.begin_mapping(entries.len());
@@ -63,6 +63,9 @@ fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
             let mut pairs: Vec<_> = entries.iter().collect();
             goyaml::sort_keys(&mut pairs, |(k, _)| k.as_ref());
             for (key, item) in pairs {
+                if too_long(key) {
+                    return Err("yaml: did not find expected ',' or '}'".to_owned());
+                }
                 e.key(&text::lossy(key));
                 write(e, item, depth + 1)?;
             }
@@ -71,10 +74,25 @@ fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
         Value::Time(t) => e.string(&t.rfc3339_nano()),
         Value::Object(o) => match o.as_ref() {
             Object::Semver(v) => e.string(&v.to_string()),
+            Object::Complex(..) => return Err("json: unsupported type: complex128".to_owned()),
             Object::Struct(_) | Object::Error(_) => goyaml::emit_json(e, &json::to_serde(value)),
         },
     }
     Ok(())
+}
+
+/// Whether a key is longer than go-yaml, which is given JSON, reads keys.
+fn too_long(key: &str) -> bool {
+    const MOST: usize = 1022;
+    if key.len() * 6 <= MOST {
+        return false;
+    }
+    let shown = |c: char| match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => 6,
+        _ => 1,
+    };
+    key.chars().map(shown).sum::<usize>() > MOST
 }
 
 /// The first document of a text.

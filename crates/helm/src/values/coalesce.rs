@@ -45,13 +45,73 @@ fn coalesce(node: &Node<'_>, dest: &mut Arc<Map>, merge: bool) -> Result<(), Str
             }
         };
         // Taken out meanwhile, so that it is changed in place where nobody else has it.
-        let dest = Arc::make_mut(dest);
+        let dest = &mut *Arc::make_mut(dest);
         dest.insert(Str::from(sub.name.as_str()), Data::Null);
         coalesce_globals(&mut own, dest);
         coalesce(sub, &mut own, merge)?;
+        take_shared(dest, &own);
         dest.insert(Str::from(sub.name.as_str()), Data::Map(own));
     }
+    give_shared(node, dest);
     Ok(())
+}
+
+/// In Helm the tables two steps below `global` are the same objects in a chart and in all its subcharts: what one of them
+/// brings into `global.a.b` is there for all. This takes what a subchart brought.
+fn take_shared(dest: &mut Map, own: &Map) {
+    let (Some(Data::Map(global)), Some(Data::Map(theirs))) = (dest.get_mut(GLOBAL), own.get(GLOBAL)) else { return };
+    share(global, theirs);
+}
+
+/// Gives every subchart, and those below it, the tables that they share with this chart.
+fn give_shared(node: &Node<'_>, dest: &mut Arc<Map>) {
+    let Some(Data::Map(global)) = dest.get(GLOBAL).cloned() else { return };
+    for sub in &node.dependencies {
+        let shares = match dest.get(sub.name.as_str()) {
+            Some(Data::Map(own)) => matches!(own.get(GLOBAL), Some(Data::Map(theirs)) if differs(theirs, &global)),
+            _ => false,
+        };
+        if !shares {
+            continue;
+        }
+        let Some(Data::Map(own)) = Arc::make_mut(dest).get_mut(sub.name.as_str()) else { continue };
+        if let Some(Data::Map(theirs)) = Arc::make_mut(own).get_mut(GLOBAL) {
+            share(theirs, &global);
+        }
+        give_shared(sub, own);
+    }
+}
+
+/// The tables of one that another has too, but not the same.
+fn unlike<'m>(to: &'m Map, from: &'m Map) -> impl Iterator<Item = (&'m Str, &'m Str, &'m Arc<Map>)> {
+    let tables = to.iter().filter_map(|(key, value)| match (value, from.get(key)) {
+        (Data::Map(ours), Some(Data::Map(theirs))) => Some((key, ours, theirs)),
+        _ => None,
+    });
+    tables.flat_map(|(key, ours, theirs)| {
+        ours.iter().filter_map(move |(inner, value)| match (value, theirs.get(inner)) {
+            (Data::Map(mine), Some(Data::Map(other))) if !Arc::ptr_eq(mine, other) => Some((key, inner, other)),
+            _ => None,
+        })
+    })
+}
+
+fn differs(to: &Map, from: &Map) -> bool {
+    unlike(to, from).next().is_some()
+}
+
+fn share(to: &mut Arc<Map>, from: &Map) {
+    let changes: Vec<(Str, Str, Arc<Map>)> =
+        unlike(to, from).map(|(key, inner, table)| (key.clone(), inner.clone(), table.clone())).collect();
+    if changes.is_empty() {
+        return;
+    }
+    let to = Arc::make_mut(to);
+    for (key, inner, table) in changes {
+        if let Some(Data::Map(outer)) = to.get_mut(&key) {
+            Arc::make_mut(outer).insert(inner, Data::Map(table));
+        }
+    }
 }
 
 fn coalesce_globals(dest: &mut Arc<Map>, src: &Map) {

@@ -16,10 +16,12 @@ use crate::value::data::BuildData;
 /// What is no YAML, or no mapping, in Helm's words.
 pub fn parse(text: &str) -> Result<Data, String> {
     let mut merged = Data::empty();
-    for document in split_documents(text) {
-        let text = crate::value::text::lossy(document);
+    let mut documents = Documents { rest: text };
+    while let Some(document) = documents.next()? {
+        let text = crate::value::text::lossy(&document);
+        let unread = |e: String| format!("cannot unmarshal yaml document: {e}");
         let value = goyaml::from_str_with(&text, &mut BuildData, false)
-            .map_err(|e| format!("error converting YAML to JSON: {e}"))?;
+            .map_err(|e| unread(format!("error converting YAML to JSON: {e}")))?;
         match value {
             Data::Map(_) => merge(&mut merged, value),
             Data::Null => {}
@@ -30,29 +32,41 @@ pub fn parse(text: &str) -> Result<Data, String> {
                     Data::List(_) => "array",
                     _ => "number",
                 };
-                return Err(format!(
+                return Err(unread(format!(
                     "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
-                ));
+                )));
             }
         }
     }
     Ok(merged)
 }
 
-/// The documents of a text, divided at lines that begin with `---`.
-fn split_documents(text: &str) -> Vec<&str> {
-    let mut out = Vec::new();
-    let mut from = 0;
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        if at > from && line.starts_with("---") && line[3..].trim().is_empty() {
-            out.push(&text[from..at]);
-            from = at + line.len();
+/// The documents of a text, divided at lines that begin with `---`. Lines end in `\n` alone, the last one too.
+struct Documents<'t> {
+    rest: &'t str,
+}
+
+impl Documents<'_> {
+    fn next(&mut self) -> Result<Option<String>, String> {
+        let mut out = String::new();
+        while !self.rest.is_empty() {
+            let (line, rest) = self.rest.split_once('\n').unwrap_or((self.rest, ""));
+            self.rest = rest;
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            if let Some(after) = line.strip_prefix("---") {
+                let after = after.trim();
+                if !after.is_empty() && !after.starts_with('#') {
+                    return Err(format!("error reading yaml document: invalid Yaml document separator: {after}"));
+                }
+                if !out.is_empty() {
+                    return Ok(Some(out));
+                }
+            }
+            out.push_str(line);
+            out.push('\n');
         }
-        at += line.len();
+        Ok((!out.is_empty()).then_some(out))
     }
-    out.push(&text[from.min(text.len())..]);
-    out
 }
 
 /// Merges one mapping over another: of equal keys mappings are merged, anything else is replaced.

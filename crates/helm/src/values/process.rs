@@ -134,7 +134,7 @@ fn import(node: &mut Node<'_>) -> Result<(), String> {
     for sub in &mut node.dependencies {
         import(sub)?;
     }
-    if node.chart.metadata.dependencies.is_empty() {
+    if node.declared.is_empty() {
         return Ok(());
     }
     let merged = merge_values(node, &Data::Null)?;

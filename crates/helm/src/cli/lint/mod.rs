@@ -6,7 +6,7 @@ mod names;
 mod templates;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::ValueArgs;
 use crate::chart::Chart;
@@ -27,6 +27,10 @@ pub struct LintArgs {
     pub kube_version: Option<String>,
     /// Only warnings and errors.
     pub quiet: bool,
+    /// The charts in `charts/` too.
+    pub with_subcharts: bool,
+    /// `--skip-schema-validation`
+    pub skip_schema_validation: bool,
 }
 
 /// How much a message weighs.
@@ -72,44 +76,84 @@ pub struct LintReport {
     pub text: String,
 }
 
-/// Checks a chart as `helm lint` does.
+/// Checks a chart, and with `with_subcharts` those below it, as `helm lint` does.
 ///
 /// # Errors
-/// Values that cannot be read; what is wrong with the chart is part of the report.
+/// Values that cannot be read; what is wrong with a chart is part of the report.
 pub fn lint(args: &LintArgs) -> Result<LintReport, Error> {
+    super::template::check_kube_version(args.kube_version.as_deref())?;
+    let mut paths = vec![args.chart.clone()];
+    if args.with_subcharts {
+        below(&args.chart.join("charts"), 0, &mut paths);
+    }
     let values = args.values.merge()?;
-    let mut report = Findings::default();
-    let files = if args.chart.is_dir() {
-        crate::load::dir_files(&args.chart)
+    let limit = if args.strict { Severity::Warning } else { Severity::Error };
+    let mut out = LintReport { messages: Vec::new(), failed: false, text: String::new() };
+    let (mut failed, mut noted) = (0, false);
+    for path in &paths {
+        let (messages, refused) = one(args, path, &values);
+        let notable = refused.is_some() || messages.iter().any(|m| m.severity > Severity::Info);
+        noted |= notable;
+        failed += usize::from(refused.is_some() || messages.iter().any(|m| m.severity >= limit));
+        if notable || !args.quiet {
+            out.text.push_str(&format!("==> Linting {}\n", path.display()));
+            if let Some(refused) = refused {
+                out.text.push_str(&format!("Error {refused}\n"));
+            }
+            for m in messages.iter().filter(|m| !args.quiet || m.severity > Severity::Info) {
+                out.text.push_str(&format!("[{}] {}: {}\n", m.severity.name(), m.path, m.text));
+            }
+            out.text.push('\n');
+        }
+        out.messages.extend(messages);
+    }
+    out.failed = failed > 0;
+    if out.failed || noted || !args.quiet {
+        out.text.push_str(&format!("{} chart(s) linted, {failed} chart(s) failed\n", paths.len()));
+    }
+    Ok(out)
+}
+
+/// The charts in a directory and those below, in the order of a walk.
+fn below(dir: &Path, depth: usize, paths: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(dir) else { return };
+    let mut entries: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    entries.sort();
+    for path in entries {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if path.is_dir() && !path.is_symlink() && depth < 64 {
+            below(&path, depth + 1, paths);
+        } else if name == "Chart.yaml" {
+            paths.push(dir.to_path_buf());
+        } else if name.ends_with(".tgz") || name.ends_with(".tar.gz") {
+            paths.push(path);
+        }
+    }
+}
+
+/// The findings of one chart, or why there are none.
+fn one(args: &LintArgs, path: &Path, values: &crate::value::Data) -> (Vec<Message>, Option<String>) {
+    let files = if path.is_dir() {
+        crate::load::dir_files(path)
     } else {
-        std::fs::read(&args.chart)
-            .map_err(|e| Error::Io { path: args.chart.display().to_string(), reason: e.to_string() })
+        std::fs::read(path)
+            .map_err(|e| Error::Io { path: path.display().to_string(), reason: e.to_string() })
             .and_then(|bytes| crate::load::archive_files(&bytes))
     };
-    let mut refused = None;
     match files {
-        Err(e) => refused = Some(format!("unable to open chart: {e}")),
+        Err(e) => (Vec::new(), Some(format!("unable to open chart: {e}"))),
         Ok(files) if !files.contains_key("Chart.yaml") => {
-            let path = args.chart.join("Chart.yaml");
-            refused = Some(format!(
-                "unable to check Chart.yaml file in chart: stat {}: no such file or directory",
-                path.display()
-            ));
+            let path = path.join("Chart.yaml");
+            let why = format!("stat {}: no such file or directory", path.display());
+            (Vec::new(), Some(format!("unable to check Chart.yaml file in chart: {why}")))
         }
-        Ok(files) => run(args, &files, &values, &mut report),
+        Ok(files) => {
+            let args = LintArgs { chart: path.to_path_buf(), ..args.clone() };
+            let mut report = Findings::default();
+            run(&args, &files, values, &mut report);
+            (report.messages, None)
+        }
     }
-    let messages = report.messages;
-    let limit = if args.strict { Severity::Warning } else { Severity::Error };
-    let failed = refused.is_some() || messages.iter().any(|m| m.severity >= limit);
-    let mut text = format!("==> Linting {}\n", args.chart.display());
-    if let Some(refused) = refused {
-        text.push_str(&format!("Error {refused}\n"));
-    }
-    for m in messages.iter().filter(|m| !args.quiet || m.severity > Severity::Info) {
-        text.push_str(&format!("[{}] {}: {}\n", m.severity.name(), m.path, m.text));
-    }
-    text.push_str(&format!("\n1 chart(s) linted, {} chart(s) failed\n", u8::from(failed)));
-    Ok(LintReport { messages, failed, text })
 }
 
 /// The findings so far.
@@ -138,7 +182,8 @@ fn run(args: &LintArgs, files: &BTreeMap<String, Vec<u8>>, values: &crate::value
     match text("values.yaml") {
         None => report.say(Severity::Info, "values.yaml", "file does not exist"),
         Some(own) => {
-            let schema = text("values.schema.json").unwrap_or_default();
+            let schema = if args.skip_schema_validation { None } else { text("values.schema.json") };
+            let schema = schema.unwrap_or_default();
             if let Err(message) = templates::check_values(&own, &schema, values) {
                 report.error("values.yaml", message);
             }

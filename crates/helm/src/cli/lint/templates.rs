@@ -38,6 +38,7 @@ pub(super) fn check(chart: &Chart, values: &Data, args: &LintArgs, report: &mut 
         namespace: args.namespace.clone().unwrap_or_else(|| "default".to_owned()),
         kube_version: args.kube_version.clone(),
         lint: true,
+        skip_schema_validation: args.skip_schema_validation,
         ..RenderOptions::default()
     };
     let rendered = match chart.render_files(values, &options) {

@@ -1,6 +1,10 @@
 //! Go's `fmt`: `print`, `println`, `printf` with every verb and flag.
 
-use super::quote::{quote, quote_ascii, quote_with};
+mod numbers;
+
+pub use self::numbers::format_float;
+use self::numbers::{complex, float, integer};
+use super::quote::{quote, quote_ascii};
 use super::{IntTy, ListTy, Object, Value, budget, is_unsigned, text};
 
 /// Deepest level that is printed: a map that contains itself ends here.
@@ -78,6 +82,7 @@ fn plain(out: &mut String, value: &Value, depth: usize) {
             },
             Object::Semver(v) => out.push_str(&v.to_string()),
             Object::Error(text) => out.push_str(text),
+            Object::Complex(re, im) => complex(out, &Flags::default(), 'v', (*re, *im), value),
         },
     }
 }
@@ -355,6 +360,7 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
             Object::Struct(s) => s.display.as_ref().map(|d| d.to_string()),
             Object::Semver(v) => Some(v.to_string()),
             Object::Error(text) => Some(text.to_string()),
+            Object::Complex(re, im) => return complex(out, flags, verb, (*re, *im), value),
         },
         _ => None,
     };
@@ -465,159 +471,6 @@ fn string(out: &mut String, flags: &Flags, verb: char, s: &str, value: &Value) {
         }
         _ => bad_verb(out, flags, verb, value),
     }
-}
-
-fn integer(out: &mut String, flags: &Flags, verb: char, ty: IntTy, n: i64, value: &Value) {
-    let negative = n < 0 && !is_unsigned(ty);
-    let magnitude = if negative { n.unsigned_abs() } else { n as u64 };
-    let digits = match verb {
-        'd' | 'v' => magnitude.to_string(),
-        'b' => format!("{magnitude:b}"),
-        'o' | 'O' => format!("{magnitude:o}"),
-        'x' => format!("{magnitude:x}"),
-        'X' => format!("{magnitude:X}"),
-        'c' => {
-            let c = u32::try_from(n).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');
-            return pad(out, flags, &c.to_string());
-        }
-        'q' => {
-            let c = u32::try_from(n).ok().and_then(char::from_u32).unwrap_or('\u{fffd}');
-            return pad(out, flags, &quote_with(&c.to_string(), '\'', flags.plus));
-        }
-        'U' => {
-            let mut text = format!("U+{:0width$X}", magnitude, width = flags.precision.unwrap_or(4).max(4));
-            if flags.sharp
-                && let Some(c) = u32::try_from(n).ok().and_then(char::from_u32)
-                && super::quote::is_print(c)
-            {
-                text.push_str(&format!(" '{c}'"));
-            }
-            return pad(out, flags, &text);
-        }
-        _ => return bad_verb(out, flags, verb, value),
-    };
-    let sign = if negative {
-        "-"
-    } else if flags.plus {
-        "+"
-    } else if flags.space {
-        " "
-    } else {
-        ""
-    };
-    let prefix = match verb {
-        'x' if flags.sharp => "0x",
-        'X' if flags.sharp => "0X",
-        'b' if flags.sharp => "0b",
-        'o' if flags.sharp && !digits.starts_with('0') => "0",
-        'O' => "0o",
-        _ => "",
-    };
-    let mut least = flags.precision.unwrap_or(0);
-    if flags.precision == Some(0) && n == 0 {
-        let mut quiet = flags.clone();
-        quiet.zero = false;
-        return pad(out, &quiet, "");
-    }
-    if flags.precision.is_none()
-        && flags.zero
-        && !flags.minus
-        && let Some(width) = flags.width
-    {
-        least = width.saturating_sub(sign.len());
-        // Go counts the prefix inside the width only by its sign.
-        let _ = prefix;
-    }
-    let zeros = "0".repeat(least.saturating_sub(digits.len()));
-    let mut quiet = flags.clone();
-    quiet.zero = false;
-    pad(out, &quiet, &format!("{sign}{prefix}{zeros}{digits}"));
-}
-
-fn exponent_form(text: &str, upper: bool) -> String {
-    // Rust: 1.5e3, Go: 1.5e+03.
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
-    let (sign, digits) = match exponent.strip_prefix('-') {
-        Some(d) => ('-', d),
-        None => ('+', exponent),
-    };
-    let e = if upper { 'E' } else { 'e' };
-    format!("{mantissa}{e}{sign}{digits:0>2}")
-}
-
-/// `strconv.FormatFloat` of a finite magnitude.
-pub fn format_float(f: f64, form: char, precision: Option<usize>) -> String {
-    match (form, precision) {
-        ('f' | 'F', Some(p)) => format!("{f:.p$}"),
-        ('f' | 'F', None) => format!("{f}"),
-        ('e', Some(p)) => exponent_form(&format!("{f:.p$e}"), false),
-        ('E', Some(p)) => exponent_form(&format!("{f:.p$e}"), true),
-        ('e', None) => exponent_form(&format!("{f:e}"), false),
-        ('E', None) => exponent_form(&format!("{f:e}"), true),
-        (_, None) => {
-            let text = goyaml::format_float(f);
-            if form == 'G' { text.replace('e', "E") } else { text }
-        }
-        (_, Some(p)) => {
-            let p = p.max(1);
-            if f == 0.0 {
-                return "0".to_owned();
-            }
-            let text = format!("{f:.*e}", p - 1);
-            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-            let exponent: i32 = exponent.parse().unwrap_or(0);
-            let trimmed =
-                if mantissa.contains('.') { mantissa.trim_end_matches('0').trim_end_matches('.') } else { mantissa };
-            let digits = trimmed.bytes().filter(u8::is_ascii_digit).count() as i32;
-            let mut threshold = p as i32;
-            if threshold > digits && digits > exponent {
-                threshold = digits;
-            }
-            if exponent < -4 || exponent >= threshold {
-                return exponent_form(&format!("{trimmed}e{exponent}"), form == 'G');
-            }
-            let decimals = (digits - 1 - exponent).max(0) as usize;
-            format!("{f:.decimals$}")
-        }
-    }
-}
-
-fn float(out: &mut String, flags: &Flags, verb: char, f: f64, value: &Value) {
-    let (form, precision) = match verb {
-        'v' => ('g', flags.precision),
-        'e' | 'E' | 'f' | 'F' => (verb, Some(flags.precision.unwrap_or(6))),
-        'g' | 'G' => (verb, flags.precision),
-        'x' | 'X' | 'b' => return pad(out, flags, &goyaml::format_float(f)),
-        _ => return bad_verb(out, flags, verb, value),
-    };
-    let body = if f.is_nan() {
-        "NaN".to_owned()
-    } else if f.is_infinite() {
-        "Inf".to_owned()
-    } else {
-        format_float(f.abs(), form, precision)
-    };
-    let negative = f.is_sign_negative() && !f.is_nan();
-    let sign = if negative {
-        "-"
-    } else if flags.plus || (f.is_infinite()) {
-        "+"
-    } else if flags.space {
-        " "
-    } else {
-        ""
-    };
-    if flags.zero
-        && f.is_finite()
-        && let Some(width) = flags.width
-    {
-        let zeros = "0".repeat(width.saturating_sub(body.len() + sign.len()));
-        out.push_str(&format!("{sign}{zeros}{body}"));
-        return;
-    }
-    let mut quiet = flags.clone();
-    quiet.zero = false;
-    pad(out, &quiet, &format!("{sign}{body}"));
 }
 
 /// `%#v`

@@ -1,0 +1,227 @@
+//! `dependency build`: what `Chart.lock`, or else `Chart.yaml`, names into `charts/`.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::obtain::{Indexes, from_index, from_registry};
+use super::{Fetch, lock};
+use crate::chart::{Chart, Dependency};
+use crate::error::Error;
+use crate::funcs::semver::{Constraints, Version};
+use crate::value::quote::quote;
+
+/// A dependency with the version that was chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Its name.
+    pub name: String,
+    /// The version.
+    pub version: String,
+    /// Where it comes from.
+    pub repository: String,
+}
+
+/// What `dependency build` did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Built {
+    /// What is in `charts/` now.
+    pub resolved: Vec<Resolved>,
+    /// What Helm prints of it.
+    pub text: String,
+}
+
+fn refuse(text: String) -> Error {
+    Error::Refused(text)
+}
+
+fn io(path: &Path, e: std::io::Error) -> Error {
+    Error::Io { path: path.display().to_string(), reason: e.to_string() }
+}
+
+/// A dependency as it was got.
+enum Got {
+    /// It is in `charts/` already.
+    There,
+    /// An archive to put there.
+    Archive(Vec<u8>),
+}
+
+/// Gets what `Chart.lock` names, which must fit `Chart.yaml`; without a lock what fits `Chart.yaml` best, and writes a lock.
+/// Nothing in `charts/` changes before everything was got.
+///
+/// # Errors
+/// A lock that is out of date, and a dependency that is not found, in Helm's words.
+pub fn build(dir: &Path, fetch: &dyn Fetch) -> Result<Built, Error> {
+    if !dir.is_dir() {
+        return Err(refuse(match dir.exists() {
+            true => "only unpacked charts can be updated".to_owned(),
+            false => format!("could not find {}: stat {0}: no such file or directory", dir.display()),
+        }));
+    }
+    let chart = crate::load::from_dir(dir)?;
+    let asked = &chart.metadata.dependencies;
+    let old = chart.metadata.api_version == "v1";
+    let locked = chart.lock.as_deref().and_then(lock::read);
+    if asked.is_empty() && locked.is_none() {
+        return Ok(Built::default());
+    }
+    let wanted: Vec<Resolved> = match &locked {
+        Some(locked) => {
+            if locked.digest != lock::digest(asked, &locked.dependencies) {
+                let (lock, file) =
+                    if old { ("requirements.lock", "requirements.yaml") } else { ("Chart.lock", "Chart.yaml") };
+                return Err(refuse(format!(
+                    "the lock file ({lock}) is out of sync with the dependencies file ({file}). Please update the dependencies"
+                )));
+            }
+            locked.dependencies.clone()
+        }
+        None => asked.iter().map(wish).collect(),
+    };
+    let mut built = Built { resolved: Vec::new(), text: format!("Saving {} charts\n", wanted.len()) };
+    let mut indexes = Indexes::new();
+    let mut archives = Vec::new();
+    for mut d in wanted {
+        let got = obtain(dir, &chart, &mut d, fetch, &mut indexes, &mut built.text)?;
+        if let Got::Archive(bytes) = got {
+            archives.push((d.clone(), bytes));
+        }
+        built.resolved.push(d);
+    }
+    built.text.push_str("Deleting outdated charts\n");
+    let charts = dir.join("charts");
+    std::fs::create_dir_all(&charts).map_err(|e| io(&charts, e))?;
+    for (d, _) in &archives {
+        remove_old(&charts, &d.name).map_err(|e| io(&charts, e))?;
+    }
+    for (d, bytes) in archives {
+        let target = charts.join(format!("{}-{}.tgz", d.name, d.version));
+        write_file(&target, &bytes).map_err(|e| io(&target, e))?;
+    }
+    if locked.is_none() {
+        let target = dir.join(if old { "requirements.lock" } else { "Chart.lock" });
+        let text = lock::write(&built.resolved, &lock::digest(asked, &built.resolved));
+        write_file(&target, text.as_bytes()).map_err(|e| io(&target, e))?;
+    }
+    Ok(built)
+}
+
+fn wish(d: &Dependency) -> Resolved {
+    Resolved { name: d.name.clone(), version: d.version.clone(), repository: d.repository.clone() }
+}
+
+fn constraint(d: &Resolved) -> Result<Constraints, Error> {
+    Constraints::parse(&d.version)
+        .map_err(|e| refuse(format!("dependency {} has an invalid version/constraint format: {e}", quote(&d.name))))
+}
+
+fn obtain(
+    dir: &Path,
+    chart: &Chart,
+    d: &mut Resolved,
+    fetch: &dyn Fetch,
+    indexes: &mut Indexes,
+    said: &mut String,
+) -> Result<Got, Error> {
+    let range = constraint(d)?;
+    let fits = |chart: &Chart| Version::parse(&chart.metadata.version).is_ok_and(|v| range.check(&v));
+    let unfit = || {
+        let name = &d.name;
+        refuse(format!(
+            "can't get a valid version for 1 subchart(s): {} (repository {}, version {}). Make sure a matching chart version exists in the repo, or change the version constraint in Chart.yaml",
+            quote(name),
+            quote(&d.repository),
+            quote(&d.version)
+        ))
+    };
+    if d.repository.is_empty() {
+        let place = dir.join("charts").join(&d.name);
+        said.push_str(&format!(
+            "Dependency {} did not declare a repository. Assuming it exists in the charts directory\n",
+            d.name
+        ));
+        let found = chart.dependencies.iter().find(|c| c.name() == d.name);
+        let Some(found) = found else { return Err(refuse(format!("directory {} not found", place.display()))) };
+        if !fits(found) {
+            return Err(refuse(format!(
+                "dependency {} at version {} does not satisfy the constraint {}",
+                quote(&d.name),
+                quote(&found.metadata.version),
+                quote(&d.version)
+            )));
+        }
+        return Ok(Got::There);
+    }
+    if let Some(path) = d.repository.strip_prefix("file://") {
+        let folder = if path.starts_with('/') { PathBuf::from(path) } else { dir.join(path) };
+        let folder = PathBuf::from(crate::funcs::paths::clean(&folder.to_string_lossy()));
+        if !folder.exists() {
+            return Err(refuse(format!("directory {} not found", folder.display())));
+        }
+        let files = crate::load::dir_files(&folder)?;
+        let local = Chart::from_packed(files.clone())?;
+        if !fits(&local) {
+            return Err(unfit());
+        }
+        d.version = local.metadata.version.clone();
+        return pack(local.name(), &files).map(Got::Archive);
+    }
+    if d.repository.starts_with("oci://") {
+        let repository = format!("{}/{}", d.repository.trim_end_matches('/'), d.name);
+        let (version, bytes) = from_registry(&repository, &d.version, fetch)?;
+        d.version = version;
+        said.push_str(&format!("Downloading {} from repo {}\n", d.name, d.repository));
+        return Ok(Got::Archive(bytes));
+    }
+    if !d.repository.starts_with("http://") && !d.repository.starts_with("https://") {
+        let mut text = format!("no repository definition for {}. Please add them via 'helm repo add'", d.repository);
+        if !d.repository.contains("//") && !d.repository.starts_with('@') && !d.repository.starts_with("alias:") {
+            text.push_str("\nNote that repositories must be URLs or aliases. For example, to refer to the \"example\"\nrepository, use \"https://charts.example.com/\" or \"@example\" instead of\n\"example\". Don't forget to add the repo, too ('helm repo add').");
+        }
+        return Err(refuse(text));
+    }
+    let (version, bytes) = from_index(&d.repository, &d.name, &d.version, fetch, indexes)?;
+    d.version = version;
+    said.push_str(&format!("Downloading {} from repo {}\n", d.name, d.repository));
+    Ok(Got::Archive(bytes))
+}
+
+fn remove_old(charts: &Path, name: &str) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(charts)? {
+        let entry = entry?;
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let version = file.strip_prefix(&format!("{name}-")).and_then(|r| r.strip_suffix(".tgz"));
+        if version.is_some_and(|v| Version::parse(v).is_ok()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes beside and renames, so that no half file is ever seen.
+fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let part = path.with_extension("part");
+    let mut file = std::fs::File::create(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(part, path)
+}
+
+/// The files of a chart as an archive: sorted entries and fixed times, so that the same files give the same bytes.
+///
+/// # Errors
+/// A file that no archive can hold.
+pub fn pack(name: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, Error> {
+    let fail = |e: std::io::Error| Error::Output(format!("cannot pack chart {name}: {e}"));
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut archive = tar::Builder::new(gzip);
+    for (path, data) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(data.len() as u64);
+        header.set_mode(0o644);
+        header.set_mtime(0);
+        archive.append_data(&mut header, format!("{name}/{path}"), data.as_slice()).map_err(fail)?;
+    }
+    archive.into_inner().map_err(fail)?.finish().map_err(fail)
+}
