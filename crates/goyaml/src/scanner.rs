@@ -11,6 +11,11 @@ use crate::token::{Kind, Mark, Style, Token};
 /// Deepest nesting of flow or block collections. go-yaml allows 10,000; nothing real comes near this.
 pub(crate) const MAX_DEPTH: usize = 1000;
 
+/// So many bytes libyaml's reader takes at a time, and looks over before they are scanned.
+const CHUNK: usize = 512;
+/// So far the scanner looks ahead.
+const AHEAD: usize = 4;
+
 #[derive(Clone, Copy)]
 struct SimpleKey {
     possible: bool,
@@ -40,6 +45,8 @@ pub(crate) struct Scanner<'a> {
     pub(crate) flow_level: usize,
     pub(crate) simple_key_allowed: bool,
     simple_keys: Vec<SimpleKey>,
+    /// A character that is refused, and where the part of the text begins that brings it in.
+    refused: Option<(usize, Error)>,
 }
 
 pub(crate) fn break_width(b: &[u8]) -> usize {
@@ -54,8 +61,13 @@ pub(crate) fn break_width(b: &[u8]) -> usize {
 impl<'a> Scanner<'a> {
     pub(crate) fn new(text: &'a str) -> Result<Self, Error> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        check_characters(text)?;
+        let refused = match check_characters(text) {
+            Ok(()) => None,
+            Err((at, error)) if at < CHUNK => return Err(error),
+            Err((at, error)) => Some((at / CHUNK * CHUNK, error)),
+        };
         Ok(Scanner {
+            refused,
             text,
             bytes: text.as_bytes(),
             mark: Mark::default(),
@@ -193,7 +205,13 @@ impl<'a> Scanner<'a> {
                 self.tokens.push_back(Token { kind: Kind::StreamEnd, start: mark, end: mark });
                 return Ok(());
             }
-            self.fetch_next()?;
+            let fetched = self.fetch_next();
+            if let Some((from, error)) = &self.refused
+                && self.mark.index + AHEAD > *from
+            {
+                return Err(error.clone());
+            }
+            fetched?;
         }
     }
 
@@ -529,8 +547,8 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Refuses what libyaml's reader refuses, before anything is scanned.
-fn check_characters(text: &str) -> Result<(), Error> {
+/// What libyaml's reader refuses, and where it stands.
+fn check_characters(text: &str) -> Result<(), (usize, Error)> {
     let bad = |c: char| {
         !matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}'
             | '\u{10000}'..='\u{10ffff}')
@@ -545,7 +563,7 @@ fn check_characters(text: &str) -> Result<(), Error> {
             let before = &text[..at];
             let line = before.matches('\n').count() + 1;
             let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
-            Err(Error::at("control characters are not allowed", 0, line, column))
+            Err((at, Error::at("control characters are not allowed", 0, line, column)))
         }
     }
 }

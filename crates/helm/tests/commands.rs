@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use helm::cli::{LintArgs, Severity, ValueArgs, dependency_list, lint};
+use helm::cli::{Fetch, LintArgs, Severity, ValueArgs, dependency_build, dependency_list, lint};
 use helm::value::Data;
 use helm::values::Merged;
 use helm::{Chart, RenderOptions};
@@ -70,6 +70,32 @@ fn listed(root: &Path) -> Result<Value, helm::Error> {
     Ok(rows.map(|row| row.split('\t').map(str::trim_end).map(Value::from).collect::<Value>()).collect())
 }
 
+/// A network on which there is nothing.
+struct Nowhere;
+
+impl Fetch for Nowhere {
+    fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+        Err(format!("{url} is not there"))
+    }
+    fn oci_tags(&self, repository: &str) -> Result<Vec<String>, String> {
+        Err(format!("{repository} is not there"))
+    }
+    fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String> {
+        Err(format!("{reference} is not there"))
+    }
+}
+
+fn built(root: &Path) -> Result<Value, String> {
+    let own = root.display().to_string();
+    dependency_build(root, &Nowhere).map_err(|e| e.to_string().replace(&own, "ROOT"))?;
+    let lock = std::fs::read_to_string(root.join("Chart.lock")).map_err(|e| e.to_string())?;
+    let lines: Vec<&str> = lock.split('\n').filter(|line| !line.starts_with("generated: ")).collect();
+    let entries = std::fs::read_dir(root.join("charts")).map_err(|e| e.to_string())?;
+    let mut charts: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    charts.sort();
+    Ok(json!({"lock": lines.join("\n"), "charts": charts}))
+}
+
 fn set(op: &str, text: &str) -> Result<Value, helm::Error> {
     let mut merged = Merged::default();
     match op {
@@ -107,6 +133,7 @@ fn ours(case: &Value) -> Value {
     match op {
         "install" => answer(install(case)),
         "lint" => answer(linted(&root)),
+        "build" => answer(built(&root)),
         _ => answer(listed(&root)),
     }
 }

@@ -1,7 +1,7 @@
 """Asks the real Helm: JSON lines in, JSON lines out, `{"ok": ...}` or `{"error": text}`.
 
 A case has `files` (a chart) with `values`, and `op`: nothing (templates as they are rendered), `install` (manifests in order
-and notes), `lint`, `dependencies`; or `text` with `set`, `set-string`, `set-json`, `set-literal`.
+and notes), `lint`, `dependencies`, `build` (the lock and what is in `charts/`); or `text` with `set`, `set-string`, `set-json`, `set-literal`.
 """
 import json, os, shutil, sys, tempfile
 
@@ -45,6 +45,13 @@ def dependencies(root):
     return [[d["name"], d["version"], d["repository"], d["status"]] for d in helm_python.dependency_list(root)]
 
 
+def build(top, root):
+    helm_python.dependency_build(root)
+    lock = open(os.path.join(root, "Chart.lock"), encoding="utf-8").read()
+    lines = [line for line in lock.split("\n") if not line.startswith("generated: ")]
+    return {"lock": "\n".join(lines), "charts": sorted(os.listdir(os.path.join(root, "charts")))}
+
+
 def ask(case):
     op = case.get("op")
     if op in SETTINGS:
@@ -59,6 +66,9 @@ def ask(case):
             with open(target, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
         values = case.get("values") or {}
+        if op == "build":
+            answer = attempt(lambda: build(top, root))
+            return {k: v.replace(root, "ROOT") if k == "error" else v for k, v in answer.items()}
         if op == "install":
             return attempt(lambda: install(root, values))
         if op == "lint":

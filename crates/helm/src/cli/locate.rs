@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::dependency::{Fetch, from_index, from_registry};
+use super::dependency::{Fetch, Found, from_index, from_registry};
 use crate::chart::Chart;
 use crate::error::Error;
 use crate::value::quote::quote;
@@ -37,7 +37,10 @@ impl Reference {
             })
         };
         if let Some(repo) = &self.repo {
-            let (_, bytes) = from_index(repo, name, version, online()?, &mut Default::default())?;
+            let Found::Chart(_, bytes) = from_index(repo, name, version, online()?, &mut Default::default())? else {
+                let version = if version.is_empty() { String::new() } else { format!(" version {}", quote(version)) };
+                return Err(Error::Refused(format!("chart {}{version} not found in {repo} repository", quote(name))));
+            };
             return crate::load::from_archive(&bytes);
         }
         if Path::new(name).exists() {

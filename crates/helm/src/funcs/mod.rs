@@ -16,6 +16,7 @@ pub mod math;
 pub mod methods;
 pub mod paths;
 pub mod random;
+mod regex_errors;
 pub mod regexes;
 pub mod semver;
 pub mod strings;

@@ -146,11 +146,20 @@ fn quote_meta(t: &str) -> String {
 /// # Errors
 /// Go's message.
 pub fn compile(pattern: &str) -> Result<regex::Regex, String> {
-    let translated = translate(pattern)?;
-    regex::RegexBuilder::new(&translated).size_limit(4 << 20).build().map_err(|e| explain(pattern, &e))
+    // Go counts what repetitions of repetitions make.
+    if pattern.matches('{').count() > 1
+        && let Some(message) = super::regex_errors::of(pattern)
+    {
+        return Err(message);
+    }
+    let compiled = translate(pattern).and_then(|translated| {
+        let builder = regex::RegexBuilder::new(&translated).size_limit(4 << 20).build();
+        builder.map_err(|e| explain(pattern, &e))
+    });
+    compiled.map_err(|other| super::regex_errors::of(pattern).unwrap_or(other))
 }
 
-const POSIX: [&str; 14] = [
+pub(super) const POSIX: [&str; 14] = [
     "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "word",
     "xdigit",
 ];
@@ -230,8 +239,8 @@ fn translate(pattern: &str) -> Result<String, String> {
                     && !name.starts_with(['=', '!'])
                 {
                     let prefix = rest.len() - named.map_or(0, str::len);
-                    if names.iter().any(|n| n == name) {
-                        // Go takes the first of a name.
+                    if names.iter().any(|n| n == name) || name.starts_with(|c: char| c.is_ascii_digit()) {
+                        // Go takes the first of a name; one that is a number is not a name for others.
                         (0..prefix + name.len() + 1).for_each(|_| {
                             chars.next();
                         });
@@ -270,6 +279,16 @@ fn translate(pattern: &str) -> Result<String, String> {
                         out.push_str(&regex::escape(quoted));
                         out.push_str(&translate(after)?);
                         return Ok(out);
+                    }
+                    '0'..='7' if e == '0' || matches!(chars.peek(), Some('0'..='7')) => {
+                        let mut value = e.to_digit(8).unwrap_or(0);
+                        for _ in 0..2 {
+                            if let Some(digit) = chars.peek().and_then(|c| c.to_digit(8)) {
+                                value = value * 8 + digit;
+                                chars.next();
+                            }
+                        }
+                        out.push_str(&format!("\\x{{{value:x}}}"));
                     }
                     'Z' | 'G' | 'h' | 'H' | 'R' | 'X' | 'K' | 'e' | 'c' | 'N' | 'u' | 'U' | '<' | '>' | '1'..='9' => {
                         return Err(format!("error parsing regexp: invalid escape sequence: `\\{e}`"));
@@ -349,41 +368,9 @@ fn translate(pattern: &str) -> Result<String, String> {
 }
 
 fn explain(pattern: &str, error: &regex::Error) -> String {
-    let text = error.to_string();
-    let message = |kind: &str, piece: &str| format!("error parsing regexp: {kind}: `{piece}`");
-    if text.contains("unclosed group") {
-        return message("missing closing )", pattern);
-    }
-    if text.contains("unopened group") {
-        return message("unexpected )", pattern);
-    }
-    if text.contains("unclosed character class") {
-        let at = pattern.rfind('[').unwrap_or(0);
-        return message("missing closing ]", &pattern[at..]);
-    }
-    if text.contains("look-around") {
-        let at = ["(?=", "(?!", "(?<"].iter().filter_map(|p| pattern.find(p)).min().unwrap_or(0);
-        let piece = if pattern[at..].starts_with("(?<") {
-            &pattern[at..(at + 3).min(pattern.len())]
-        } else {
-            &pattern[at..at + 3]
-        };
-        return message("invalid or unsupported Perl syntax", piece);
-    }
-    if text.contains("repetition operator missing expression") {
-        let at = pattern.find(['*', '+', '?']).unwrap_or(0);
-        return message("missing argument to repetition operator", &pattern[at..=at]);
-    }
-    if text.contains("exceeds size limit") {
-        return "error parsing regexp: expression too large".to_owned();
-    }
-    if text.contains("Unicode property") || text.contains("property") {
-        let at = pattern.find("\\p").or_else(|| pattern.find("\\P")).unwrap_or(0);
-        let end = pattern[at..].find('}').map_or(pattern.len(), |e| at + e + 1);
-        return message("invalid character class range", &pattern[at..end]);
-    }
-    if text.contains("invalid character class range") {
-        return message("invalid character class range", pattern);
-    }
-    message("invalid regular expression", pattern)
+    let piece = match error {
+        regex::Error::CompiledTooBig(_) => "expression too large",
+        _ => "invalid regular expression",
+    };
+    format!("error parsing regexp: {piece}: `{pattern}`")
 }

@@ -69,6 +69,14 @@ fn failure(raw: &str, message: &str) -> Fault {
     Fault::Text(format!("unable to parse url: parse {}: {message}", quote::quote(raw)))
 }
 
+/// Why Go does not read a text as a URL; `None` when it does.
+pub(crate) fn refuse(raw: &str) -> Option<String> {
+    match parse(raw) {
+        Err(Fault::Text(text)) => Some(text.trim_start_matches("unable to parse url: ").to_owned()),
+        _ => None,
+    }
+}
+
 fn parse(raw: &str) -> Answer {
     let whole = raw;
     let (raw, fragment) = raw.split_once('#').unwrap_or((raw, ""));

@@ -279,3 +279,55 @@
 {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" nil) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" "") | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" "s") | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" 0) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" 1) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" false) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" true) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" list) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" (list 1)) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" (list nil)) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" dict) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" (dict "x" 1)) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" (dict "x" nil)) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" (dict "x" (list 1) "y" dict)) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" (rest list)) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" (dict "x" "")) | toJson }} {{ mergeOverwrite (dict "a" (dict "x" "")) (dict "a" (until 0)) | toJson }}
 {{ merge (dict "a" (until 0)) (dict "a" nil) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" "") | toJson }} {{ merge (dict "a" (until 0)) (dict "a" "s") | toJson }} {{ merge (dict "a" (until 0)) (dict "a" 0) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" 1) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" false) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" true) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" list) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" (list 1)) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" (list nil)) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" dict) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" (dict "x" 1)) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" (dict "x" nil)) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" (dict "x" (list 1) "y" dict)) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" (rest list)) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" (dict "x" "")) | toJson }} {{ merge (dict "a" (until 0)) (dict "a" (until 0)) | toJson }}
 {{ mergeOverwrite (dict "a" (until 0)) (dict "a" nil) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" "") | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" "s") | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" 0) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" 1) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" false) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" true) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" list) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" (list 1)) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" (list nil)) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" dict) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" (dict "x" 1)) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" (dict "x" nil)) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" (dict "x" (list 1) "y" dict)) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" (rest list)) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" (dict "x" "")) | toJson }} {{ mergeOverwrite (dict "a" (until 0)) (dict "a" (until 0)) | toJson }}
+{{ 1i }} {{ 2.5i }} {{ 1+2i }} {{ print 1i }} {{ printf "%v %f %.1f %g %T %x" 1i 2i 1.5i 2i 1i 3i }}
+{{ eq 1i 1i }} {{ toJson 1i }} {{ kindOf 1i }} {{ typeOf 1i }} {{ if 0i }}a{{ else }}b{{ end }} {{ add 1i 2 }} {{ int 1i }} {{ float64 1i }}
+{{ toString 1i }} {{ quote 1i }} {{ default 1 0i }} {{ list 1i }} {{ toYaml 1i }} {{ toToml (dict "a" 1i) }} {{ repeat 0i "a" }}
+{{ lt 1i 2i }}
+{{ eq 1i 1 }}
+{{ index (list 1) 0i }}
+{{ repeat 2i "a" }}
+{{ mustToJson 1i }}
+{{ printf "%d" 1i }}
+{{ 1ii }}
+{{ printf "%x %x %x %X %b %b %b" 1.5 -0.1 0.0 255.75 1.5 0.0 -3.0 }}
+{{ printf "%.2x %.0x %8.1x|%+x|%.3x|%.20x" 1.23 1.5 2.5 1.0 0.0 1.5 }}
+{{ 1 | call }}
+{{ (dict "a" 1) | call }}
+{{ (deepCopy (semver "1.2.3")).Original }}|{{ deepCopy (semver "1.2.3") }}
+{{ fromJson "null" }} {{ fromJson "null" | toJson }} {{ fromJson "null" | toYaml }} {{ kindOf (fromJson "null") }} {{ merge (fromJson "null") (dict "a" 1) }}{{ range $k, $v := fromJson "null" }}x{{ else }}e{{ end }}{{ len (fromJson "null") }}{{ hasKey (fromJson "null") "a" }}
+{{ set (fromJson "null") "a" 1 }}
+{{ toYaml (dict (repeat 1022 "a") 1) | len }} {{ toYaml (dict (repeat 1023 "a") 1) | len }} {{ toYaml (dict (repeat 500 "<") 1) | len }}
+{{ mustToYaml (dict "x" (dict (repeat 1100 "a") 1)) | len }}
+{{ toYaml (dict "b" "\ufeffab" "c" "a\ufeffb") }}
+{{ mustRegexFindAll `**` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `(?` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `+?` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `\p` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `\E` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `\q` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `{2}` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `(?i` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `(?z)` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `\07` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `\12` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `\1` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `\xZ` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `\x{}` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `(?P<>a)` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `(?<1>a)` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `(?<n` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `(?<=a)` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `[z-a]` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `[[:nope:]]` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `[a` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `a{1001}` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `a{2,1}` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `(a{100}){100}` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `a**` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `a+?+` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `a)` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `(a` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `\p{Nope}` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `[\q]` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `a{,3}` `a0\x` -1 | toJson }}
+{{ mustRegexFindAll `x\\` `a0\x` -1 | toJson }}

@@ -64,6 +64,9 @@ pub(crate) fn refuse(format: &str, text: &str) -> Option<String> {
             if ok { None } else { reason(&format!("not a {format}")) }
         }
         "uri" => {
+            if let Some(why) = crate::funcs::urls::refuse(text) {
+                return Some(why);
+            }
             let scheme = text.split_once(':').map(|(s, _)| s);
             match scheme {
                 Some(s) if s.starts_with(|c: char| c.is_ascii_alphabetic()) && !text.contains(' ') => None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::obtain::{Indexes, from_index, from_registry};
+use super::obtain::{Found, Indexes, from_index, from_registry};
 use super::{Fetch, lock};
 use crate::chart::{Chart, Dependency};
 use crate::error::Error;
@@ -45,6 +45,8 @@ enum Got {
     There,
     /// An archive to put there.
     Archive(Vec<u8>),
+    /// What there is has another version.
+    Unfit,
 }
 
 /// Gets what `Chart.lock` names, which must fit `Chart.yaml`; without a lock what fits `Chart.yaml` best, and writes a lock.
@@ -72,7 +74,7 @@ pub fn build(dir: &Path, fetch: &dyn Fetch) -> Result<Built, Error> {
                 let (lock, file) =
                     if old { ("requirements.lock", "requirements.yaml") } else { ("Chart.lock", "Chart.yaml") };
                 return Err(refuse(format!(
-                    "the lock file ({lock}) is out of sync with the dependencies file ({file}). Please update the dependencies"
+                    "the lock file ({lock}) is out of sync with the dependencies file ({file}). Please update the dependencies with 'helm dependency update'"
                 )));
             }
             locked.dependencies.clone()
@@ -82,12 +84,24 @@ pub fn build(dir: &Path, fetch: &dyn Fetch) -> Result<Built, Error> {
     let mut built = Built { resolved: Vec::new(), text: format!("Saving {} charts\n", wanted.len()) };
     let mut indexes = Indexes::new();
     let mut archives = Vec::new();
+    let mut unfit = Vec::new();
     for mut d in wanted {
-        let got = obtain(dir, &chart, &mut d, fetch, &mut indexes, &mut built.text)?;
-        if let Got::Archive(bytes) = got {
-            archives.push((d.clone(), bytes));
+        match obtain(dir, &chart, &mut d, fetch, &mut indexes, &mut built.text)? {
+            Got::There => {}
+            Got::Archive(bytes) => archives.push((d.clone(), bytes)),
+            Got::Unfit => {
+                let [name, repository, version] = [&d.name, &d.repository, &d.version].map(|text| quote(text));
+                unfit.push(format!("{name} (repository {repository}, version {version})"));
+            }
         }
         built.resolved.push(d);
+    }
+    if !unfit.is_empty() {
+        return Err(refuse(format!(
+            "can't get a valid version for {} subchart(s): {}. Make sure a matching chart version exists in the repo, or change the version constraint in Chart.yaml",
+            unfit.len(),
+            unfit.join(", ")
+        )));
     }
     built.text.push_str("Deleting outdated charts\n");
     let charts = dir.join("charts");
@@ -126,15 +140,6 @@ fn obtain(
 ) -> Result<Got, Error> {
     let range = constraint(d)?;
     let fits = |chart: &Chart| Version::parse(&chart.metadata.version).is_ok_and(|v| range.check(&v));
-    let unfit = || {
-        let name = &d.name;
-        refuse(format!(
-            "can't get a valid version for 1 subchart(s): {} (repository {}, version {}). Make sure a matching chart version exists in the repo, or change the version constraint in Chart.yaml",
-            quote(name),
-            quote(&d.repository),
-            quote(&d.version)
-        ))
-    };
     if d.repository.is_empty() {
         let place = dir.join("charts").join(&d.name);
         said.push_str(&format!(
@@ -162,7 +167,7 @@ fn obtain(
         let files = crate::load::dir_files(&folder)?;
         let local = Chart::from_packed(files.clone())?;
         if !fits(&local) {
-            return Err(unfit());
+            return Ok(Got::Unfit);
         }
         d.version = local.metadata.version.clone();
         return pack(local.name(), &files).map(Got::Archive);
@@ -181,10 +186,15 @@ fn obtain(
         }
         return Err(refuse(text));
     }
-    let (version, bytes) = from_index(&d.repository, &d.name, &d.version, fetch, indexes)?;
-    d.version = version;
-    said.push_str(&format!("Downloading {} from repo {}\n", d.name, d.repository));
-    Ok(Got::Archive(bytes))
+    match from_index(&d.repository, &d.name, &d.version, fetch, indexes)? {
+        Found::NoChart => Err(refuse(format!("{} chart not found in repo {}", d.name, d.repository))),
+        Found::NoVersion => Ok(Got::Unfit),
+        Found::Chart(version, bytes) => {
+            d.version = version;
+            said.push_str(&format!("Downloading {} from repo {}\n", d.name, d.repository));
+            Ok(Got::Archive(bytes))
+        }
+    }
 }
 
 fn remove_old(charts: &Path, name: &str) -> std::io::Result<()> {

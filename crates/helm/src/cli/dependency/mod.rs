@@ -10,7 +10,7 @@ mod obtain;
 use std::path::{Path, PathBuf};
 
 pub use self::build::{Built, Resolved, build, pack};
-pub(super) use self::obtain::{from_index, from_registry};
+pub(super) use self::obtain::{Found, from_index, from_registry};
 use crate::chart::{Chart, Dependency};
 use crate::error::Error;
 use crate::funcs::semver::{Constraints, Version};

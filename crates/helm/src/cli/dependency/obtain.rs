@@ -29,7 +29,17 @@ fn index<'i>(base: &str, fetch: &dyn Fetch, indexes: &'i mut Indexes) -> Result<
     Ok(&indexes[base])
 }
 
-/// A chart of a repository with an index: its version and its archive. `wanted` is a version or a range; empty is the newest
+/// What a repository with an index has of a chart.
+pub(in crate::cli) enum Found {
+    /// Nothing.
+    NoChart,
+    /// Other versions.
+    NoVersion,
+    /// A version, and its archive.
+    Chart(String, Vec<u8>),
+}
+
+/// A chart of a repository with an index. `wanted` is a version or a range; empty is the newest
 /// that is no pre-release.
 ///
 /// # Errors
@@ -40,20 +50,22 @@ pub(in crate::cli) fn from_index(
     wanted: &str,
     fetch: &dyn Fetch,
     indexes: &mut Indexes,
-) -> Result<(String, Vec<u8>), Error> {
+) -> Result<Found, Error> {
     let base = repository.trim_end_matches('/');
     let index = index(base, fetch, indexes)?;
     let entries = index["entries"][name].as_array().map(Vec::as_slice).unwrap_or_default();
-    let shown = crate::value::quote::quote;
+    if entries.is_empty() {
+        return Ok(Found::NoChart);
+    }
     let versions = entries.iter().filter_map(|e| e["version"].as_str());
     let Some(version) = best(versions, if wanted.is_empty() { "*" } else { wanted }) else {
-        let version = if wanted.is_empty() { String::new() } else { format!(" version {}", shown(wanted)) };
-        return Err(refuse(format!("chart {}{version} not found in {repository} repository", shown(name))));
+        return Ok(Found::NoVersion);
     };
     let entry = entries.iter().find(|e| e["version"].as_str() == Some(&version));
     let url = entry.and_then(|e| e["urls"][0].as_str()).unwrap_or("");
     if url.is_empty() {
-        return Err(refuse(format!("chart {} version {} has no downloadable URLs", shown(name), shown(&version))));
+        let [name, version] = [name, &version].map(crate::value::quote::quote);
+        return Err(refuse(format!("chart {name} version {version} has no downloadable URLs")));
     }
     let absolute = if url.contains("://") { url.to_owned() } else { format!("{base}/{}", url.trim_start_matches('/')) };
     let bytes = fetch.get(&absolute).map_err(refuse)?;
@@ -65,7 +77,7 @@ pub(in crate::cli) fn from_index(
             return Err(refuse(format!("chart {name} ({version}) has digest {got}, the index says {want}")));
         }
     }
-    Ok((version, bytes))
+    Ok(Found::Chart(version, bytes))
 }
 
 /// A chart of a registry (`oci://host/path`, without the version): its version and its archive.
