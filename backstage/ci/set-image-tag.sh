@@ -28,12 +28,21 @@ is_older() {
   git merge-base --is-ancestor "$new" "$standing"
 }
 
+# Whether the files are those of the branch as it was last fetched, untouched.
+is_checked_out() {
+  local tip
+  tip=$(git rev-parse --verify --quiet "refs/remotes/$remote/$branch") && [[ $(git rev-parse HEAD) == "$tip" ]] && git diff --quiet HEAD
+}
+
 git config user.name > /dev/null || git config user.name "github-actions[bot]"
 git config user.email > /dev/null || git config user.email "41898282+github-actions[bot]@users.noreply.github.com"
 
 for ((attempt = 1; attempt <= attempts; attempt++)); do
-  git fetch --quiet "$remote" "$branch"
-  git reset --quiet --hard FETCH_HEAD
+  # What was just checked out will do as long as nothing else lands; if something does, the push is refused.
+  if ((attempt > 1)) || ! is_checked_out; then
+    git fetch --quiet "$remote" "$branch"
+    git reset --quiet --hard FETCH_HEAD
+  fi
   if is_older; then
     echo "$file already names a later commit than $tag"
     exit 0

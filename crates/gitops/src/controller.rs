@@ -120,8 +120,8 @@ pub(crate) struct Resolved {
 struct Memory {
     resolved: Option<Resolved>,
     resolved_at: Option<Instant>,
-    /// Look at the repository again.
-    stale: bool,
+    /// Look at the repository again: something changed there at this moment.
+    stale: Option<Instant>,
     /// Generate manifests again, even for the same commit.
     hard: bool,
 }
@@ -270,23 +270,31 @@ impl GitOps {
     /// A push to this repository: every Application that has it as a source looks at it now.
     pub fn push(&self, url: &str) {
         let url = repository::normalized(url);
+        // One moment for all of them, so that one fetch serves them all.
+        let now = Instant::now();
         for application in self.applications.all() {
             let Ok(spec) = Spec::of(&application) else { continue };
             if spec.all_sources().iter().any(|source| repository::normalized(&source.repo_url) == url) {
-                self.refresh(meta::name(&application), false);
+                self.refresh_since(meta::name(&application), now, false);
             }
         }
     }
 
     /// Looks at one Application's repository now; `hard` also forgets what it said before.
     pub fn refresh(&self, name: &str, hard: bool) {
-        {
-            let mut memory = lock(&self.memory);
-            let memory = memory.entry(name.to_owned()).or_default();
-            memory.stale = true;
-            memory.hard |= hard;
-        }
+        self.refresh_since(name, Instant::now(), hard);
+    }
+
+    fn refresh_since(&self, name: &str, since: Instant, hard: bool) {
+        self.mark_stale(name, since, hard);
         self.queue.add(name.to_owned());
+    }
+
+    fn mark_stale(&self, name: &str, since: Instant, hard: bool) {
+        let mut memory = lock(&self.memory);
+        let memory = memory.entry(name.to_owned()).or_default();
+        memory.stale = memory.stale.max(Some(since));
+        memory.hard |= hard;
     }
 
     /// The kind of an object, from the cluster's discovery; asked again when it is not known yet.
@@ -318,10 +326,7 @@ impl GitOps {
         }
         let refresh = meta::annotation(&application, REFRESH).map(str::to_owned);
         if let Some(refresh) = &refresh {
-            let mut memory = lock(&self.memory);
-            let memory = memory.entry(name.to_owned()).or_default();
-            memory.stale = true;
-            memory.hard |= refresh == "hard";
+            self.mark_stale(name, Instant::now(), refresh == "hard");
         }
         let spec = match Spec::of(&application) {
             Ok(spec) => spec,
@@ -514,19 +519,19 @@ impl GitOps {
     pub(crate) async fn resolve(&self, application: &Value, spec: &Spec) -> Result<Resolved, Error> {
         let name = meta::name(application);
         let fingerprint = hash(&application["spec"]);
-        let known = {
+        let (known, since) = {
             let mut memory = lock(&self.memory);
             let memory = memory.entry(name.to_owned()).or_default();
             let due = memory.resolved_at.is_none_or(|at| at.elapsed() >= self.config.reconciliation);
             let hard = std::mem::take(&mut memory.hard);
-            let stale = std::mem::take(&mut memory.stale);
+            let stale = memory.stale.take();
             let known = memory.resolved.clone().filter(|known| known.spec == fingerprint && !hard);
             match known {
-                Some(known) if !due && !stale => return Ok(known),
-                known => known,
+                Some(known) if !due && stale.is_none() => return Ok(known),
+                known => (known, stale.unwrap_or_else(Instant::now)),
             }
         };
-        let outcome = self.resolve_now(name, spec, fingerprint, known).await;
+        let outcome = self.resolve_now(name, spec, fingerprint, known, since).await;
         let mut memory = lock(&self.memory);
         let memory = memory.entry(name.to_owned()).or_default();
         match &outcome {
@@ -535,7 +540,7 @@ impl GitOps {
                 memory.resolved = Some(resolved.clone());
             }
             // Tried again with the next event.
-            Err(_) => memory.stale = true,
+            Err(_) => memory.stale = memory.stale.max(Some(since)),
         }
         outcome
     }
@@ -546,6 +551,7 @@ impl GitOps {
         spec: &Spec,
         fingerprint: u64,
         known: Option<Resolved>,
+        since: Instant,
     ) -> Result<Resolved, Error> {
         let mut checkouts = Vec::new();
         let mut references: BTreeMap<String, Checkout> = BTreeMap::new();
@@ -555,7 +561,7 @@ impl GitOps {
                     what: "spec.source.chart (a chart from a Helm repository)".to_owned(),
                 });
             }
-            let checkout = self.repositories.checkout(&source.repo_url, source.revision()).await?;
+            let checkout = self.repositories.checkout(&source.repo_url, source.revision(), since).await?;
             if !source.reference.is_empty() {
                 references.insert(source.reference.clone(), checkout.clone());
             }
@@ -607,7 +613,7 @@ impl GitOps {
         if let Some(source) = &mut spec.source {
             source.target_revision = revision.to_owned();
         }
-        self.resolve_now(meta::name(application), &spec, 0, None).await
+        self.resolve_now(meta::name(application), &spec, 0, None, Instant::now()).await
     }
 
     /// Writes `status` where it changed, and takes the refresh annotation away.

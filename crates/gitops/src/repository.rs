@@ -1,7 +1,7 @@
 //! Repositories that Applications name: fetched into bare copies, read without a checkout.
 //!
 //! One bare repository per URL stands below the room's directory. It is a cache: deleting it costs a fetch. Fetches of one
-//! URL do not run side by side; the second waits and finds its work done.
+//! URL do not run side by side, and a fetch that began after the moment that somebody wants to see the state of serves them too.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use git::Repository;
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use crate::Error;
 
@@ -29,7 +30,15 @@ pub struct Repositories {
     dir: PathBuf,
     resolve: Resolve,
     /// One lock a URL, held while it is fetched.
-    open: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Repository>>>>>,
+    open: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Slot>>>>,
+}
+
+/// The copy of one URL.
+#[derive(Default)]
+struct Slot {
+    repository: Option<Repository>,
+    /// When the last fetch that ended well began.
+    fetched: Option<Instant>,
 }
 
 /// One commit of one repository.
@@ -48,18 +57,18 @@ impl Repositories {
         Self { dir, resolve, open: Mutex::default() }
     }
 
-    /// The commit that `revision` (branch, tag, commit, or `HEAD`) is now, fetched.
+    /// The commit that `revision` (branch, tag, commit, or `HEAD`) was at `since` or later, fetched.
     ///
     /// # Errors
     /// [`Error::Fetch`] when the remote does not answer, [`Error::Revision`] when it has no such revision.
-    pub async fn checkout(&self, url: &str, revision: &str) -> Result<Checkout, Error> {
+    pub async fn checkout(&self, url: &str, revision: &str, since: Instant) -> Result<Checkout, Error> {
         let fetch_error = |source| Error::Fetch { url: url.to_owned(), source };
         let slot = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(open.entry(normalized(url)).or_default())
         };
         let mut slot = slot.lock().await;
-        let repository = match &*slot {
+        let repository = match &slot.repository {
             Some(repository) => repository.clone(),
             None => {
                 let dir = self.dir.join(format!("{}.git", cache_name(url)));
@@ -67,7 +76,7 @@ impl Repositories {
                     Ok(repository) => repository,
                     Err(_) => Repository::init_bare(&dir, "main").await.map_err(fetch_error)?,
                 };
-                *slot = Some(repository.clone());
+                slot.repository = Some(repository.clone());
                 repository
             }
         };
@@ -79,10 +88,14 @@ impl Repositories {
         {
             return Ok(checkout(commit));
         }
-        let remote = (self.resolve)(url);
-        let refspecs =
-            ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/remotes/origin/HEAD"];
-        repository.fetch(&remote.url, &refspecs, &remote.environment).await.map_err(fetch_error)?;
+        if slot.fetched.is_none_or(|fetched| fetched < since) {
+            let began = Instant::now();
+            let remote = (self.resolve)(url);
+            let refspecs =
+                ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/remotes/origin/HEAD"];
+            repository.fetch(&remote.url, &refspecs, &remote.environment).await.map_err(fetch_error)?;
+            slot.fetched = Some(began);
+        }
         for name in [
             format!("refs/remotes/origin/{revision}^{{commit}}"),
             format!("refs/tags/{revision}^{{commit}}"),

@@ -69,21 +69,19 @@ async fn deliver(daemon: &Arc<Daemon>, webhook: Webhook) -> Result<()> {
         None => None,
     };
     daemon.follower.webhook(&event, &repository, &payload, root.as_deref(), at_ms);
-    let is_push = event == "push";
+    if event == "push" {
+        // The forge's own name of the repository, and the production name of it.
+        daemon.gitops.push(&format!("https://{}/{repository}", daemon.delivered.forge_host));
+        if let Some(url) = payload["repository"]["clone_url"].as_str() {
+            daemon.gitops.push(url);
+        }
+    }
     let name = name(&event, &payload);
-    let url = payload["repository"]["clone_url"].as_str().map(str::to_owned);
     let mut taken = Event::new(repository.clone(), event, payload);
     taken.delivery = Some(delivery);
     taken.by_job_token = actor_run.is_some();
     let runs = daemon.engine.handle(taken).await?;
     daemon.started(name, runs);
-    if is_push {
-        // The forge's own name of the repository, and the production name of it.
-        daemon.gitops.push(&format!("https://{}/{repository}", daemon.delivered.forge_host));
-        if let Some(url) = url {
-            daemon.gitops.push(&url);
-        }
-    }
     Ok(())
 }
 

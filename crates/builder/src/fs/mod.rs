@@ -3,10 +3,12 @@
 //! Owners, modes and contents come from archives and are never looked up on disk again, so the result does not depend on who
 //! runs the build. Nothing here runs commands or talks to a registry.
 
+pub mod chmod;
 pub mod context;
 pub mod copy;
 pub mod hashes;
 pub mod layers;
+pub mod select;
 pub mod view;
 
 use std::collections::BTreeMap;
