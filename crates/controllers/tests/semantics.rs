@@ -4,8 +4,9 @@ mod support;
 
 use informer::{DeleteOptions, Propagation, kinds, meta};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use support::{BEHAVIOUR, FAILING, World, is_ready, node};
 
 fn status_int(object: &Value, field: &str) -> i64 {
@@ -358,5 +359,66 @@ async fn pods_leave_a_tainted_node_when_their_time_is_over() {
         names(&world.store(&kinds::PODS).in_namespace("default")),
         BTreeSet::from(["late".into(), "never".into()])
     );
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_of_a_job_that_was_deleted_without_them_are_free() {
+    let world = World::start(&nodes()).await;
+    world.create(&kinds::JOBS, job("left", json!({}), json!({"parallelism": 2, "completions": 2}))).await;
+    world.until(&kinds::PODS, "default", "its pods", |p| p.iter().filter(|p| is_ready(p)).count() == 2).await;
+    let options = DeleteOptions { propagation: Some(Propagation::Orphan), ..DeleteOptions::default() };
+    world.api.delete(&kinds::JOBS, "default", "left", &options).await.expect("deleted");
+    world
+        .until(&kinds::PODS, "default", "nothing that holds them", |p| {
+            let free = |field: &str| p.iter().all(|p| meta::list(p, &["metadata", field]).is_empty());
+            p.len() == 2 && free("finalizers") && free("ownerReferences")
+        })
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stateful_pod_that_is_turned_away_is_made_again_at_a_pace() {
+    let world = World::start(&nodes()).await;
+    let seen = Arc::new(Mutex::new(BTreeMap::new()));
+    let known = seen.clone();
+    world.store(&kinds::PODS).subscribe(move |change| {
+        let uid = meta::uid(change.object()).to_owned();
+        known.lock().expect("not poisoned").entry(uid).or_insert_with(Instant::now);
+    });
+    let mut stateful = set("db", json!({"replicas": 1, "serviceName": "db"}));
+    stateful["spec"]["template"]["metadata"]["annotations"] = json!({BEHAVIOUR: "exit 1"});
+    world.create(&kinds::STATEFUL_SETS, stateful).await;
+    world
+        .until(&kinds::EVENTS, "default", "the event", |e| e.iter().any(|e| e["reason"] == "RecreatingFailedPod"))
+        .await;
+    world.until(&kinds::PODS, "default", "a third", |_| seen.lock().expect("not poisoned").len() == 3).await;
+    let mut times: Vec<Instant> = seen.lock().expect("not poisoned").values().copied().collect();
+    times.sort();
+    assert!(times[2].duration_since(times[0]).as_millis() >= 1000, "the third has to wait");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_of_a_stateful_set_follow_its_retention_policy() {
+    let world = World::start(&nodes()).await;
+    let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let stateful = set("db", json!({"replicas": 2, "serviceName": "db", "volumeClaimTemplates": [claim]}));
+    let made = world.create(&kinds::STATEFUL_SETS, stateful).await;
+    world.until_one(&kinds::STATEFUL_SETS, "db", "two ready", |s| status_int(s, "readyReplicas") == 2).await;
+    let owned = |c: &Arc<Value>| meta::is_controlled_by(c, &made);
+    assert!(!world.store(&kinds::CLAIMS).in_namespace("default").iter().any(owned), "they are kept by default");
+    let policy = |deleted: &str, scaled: &str| json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": deleted, "whenScaled": scaled}}});
+    world.patch(&kinds::STATEFUL_SETS, "db", policy("Delete", "Delete")).await;
+    world.until(&kinds::CLAIMS, "default", "owned claims", |c| c.len() == 2 && c.iter().all(owned)).await;
+    world.patch(&kinds::STATEFUL_SETS, "db", json!({"spec": {"replicas": 1}})).await;
+    world.until(&kinds::CLAIMS, "default", "one claim", |c| c.len() == 1 && meta::name(&c[0]) == "data-db-0").await;
+    world.patch(&kinds::STATEFUL_SETS, "db", policy("Retain", "Retain")).await;
+    world.until(&kinds::CLAIMS, "default", "a free claim", |c| !c.iter().any(owned)).await;
+    world.patch(&kinds::STATEFUL_SETS, "db", policy("Delete", "Retain")).await;
+    world.until(&kinds::CLAIMS, "default", "an owned claim", |c| c.iter().all(owned)).await;
+    world.api.delete(&kinds::STATEFUL_SETS, "default", "db", &DeleteOptions::default()).await.expect("deleted");
+    world.until(&kinds::CLAIMS, "default", "no claim", <[_]>::is_empty).await;
     world.stop().await;
 }
