@@ -282,6 +282,28 @@ async fn jobs_follow_their_policies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_evicted_pod_of_a_job_is_no_failure_when_its_policy_says_so() {
+    let world = World::start(&nodes()).await;
+    let ignore = json!({"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]});
+    let spec = json!({"backoffLimit": 0, "podFailurePolicy": ignore});
+    world.create(&kinds::JOBS, job("work", json!({}), spec)).await;
+    let pods = world.until(&kinds::PODS, "default", "its pod", |p| p.len() == 1 && is_ready(&p[0])).await;
+    let name = meta::name(&pods[0]);
+    let eviction =
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "default"}});
+    world.api.post_subresource(&kinds::PODS, "default", name, "eviction", &eviction).await.expect("evicted");
+    let pods = world
+        .until(&kinds::PODS, "default", "another pod", |p| p.iter().any(|p| is_ready(p) && meta::name(p) != name))
+        .await;
+    let next = pods.iter().find(|p| is_ready(p)).expect("just seen");
+    let over = json!({"status": {"phase": "Succeeded"}});
+    world.api.patch(&kinds::PODS, "default", meta::name(next), "status", &over).await.expect("it succeeds");
+    let work = world.until_one(&kinds::JOBS, "work", "completion", |j| meta::condition_true(j, "Complete")).await;
+    assert_eq!((status_int(&work, "succeeded"), status_int(&work, "failed")), (1, 0));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quota_shows_as_a_condition_until_it_is_no_longer_in_the_way() {
     let world = World::start(&nodes()).await;
     let quota = json!({"metadata": {"name": "few"}, "spec": {"hard": {"pods": "2"}}});

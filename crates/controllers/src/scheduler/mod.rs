@@ -289,7 +289,7 @@ impl Scheduler {
                     nominated: desk.nominated.get(&info.key).map(|(_, node)| node.as_str()),
                     reserved: &reserved,
                     extra: &extra,
-                    protected: &|p| self.protected(p),
+                    protected: &|pods| self.protected(pods),
                 });
                 let (nomination, text) = match verdict {
                     preempt::Verdict::Evict { node, victims } => {
@@ -311,12 +311,9 @@ impl Scheduler {
         }
     }
 
-    /// Whether a disruption budget allows no further eviction of a pod.
-    fn protected(&self, pod: &Value) -> bool {
-        self.cluster.store(&kinds::DISRUPTION_BUDGETS).in_namespace(meta::namespace(pod)).iter().any(|budget| {
-            meta::int(budget, &["status", "disruptionsAllowed"]).unwrap_or(0) <= 0
-                && crate::selector::Selector::from_label_selector(&budget["spec"]["selector"]).matches_object(pod)
-        })
+    /// Which of these pods cannot be evicted within their disruption budgets.
+    fn protected(&self, pods: &[Arc<PodInfo>]) -> BTreeSet<Key> {
+        preempt::beyond_budgets(&self.cluster.store(&kinds::DISRUPTION_BUDGETS).all(), pods)
     }
 
     async fn evict(&self, info: &PodInfo, node: &str, victims: &[Arc<PodInfo>]) {
