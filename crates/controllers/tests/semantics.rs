@@ -444,3 +444,36 @@ async fn claims_of_a_stateful_set_follow_its_retention_policy() {
     world.until(&kinds::CLAIMS, "default", "no claim", <[_]>::is_empty).await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_out_of_service_lets_go_of_its_pods() {
+    let world = World::start(&nodes()).await;
+    let spec = json!({"nodeSelector": {"kubernetes.io/hostname": "one"}, "containers": [{"name": "c", "image": "i"}]});
+    let metadata = json!({"name": "stuck", "annotations": {BEHAVIOUR: "stay"}});
+    world.create(&kinds::PODS, json!({"metadata": metadata, "spec": spec})).await;
+    world.until_one(&kinds::PODS, "stuck", "ready", is_ready).await;
+    world.api.delete(&kinds::PODS, "default", "stuck", &DeleteOptions::default()).await.expect("deleted");
+    world.until_one(&kinds::PODS, "stuck", "its end that does not come", meta::is_deleting).await;
+    let down = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    world.api.patch(&kinds::NODES, "", "one", "status", &down).await.expect("the node is silent");
+    let taint = json!({"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"});
+    world.patch_cluster(&kinds::NODES, "one", json!({"spec": {"taints": [taint]}})).await;
+    world.until(&kinds::PODS, "default", "it gone", <[_]>::is_empty).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_with_resource_claims_waits_and_says_why() {
+    let world = World::start(&nodes()).await;
+    let claim = json!({"name": "gpu", "resourceClaimName": "gpu"});
+    let spec = json!({"resourceClaims": [claim], "containers": [{"name": "c", "image": "i"}]});
+    world.create(&kinds::PODS, json!({"metadata": {"name": "asks"}, "spec": spec})).await;
+    let pod = world
+        .until_one(&kinds::PODS, "asks", "a reason", |p| {
+            meta::condition(p, "PodScheduled").is_some_and(|c| c["reason"] == "Unschedulable")
+        })
+        .await;
+    let message = meta::text(meta::condition(&pod, "PodScheduled").expect("just seen"), &["message"]).to_owned();
+    assert!(message.contains("resource claims are not allocated"), "{message}");
+    world.stop().await;
+}

@@ -245,6 +245,11 @@ impl Scheduler {
     }
 
     async fn decide(&self, desk: &mut Desk, info: Arc<PodInfo>, bindings: &mut JoinSet<(Key, Outcome)>) {
+        if !meta::list(&info.pod, &["spec", "resourceClaims"]).is_empty() {
+            let nodes = desk.snapshot.nodes().count();
+            let message = format!("0/{nodes} nodes are available: resource claims are not allocated in this cluster.");
+            return self.park(desk, info, message, Nomination::Keep).await;
+        }
         let claims = match self.volumes.of(&info.pod) {
             Ok(claims) => claims,
             Err(problem) => {

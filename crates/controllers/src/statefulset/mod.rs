@@ -188,6 +188,15 @@ impl Reconcile for Controller {
         let selector = revision::selector_of(&set);
         let mut pods = ownership::claim(&self.cluster, kind, &set, &kinds::PODS, &self.pods, &selector, None).await?;
         pods.retain(|p| plan::ordinal(&set, p).is_some());
+        for pod in pods.iter_mut().filter(|p| !meta::is_deleting(p)) {
+            let missing = plan::ordinal(&set, pod).and_then(|ordinal| build::missing_identity(pod, ordinal));
+            if let Some(patch) = missing {
+                match self.cluster.patch(&kinds::PODS, pod, "", patch, false).await {
+                    Err(error) if error.is_not_found() => {}
+                    outcome => *pod = outcome?,
+                }
+            }
+        }
         let history = revision::history(&self.cluster, kind, &set, &self.revisions).await?;
         let (update, collisions) = match revision::ensure(&self.cluster, kind, &set, &history).await {
             Err(error) if error.is_namespace_terminating() => return Ok(None),
