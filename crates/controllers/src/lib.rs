@@ -21,6 +21,7 @@ pub mod job;
 pub mod namespace;
 pub mod nodelife;
 pub mod ownership;
+pub mod pauses;
 pub mod pod;
 pub mod podgc;
 pub mod quantity;

@@ -153,14 +153,24 @@ pub async fn ensure(
             match cluster.create(&kinds::CONTROLLER_REVISIONS, &revision).await {
                 Ok(created) => return Ok((created, collisions)),
                 Err(error) if error.is_already_exists() => {
-                    let live = cluster
-                        .api
-                        .get(&kinds::CONTROLLER_REVISIONS, meta::namespace(owner), meta::name(&revision))
-                        .await?;
-                    if meta::is_controlled_by(&live, owner) && live["data"] == revision["data"] {
-                        return Ok((Arc::new(live), collisions));
+                    let of = &kinds::CONTROLLER_REVISIONS;
+                    let live = cluster.api.get(of, meta::namespace(owner), meta::name(&revision)).await?;
+                    match whose(kind, owner, &live) {
+                        Holder::Owner => return Ok((Arc::new(live), collisions)),
+                        Holder::Nobody => {
+                            let mut references = meta::list(&live, &["metadata", "ownerReferences"]).to_vec();
+                            references.push(meta::controller_reference(kind, owner));
+                            let patch = json!({"metadata": {"ownerReferences": references}});
+                            return Ok((cluster.patch(of, &live, "", patch, true).await?, collisions));
+                        }
+                        Holder::Predecessor => {
+                            return Err(Error::NotYet {
+                                object: meta::describe(kind, owner),
+                                reason: format!("{} still belongs to its predecessor", meta::name(&live)),
+                            });
+                        }
+                        Holder::Other => collisions += 1,
                     }
-                    collisions += 1;
                     if collisions > 100 {
                         return Err(Error::Object {
                             object: meta::describe(kind, owner),
@@ -171,6 +181,34 @@ pub async fn ensure(
                 Err(error) => return Err(error),
             }
         },
+    }
+}
+
+/// Who holds a revision whose name an owner wants for itself.
+#[derive(Debug, PartialEq, Eq)]
+enum Holder {
+    /// The owner, with the same template: the cache was late.
+    Owner,
+    /// Nobody any more; it has the same template.
+    Nobody,
+    /// An owner of the same name, of whom it will be free or with whom it will go.
+    Predecessor,
+    /// Somebody else, or it has another template: the names collide.
+    Other,
+}
+
+fn whose(kind: &Kind, owner: &Value, revision: &Value) -> Holder {
+    let controller = meta::controller_of(revision);
+    if controller.is_some_and(|c| c["kind"] == *kind.kind && c["name"] == meta::name(owner))
+        && !meta::is_controlled_by(revision, owner)
+    {
+        return Holder::Predecessor;
+    }
+    match controller {
+        _ if !is_present(owner, revision) || meta::is_deleting(revision) => Holder::Other,
+        None => Holder::Nobody,
+        Some(_) if meta::is_controlled_by(revision, owner) => Holder::Owner,
+        Some(_) => Holder::Other,
     }
 }
 
@@ -238,6 +276,27 @@ mod tests {
             data(&template).to_string(),
             r#"{"spec":{"template":{"$patch":"replace","metadata":{"labels":{"a":"","b":"1"}},"spec":{"containers":[{"env":[{"name":"E"}],"image":"i","name":"c","ports":[{"containerPort":80}],"resources":{}}],"securityContext":{},"terminationGracePeriodSeconds":0}}}}"#
         );
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_a_collision_only_when_others_hold_it() {
+        let held = |uid: &str, name: &str, image: &str| {
+            let mut revision = build(&kinds::STATEFUL_SETS, &owner(image), 1, 0);
+            revision["metadata"]["ownerReferences"][0]["uid"] = json!(uid);
+            revision["metadata"]["ownerReferences"][0]["name"] = json!(name);
+            revision
+        };
+        let mut free = held("u", "s", "a");
+        free["metadata"]["ownerReferences"] = json!([]);
+        for (revision, expected) in [
+            (held("u", "s", "a"), Holder::Owner),
+            (held("u", "s", "b"), Holder::Other),
+            (held("older", "s", "a"), Holder::Predecessor),
+            (held("x", "other", "a"), Holder::Other),
+            (free, Holder::Nobody),
+        ] {
+            assert_eq!(whose(&kinds::STATEFUL_SETS, &owner("a"), &revision), expected, "{}", revision["metadata"]);
+        }
     }
 
     #[test]

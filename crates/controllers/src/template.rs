@@ -13,7 +13,7 @@ const ZERO_IS_ABSENT: [&str; 9] =
 const MAPS: [&str; 8] =
     ["annotations", "labels", "limits", "matchLabels", "nodeSelector", "overhead", "requests", "volumeAttributes"];
 /// Texts that say something even when they are empty.
-const TEXTS: [&str; 4] = ["mountPath", "name", "storageClassName", "key"];
+const TEXTS: [&str; 3] = ["mountPath", "name", "storageClassName"];
 
 /// A template in normal form.
 pub fn normal(template: &Value) -> Value {

@@ -4,8 +4,9 @@ mod support;
 
 use informer::{DeleteOptions, Propagation, kinds, meta};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use support::{BEHAVIOUR, FAILING, World, is_ready, node};
 
 fn status_int(object: &Value, field: &str) -> i64 {
@@ -281,6 +282,28 @@ async fn jobs_follow_their_policies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_evicted_pod_of_a_job_is_no_failure_when_its_policy_says_so() {
+    let world = World::start(&nodes()).await;
+    let ignore = json!({"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]});
+    let spec = json!({"backoffLimit": 0, "podFailurePolicy": ignore});
+    world.create(&kinds::JOBS, job("work", json!({}), spec)).await;
+    let pods = world.until(&kinds::PODS, "default", "its pod", |p| p.len() == 1 && is_ready(&p[0])).await;
+    let name = meta::name(&pods[0]);
+    let eviction =
+        json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": "default"}});
+    world.api.post_subresource(&kinds::PODS, "default", name, "eviction", &eviction).await.expect("evicted");
+    let pods = world
+        .until(&kinds::PODS, "default", "another pod", |p| p.iter().any(|p| is_ready(p) && meta::name(p) != name))
+        .await;
+    let next = pods.iter().find(|p| is_ready(p)).expect("just seen");
+    let over = json!({"status": {"phase": "Succeeded"}});
+    world.api.patch(&kinds::PODS, "default", meta::name(next), "status", &over).await.expect("it succeeds");
+    let work = world.until_one(&kinds::JOBS, "work", "completion", |j| meta::condition_true(j, "Complete")).await;
+    assert_eq!((status_int(&work, "succeeded"), status_int(&work, "failed")), (1, 0));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quota_shows_as_a_condition_until_it_is_no_longer_in_the_way() {
     let world = World::start(&nodes()).await;
     let quota = json!({"metadata": {"name": "few"}, "spec": {"hard": {"pods": "2"}}});
@@ -358,5 +381,99 @@ async fn pods_leave_a_tainted_node_when_their_time_is_over() {
         names(&world.store(&kinds::PODS).in_namespace("default")),
         BTreeSet::from(["late".into(), "never".into()])
     );
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_of_a_job_that_was_deleted_without_them_are_free() {
+    let world = World::start(&nodes()).await;
+    world.create(&kinds::JOBS, job("left", json!({}), json!({"parallelism": 2, "completions": 2}))).await;
+    world.until(&kinds::PODS, "default", "its pods", |p| p.iter().filter(|p| is_ready(p)).count() == 2).await;
+    let options = DeleteOptions { propagation: Some(Propagation::Orphan), ..DeleteOptions::default() };
+    world.api.delete(&kinds::JOBS, "default", "left", &options).await.expect("deleted");
+    world
+        .until(&kinds::PODS, "default", "nothing that holds them", |p| {
+            let free = |field: &str| p.iter().all(|p| meta::list(p, &["metadata", field]).is_empty());
+            p.len() == 2 && free("finalizers") && free("ownerReferences")
+        })
+        .await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stateful_pod_that_is_turned_away_is_made_again_at_a_pace() {
+    let world = World::start(&nodes()).await;
+    let seen = Arc::new(Mutex::new(BTreeMap::new()));
+    let known = seen.clone();
+    world.store(&kinds::PODS).subscribe(move |change| {
+        let uid = meta::uid(change.object()).to_owned();
+        known.lock().expect("not poisoned").entry(uid).or_insert_with(Instant::now);
+    });
+    let mut stateful = set("db", json!({"replicas": 1, "serviceName": "db"}));
+    stateful["spec"]["template"]["metadata"]["annotations"] = json!({BEHAVIOUR: "exit 1"});
+    world.create(&kinds::STATEFUL_SETS, stateful).await;
+    world
+        .until(&kinds::EVENTS, "default", "the event", |e| e.iter().any(|e| e["reason"] == "RecreatingFailedPod"))
+        .await;
+    world.until(&kinds::PODS, "default", "a third", |_| seen.lock().expect("not poisoned").len() == 3).await;
+    let mut times: Vec<Instant> = seen.lock().expect("not poisoned").values().copied().collect();
+    times.sort();
+    assert!(times[2].duration_since(times[0]).as_millis() >= 1000, "the third has to wait");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_of_a_stateful_set_follow_its_retention_policy() {
+    let world = World::start(&nodes()).await;
+    let claim = json!({"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let stateful = set("db", json!({"replicas": 2, "serviceName": "db", "volumeClaimTemplates": [claim]}));
+    let made = world.create(&kinds::STATEFUL_SETS, stateful).await;
+    world.until_one(&kinds::STATEFUL_SETS, "db", "two ready", |s| status_int(s, "readyReplicas") == 2).await;
+    let owned = |c: &Arc<Value>| meta::is_controlled_by(c, &made);
+    assert!(!world.store(&kinds::CLAIMS).in_namespace("default").iter().any(owned), "they are kept by default");
+    let policy = |deleted: &str, scaled: &str| json!({"spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": deleted, "whenScaled": scaled}}});
+    world.patch(&kinds::STATEFUL_SETS, "db", policy("Delete", "Delete")).await;
+    world.until(&kinds::CLAIMS, "default", "owned claims", |c| c.len() == 2 && c.iter().all(owned)).await;
+    world.patch(&kinds::STATEFUL_SETS, "db", json!({"spec": {"replicas": 1}})).await;
+    world.until(&kinds::CLAIMS, "default", "one claim", |c| c.len() == 1 && meta::name(&c[0]) == "data-db-0").await;
+    world.patch(&kinds::STATEFUL_SETS, "db", policy("Retain", "Retain")).await;
+    world.until(&kinds::CLAIMS, "default", "a free claim", |c| !c.iter().any(owned)).await;
+    world.patch(&kinds::STATEFUL_SETS, "db", policy("Delete", "Retain")).await;
+    world.until(&kinds::CLAIMS, "default", "an owned claim", |c| c.iter().all(owned)).await;
+    world.api.delete(&kinds::STATEFUL_SETS, "default", "db", &DeleteOptions::default()).await.expect("deleted");
+    world.until(&kinds::CLAIMS, "default", "no claim", <[_]>::is_empty).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_is_out_of_service_lets_go_of_its_pods() {
+    let world = World::start(&nodes()).await;
+    let spec = json!({"nodeSelector": {"kubernetes.io/hostname": "one"}, "containers": [{"name": "c", "image": "i"}]});
+    let metadata = json!({"name": "stuck", "annotations": {BEHAVIOUR: "stay"}});
+    world.create(&kinds::PODS, json!({"metadata": metadata, "spec": spec})).await;
+    world.until_one(&kinds::PODS, "stuck", "ready", is_ready).await;
+    world.api.delete(&kinds::PODS, "default", "stuck", &DeleteOptions::default()).await.expect("deleted");
+    world.until_one(&kinds::PODS, "stuck", "its end that does not come", meta::is_deleting).await;
+    let down = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    world.api.patch(&kinds::NODES, "", "one", "status", &down).await.expect("the node is silent");
+    let taint = json!({"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"});
+    world.patch_cluster(&kinds::NODES, "one", json!({"spec": {"taints": [taint]}})).await;
+    world.until(&kinds::PODS, "default", "it gone", <[_]>::is_empty).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_with_resource_claims_waits_and_says_why() {
+    let world = World::start(&nodes()).await;
+    let claim = json!({"name": "gpu", "resourceClaimName": "gpu"});
+    let spec = json!({"resourceClaims": [claim], "containers": [{"name": "c", "image": "i"}]});
+    world.create(&kinds::PODS, json!({"metadata": {"name": "asks"}, "spec": spec})).await;
+    let pod = world
+        .until_one(&kinds::PODS, "asks", "a reason", |p| {
+            meta::condition(p, "PodScheduled").is_some_and(|c| c["reason"] == "Unschedulable")
+        })
+        .await;
+    let message = meta::text(meta::condition(&pod, "PodScheduled").expect("just seen"), &["message"]).to_owned();
+    assert!(message.contains("resource claims are not allocated"), "{message}");
     world.stop().await;
 }

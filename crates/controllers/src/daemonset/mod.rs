@@ -5,10 +5,8 @@ mod plan;
 pub use plan::{Plan, plan};
 
 use serde_json::Value;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::drive::{Reconcile, sooner};
@@ -16,6 +14,7 @@ use crate::error::Result;
 use crate::events::Recorder;
 use crate::kinds;
 use crate::meta::{self, Key};
+use crate::pauses::Pauses;
 use crate::queue::Queue;
 use crate::replicaset::{create_in_batches, delete_all};
 use crate::store::Store;
@@ -30,11 +29,9 @@ pub struct Controller {
     revisions: Arc<Store>,
     queue: Arc<Queue<Key>>,
     events: Recorder,
-    /// When a pod that was over was last deleted from a node, and how long to wait for the next time.
-    pauses: Mutex<HashMap<(String, String), (Instant, Duration)>>,
+    pauses: Pauses,
 }
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 fn placement(node: &Value) -> impl PartialEq + '_ {
@@ -68,33 +65,15 @@ impl Controller {
             revisions: cluster.store(&kinds::CONTROLLER_REVISIONS),
             queue,
             events: cluster.events.named("daemonset-controller"),
-            pauses: Mutex::default(),
+            pauses: Pauses::up_to(LONGEST_PAUSE),
         })
-    }
-
-    /// How long a pod that is over has to stay because the last one was deleted just before; otherwise the pause is noted.
-    fn pause(&self, set: &Value, node: &str) -> Option<Duration> {
-        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        pauses.retain(|_, (at, pause)| now.duration_since(*at) < *pause * 2);
-        let entry = pauses.entry((meta::uid(set).to_owned(), node.to_owned()));
-        let mut pause = FIRST_PAUSE;
-        if let Entry::Occupied(known) = &entry {
-            let (at, last) = *known.get();
-            if let Some(wait) = last.checked_sub(now.duration_since(at)).filter(|w| !w.is_zero()) {
-                return Some(wait);
-            }
-            pause = (last * 2).min(LONGEST_PAUSE);
-        }
-        entry.insert_entry((now, pause));
-        None
     }
 
     /// Deletes pods that are over, each node at its pace; returns when to come back for the others.
     async fn remove_over(&self, set: &Value, over: &[(String, Arc<Value>)]) -> Result<Option<Duration>> {
         let (mut again, mut gone) = (None, Vec::new());
         for (node, pod) in over {
-            if let Some(wait) = self.pause(set, node) {
+            if let Some(wait) = self.pauses.attempt(meta::uid(set), node) {
                 again = sooner(again, Some(wait));
                 continue;
             }

@@ -24,6 +24,9 @@ use crate::selector::Selector;
 use crate::store::Store;
 use crate::{ownership, pod};
 
+/// Label that carries the name of a pod's job.
+const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
+
 /// The controller of Jobs.
 pub struct Controller {
     cluster: Arc<Cluster>,
@@ -45,6 +48,13 @@ impl Controller {
         pods.subscribe(move |change| {
             let selector = |j: &Value| Selector::from_label_selector(&j["spec"]["selector"]);
             ownership::enqueue_controllers(change, &kinds::JOBS, &j, selector, &q);
+            // One that lost its owner may be held for a job that is gone.
+            if let Some(pod) = change.new.as_ref().filter(|p| meta::controller_of(p).is_none())
+                && meta::has_finalizer(pod, TRACKING)
+                && let Some(name) = meta::label(pod, NAME_LABEL)
+            {
+                q.add(Key::new(meta::namespace(pod), name));
+            }
         });
         Arc::new(Controller {
             cluster: cluster.clone(),
@@ -67,12 +77,15 @@ impl Controller {
         .map(|_| ())
     }
 
-    /// Pods of jobs that are gone must not be held by the finalizer.
+    /// Pods of jobs that are gone must not be held by the finalizer, whether they were orphaned or still name their job.
     async fn release_orphans(&self, key: &Key) -> Result<()> {
         let mut orphans = self.pods.in_namespace(&key.namespace);
         orphans.retain(|p| {
-            meta::has_finalizer(p, TRACKING)
-                && meta::controller_of(p).is_some_and(|o| o["kind"] == "Job" && o["name"] == *key.name)
+            let mine = match meta::controller_of(p) {
+                Some(owner) => owner["kind"] == "Job" && owner["name"] == *key.name,
+                None => meta::label(p, NAME_LABEL) == Some(&key.name),
+            };
+            mine && meta::has_finalizer(p, TRACKING)
         });
         self.release(&orphans).await
     }
@@ -84,7 +97,7 @@ fn build(job: &Value, start: &Start) -> Value {
     let name = meta::name(job);
     for (label, value) in [
         ("batch.kubernetes.io/controller-uid", meta::uid(job)),
-        ("batch.kubernetes.io/job-name", name),
+        (NAME_LABEL, name),
         ("controller-uid", meta::uid(job)),
         ("job-name", name),
     ] {

@@ -21,6 +21,7 @@ use crate::store::Store;
 use crate::{pod, time};
 
 const LEASES: &str = "kube-node-lease";
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 /// A node that is not known may still be about to register; its pods are given this long.
 const MISSING_GRACE: Duration = Duration::from_secs(40);
 
@@ -48,14 +49,19 @@ impl Controller {
         pods.subscribe(move |change| {
             let node = pod::node(change.object());
             let bound_now = change.old.as_ref().is_none_or(|p| pod::node(p).is_empty());
-            if node.is_empty() || change.new.is_none() || !bound_now {
+            let goes_now = change.states().any(|p| meta::is_deleting(p));
+            if node.is_empty() || change.new.is_none() || !(bound_now || goes_now) {
                 return;
             }
-            let tainted = |n: &Value| meta::list(n, &["spec", "taints"]).iter().any(|t| t["effect"] == "NoExecute");
+            let tainted = |n: &Value| {
+                let taints = meta::list(n, &["spec", "taints"]).iter();
+                taints.into_iter().any(|t| (bound_now && t["effect"] == "NoExecute") || t["key"] == OUT_OF_SERVICE)
+            };
             match n.find("", node) {
                 Some(node) if tainted(&node) => q.add(Key::of(&node)),
                 Some(_) => {}
-                None => q.add_after(Key::new("", node), MISSING_GRACE),
+                None if bound_now => q.add_after(Key::new("", node), MISSING_GRACE),
+                None => {}
             }
         });
         Arc::new(Controller {
@@ -171,6 +177,13 @@ impl Reconcile for Controller {
         }
         let taints = meta::list(&live, &["spec", "taints"]);
         let mut again = plan.again;
+        // Somebody says that the machine is off: what was to end on it has ended.
+        let off = taints.iter().any(|t| t["key"] == OUT_OF_SERVICE) && !meta::condition_true(&live, "Ready");
+        if off {
+            for pod in self.pods_on(&key.name).into_iter().filter(|p| meta::is_deleting(p)) {
+                fail_and_delete(&self.cluster, &pod, None).await?;
+            }
+        }
         if plan.silent || taints.iter().any(|t| t["effect"] == "NoExecute") {
             for pod in self.pods_on(&key.name) {
                 if meta::condition(&live, "Ready").is_some_and(|c| c["status"] != "True") {

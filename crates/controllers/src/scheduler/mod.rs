@@ -245,6 +245,11 @@ impl Scheduler {
     }
 
     async fn decide(&self, desk: &mut Desk, info: Arc<PodInfo>, bindings: &mut JoinSet<(Key, Outcome)>) {
+        if !meta::list(&info.pod, &["spec", "resourceClaims"]).is_empty() {
+            let nodes = desk.snapshot.nodes().count();
+            let message = format!("0/{nodes} nodes are available: resource claims are not allocated in this cluster.");
+            return self.park(desk, info, message, Nomination::Keep).await;
+        }
         let claims = match self.volumes.of(&info.pod) {
             Ok(claims) => claims,
             Err(problem) => {
@@ -289,7 +294,7 @@ impl Scheduler {
                     nominated: desk.nominated.get(&info.key).map(|(_, node)| node.as_str()),
                     reserved: &reserved,
                     extra: &extra,
-                    protected: &|p| self.protected(p),
+                    protected: &|pods| self.protected(pods),
                 });
                 let (nomination, text) = match verdict {
                     preempt::Verdict::Evict { node, victims } => {
@@ -311,12 +316,9 @@ impl Scheduler {
         }
     }
 
-    /// Whether a disruption budget allows no further eviction of a pod.
-    fn protected(&self, pod: &Value) -> bool {
-        self.cluster.store(&kinds::DISRUPTION_BUDGETS).in_namespace(meta::namespace(pod)).iter().any(|budget| {
-            meta::int(budget, &["status", "disruptionsAllowed"]).unwrap_or(0) <= 0
-                && crate::selector::Selector::from_label_selector(&budget["spec"]["selector"]).matches_object(pod)
-        })
+    /// Which of these pods cannot be evicted within their disruption budgets.
+    fn protected(&self, pods: &[Arc<PodInfo>]) -> BTreeSet<Key> {
+        preempt::beyond_budgets(&self.cluster.store(&kinds::DISRUPTION_BUDGETS).all(), pods)
     }
 
     async fn evict(&self, info: &PodInfo, node: &str, victims: &[Arc<PodInfo>]) {

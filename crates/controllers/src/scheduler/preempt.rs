@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::affinity::Demands;
 use super::filter::{self, Extra, Reason, Reserved};
 use super::snapshot::{NodeInfo, PodInfo, Snapshot};
 use crate::meta::{self, Key};
+use crate::selector::Selector;
 
 /// What preemption can do for a pod.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,8 +41,9 @@ pub struct Question<'a> {
     pub reserved: &'a Reserved,
     /// Further checks of nodes.
     pub extra: Extra<'a>,
-    /// Whether a disruption budget allows no further eviction of a pod.
-    pub protected: &'a dyn Fn(&Value) -> bool,
+    /// Which of some pods, the most important first, cannot be evicted within their disruption budgets when those before
+    /// them are.
+    pub protected: &'a dyn Fn(&[Arc<PodInfo>]) -> BTreeSet<Key>,
 }
 
 /// Chooses the node where the eviction of less important pods costs least.
@@ -129,15 +131,44 @@ fn victims(question: &Question<'_>, node: &NodeInfo) -> Option<(Vec<Arc<PodInfo>
         return None;
     }
     // Spare first those that a budget protects, then the important, then the old.
-    lower.sort_by_key(|p| (Reverse(protected(&p.pod)), Reverse(p.priority), p.started()));
+    lower.sort_by_key(|p| (Reverse(p.priority), p.started()));
+    let protected = protected(&lower);
+    lower.sort_by_key(|p| Reverse(protected.contains(&p.key)));
     let (mut victims, mut violations) = (Vec::new(), 0);
     for pod in lower {
         trial.place(pod.clone());
         if !fits(&trial) {
             trial.remove(&pod.key);
-            violations += usize::from(protected(&pod.pod));
+            violations += usize::from(protected.contains(&pod.key));
             victims.push(pod);
         }
     }
     Some((victims, violations))
+}
+
+/// The pods that would be one too many for a budget if all were evicted in this order. Those that a budget has granted already
+/// do not count again.
+pub fn beyond_budgets(budgets: &[Arc<Value>], pods: &[Arc<PodInfo>]) -> BTreeSet<Key> {
+    let mut left: Vec<(&Value, Selector, i64)> = budgets
+        .iter()
+        .map(|budget| {
+            let allowed = meta::int(budget, &["status", "disruptionsAllowed"]).unwrap_or(0);
+            (&**budget, Selector::from_label_selector(&budget["spec"]["selector"]), allowed)
+        })
+        .collect();
+    let mut beyond = BTreeSet::new();
+    for info in pods {
+        for (budget, selector, allowed) in &mut left {
+            let covers = meta::namespace(budget) == meta::namespace(&info.pod)
+                && selector.matches_object(&info.pod)
+                && budget["status"]["disruptedPods"].get(meta::name(&info.pod)).is_none();
+            if covers {
+                *allowed -= 1;
+                if *allowed < 0 {
+                    beyond.insert(info.key.clone());
+                }
+            }
+        }
+    }
+    beyond
 }

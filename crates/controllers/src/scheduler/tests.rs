@@ -1,7 +1,7 @@
 //! Scheduling decisions as tables: a pod, nodes, what is placed, and where it goes or the words for why not.
 
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::preempt::Verdict;
@@ -212,7 +212,7 @@ fn verdict(
     nominated: Option<&str>,
     reserved: &filter::Reserved,
 ) -> Verdict {
-    let (extra, protected): (filter::Extra<'_>, _) = (&no_extra, &|_: &Value| false);
+    let (extra, protected): (filter::Extra<'_>, _) = (&no_extra, &|_: &[Arc<PodInfo>]| BTreeSet::new());
     preempt::plan(&preempt::Question { info, snapshot, reasons, nominated, reserved, extra, protected })
 }
 
@@ -235,4 +235,22 @@ fn room_that_was_cleared_for_a_pod_is_not_taken_by_lesser_ones() {
     let waits = "not eligible due to a terminating pod on the nominated node.";
     assert_eq!(verdict(&top, &s, &reasons, Some("a"), &none), Verdict::Wait(waits.into()), "nothing more is evicted");
     assert_eq!(verdict(&top, &s, &reasons, None, &none), evict("a", &["old-1"]));
+}
+
+#[test]
+fn budgets_are_used_up_one_by_one() {
+    let budget = |name: &str, selector: Value, allowed: i64, granted: Value| {
+        Arc::new(json!({"metadata": {"name": name, "namespace": "n"}, "spec": {"selector": selector},
+            "status": {"disruptionsAllowed": allowed, "disruptedPods": granted}}))
+    };
+    let pods = [pod("web-1", json!({})), pod("web-2", json!({})), pod("db-1", json!({})), pod("web-3", json!({}))];
+    let beyond = |budgets: &[Arc<Value>]| -> Vec<String> {
+        preempt::beyond_budgets(budgets, &pods).iter().map(|k| k.name.to_string()).collect()
+    };
+    let web = json!({"matchLabels": {"app": "web"}});
+    assert_eq!(beyond(&[]), Vec::<String>::new());
+    assert_eq!(beyond(&[budget("web", web.clone(), 1, json!({}))]), ["web-2", "web-3"]);
+    assert_eq!(beyond(&[budget("web", web, 1, json!({"web-1": "2026-01-01T00:00:00Z"}))]), ["web-3"]);
+    assert_eq!(beyond(&[budget("all", json!({}), 3, json!({}))]), ["web-3"], "an empty selector is everything");
+    assert_eq!(beyond(&[budget("none", Value::Null, 0, json!({}))]), Vec::<String>::new());
 }

@@ -14,16 +14,32 @@ fn claim_name(template: &Value, set: &Value, ordinal: i64) -> String {
     format!("{}-{}", meta::name(template), pod_name(set, ordinal))
 }
 
+/// Label of a pod that carries its name, for Services that mean one pod.
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+/// Label of a pod that carries its ordinal.
+const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
+
+/// The labels of its identity that a pod lacks, as a merge patch; `None` when it has them. An adopted pod may never have had
+/// any.
+pub fn missing_identity(pod: &Value, ordinal: i64) -> Option<Value> {
+    let wanted = [(POD_NAME, meta::name(pod).to_owned()), (POD_INDEX, ordinal.to_string())];
+    let mut labels = json!({});
+    for (label, value) in wanted {
+        if meta::label(pod, label) != Some(&value) {
+            labels[label] = json!(value);
+        }
+    }
+    (labels != json!({})).then(|| json!({"metadata": {"labels": labels}}))
+}
+
 /// The pod at an ordinal, from a template, in the name of a revision.
 pub fn pod(set: &Value, template: &Value, revision: &str, ordinal: i64) -> Value {
     let name = pod_name(set, ordinal);
     let mut pod = pod::from_template(template, &kinds::STATEFUL_SETS, set);
     pod["metadata"]["name"] = json!(name);
-    for (label, value) in [
-        ("statefulset.kubernetes.io/pod-name", name.clone()),
-        ("apps.kubernetes.io/pod-index", ordinal.to_string()),
-        (HASH_LABEL, revision.to_owned()),
-    ] {
+    for (label, value) in
+        [(POD_NAME, name.clone()), (POD_INDEX, ordinal.to_string()), (HASH_LABEL, revision.to_owned())]
+    {
         meta::set(&mut pod, &["metadata", "labels", label], json!(value));
     }
     pod["spec"]["hostname"] = json!(name);
@@ -88,6 +104,9 @@ mod tests {
             pod["metadata"]["labels"],
             json!({"app": "db", "statefulset.kubernetes.io/pod-name": "db-2", "apps.kubernetes.io/pod-index": "2", HASH_LABEL: "db-abc"})
         );
+        assert_eq!(missing_identity(&pod, 2), None);
+        let bare = json!({"metadata": {"name": "db-2", "labels": {POD_INDEX: "2"}}});
+        assert_eq!(missing_identity(&bare, 2), Some(json!({"metadata": {"labels": {POD_NAME: "db-2"}}})));
         assert_eq!((&pod["spec"]["hostname"], &pod["spec"]["subdomain"]), (&json!("db-2"), &json!("db-headless")));
         assert_eq!(pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"], "data-db-2");
         assert_eq!(pod["spec"]["volumes"][1]["name"], "tmp");

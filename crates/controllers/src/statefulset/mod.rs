@@ -6,17 +6,18 @@ mod plan;
 pub use plan::{Plan, Revisions, ordinal, plan};
 
 use futures::future::join_all;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::DeleteOptions;
 use crate::cluster::Cluster;
-use crate::drive::Reconcile;
+use crate::drive::{Reconcile, sooner};
 use crate::error::Result;
 use crate::events::Recorder;
 use crate::kinds;
 use crate::meta::{self, Key};
+use crate::pauses::Pauses;
 use crate::queue::Queue;
 use crate::store::Store;
 use crate::{ownership, pod, revision};
@@ -30,7 +31,11 @@ pub struct Controller {
     claims: Arc<Store>,
     queue: Arc<Queue<Key>>,
     events: Recorder,
+    pauses: Pauses,
 }
+
+/// A pod that fails again and again is made again at most this late.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Controller {
     /// Registers with the caches.
@@ -52,6 +57,7 @@ impl Controller {
             claims: cluster.store(&kinds::CLAIMS),
             queue,
             events: cluster.events.named("statefulset-controller"),
+            pauses: Pauses::up_to(LONGEST_PAUSE),
         })
     }
 
@@ -102,9 +108,13 @@ impl Controller {
         }
     }
 
-    async fn delete(&self, set: &Value, pod: &Value) -> Result<()> {
+    /// Deletes a pod; one that is over at its pace: the answer is when to come back for it.
+    async fn delete(&self, set: &Value, pod: &Value) -> Result<Option<Duration>> {
         let (kind, name) = (&kinds::STATEFUL_SETS, meta::name(pod));
         if pod::is_terminal(pod) {
+            if let Some(wait) = self.pauses.attempt(meta::uid(set), name) {
+                return Ok(Some(wait));
+            }
             let message =
                 format!("StatefulSet {}/{} is recreating failed Pod {name}", meta::namespace(set), meta::name(set));
             self.events.warning(kind, set, "RecreatingFailedPod", message);
@@ -112,6 +122,32 @@ impl Controller {
         self.cluster.delete(&kinds::PODS, pod, DeleteOptions::default()).await?;
         let message = format!("delete Pod {name} in StatefulSet {} successful", meta::name(set));
         self.events.normal(kind, set, "SuccessfulDelete", message);
+        Ok(None)
+    }
+
+    /// Whether claims go with the set is said by their owners, also when the set changes its mind.
+    async fn own_claims(&self, set: &Value) -> Result<()> {
+        if meta::is_deleting(set) {
+            return Ok(());
+        }
+        let start = meta::int(set, &["spec", "ordinals", "start"]).unwrap_or(0);
+        let end = start + meta::int(set, &["spec", "replicas"]).unwrap_or(1);
+        for wanted in (start..end).flat_map(|ordinal| build::claims(set, ordinal)) {
+            let Some(live) = self.claims.get(&Key::of(&wanted)).filter(|c| !meta::is_deleting(c)) else { continue };
+            let mine = |o: &&Value| o["uid"] == set["metadata"]["uid"];
+            let owners = meta::list(&live, &["metadata", "ownerReferences"]);
+            let owned = owners.iter().any(|o| mine(&o));
+            let mut owners: Vec<Value> = owners.iter().filter(|o| !mine(o)).cloned().collect();
+            let wants = meta::list(&wanted, &["metadata", "ownerReferences"]);
+            // Who has another controller already is not ours to take.
+            if owned == !wants.is_empty() || (!owned && meta::controller_of(&live).is_some()) {
+                continue;
+            }
+            owners.extend(wants.iter().cloned());
+            let owners = if owners.is_empty() { Value::Null } else { json!(owners) };
+            let patch = json!({"metadata": {"ownerReferences": owners}});
+            self.cluster.patch(&kinds::CLAIMS, &live, "", patch, true).await?;
+        }
         Ok(())
     }
 
@@ -152,6 +188,15 @@ impl Reconcile for Controller {
         let selector = revision::selector_of(&set);
         let mut pods = ownership::claim(&self.cluster, kind, &set, &kinds::PODS, &self.pods, &selector, None).await?;
         pods.retain(|p| plan::ordinal(&set, p).is_some());
+        for pod in pods.iter_mut().filter(|p| !meta::is_deleting(p)) {
+            let missing = plan::ordinal(&set, pod).and_then(|ordinal| build::missing_identity(pod, ordinal));
+            if let Some(patch) = missing {
+                match self.cluster.patch(&kinds::PODS, pod, "", patch, false).await {
+                    Err(error) if error.is_not_found() => {}
+                    outcome => *pod = outcome?,
+                }
+            }
+        }
         let history = revision::history(&self.cluster, kind, &set, &self.revisions).await?;
         let (update, collisions) = match revision::ensure(&self.cluster, kind, &set, &history).await {
             Err(error) if error.is_namespace_terminating() => return Ok(None),
@@ -168,9 +213,13 @@ impl Reconcile for Controller {
             async move { self.create(set, &revision::template(revision), meta::name(revision), *ordinal).await }
         }));
         let mut failure = creations.await.into_iter().find_map(Result::err);
+        let mut again = plan.again;
         for pod in &plan.delete {
-            if let Err(error) = self.delete(&set, pod).await {
-                failure.get_or_insert(error);
+            match self.delete(&set, pod).await {
+                Ok(wait) => again = sooner(again, wait),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
             }
         }
         match self.cluster.write_status(kind, &set, &plan.status).await {
@@ -182,8 +231,9 @@ impl Reconcile for Controller {
             Some(error) => return Err(error),
             None => {}
         }
+        self.own_claims(&set).await?;
         self.retire_claims(&set, &pods).await?;
         revision::truncate(&self.cluster, &set, &history, &[revisions.current, revisions.update], &pods).await?;
-        Ok(plan.again)
+        Ok(again)
     }
 }
