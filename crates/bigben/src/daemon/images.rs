@@ -27,6 +27,7 @@ pub struct Image {
 async fn named(git_dir: &Path, delivered: &Delivered, cache: PathBuf) -> Result<BTreeSet<Image>> {
     let mut images = BTreeSet::new();
     let local = git_dir.to_string_lossy().into_owned();
+    let begun = tokio::time::Instant::now();
     let repositories = Repositories::new(
         cache,
         std::sync::Arc::new(move |_| gitops::repository::Remote { url: local.clone(), environment: Vec::new() }),
@@ -37,7 +38,7 @@ async fn named(git_dir: &Path, delivered: &Delivered, cache: PathBuf) -> Result<
         let mut checkouts = Vec::new();
         let mut references = BTreeMap::new();
         for source in spec.all_sources() {
-            let checkout = repositories.checkout(&source.repo_url, source.revision()).await?;
+            let checkout = repositories.checkout(&source.repo_url, source.revision(), begun).await?;
             if !source.reference.is_empty() {
                 references.insert(source.reference.clone(), checkout.clone());
             }
