@@ -139,6 +139,11 @@ pub(crate) fn find(call: &Call) -> Result<std::sync::Arc<Stored>, Status> {
         .ok_or_else(|| Status::not_found(&call.kind.group_resource(), &call.target.name))
 }
 
+/// Whether the object that a call names was changed or deleted since it was read: the change is to be worked out anew.
+pub(crate) fn is_outdated(call: &Call, old: &Stored) -> bool {
+    find(call).map_or(true, |now| now.revision != old.revision)
+}
+
 /// The key of the object that a call names.
 pub(crate) fn key(call: &Call) -> String {
     let namespace = if call.kind.namespaced { call.target.namespace.as_str() } else { "" };

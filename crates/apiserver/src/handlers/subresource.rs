@@ -210,11 +210,7 @@ pub(super) async fn scale(call: &mut Call, body: &Bytes) -> Result<Response<Body
         let outcome = replace(call, &old, object, None).await;
         call.target.subresource = "scale".into();
         let done = match outcome {
-            Err(status)
-                if status.reason == "Conflict"
-                    && sent.is_empty()
-                    && read::find(call).is_ok_and(|s| s.revision != old.revision) =>
-            {
+            Err(status) if status.reason == "Conflict" && sent.is_empty() && read::is_outdated(call, &old) => {
                 continue;
             }
             other => other?,

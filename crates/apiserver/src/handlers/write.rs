@@ -378,8 +378,7 @@ pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Response<Body>, S
         }
         call.api.to_storage(&call.kind, &mut object).await?;
         match replace(call, &old, object, None).await {
-            Err(status)
-                if status.reason == "Conflict" && read::find(call).is_ok_and(|s| s.revision != old.revision) => {}
+            Err(status) if status.reason == "Conflict" && read::is_outdated(call, &old) => {}
             other => return finish(call, StatusCode::OK, other?, &warnings).await,
         }
     }
@@ -466,8 +465,7 @@ async fn server_side_apply(call: &Call, body: &Bytes) -> Result<Response<Body>, 
         meta::metadata_mut(&mut merged).remove("resourceVersion");
         call.api.to_storage(&call.kind, &mut merged).await?;
         match replace(call, &old, merged, managed).await {
-            Err(status)
-                if status.reason == "Conflict" && read::find(call).is_ok_and(|s| s.revision != old.revision) => {}
+            Err(status) if status.reason == "Conflict" && read::is_outdated(call, &old) => {}
             other => return finish(call, StatusCode::OK, other?, &warnings).await,
         }
     }
