@@ -120,8 +120,8 @@
     source.addEventListener("error", () => { show(false); lost = true; });
     source.addEventListener("change", (event) => {
       if (!matches(event.data)) return;
-      clearTimeout(timer);
-      timer = setTimeout(reload, 120);
+      // Changes that follow one another do not put the reload off.
+      timer ||= setTimeout(() => { timer = 0; reload(); }, 120);
     });
     addEventListener("pagehide", () => source.close());
     // Durations of what runs move on between changes.
