@@ -24,8 +24,8 @@ pub struct Chart {
     pub values: Data,
     /// `values.yaml` as text.
     pub values_text: Option<Str>,
-    /// `values.schema.json` as text.
-    pub schema: Option<Str>,
+    /// `values.schema.json`.
+    pub schema: Option<Arc<schema::Schema>>,
     /// The templates.
     pub templates: Vec<Template>,
     /// Files that are none of the above: path and contents.
@@ -136,7 +136,7 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
                     crate::values::parse(&values).map_err(|e| load(format!("cannot load values.yaml: {e}")))?;
                 chart.values_text = Some(values);
             }
-            "values.schema.json" => chart.schema = Some(text(data)),
+            "values.schema.json" => chart.schema = Some(Arc::new(schema::Schema::new(text(data)))),
             "requirements.yaml" => {
                 if metadata.api_version == "v1" {
                     metadata

@@ -146,17 +146,43 @@ fn quote_meta(t: &str) -> String {
 /// # Errors
 /// Go's message.
 pub fn compile(pattern: &str) -> Result<regex::Regex, String> {
+    let compiled = regex::RegexBuilder::new(&translated(pattern)?).size_limit(SIZE).build();
+    compiled.map_err(|e| in_go(pattern, explain(pattern, &e)))
+}
+
+/// Compiles an expression that is only asked whether it matches: at a fraction of the cost, without the machines that find
+/// where.
+pub(crate) fn tester(pattern: &str) -> Result<regex_automata::meta::Regex, String> {
+    use regex_automata::meta::{Config, Regex};
+    let config = Config::new()
+        .which_captures(regex_automata::nfa::thompson::WhichCaptures::None)
+        .nfa_size_limit(Some(SIZE))
+        .auto_prefilter(false)
+        .hybrid(false)
+        .onepass(false);
+    match Regex::builder().configure(config).build(&translated(pattern)?) {
+        Ok(regex) => Ok(regex),
+        Err(other) => Err(compile(pattern).err().unwrap_or_else(|| other.to_string())),
+    }
+}
+
+/// Most bytes of a compiled expression.
+const SIZE: usize = 4 << 20;
+
+/// An expression of Go in the syntax of this platform's engine.
+fn translated(pattern: &str) -> Result<String, String> {
     // Go counts what repetitions of repetitions make.
     if pattern.matches('{').count() > 1
         && let Some(message) = super::regex_errors::of(pattern)
     {
         return Err(message);
     }
-    let compiled = translate(pattern).and_then(|translated| {
-        let builder = regex::RegexBuilder::new(&translated).size_limit(4 << 20).build();
-        builder.map_err(|e| explain(pattern, &e))
-    });
-    compiled.map_err(|other| super::regex_errors::of(pattern).unwrap_or(other))
+    translate(pattern).map_err(|other| in_go(pattern, other))
+}
+
+/// What Go says of an expression that cannot be compiled.
+fn in_go(pattern: &str, other: String) -> String {
+    super::regex_errors::of(pattern).unwrap_or(other)
 }
 
 pub(super) const POSIX: [&str; 14] = [

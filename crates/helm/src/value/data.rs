@@ -1,10 +1,9 @@
 //! Values at rest: what a chart holds between renderings.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Entries, IntTy, Str, Value};
+use super::{Entries, IntTy, Sorted, Str, Value};
 
 /// An immutable value that threads may share.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +25,7 @@ pub enum Data {
 }
 
 /// The entries of a mapping.
-pub type Map = BTreeMap<Str, Data>;
+pub type Map = Sorted<Data>;
 
 impl Data {
     /// An empty mapping.

@@ -13,6 +13,7 @@ pub mod fmt;
 pub mod json;
 pub mod quote;
 pub mod shared;
+pub mod sorted;
 pub mod text;
 pub mod time;
 pub mod toml;
@@ -20,6 +21,7 @@ pub mod yaml;
 
 pub use data::Data;
 pub use shared::{Entries, List, Str, Table};
+pub use sorted::Sorted;
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -2,12 +2,11 @@
 
 use std::borrow::{Borrow, Cow};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::{IntTy, ListTy, Value, budget};
+use super::{IntTy, ListTy, Sorted, Value, budget};
 
 /// What a text takes besides its bytes.
 const TEXT: usize = 32;
@@ -15,8 +14,6 @@ const TEXT: usize = 32;
 const LIST: usize = 96;
 /// What a map takes besides its entries.
 const MAP: usize = 96;
-/// What the first entry of a map takes besides what each takes.
-const NODE: usize = 416;
 /// What an entry of a map takes besides its key and its value's own.
 const ENTRY: usize = 56;
 
@@ -184,7 +181,7 @@ impl Drop for List {
 }
 
 /// The entries of a map in the order of their keys.
-pub type Entries = BTreeMap<Str, Value>;
+pub type Entries = Sorted<Value>;
 
 /// The entries of a map, shared by all that see it.
 #[derive(Debug)]
@@ -198,7 +195,7 @@ pub struct Table {
 impl Table {
     /// A table of entries.
     pub fn new(entries: Entries) -> Table {
-        let size = MAP + if entries.is_empty() { 0 } else { NODE } + entries.len() * ENTRY;
+        let size = MAP + entries.len() * ENTRY;
         budget::take(size);
         Table { entries: RefCell::new(entries), counted: Cell::new(size), suspect: Cell::new(false) }
     }

@@ -1,16 +1,14 @@
 //! The grammar of `--set` and its kin: `a.b=c,list[0].x=1,names={a,b}`, with `\` before what should not divide.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::value::data::Map;
 use crate::value::{Data, Str, quote};
 
 /// Deepest name: `a.b.c...`.
 const MAX_LEVEL: usize = 30;
 /// Greatest index of a list.
 const MAX_INDEX: i64 = 65_536;
-
-type Map = BTreeMap<Str, Data>;
 
 /// How the text after `=` is read.
 pub enum Mode<'f> {

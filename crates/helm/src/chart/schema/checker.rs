@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use super::words::{count, kind, number, quote, quoted, shown};
-use super::{Draft, OWN, Problem, formats, meta, words};
+use super::{Draft, OWN, Patterns, Problem, formats, meta, words};
 
 /// Deepest nesting of schemas.
 const MAX_DEPTH: usize = 200;
@@ -86,6 +86,7 @@ impl<'s> Place<'_, 's> {
 pub(super) struct Checker<'s> {
     root: &'s Json,
     assert_format: bool,
+    pub(super) patterns: &'s Patterns,
     steps: usize,
     pub(super) fatal: Option<String>,
 }
@@ -97,8 +98,9 @@ impl<'s> Checker<'s> {
         draft: Draft,
         assert_format: bool,
         value: &Json,
+        patterns: &'s Patterns,
     ) -> Result<Option<String>, String> {
-        let mut checker = Checker { root, assert_format, steps: 0, fatal: None };
+        let mut checker = Checker { root, assert_format, patterns, steps: 0, fatal: None };
         let place = Place { at: "", draft, scope: Scope::Root, schema: root, before: None, depth: 0 };
         let problem = checker.schema(value, place, &mut Seen::default());
         if let Some(fatal) = checker.fatal {
@@ -168,7 +170,7 @@ impl<'s> Checker<'s> {
         }
         if self.assert_format
             && let (Some(Json::String(format)), Json::String(text)) = (map.get("format"), value)
-            && let Some(reason) = formats::refuse(format, text)
+            && let Some(reason) = self.refuse_format(format, text)
         {
             return Some(Problem::new(at, format!("{} is not valid {format}: {reason}", quote(text))));
         }
@@ -197,12 +199,17 @@ impl<'s> Checker<'s> {
         Problem::together(at, out)
     }
 
+    fn refuse_format(&self, format: &str, text: &str) -> Option<String> {
+        // An expression that is asked for here is used later.
+        if format == "regex" { self.patterns.get(text).err() } else { formats::refuse(format, text) }
+    }
+
     fn text(&mut self, map: &serde_json::Map<String, Json>, text: &str, at: &str, out: &mut Vec<Problem>) {
         let mut add = |text: String| out.push(Problem::new(at, text));
         let length = text.chars().count();
         bounds(map, "minLength", "maxLength", length, &mut add);
         if let Some(Json::String(pattern)) = map.get("pattern") {
-            match crate::funcs::regexes::compile(pattern) {
+            match self.patterns.get(pattern) {
                 Ok(regex) if regex.is_match(text) => {}
                 Ok(_) => add(format!("{} does not match pattern {}", quote(text), quote(pattern))),
                 Err(e) => {

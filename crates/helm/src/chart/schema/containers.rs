@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::checker::{Checker, Place, Scope, Seen, asked_for, bounds, equal};
 use super::words::{count, join, quote, quoted};
-use super::{Draft, Problem};
+use super::{Draft, Problem, Tester};
 
 type Keywords<'s> = &'s serde_json::Map<String, Json>;
 
@@ -84,9 +84,9 @@ impl<'s> Checker<'s> {
         out: &mut Vec<Problem>,
         seen: &mut Seen,
     ) {
-        let patterns: Vec<(regex::Regex, &'s String, &'s Json)> = match map.get("patternProperties") {
+        let patterns: Vec<(Tester, &'s String, &'s Json)> = match map.get("patternProperties") {
             Some(Json::Object(all)) => {
-                let compiled = all.iter().filter_map(|(p, s)| Some((crate::funcs::regexes::compile(p).ok()?, p, s)));
+                let compiled = all.iter().filter_map(|(p, s)| Some((self.patterns.get(p).ok()?, p, s)));
                 compiled.collect()
             }
             _ => Vec::new(),
@@ -101,7 +101,7 @@ impl<'s> Checker<'s> {
                 out.extend(self.below(schema, value, &at, Scope::Name("properties", name), place));
             }
             for (pattern, text, schema) in &patterns {
-                if pattern.is_match(name) {
+                if pattern.is_match(name.as_str()) {
                     known = true;
                     out.extend(self.below(schema, value, &at, Scope::Name("patternProperties", text), place));
                 }

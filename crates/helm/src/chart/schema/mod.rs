@@ -10,11 +10,14 @@ mod formats;
 mod meta;
 mod words;
 
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
 use serde_json::Value as Json;
 
 use self::checker::Checker;
 use crate::error::Error;
-use crate::value::Data;
+use crate::value::{Data, Str};
 use crate::values::process::Node;
 
 /// The name that messages give to the schema.
@@ -46,13 +49,89 @@ pub(crate) fn validate_single(values: &Data, schema: &str) -> Result<(), String>
     check(schema, &values.to_json())
 }
 
+/// A schema. It is read, and checked against its draft, when it is first asked; what that gave is kept.
+#[derive(Debug)]
+pub struct Schema {
+    text: Str,
+    ready: OnceLock<Result<Ready, String>>,
+}
+
+/// A schema that is one.
+#[derive(Debug)]
+struct Ready {
+    root: Json,
+    draft: Draft,
+    patterns: Patterns,
+}
+
+impl Schema {
+    /// The schema that a text is, not looked at yet.
+    pub fn new(text: Str) -> Schema {
+        Schema { text, ready: OnceLock::new() }
+    }
+
+    /// Its text, as the file has it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// What does not fit, one line each.
+    pub fn check(&self, value: &Json) -> Result<(), String> {
+        let ready = self.ready.get_or_init(|| Ready::read(&self.text)).as_ref().map_err(Clone::clone)?;
+        let Ready { root, draft, patterns } = ready;
+        Checker::run(root, *draft, *draft < Draft::D2019, value, patterns)?.map_or(Ok(()), Err)
+    }
+}
+
+impl Ready {
+    fn read(text: &str) -> Result<Ready, String> {
+        let root: Json = match serde_json::from_str(text) {
+            Ok(root) => root,
+            Err(e) if e.is_eof() => return Err("unexpected EOF".to_owned()),
+            Err(_) => {
+                return Err(crate::value::json::decode(text).err().unwrap_or_else(|| "invalid JSON".to_owned()));
+            }
+        };
+        let draft = Draft::of(&root);
+        let patterns = Patterns::default();
+        if let Some(problems) = Checker::run(meta::schema(draft), draft, true, &root, &patterns)? {
+            return Err(format!(
+                "\"{OWN}#\" is not valid against metaschema: jsonschema validation failed with '{}#'\n{}",
+                draft.url(),
+                problems.trim_end_matches('\n'),
+            ));
+        }
+        Ok(Ready { root, draft, patterns })
+    }
+}
+
+/// The regular expressions of a schema, each compiled once.
+#[derive(Debug, Default)]
+struct Patterns(RwLock<HashMap<String, Result<Tester, String>>>);
+
+type Tester = Arc<regex_automata::meta::Regex>;
+
+impl Patterns {
+    fn get(&self, pattern: &str) -> Result<Tester, String> {
+        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
+            return known.clone();
+        }
+        let compiled = crate::funcs::regexes::tester(pattern).map(Arc::new);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(pattern.to_owned(), compiled.clone());
+        compiled
+    }
+}
+
 fn has_schema(node: &Node<'_>) -> bool {
     node.chart.schema.is_some() || node.dependencies.iter().any(has_schema)
 }
 
 fn collect(node: &Node<'_>, values: &Json, report: &mut String) {
     if let Some(schema) = &node.chart.schema
-        && let Err(text) = check(schema, values)
+        && let Err(text) = schema.check(values)
     {
         report.push_str(&format!("{}:\n{text}", node.name));
     }
@@ -74,24 +153,7 @@ fn collect(node: &Node<'_>, values: &Json, report: &mut String) {
 /// # Errors
 /// What does not fit, one line each.
 pub fn check(schema: &str, value: &Json) -> Result<(), String> {
-    let root: Json = match serde_json::from_str(schema) {
-        Ok(root) => root,
-        Err(e) if e.is_eof() => return Err("unexpected EOF".to_owned()),
-        Err(_) => return Err(crate::value::json::decode(schema).err().unwrap_or_else(|| "invalid JSON".to_owned())),
-    };
-    let draft = Draft::of(&root);
-    let meta = meta::schema(draft);
-    if let Some(problems) = Checker::run(meta, draft, true, &root)? {
-        return Err(format!(
-            "\"{OWN}#\" is not valid against metaschema: jsonschema validation failed with '{}#'\n{}",
-            draft.url(),
-            problems.trim_end_matches('\n'),
-        ));
-    }
-    match Checker::run(&root, draft, draft < Draft::D2019, value)? {
-        None => Ok(()),
-        Some(problems) => Err(problems),
-    }
+    Schema::new(Str::from(schema)).check(value)
 }
 
 /// The drafts that the validator knows.
