@@ -14,6 +14,8 @@ use super::{Context, empty, range, response, route};
 use crate::auth::Action;
 use crate::store::{Upload, candidates};
 
+/// Bytes after which the disk begins with what is written.
+const FLUSH: usize = 4 << 20;
 /// Bytes that are collected before they are written.
 const BATCH: usize = 256 * 1024;
 /// Bytes that are written without changing threads.
@@ -133,11 +135,14 @@ fn check_range(context: &Context<'_>, upload: &Upload) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Writes a body to the upload. While one batch is written, the next is received.
+/// Writes a body to the upload. While one batch is written, the next is received, and the disk has begun with those before: what
+/// is left to it when the digest has come is little.
 async fn receive(upload: &Arc<Upload>, mut body: BodyDataStream) -> Result<(), ApiError> {
     let mut writing: Option<tokio::task::JoinHandle<std::io::Result<()>>> = None;
     let mut batch: Vec<Bytes> = Vec::new();
     let mut bytes = 0;
+    let mut unflushed = 0;
+    let mut flushing: Option<tokio::task::JoinHandle<()>> = None;
     let outcome = loop {
         match body.try_next().await {
             Ok(Some(chunk)) => {
@@ -148,8 +153,14 @@ async fn receive(upload: &Arc<Upload>, mut body: BodyDataStream) -> Result<(), A
                         joined(previous).await?;
                     }
                     let (upload, full) = (Arc::clone(upload), std::mem::take(&mut batch));
-                    writing = Some(tokio::task::spawn_blocking(move || upload.write(&full)));
+                    unflushed += bytes;
                     bytes = 0;
+                    if unflushed >= FLUSH && flushing.as_ref().is_none_or(|task| task.is_finished()) {
+                        let upload = Arc::clone(&upload);
+                        flushing = Some(tokio::task::spawn_blocking(move || upload.flush()));
+                        unflushed = 0;
+                    }
+                    writing = Some(tokio::task::spawn_blocking(move || upload.write(&full)));
                 }
             }
             Ok(None) => break Ok(()),
@@ -168,6 +179,9 @@ async fn receive(upload: &Arc<Upload>, mut body: BodyDataStream) -> Result<(), A
         blocking(move || upload.write(&batch)).await?;
     } else if bytes > 0 {
         upload.write(&batch).map_err(ApiError::internal)?;
+    }
+    if let Some(task) = flushing {
+        task.await.map_err(ApiError::internal)?;
     }
     outcome
 }

@@ -143,6 +143,13 @@ impl Upload {
         Ok(())
     }
 
+    /// Has the disk begin with what is written so far. What fails here is told when the upload is sealed. Blocking.
+    pub(crate) fn flush(&self) {
+        if let Ok(file) = File::open(&self.path) {
+            let _ = file.sync_data();
+        }
+    }
+
     /// Notes to which repository it belongs, so that it survives the process. Blocking.
     pub(crate) fn keep(&self) -> io::Result<()> {
         fs::write(note(&self.path), &self.repository)
