@@ -4,6 +4,7 @@
 //! authorisation, admission, validation, managed fields, a commit on disk before the answer), lists, 1,000 watchers. The peer
 //! is the database alone: SQLite, same durability, the same bytes, groups of 256 rows.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -97,8 +98,20 @@ fn percentile(sorted: &[Duration], part: f64) -> Duration {
     sorted.get(at).copied().unwrap_or_default()
 }
 
-/// Latencies from before a write is sent to when each of the watchers has it, and of the write itself.
-async fn watch(server: &ApiServer) -> Result<(Vec<Duration>, Vec<Duration>), Failure> {
+/// Latencies of writes and of what watchers get of them, sorted.
+#[derive(Default)]
+struct Watched {
+    /// From before a write is sent to its answer.
+    writes: Vec<Duration>,
+    /// From before a write is sent to when each of the watchers has it.
+    arrivals: Vec<Duration>,
+    /// From when a write is known to be on the disk (it is answered, or a watcher has it) to when each of the watchers has it.
+    deliveries: Vec<Duration>,
+    /// Of a write of one page to a file, with its `fdatasync`: what the disk takes of each write.
+    disk: Vec<Duration>,
+}
+
+async fn watch(server: &ApiServer, dir: &std::path::Path) -> Result<Watched, Failure> {
     let (sender, mut receiver) = mpsc::channel::<Instant>(WATCHERS * 4);
     let mut watchers = tokio::task::JoinSet::new();
     let made = create_one(server, "watched").await?;
@@ -116,27 +129,37 @@ async fn watch(server: &ApiServer) -> Result<(Vec<Duration>, Vec<Duration>), Fai
         });
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let (mut arrivals, mut writes) = (Vec::new(), Vec::new());
-    for round in 0..100 {
+    let mut out = Watched::default();
+    let mut page = std::fs::File::create(dir.join("page"))?;
+    for round in 0..300 {
+        let started = Instant::now();
+        page.write_all(&[0; 4096])?;
+        page.sync_data()?;
+        out.disk.push(started.elapsed());
         let patch = format!(r#"{{"data":{{"round":"{round}"}}}}"#);
         let mut request = request("PATCH", &format!("{MAPS}/watched"), patch)?;
         request.headers_mut().insert("content-type", "application/merge-patch+json".parse()?);
         let started = Instant::now();
         let response = server.respond(Some(Identity::admin()), request).await;
-        writes.push(started.elapsed());
+        let answered = Instant::now();
+        out.writes.push(answered.duration_since(started));
         if response.status() != 200 {
             return Err(format!("patch answered {}", response.status()).into());
         }
+        let mut all = Vec::with_capacity(WATCHERS);
         for _ in 0..WATCHERS {
-            let at = receiver.recv().await.ok_or("the watchers ended")?;
-            arrivals.push(at.duration_since(started));
+            all.push(receiver.recv().await.ok_or("the watchers ended")?);
         }
+        let known = all.iter().copied().min().unwrap_or(answered).min(answered);
+        out.arrivals.extend(all.iter().map(|at| at.duration_since(started)));
+        out.deliveries.extend(all.iter().map(|at| at.duration_since(known)));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     watchers.shutdown().await;
-    arrivals.sort_unstable();
-    writes.sort_unstable();
-    Ok((arrivals, writes))
+    for list in [&mut out.writes, &mut out.arrivals, &mut out.deliveries, &mut out.disk] {
+        list.sort_unstable();
+    }
+    Ok(out)
 }
 
 async fn create_one(server: &ApiServer, name: &str) -> Result<String, Failure> {
@@ -171,13 +194,14 @@ async fn main() -> Result<(), Failure> {
     println!("list of 10,000: {took:.1?}, {} MB", bytes >> 20);
     let (bytes, took) = list(&server, &format!("{page}&labelSelector=part%3Da")).await?;
     println!("list of 10,000 by label: {took:.1?}, {} MB", bytes >> 20);
-    let (arrivals, writes) = watch(&server).await?;
+    let watched = watch(&server, &dir).await?;
+    let figures = |list: &[Duration]| format!("p50 {:.1?}, p99 {:.1?}", percentile(list, 0.5), percentile(list, 0.99));
     println!(
-        "watch, {WATCHERS} watchers, from sending the write: p50 {:.1?}, p99 {:.1?}; the write itself p50 {:.1?}, p99 {:.1?}",
-        percentile(&arrivals, 0.5),
-        percentile(&arrivals, 0.99),
-        percentile(&writes, 0.5),
-        percentile(&writes, 0.99)
+        "watch, {WATCHERS} watchers: from the commit {}; from sending the write {}; the write itself {}; the disk's part {}",
+        figures(&watched.deliveries),
+        figures(&watched.arrivals),
+        figures(&watched.writes),
+        figures(&watched.disk)
     );
     if objects > first {
         let took = create(&server, first, objects - first).await?;

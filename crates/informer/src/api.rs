@@ -204,8 +204,7 @@ impl Api {
         subresource: &str,
         patch: &Value,
     ) -> Result<Value> {
-        let path = self.managed(&sub(&kind.path(namespace, name), subresource));
-        self.send("patch", Method::PATCH, &path, "application/json", Some((MERGE_PATCH, patch))).await
+        self.patch_as(MERGE_PATCH, &kind.path(namespace, name), subresource, patch).await
     }
 
     /// Applies a strategic merge patch, in which lists of built-in kinds are merged by their keys: conditions by `type`.
@@ -217,8 +216,12 @@ impl Api {
         subresource: &str,
         patch: &Value,
     ) -> Result<Value> {
-        let path = self.managed(&sub(&kind.path(namespace, name), subresource));
-        self.send("patch", Method::PATCH, &path, "application/json", Some((STRATEGIC_PATCH, patch))).await
+        self.patch_as(STRATEGIC_PATCH, &kind.path(namespace, name), subresource, patch).await
+    }
+
+    async fn patch_as(&self, kind_of_patch: &str, path: &str, subresource: &str, patch: &Value) -> Result<Value> {
+        let path = self.managed(&sub(path, subresource));
+        self.send("patch", Method::PATCH, &path, "application/json", Some((kind_of_patch, patch))).await
     }
 
     /// Deletes an object. The answer is the object as it stands when it goes gracefully, else a `Status`.

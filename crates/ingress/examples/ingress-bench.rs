@@ -67,7 +67,9 @@ async fn compare(nginx: &str) -> Result<(), Failure> {
         println!("{:<24}{direct:>12.0}{ours:>12.0}{theirs:>12.0}{:>8.2}", format!("{clients} clients"), ours / theirs);
     }
     if let Some(child) = &mut child {
-        child.kill()?;
+        // Asked, not killed: its workers would outlive it.
+        let config = dir.path().join("nginx.conf");
+        Command::new(nginx).arg("-p").arg(dir.path()).arg("-c").arg(config).args(["-s", "stop"]).status()?;
         child.wait()?;
     }
     ingress.stop().await;

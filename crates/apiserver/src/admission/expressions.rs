@@ -7,6 +7,7 @@ use std::sync::Arc;
 use cel::{
     Budget, CompileError, Decision, Fault, Program, Question, StructType, Ty, Value as Cel, Variable, Variables,
 };
+use objects::status::Cause;
 use serde_json::{Value, json};
 
 use super::Attempt;
@@ -240,6 +241,36 @@ pub(super) fn conditions_hold(conditions: &[Named], seen: &Seen<'_>, total: &mut
         }
     }
     fault.map_or(Ok(true), Err)
+}
+
+/// Compiles the `matchConditions` of a policy, which see what `before` has, and its `variables`, each of which `scope` has from
+/// then on; what is at fault becomes a cause.
+pub(super) fn given(
+    spec: &Value,
+    before: &Scope,
+    scope: &mut Scope,
+    causes: &mut Vec<Cause>,
+) -> (Vec<Named>, Vec<Named>) {
+    let text = |value: &Value, field: &str| value[field].as_str().unwrap_or("").to_owned();
+    let mut refuse =
+        |path: String, source: &str, fault: String| causes.push(Cause::invalid(path, &Value::from(source), fault));
+    let (conditions, faults) = conditions(&spec["matchConditions"], before);
+    for (i, fault) in faults {
+        let source = text(&spec["matchConditions"][i], "expression");
+        refuse(format!("spec.matchConditions[{i}].expression"), &source, fault);
+    }
+    let mut variables = Vec::new();
+    for (i, variable) in spec["variables"].as_array().into_iter().flatten().enumerate() {
+        let (name, source) = (text(variable, "name"), text(variable, "expression"));
+        match scope.compile(&source, &[]) {
+            Ok(program) => {
+                scope.variables.get_or_insert_default().push((name.clone(), program.result_type().clone()));
+                variables.push(Named { name, program });
+            }
+            Err(fault) => refuse(format!("spec.variables[{i}].expression"), &source, fault),
+        }
+    }
+    (conditions, variables)
 }
 
 /// Compiles `matchConditions`; those with faults are told with their index.

@@ -9,7 +9,7 @@ use objects::status::Cause;
 use objects::{Status, meta};
 use serde_json::{Value, json};
 
-use super::expressions::{Named, Scope, Seen, TOTAL_BUDGET, conditions, conditions_hold};
+use super::expressions::{Named, Scope, Seen, TOTAL_BUDGET, conditions_hold, given};
 use super::matching::{in_version, matched_resources};
 use super::policy::is_policy;
 use super::{Attempt, Operation};
@@ -68,23 +68,8 @@ pub(crate) fn compile(policy: &Value) -> (Mutating, Vec<Cause>) {
     let invalid = |path: String, value: &str, detail: String| Cause::invalid(path, &json!(value), detail);
     let params = spec["paramKind"].is_object();
     let before = Scope { params, ..Scope::default() };
-    let (conditions, faults) = conditions(&spec["matchConditions"], &before);
-    for (i, fault) in faults {
-        let source = text(&spec["matchConditions"][i], "expression");
-        causes.push(invalid(format!("spec.matchConditions[{i}].expression"), &source, fault));
-    }
     let mut scope = Scope { params, variables: Some(Vec::new()), messages: true, ..Scope::default() };
-    let mut variables = Vec::new();
-    for (i, variable) in list("variables").iter().enumerate() {
-        let (name, source) = (text(variable, "name"), text(variable, "expression"));
-        match scope.compile(&source, &[]) {
-            Ok(program) => {
-                scope.variables.get_or_insert_default().push((name.clone(), program.result_type().clone()));
-                variables.push(Named { name, program });
-            }
-            Err(fault) => causes.push(invalid(format!("spec.variables[{i}].expression"), &source, fault)),
-        }
-    }
+    let (conditions, variables) = given(&spec, &before, &mut scope, &mut causes);
     let mut mutations = Vec::new();
     for (i, mutation) in list("mutations").iter().enumerate() {
         let at = format!("spec.mutations[{i}]");

@@ -10,7 +10,7 @@ use objects::{Status, meta};
 use serde_json::{Value, json};
 
 use super::Attempt;
-use super::expressions::{Named, Scope, Seen, TOTAL_BUDGET, conditions, conditions_hold};
+use super::expressions::{Named, Scope, Seen, TOTAL_BUDGET, conditions_hold, given};
 use super::matching::{in_version, matched_resources};
 use crate::Api;
 
@@ -67,22 +67,7 @@ pub(crate) fn compile(policy: &Value) -> (Policy, Vec<Cause>) {
     let mut scope = Scope { params: spec["paramKind"].is_object(), variables: Some(Vec::new()), ..Scope::default() };
     let invalid = |path: String, value: &str, detail: String| Cause::invalid(path, &json!(value), detail);
     let before = Scope { variables: None, ..scope.clone() };
-    let (conditions, faults) = conditions(&spec["matchConditions"], &before);
-    for (i, fault) in faults {
-        let source = text(&spec["matchConditions"][i], "expression");
-        causes.push(invalid(format!("spec.matchConditions[{i}].expression"), &source, fault));
-    }
-    let mut variables = Vec::new();
-    for (i, variable) in list("variables").iter().enumerate() {
-        let (name, source) = (text(variable, "name"), text(variable, "expression"));
-        match scope.compile(&source, &[]) {
-            Ok(program) => {
-                scope.variables.get_or_insert_default().push((name.clone(), program.result_type().clone()));
-                variables.push(Named { name, program });
-            }
-            Err(fault) => causes.push(invalid(format!("spec.variables[{i}].expression"), &source, fault)),
-        }
-    }
+    let (conditions, variables) = given(&spec, &before, &mut scope, &mut causes);
     let mut validations = Vec::new();
     for (i, validation) in list("validations").iter().enumerate() {
         let expression = text(validation, "expression");

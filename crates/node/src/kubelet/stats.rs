@@ -152,34 +152,43 @@ pub(super) async fn summary(State(kubelet): State<Kubelet>) -> Response {
     Json(json!({ "node": { "nodeName": kubelet.node, "cpu": cpu, "memory": memory }, "pods": pods })).into_response()
 }
 
-/// `metrics/resource`, in the text format of Prometheus.
-pub(super) async fn resource_metrics(State(kubelet): State<Kubelet>) -> Response {
-    let all = measured(&kubelet);
-    let mut text = String::new();
-    for (name, help, value) in [
-        (
-            "container_cpu_usage_seconds_total",
-            "Cumulative cpu time consumed by the container in core-seconds",
-            (|s: &Sample| s.stats.cpu_nanos as f64 / 1e9) as fn(&Sample) -> f64,
-        ),
-        ("container_memory_working_set_bytes", "Current working set of the container in bytes", |s| {
-            s.stats.working_set_bytes as f64
-        }),
-    ] {
-        let kind = if name.ends_with("total") { "counter" } else { "gauge" };
+/// Name, type, help and value of a figure of each container.
+type Figure = (&'static str, &'static str, &'static str, fn(&Measured) -> f64);
+
+/// Writes figures of containers in the text format of Prometheus.
+fn write_figures(text: &mut String, all: &[Measured], figures: &[Figure]) {
+    for (name, kind, help, value) in figures {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for one in &all {
+        for one in all {
             let _ = writeln!(
                 text,
                 "{name}{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}} {} {}",
                 one.container,
                 one.namespace,
                 one.pod,
-                value(&one.sample),
+                value(one),
                 one.sample.at.as_millisecond()
             );
         }
     }
+}
+
+/// `metrics/resource`, in the text format of Prometheus.
+pub(super) async fn resource_metrics(State(kubelet): State<Kubelet>) -> Response {
+    let all = measured(&kubelet);
+    let mut text = String::new();
+    let figures: [Figure; 2] = [
+        (
+            "container_cpu_usage_seconds_total",
+            "counter",
+            "Cumulative cpu time consumed by the container in core-seconds",
+            |one| one.sample.stats.cpu_nanos as f64 / 1e9,
+        ),
+        ("container_memory_working_set_bytes", "gauge", "Current working set of the container in bytes", |one| {
+            one.sample.stats.working_set_bytes as f64
+        }),
+    ];
+    write_figures(&mut text, &all, &figures);
     let now = jiff::Timestamp::now().as_millisecond();
     let cpu: f64 = all.iter().map(|one| one.sample.stats.cpu_nanos as f64 / 1e9).sum();
     let memory: u64 = all.iter().map(|one| one.sample.stats.working_set_bytes).sum();
@@ -224,7 +233,6 @@ pub(super) async fn no_metrics() -> Response {
 pub(super) async fn container_metrics(State(kubelet): State<Kubelet>) -> Response {
     let all = measured(&kubelet);
     let mut text = String::new();
-    type Figure = (&'static str, &'static str, &'static str, fn(&Measured) -> f64);
     let figures: [Figure; 4] = [
         ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", |one| {
             one.sample.stats.cpu_nanos as f64 / 1e9
@@ -242,20 +250,7 @@ pub(super) async fn container_metrics(State(kubelet): State<Kubelet>) -> Respons
             one.started.as_second() as f64
         }),
     ];
-    for (name, kind, help, value) in figures {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        for one in &all {
-            let _ = writeln!(
-                text,
-                "{name}{{container=\"{}\",namespace=\"{}\",pod=\"{}\"}} {} {}",
-                one.container,
-                one.namespace,
-                one.pod,
-                value(one),
-                one.sample.at.as_millisecond()
-            );
-        }
-    }
+    write_figures(&mut text, &all, &figures);
     metrics(text)
 }
 
