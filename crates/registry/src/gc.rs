@@ -1,7 +1,7 @@
 //! Garbage collection while the registry serves.
 //!
-//! Kept is what a manifest names, and what is younger than the grace time: a client that was told that a blob is here, or has
-//! just uploaded it, pushes its manifest within that time. Each decision and its deletion happen under the lock that pushes
+//! Kept is what a manifest names, and what is younger than the grace time: a client that was told that a blob or a manifest is
+//! here, or has just uploaded it, pushes what names it within that time. Each decision and its deletion happen under the lock that pushes
 //! take too, a few at a time, so that a push sees a blob whole or not at all, and never waits long.
 
 use std::collections::{HashMap, HashSet};
@@ -88,7 +88,8 @@ fn sweep_manifests(store: &Store, name: &str, options: &GcOptions, report: &mut 
 
 /// Manifests that a tag, a young manifest, or one of those leads to: by naming it, or by being referred to.
 fn tagged(repository: &Repository, before: u64) -> HashSet<Digest> {
-    let young = repository.manifests.iter().filter(|(_, meta)| meta.at > before).map(|(digest, _)| digest);
+    let young = |meta: &crate::store::Meta| meta.at.load(Ordering::Relaxed) > before;
+    let young = repository.manifests.iter().filter(|(_, meta)| young(meta)).map(|(digest, _)| digest);
     let mut todo: Vec<&Digest> = repository.tags.values().map(|t| &t.digest).chain(young).collect();
     let mut keep = HashSet::new();
     while let Some(digest) = todo.pop() {

@@ -45,6 +45,7 @@ async fn get(context: &Context<'_>, name: &str, reference: &Reference) -> Result
         return Err(unknown(name, reference));
     };
     let digest = &descriptor.digest;
+    context.registry.0.store.touch_manifest(name, digest);
     let mut builder = response(StatusCode::OK)
         .header(header::CONTENT_TYPE, &descriptor.media_type)
         .header(header::ETAG, format!("\"{digest}\""))

@@ -197,6 +197,13 @@ impl Store {
         state.blobs.get(digest).copied()
     }
 
+    /// Marks a manifest as used: who asks whether it is here may be about to push an index, or what refers to it.
+    pub(crate) fn touch_manifest(&self, repository: &str, digest: &Digest) {
+        if let Some(meta) = self.read().repositories.get(repository).and_then(|found| found.manifests.get(digest)) {
+            meta.at.store(now(), Ordering::Relaxed);
+        }
+    }
+
     /// Adds a blob of another repository, when the other has it. None when it has not.
     pub(crate) fn mount(&self, from: &[String], to: &str, digest: &Digest) -> Option<Pending> {
         let mut state = self.write();

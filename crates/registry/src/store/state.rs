@@ -34,7 +34,7 @@ pub(crate) struct Tag {
 }
 
 /// What a manifest says, as far as the registry needs it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Meta {
     pub(crate) media_type: String,
     pub(crate) size: u64,
@@ -42,7 +42,8 @@ pub(crate) struct Meta {
     pub(crate) artifact_type: Option<String>,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) children: Vec<Child>,
-    pub(crate) at: u64,
+    /// When it was pushed, or last asked for by a client that may be about to name it, in seconds since 1970.
+    pub(crate) at: AtomicU64,
     pub(crate) mirrored: bool,
 }
 
@@ -74,7 +75,7 @@ impl Meta {
             annotations,
             children: children.collect(),
             subject,
-            at,
+            at: AtomicU64::new(at),
             mirrored,
         }
     }
@@ -182,7 +183,7 @@ impl State {
                 repository: name.clone(),
                 digest: digest.clone(),
                 media_type: meta.media_type.clone(),
-                at: meta.at,
+                at: meta.at.load(Ordering::Relaxed),
                 mirrored: meta.mirrored,
             });
             let tags = repository.tags.iter().map(move |(tag, entry)| Record::Tag {
