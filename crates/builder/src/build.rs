@@ -8,10 +8,12 @@ use oci::client::{Client, Credentials};
 use oci::{Descriptor, Digest, EndpointMap, ImageConfig, Platform};
 use tokio_util::sync::CancellationToken;
 
+use crate::dockerfile::check::Warning;
 use crate::dockerfile::{ParseError, Span};
 use crate::fs::layers::LayerStore;
 use crate::images::ImageStore;
 use crate::progress::Progress;
+pub use crate::run::Ulimit;
 use crate::{fs, images, solve};
 
 /// Where a builder keeps things and whom it may ask.
@@ -111,6 +113,8 @@ pub struct BuildRequest {
     pub tags: Vec<oci::Reference>,
     /// `--no-cache`.
     pub no_cache: bool,
+    /// `--no-cache-filter`: stages that are built anew, by name in lower case.
+    pub no_cache_stages: Vec<String>,
     /// `--pull`: ask the registry even when the base image is here.
     pub pull: bool,
     /// `--secret` by id.
@@ -123,6 +127,10 @@ pub struct BuildRequest {
     pub allow_insecure: bool,
     /// `--add-host` lines for `RUN`.
     pub hosts: Vec<(String, String)>,
+    /// `--shm-size`: bytes of `/dev/shm` in a `RUN`.
+    pub shm_bytes: Option<u64>,
+    /// `--ulimit`: limits of the processes of a `RUN`.
+    pub ulimits: Vec<Ulimit>,
     /// `SOURCE_DATE_EPOCH`: the time of everything made, seconds.
     pub epoch: i64,
     /// Layer compression.
@@ -155,12 +163,15 @@ impl BuildRequest {
             platform: Platform::host(),
             tags: Vec::new(),
             no_cache: false,
+            no_cache_stages: Vec::new(),
             pull: false,
             secrets: BTreeMap::new(),
             ssh: BTreeMap::new(),
             network: crate::dockerfile::ast::Network::Default,
             allow_insecure: false,
             hosts: Vec::new(),
+            shm_bytes: None,
+            ulimits: Vec::new(),
             epoch: 0,
             compression: Compression::default(),
             sbom: false,
@@ -169,6 +180,11 @@ impl BuildRequest {
             cache_to: Vec::new(),
             cancel: CancellationToken::new(),
         }
+    }
+
+    /// The value of an argument that is meant for the builder, when it has one.
+    pub(crate) fn built_in(&self, name: &str) -> Option<&str> {
+        self.build_args.get(name)?.as_deref().filter(|value| !value.is_empty())
     }
 }
 
@@ -185,8 +201,8 @@ pub struct BuildResult {
     pub materials: Vec<(String, Digest)>,
     /// Manifests that refer to the image: bill of materials, provenance.
     pub attestations: Vec<Descriptor>,
-    /// Things to tell.
-    pub warnings: Vec<(Span, String)>,
+    /// Findings of the build checks.
+    pub warnings: Vec<Warning>,
 }
 
 /// Why a build failed.
@@ -207,6 +223,9 @@ pub enum Error {
     /// Layers could not be written or read.
     #[error(transparent)]
     Files(#[from] fs::Error),
+    /// Build checks found something, and `# check=error=true` forbids it.
+    #[error("failed to solve: lint violation found for rules: {}", rules(.0))]
+    Checks(Vec<Warning>),
     /// Another step failed first.
     #[error("canceled")]
     Canceled,
@@ -259,6 +278,11 @@ pub enum Cause {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+fn rules(found: &[Warning]) -> String {
+    let rules: std::collections::BTreeSet<&str> = found.iter().map(|one| one.rule).collect();
+    rules.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn describe(wrong: &oci::client::Error) -> String {

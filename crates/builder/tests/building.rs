@@ -61,7 +61,8 @@ fn a_change_rebuilds_only_what_depends_on_it() {
 fn targets_and_unneeded_stages() {
     let docker = two_stages();
     docker.build(TWO_STAGES, &["--target", "assets", "-t", "a"]).ok();
-    docker.build(TWO_STAGES, &["--target", "0", "-t", "b"]).ok();
+    docker.build(TWO_STAGES, &["--target", "ASSETS", "-t", "b"]).ok();
+    docker.build(TWO_STAGES, &["--target", "0"]).fails(1);
     assert_eq!(docker.digest("a"), docker.digest("b"));
     let wrong = docker.build(TWO_STAGES, &["--target", "nope"]).fails(1);
     assert!(wrong.contains("target stage \"nope\" could not be found"), "{wrong}");
@@ -88,7 +89,8 @@ fn many_builds_at_once() {
         }
     });
     assert_eq!(docker.docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).ok().lines().count(), 12);
-    assert_eq!(docker.docker(&["images", "-q"]).ok().lines().count(), 4);
+    let ids = docker.docker(&["images", "-q"]).ok();
+    assert_eq!(ids.lines().collect::<std::collections::BTreeSet<_>>().len(), 4);
 }
 
 #[test]

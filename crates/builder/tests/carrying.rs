@@ -111,7 +111,9 @@ fn kinds_that_are_not_supported_are_named() {
     assert!(wrong.contains("type azblob is not supported; use registry, local, inline or gha"), "{wrong}");
     docker.write("key", "-----BEGIN OPENSSH PRIVATE KEY-----");
     let wrong = docker.build("FROM scratch\n", &["--ssh", "default=key"]).fails(1);
-    assert!(wrong.contains("is not the socket of an SSH agent"), "{wrong}");
+    assert!(wrong.contains("key cannot be used"), "{wrong}");
+    let wrong = docker.build("FROM scratch\n", &["--ssh", "default=nothing"]).fails(1);
+    assert!(wrong.contains("is neither the socket of an SSH agent nor a key file"), "{wrong}");
 }
 
 /// An SSH agent with one key; ends with the test.

@@ -44,7 +44,7 @@ fn what_is_pushed_can_be_pulled() {
     assert!(wrong.contains("me/app:none"), "{wrong}");
     assert_eq!(
         docker.docker(&["push", "me/other"]).fails(1),
-        "An image does not exist locally with the tag: docker.io/me/other\n"
+        "An image does not exist locally with the tag: me/other\n"
     );
     let wrong = docker.build("FROM me/none\n", &[]).fails(1);
     assert!(wrong.contains("docker.io/me/none:latest") && wrong.contains("1 | >>> FROM me/none"), "{wrong}");
@@ -151,4 +151,98 @@ fn signatures_and_attestations_travel_with_the_image() {
     store.manifests.insert(format!("me/app/{}", builder::sign::tag(&other)), stolen);
     drop(store);
     assert!(matches!(verify(&image, &other, &key.verifying()), Err(builder::sign::Error::Untrusted { .. })));
+}
+
+#[test]
+fn parts_are_pushed_by_digest_and_put_together() {
+    let (docker, registry) = connected();
+    let meta = docker.dir.path().join("meta").display().to_string();
+    let mut digests = Vec::new();
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let output = "type=image,\"name=me/app,me/second\",push-by-digest=true,name-canonical=true,push=true";
+        docker.build(APP, &["--platform", platform, "--output", output, "--metadata-file", &meta]).ok();
+        let value: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&meta).unwrap()).unwrap();
+        assert_eq!(value["image.name"], "docker.io/me/app,docker.io/me/second");
+        digests.push(value["containerimage.digest"].as_str().unwrap().to_owned());
+    }
+    {
+        let store = registry.store.lock().unwrap();
+        assert!(digests.iter().all(|digest| store.manifests.contains_key(&format!("me/second/{digest}"))));
+        assert!(!store.manifests.contains_key("me/app/latest"), "nothing was tagged");
+    }
+    let sources: Vec<String> = digests.iter().map(|digest| format!("me/app@{digest}")).collect();
+    let mut args = vec!["buildx", "imagetools", "create", "-t", "me/app:1", "-t", "me/app:latest"];
+    args.extend(["--annotation", "index:org.example=x", "--annotation", "manifest-descriptor[linux/arm64]:a=b"]);
+    args.extend(sources.iter().map(String::as_str));
+    docker.docker(&args).ok();
+    let raw = docker.docker(&["buildx", "imagetools", "inspect", "--raw", "me/app:1"]).ok();
+    let index: serde_json::Value = serde_json::from_str(&raw).unwrap();
+    assert_eq!(index["annotations"]["org.example"], "x");
+    assert_eq!(index["manifests"][0]["annotations"], serde_json::Value::Null);
+    assert_eq!(index["manifests"][1]["annotations"]["a"], "b");
+    let platforms = docker.docker(&[
+        "buildx",
+        "imagetools",
+        "inspect",
+        "me/app:1",
+        "--format",
+        "{{range .Manifest.manifests}}{{.platform.architecture}} {{end}}",
+    ]);
+    assert_eq!(platforms.ok(), "amd64 arm64 \n");
+    let configs = docker.docker(&[
+        "buildx",
+        "imagetools",
+        "inspect",
+        "me/app:1",
+        "--format",
+        "{{range $k, $v := .Image}}{{$k}}={{$v.os}} {{end}}",
+    ]);
+    assert_eq!(configs.ok(), "linux/amd64=linux linux/arm64=linux \n");
+    // The same again by docker manifest, and one more appended.
+    docker.docker(&["manifest", "create", "me/app:2", &sources[0], &sources[1]]).ok();
+    docker.docker(&["manifest", "annotate", "--variant", "v9", "me/app:2", &sources[1]]).ok();
+    let pushed = docker.docker(&["manifest", "push", "--purge", "me/app:2"]).ok();
+    assert!(pushed.starts_with("sha256:"), "{pushed}");
+    let shown = docker.docker(&["manifest", "inspect", "me/app:2"]).ok();
+    assert!(shown.contains("\"variant\": \"v9\""), "{shown}");
+    let verbose = docker.docker(&["manifest", "inspect", "-v", "me/app:2"]).ok();
+    let verbose: serde_json::Value = serde_json::from_str(&verbose).unwrap();
+    assert_eq!(verbose[1]["Descriptor"]["platform"]["variant"], "v9");
+    assert_eq!(docker.docker(&["manifest", "rm", "me/app:2"]).fails(1), "no such manifest: docker.io/me/app:2\n");
+    docker.build(APP, &["--platform=linux/s390x", "-t", "me/app:third", "--push"]).ok();
+    docker.docker(&["buildx", "imagetools", "create", "--append", "-t", "me/app:2", "me/app:third"]).ok();
+    let raw = docker.docker(&["buildx", "imagetools", "inspect", "--raw", "me/app:2"]).ok();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&raw).unwrap()["manifests"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn annotations_are_where_they_were_meant() {
+    let (docker, _registry) = connected();
+    let one = ["--annotation", "manifest:a=1", "--annotation", "b=2", "-t", "me/app:1", "--push"];
+    docker.build(APP, &one).ok();
+    let raw = docker.docker(&["buildx", "imagetools", "inspect", "--raw", "me/app:1"]).ok();
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&raw).unwrap()["annotations"],
+        serde_json::json!({"a": "1", "b": "2"})
+    );
+    let many = [
+        "--platform=linux/amd64,linux/arm64",
+        "--annotation=index:i=1",
+        "--annotation=manifest[linux/arm64]:m=2",
+        "--annotation=manifest-descriptor:d=3",
+        "-t",
+        "me/app:2",
+        "--push",
+    ];
+    docker.build(APP, &many).ok();
+    let raw = docker.docker(&["buildx", "imagetools", "inspect", "--raw", "me/app:2"]).ok();
+    let index: serde_json::Value = serde_json::from_str(&raw).unwrap();
+    assert_eq!((&index["annotations"]["i"], &index["manifests"][0]["annotations"]["d"]), (&"1".into(), &"3".into()));
+    for (at, wanted) in [(0, serde_json::Value::Null), (1, "2".into())] {
+        let name = format!("me/app@{}", index["manifests"][at]["digest"].as_str().unwrap());
+        let raw = docker.docker(&["buildx", "imagetools", "inspect", "--raw", &name]).ok();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&raw).unwrap()["annotations"]["m"], wanted);
+    }
+    let wrong = docker.build(APP, &["--annotation", "index:a=1"]).fails(1);
+    assert!(wrong.contains("index annotations not supported for single platform export"), "{wrong}");
 }

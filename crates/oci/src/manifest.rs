@@ -122,7 +122,7 @@ impl Platform {
     pub fn host() -> Self {
         let (architecture, variant) = match std::env::consts::ARCH {
             "x86_64" => ("amd64", None),
-            "aarch64" => ("arm64", Some("v8")),
+            "aarch64" => ("arm64", None),
             "x86" => ("386", None),
             "arm" => ("arm", Some("v7")),
             "powerpc64" => ("ppc64le", None),
@@ -136,7 +136,8 @@ impl Platform {
         }
     }
 
-    /// Parses `os/arch[/variant]`; `arch` alone means Linux. None when empty or with more parts.
+    /// Parses `os/arch[/variant]`; `arch` alone means Linux. None when empty or with more parts. A variant that goes without saying
+    /// (`v8` of arm64) is left out, one that must be said (`v7` of arm) is added, as other tools do.
     pub fn parse(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('/').collect();
         let known_os = |os: &str| matches!(os, "linux" | "windows" | "darwin" | "freebsd");
@@ -150,8 +151,8 @@ impl Platform {
             _ => return None,
         };
         let (architecture, variant) = match (architecture.as_str(), variant) {
-            ("x86_64" | "x86-64" | "amd64", _) => ("amd64".to_owned(), None),
-            ("aarch64" | "arm64", variant) => ("arm64".to_owned(), Some(variant.unwrap_or("v8"))),
+            ("x86_64" | "x86-64" | "amd64", variant) => ("amd64".to_owned(), variant.filter(|v| *v != "v1")),
+            ("aarch64" | "arm64", variant) => ("arm64".to_owned(), variant.filter(|v| !matches!(*v, "v8" | "8"))),
             ("armhf", _) => ("arm".to_owned(), Some("v7")),
             ("armel", _) => ("arm".to_owned(), Some("v6")),
             ("arm", variant) => ("arm".to_owned(), Some(variant.unwrap_or("v7"))),

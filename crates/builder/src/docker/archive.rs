@@ -6,12 +6,13 @@ use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
 use oci::layout::Layout;
-use oci::{Descriptor, Document, Index, Manifest, Platform, REF_NAME, Reference, media, tar};
+use oci::{Descriptor, Document, Index, Manifest, REF_NAME, Reference, media, tar};
 use serde_json::{Value, json};
 
 use super::flags::{Flag, parse, switch, value};
+use super::usage::{Count, takes};
 use super::{Docker, Failure};
-use crate::build::{BuildResult, Builder, chain};
+use crate::build::{Builder, chain};
 use crate::images::Local;
 
 /// Largest JSON file that is read from an archive.
@@ -20,9 +21,7 @@ const MAX_JSON: u64 = 16 << 20;
 pub(super) fn save(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const FLAGS: &[Flag] = &[value("output", Some('o')), value("platform", None)];
     let parsed = parse("save", FLAGS, args)?;
-    if parsed.args.is_empty() {
-        return Err(Failure::arguments("save", "at least 1 argument"));
-    }
+    takes("save", &parsed.args, Count::AtLeast(1))?;
     let builder = docker.builder()?;
     let mut images: Vec<(Local, Vec<Reference>)> = Vec::new();
     for text in &parsed.args {
@@ -53,7 +52,7 @@ pub(super) fn save(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
 }
 
 /// An archive that is both an OCI layout and, with `docker`, what `docker load` has always read.
-fn write(
+pub(super) fn write(
     layout: &Layout,
     images: &[(Local, Vec<Reference>)],
     out: &mut impl Write,
@@ -119,72 +118,10 @@ fn pad(out: &mut impl Write, size: u64) -> std::io::Result<()> {
     out.write_all(&[0; 512][..padding as usize])
 }
 
-/// `--output type=docker|oci|tar|local,dest=`.
-pub(super) fn export(
-    docker: &mut Docker,
-    builder: &Builder,
-    result: &BuildResult,
-    tags: &[Reference],
-    kind: &str,
-    dest: &Path,
-) -> Result<(), Failure> {
-    let layout = builder.images().layout();
-    match kind {
-        "docker" | "oci" => {
-            let local = Local {
-                id: result.id.clone(),
-                descriptor: result.descriptor.clone(),
-                names: tags.to_vec(),
-                image: layout.image(&result.descriptor, &Platform::host())?,
-            };
-            let images = [(local, tags.to_vec())];
-            match dest.to_str() {
-                Some("-") => write(layout, &images, &mut docker.stdio.out, kind == "docker"),
-                _ => {
-                    let mut out = BufWriter::new(File::create(dest)?);
-                    write(layout, &images, &mut out, kind == "docker")?;
-                    Ok(out.flush()?)
-                }
-            }
-        }
-        "local" => {
-            std::fs::create_dir_all(dest)?;
-            let image = layout.image(&result.descriptor, &Platform::host())?;
-            for layer in &image.manifest.layers {
-                let blob = layout.blobs().open_blob(&layer.digest).map_err(|wrong| Failure::daemon(&wrong))?;
-                let options = oci::layer::UnpackOptions {
-                    whiteouts: oci::layer::Whiteouts::Apply,
-                    owners: false,
-                    ..Default::default()
-                };
-                oci::layer::unpack(blob, dest, &options).map_err(|wrong| {
-                    Failure::new(format!("ERROR: failed to export to {}: {}", dest.display(), chain(&wrong)))
-                })?;
-            }
-            Ok(())
-        }
-        "tar" => {
-            let scratch = tempfile::tempdir()?;
-            export(docker, builder, result, tags, "local", scratch.path())?;
-            let options = oci::layer::TreeOptions::default();
-            let mut out: Box<dyn Write> = match dest.to_str() {
-                Some("-") => Box::new(&mut docker.stdio.out),
-                _ => Box::new(BufWriter::new(File::create(dest)?)),
-            };
-            let mut writer =
-                oci::layer::Writer::new(&mut out, oci::layer::Compression::None, oci::layer::Times::Fixed(0))
-                    .map_err(|wrong| Failure::new(chain(&wrong)))?;
-            writer.append_tree(scratch.path(), &options).map_err(|wrong| Failure::new(chain(&wrong)))?;
-            writer.finish().map_err(|wrong| Failure::new(chain(&wrong)))?;
-            Ok(out.flush()?)
-        }
-        other => Err(Failure::new(format!("output type {other:?} is not supported"))),
-    }
-}
-
 pub(super) fn load(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const FLAGS: &[Flag] = &[value("input", Some('i')), switch("quiet", Some('q')), value("platform", None)];
     let parsed = parse("load", FLAGS, args)?;
+    takes("load", &parsed.args, Count::None)?;
     let builder = docker.builder()?;
     let _hold = builder.images().hold()?;
     let source: Box<dyn Read> = match parsed.last("input") {

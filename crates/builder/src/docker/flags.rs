@@ -39,6 +39,11 @@ impl Parsed {
         self.all(name).last().map(String::as_str)
     }
 
+    /// Whether a flag was given at all.
+    pub fn given(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     pub fn on(&self, name: &str) -> bool {
         self.last(name).is_some_and(|value| value == "true")
     }
@@ -63,7 +68,11 @@ pub(super) fn parse(command: &str, flags: &'static [Flag], args: &[String]) -> R
             }
             let flag = flags.iter().find(|flag| flag.name == name).ok_or_else(|| unknown(command, flags, name))?;
             let given = match (given, flag.takes) {
-                (Some(given), _) => given,
+                (Some(given), true) => given,
+                (Some(given), false) => boolean(&given).ok_or_else(|| {
+                    let what = format!("invalid argument {given:?} for \"--{name}\" flag: strconv.ParseBool: parsing {given:?}: invalid syntax");
+                    Failure::usage(command, what)
+                })?,
                 (None, false) => "true".to_owned(),
                 (None, true) => rest
                     .next()
@@ -101,6 +110,15 @@ pub(super) fn parse(command: &str, flags: &'static [Flag], args: &[String]) -> R
         }
     }
     Ok(out)
+}
+
+/// A switch as Go reads it.
+fn boolean(text: &str) -> Option<String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some("true".to_owned()),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some("false".to_owned()),
+        _ => None,
+    }
 }
 
 fn unknown(command: &str, flags: &[Flag], name: &str) -> Failure {

@@ -1,10 +1,10 @@
-//! `--format` templates (the part that scripts use) and human sizes.
+//! `--format`: Go templates on what a command shows, its tables, and human sizes.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::Failure;
+use super::{Docker, Failure};
 
-/// Bytes as docker prints them: decimal units, four significant digits.
+/// Bytes as docker prints them: decimal units, three significant digits.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
     let mut value = bytes as f64;
@@ -13,7 +13,6 @@ pub fn size(bytes: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    // Go's %.4g of docker's units, three digits for images.
     let digits = if value >= 100.0 {
         0
     } else if value >= 10.0 {
@@ -26,102 +25,82 @@ pub fn size(bytes: u64) -> String {
     format!("{text}{}", UNITS[unit])
 }
 
-/// Renders a Go template on a value: field paths, `json`, `index`, `len`, `upper`, `lower`, `join`, `println`, text.
+/// Renders a Go template, with docker's functions, on a value. `json` alone is the whole value.
 ///
 /// # Errors
-/// Anything else is refused by name.
+/// What is wrong with it, as docker says it.
 pub(super) fn template(text: &str, value: &Value) -> Result<String, Failure> {
     if text == "json" {
         return Ok(value.to_string());
     }
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("{{") {
-        out.push_str(&rest[..at]);
-        let end = rest[at..]
-            .find("}}")
-            .ok_or_else(|| Failure::new(format!("template parsing error: unclosed action in {text:?}")))?;
-        let action = rest[at + 2..at + end].trim().trim_start_matches("- ").trim_end_matches(" -");
-        out.push_str(&evaluate(action.trim(), value)?);
-        rest = &rest[at + end + 2..];
-    }
-    out.push_str(rest);
-    Ok(out.replace("\\t", "\t").replace("\\n", "\n"))
+    helm::funcs::docker::render(text, value).map_err(|wrong| {
+        // What cannot be read is a mistake of the command line.
+        let code = if wrong.contains(": executing ") { 1 } else { 64 };
+        Failure { code, ..Failure::new(format!("template parsing error: {wrong}")) }
+    })
 }
 
-fn evaluate(action: &str, value: &Value) -> Result<String, Failure> {
-    let words: Vec<&str> = action.split_whitespace().collect();
-    let show = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "<no value>".to_owned(),
-        Value::Array(list) => format!(
-            "[{}]",
-            list.iter()
-                .map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned))
-                .collect::<Vec<_>>()
-                .join(" ")
-        ),
-        Value::Object(map) => format!(
-            "map[{}]",
-            map.iter()
-                .map(|(k, v)| format!(
-                    "{k}:{}",
-                    v.as_str().map_or_else(
-                        || if v == &serde_json::json!({}) { "{}".to_owned() } else { v.to_string() },
-                        str::to_owned
-                    )
-                ))
-                .collect::<Vec<_>>()
-                .join(" ")
-        ),
-        other => other.to_string(),
+/// What a command lists, and how it shows it when `--format` says nothing.
+pub(super) struct Listing {
+    /// The table that is shown when nothing else is asked for.
+    pub table: &'static str,
+    /// What stands above the columns of each field.
+    pub headers: &'static [(&'static str, &'static str)],
+    /// The fields of each line.
+    pub rows: Vec<Value>,
+}
+
+impl Listing {
+    /// Prints it: a table (`table ...`, or nothing), `json`, or a template for each line.
+    ///
+    /// # Errors
+    /// When the template is wrong, or nobody reads.
+    pub fn show(&self, docker: &mut Docker, format: Option<&str>) -> Result<(), Failure> {
+        let format = format.unwrap_or_default().trim();
+        let as_table = format.is_empty() || format == "table" || format.starts_with("table ");
+        let body = match format.strip_prefix("table").filter(|_| as_table).unwrap_or(format).trim() {
+            "" => self.table,
+            "json" => "{{json .}}",
+            body => body,
+        };
+        let body = body.replace("\\t", "\t").replace("\\n", "\n");
+        let template = |text: &str, value: &Value| template(text, value).map_err(|wrong| Failure { code: 1, ..wrong });
+        let mut lines = Vec::new();
+        if as_table {
+            let above: Map<String, Value> =
+                self.headers.iter().map(|(field, text)| ((*field).to_owned(), Value::from(*text))).collect();
+            lines.push(template(&body, &Value::Object(above))?);
+        }
+        for row in &self.rows {
+            lines.push(template(&body, row)?);
+        }
+        let lines = if as_table { columns(&lines) } else { lines };
+        lines.iter().try_for_each(|line| docker.say(line))
+    }
+}
+
+/// Aligns what tabs separate as docker's table writer does: at least ten wide, three blanks between.
+pub(super) fn columns(lines: &[String]) -> Vec<String> {
+    const LEAST: usize = 10;
+    const GAP: usize = 3;
+    let table: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
+    let count = table.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| {
+        let cells = table.iter().filter(|row| at + 1 < row.len());
+        cells.map(|row| row[at].chars().count() + GAP).max().unwrap_or(0).max(LEAST)
     };
-    match words.as_slice() {
-        [path] if path.starts_with('.') => Ok(show(&lookup(path, value)?)),
-        ["json", path] => Ok(lookup(path, value)?.to_string()),
-        ["len", path] => Ok(match lookup(path, value)? {
-            Value::Array(list) => list.len(),
-            Value::Object(map) => map.len(),
-            Value::String(text) => text.len(),
-            _ => 0,
-        }
-        .to_string()),
-        ["upper", path] => Ok(show(&lookup(path, value)?).to_uppercase()),
-        ["lower", path] => Ok(show(&lookup(path, value)?).to_lowercase()),
-        ["println", path] => Ok(format!("{}\n", show(&lookup(path, value)?))),
-        ["index", path, key] => {
-            let found = lookup(path, value)?;
-            let key = key.trim_matches('"');
-            let item = match &found {
-                Value::Array(list) => key.parse::<usize>().ok().and_then(|at| list.get(at)).cloned(),
-                Value::Object(map) => Some(map.get(key).cloned().unwrap_or(Value::String(String::new()))),
-                _ => None,
-            };
-            item.map(|item| show(&item))
-                .ok_or_else(|| Failure::new(format!("template: error calling index: index out of range: {key}")))
-        }
-        ["join", path, separator] => match lookup(path, value)? {
-            Value::Array(list) => Ok(list.iter().map(&show).collect::<Vec<_>>().join(separator.trim_matches('"'))),
-            other => Ok(show(&other)),
-        },
-        _ => Err(Failure::new(format!(
-            "template: {{{{{action}}}}} is not supported here; use field paths, json, index, len, join, upper, lower"
-        ))),
-    }
-}
-
-fn lookup(path: &str, value: &Value) -> Result<Value, Failure> {
-    let mut at = value;
-    for part in path.split('.').filter(|part| !part.is_empty()) {
-        match at {
-            Value::Object(map) => match map.get(part) {
-                Some(next) => at = next,
-                None => return Err(Failure::new(format!("template: map has no entry for key {part:?}"))),
-            },
-            _ => return Err(Failure::new(format!("template: can't evaluate field {part}"))),
-        }
-    }
-    Ok(at.clone())
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let aligned = |row: &Vec<&str>| {
+        let last = row.len() - 1;
+        row.iter()
+            .enumerate()
+            .map(|(at, cell)| {
+                let blanks = if at < last { widths[at] - cell.chars().count() } else { 0 };
+                format!("{cell}{}", " ".repeat(blanks))
+            })
+            .collect()
+    };
+    table.iter().map(aligned).collect()
 }
 
 #[cfg(test)]
@@ -144,19 +123,20 @@ mod tests {
     }
 
     #[test]
-    fn renders_the_usual_templates() {
-        let value = json!({"Id": "sha256:1", "Config": {"Env": ["A=b", "C=d"], "Labels": {"a.b": "c"}}, "RepoDigests": ["x@1"]});
-        for (text, expected) in [
-            ("{{.Id}}", "sha256:1"),
-            ("{{ json .Config.Env }}", "[\"A=b\",\"C=d\"]"),
-            ("{{index .RepoDigests 0}}", "x@1"),
-            ("{{index .Config.Labels \"a.b\"}}", "c"),
-            ("x {{len .Config.Env}}", "x 2"),
-            ("{{.Config.Env}}", "[A=b C=d]"),
-        ] {
-            assert_eq!(template(text, &value).unwrap(), expected, "{text}");
-        }
-        assert!(template("{{range .Config.Env}}", &value).is_err());
-        assert!(template("{{.Nope}}", &value).is_err());
+    fn templates_are_gos() {
+        let value = json!({"Id": "sha256:1", "Config": {"Env": ["A=b", "C=d"]}});
+        assert_eq!(template("{{.Id}}: {{range .Config.Env}}{{.}};{{end}}", &value).unwrap(), "sha256:1: A=b;C=d;");
+        let wrong = template("{{.Nope}}", &value).unwrap_err();
+        assert!(
+            wrong.message.starts_with("template parsing error: template: :1:2: executing \"\""),
+            "{}",
+            wrong.message
+        );
+    }
+
+    #[test]
+    fn columns_are_at_least_ten_wide() {
+        let lines = ["REPOSITORY\tTAG\tSIZE".to_owned(), "a/very/long/name\t1\t5MB".to_owned()];
+        assert_eq!(columns(&lines), ["REPOSITORY         TAG       SIZE", "a/very/long/name   1         5MB"]);
     }
 }

@@ -4,7 +4,8 @@ use oci::{Digest, Reference};
 use serde_json::{Value, json};
 
 use super::flags::{Flag, parse, switch, value};
-use super::format::{size, template};
+use super::format::{Listing, size, template};
+use super::usage::{Count, takes};
 use super::{Docker, Failure};
 use crate::images::{Local, reference};
 
@@ -35,114 +36,170 @@ fn bytes(local: &Local) -> u64 {
 
 pub(super) fn images(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     let parsed = parse("images", LIST, args)?;
+    takes("images", &parsed.args, Count::AtMost(1))?;
     if parsed.on("tree") {
         return Err(Failure::usage("images", "--tree is not supported by this builder"));
     }
     let builder = docker.builder()?;
-    let mut rows = Vec::new();
-    for local in builder.images().list()? {
-        if !keep(&local, parsed.all("filter"))? {
-            continue;
+    let filters =
+        Filters::read(&builder, parsed.all("filter"), &["before", "dangling", "label", "reference", "since", "until"])?;
+    let wanted = match parsed.args.first() {
+        None => None,
+        Some(text) if text.contains(['*', '?', '[']) => Some(text.clone()),
+        Some(text) => {
+            let name = Reference::parse(text).map_err(|_| Failure::new("invalid reference format"))?;
+            let tag = name.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
+            Some(format!("{}{tag}", name.familiar_name()))
         }
+    };
+    let mut rows = Vec::new();
+    let mut images = builder.images().list()?;
+    // The newest first; those of one time as they are.
+    images.sort_by(|a, b| b.image.config.created.cmp(&a.image.config.created));
+    for local in images.iter().filter(|local| filters.keep(local)) {
         let row = |repository: String, tag: String| Row {
             repository,
             tag,
             digest: local.descriptor.digest.to_string(),
             id: local.id.clone(),
             created: local.image.config.created.clone().unwrap_or_default(),
-            size: bytes(&local),
+            size: bytes(local),
         };
-        if local.names.is_empty() && parsed.args.is_empty() {
+        if local.names.is_empty() && wanted.is_none() && filters.references.is_empty() {
             rows.push(row("<none>".to_owned(), "<none>".to_owned()));
         }
         for name in &local.names {
-            if let Some(wanted) = parsed.args.first() {
-                let wanted = Reference::parse(wanted)
-                    .map_err(|_| Failure::new(format!("invalid reference format: {wanted:?}")))?;
-                if wanted.name() != name.name() || wanted.tag().is_some() && wanted.tag() != name.tag() {
-                    continue;
-                }
+            let shown = wanted.iter().chain(&filters.references).all(|pattern| matches(pattern, name));
+            if shown {
+                rows.push(row(name.familiar_name(), name.tag().unwrap_or("<none>").to_owned()));
             }
-            let patterns = parsed.all("filter").iter().filter_map(|one| one.strip_prefix("reference="));
-            if !patterns.clone().all(|pattern| matches(pattern, name)) {
-                continue;
-            }
-            rows.push(row(name.familiar_name(), name.tag().unwrap_or("<none>").to_owned()));
         }
     }
+    let id = |row: &Row| if parsed.on("no-trunc") { row.id.to_string() } else { row.id.short().to_owned() };
     if parsed.on("quiet") {
-        let mut seen = Vec::new();
-        for row in rows {
-            let id = if parsed.on("no-trunc") { row.id.to_string() } else { row.id.short().to_owned() };
-            if !seen.contains(&id) {
-                docker.say(&id)?;
-                seen.push(id);
-            }
+        // Each once for each name, as docker prints them.
+        for row in &rows {
+            docker.say(id(row))?;
         }
         return Ok(());
     }
-    if let Some(format) = parsed.last("format").filter(|format| !format.starts_with("table")) {
-        for row in rows {
-            let id = if parsed.on("no-trunc") { row.id.to_string() } else { row.id.short().to_owned() };
-            let value = json!({
-                "Repository": row.repository, "Tag": row.tag, "ID": id, "Digest": row.digest, "CreatedSince": since(&row.created),
-                "CreatedAt": row.created, "Size": size(row.size), "VirtualSize": size(row.size), "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
-            });
-            let line = template(format, &value)?;
-            docker.say(line)?;
-        }
-        return Ok(());
-    }
-    let digests = parsed.on("digests");
-    let mut table = vec![
-        if digests {
-            vec!["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"]
-        } else {
-            vec!["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]
-        }
-        .into_iter()
-        .map(str::to_owned)
-        .collect::<Vec<_>>(),
-    ];
-    for row in rows {
-        let id = if parsed.on("no-trunc") { row.id.to_string() } else { row.id.short().to_owned() };
-        let mut line = vec![row.repository, row.tag];
-        if digests {
-            line.push(row.digest);
-        }
-        line.extend([id, since(&row.created), size(row.size)]);
-        table.push(line);
-    }
-    for line in columns(&table) {
-        docker.say(line)?;
-    }
-    Ok(())
+    let table = match parsed.on("digests") {
+        true => "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+        false => "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+    };
+    let value = |row: &Row| {
+        json!({
+            "Repository": row.repository, "Tag": row.tag, "ID": id(row), "Digest": row.digest,
+            "CreatedSince": since(&row.created), "CreatedAt": at(&row.created), "Size": size(row.size), "VirtualSize": size(row.size),
+            "Containers": "N/A", "SharedSize": "N/A", "UniqueSize": "N/A",
+        })
+    };
+    let listing = Listing {
+        table,
+        headers: &[
+            ("Repository", "REPOSITORY"),
+            ("Tag", "TAG"),
+            ("ID", "IMAGE ID"),
+            ("Digest", "DIGEST"),
+            ("CreatedSince", "CREATED"),
+            ("CreatedAt", "CREATED AT"),
+            ("Size", "SIZE"),
+            ("VirtualSize", "VIRTUAL SIZE"),
+            ("Containers", "CONTAINERS"),
+            ("SharedSize", "SHARED SIZE"),
+            ("UniqueSize", "UNIQUE SIZE"),
+        ],
+        rows: rows.iter().map(value).collect(),
+    };
+    listing.show(docker, parsed.last("format"))
 }
 
-fn keep(local: &Local, filters: &[String]) -> Result<bool, Failure> {
-    for filter in filters {
-        let (key, wanted) = filter.split_once('=').ok_or_else(|| {
-            Failure::new(format!(
-                "invalid argument {filter:?} for \"-f, --filter\": bad format of filter (expected name=value)"
-            ))
-        })?;
-        let hit = match key {
-            "dangling" => local.names.is_empty() == (wanted == "true"),
-            "label" => {
-                let labels = &local.image.config.config.labels;
-                match wanted.split_once('=') {
-                    Some((name, value)) => labels.get(name).is_some_and(|have| have == value),
-                    None => labels.contains_key(wanted),
-                }
+/// Conditions of `--filter`.
+#[derive(Default)]
+struct Filters {
+    dangling: Option<bool>,
+    labels: Vec<String>,
+    without: Vec<String>,
+    references: Vec<String>,
+    /// Only what is older than these, in seconds since 1970.
+    before: Vec<i64>,
+    /// Only what is newer.
+    since: Vec<i64>,
+}
+
+fn second(local: &Local) -> i64 {
+    let created = local.image.config.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+    created.map_or(0, jiff::Timestamp::as_second)
+}
+
+impl Filters {
+    fn read(builder: &crate::Builder, filters: &[String], known: &[&str]) -> Result<Filters, Failure> {
+        let mut out = Filters::default();
+        for filter in filters {
+            let (key, wanted) = filter.split_once('=').ok_or_else(|| {
+                let what = "bad format of filter (expected name=value)";
+                Failure::usage("images", format!("invalid argument {filter:?} for \"-f, --filter\" flag: {what}"))
+            })?;
+            let key = key.trim().to_ascii_lowercase();
+            if !known.contains(&key.as_str()) {
+                return Err(Failure::new(format!("Error response from daemon: invalid filter '{key}'")));
             }
-            "reference" => true,
-            other => return Err(Failure::new(format!("Error response from daemon: invalid filter '{other}'"))),
-        };
-        if !hit {
-            return Ok(false);
+            match key.as_str() {
+                "dangling" => {
+                    out.dangling = Some(match wanted {
+                        "1" | "true" | "True" | "TRUE" | "t" | "T" => true,
+                        "0" | "false" | "False" | "FALSE" | "f" | "F" => false,
+                        other => {
+                            return Err(Failure::new(format!(
+                                "Error response from daemon: invalid filter 'dangling={other}'"
+                            )));
+                        }
+                    });
+                }
+                "label" => out.labels.push(wanted.to_owned()),
+                "label!" => out.without.push(wanted.to_owned()),
+                "reference" => out.references.push(wanted.to_owned()),
+                "before" => out.before.push(second(&builder.images().find(wanted)?)),
+                "since" => out.since.push(second(&builder.images().find(wanted)?)),
+                _ => out.before.push(moment(wanted)?),
+            }
         }
+        Ok(out)
     }
-    Ok(true)
+
+    fn keep(&self, local: &Local) -> bool {
+        let labels = &local.image.config.config.labels;
+        let has = |wanted: &String| match wanted.split_once('=') {
+            Some((name, value)) => labels.get(name).is_some_and(|have| have == value),
+            None => labels.contains_key(wanted),
+        };
+        self.dangling.is_none_or(|dangling| local.names.is_empty() == dangling)
+            && self.labels.iter().all(has)
+            && !self.without.iter().any(has)
+            && self.before.iter().all(|then| second(local) < *then)
+            && self.since.iter().all(|then| second(local) > *then)
+    }
+}
+
+/// `24h`, a number of seconds since 1970, or a date.
+fn moment(text: &str) -> Result<i64, Failure> {
+    if let Some(age) = crate::duration::parse(text) {
+        return Ok(jiff::Timestamp::now().as_second() - age.as_secs() as i64);
+    }
+    let date = || text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok();
+    text.parse::<i64>()
+        .ok()
+        .or_else(|| Some(text.parse::<jiff::Timestamp>().ok()?.as_second()))
+        .or_else(|| Some(date()?.timestamp().as_second()))
+        .ok_or_else(|| Failure::new(format!("Error response from daemon: invalid filter 'until={text}'")))
+}
+
+/// `2006-01-02 15:04:05 +0000 UTC`.
+fn at(created: &str) -> String {
+    match created.parse::<jiff::Timestamp>() {
+        Ok(then) => then.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string(),
+        Err(_) => "N/A".to_owned(),
+    }
 }
 
 fn matches(pattern: &str, name: &Reference) -> bool {
@@ -153,27 +210,6 @@ fn matches(pattern: &str, name: &Reference) -> bool {
     let glob =
         |pattern: &str, text: &str| crate::ignore::Matcher::new([pattern]).is_ok_and(|matcher| matcher.matches(text));
     glob(repository, &name.familiar_name()) && glob(tag, name.tag().unwrap_or("<none>"))
-}
-
-/// Columns padded as docker's table writer does: three spaces between.
-pub(super) fn columns(table: &[Vec<String>]) -> Vec<String> {
-    let count = table.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..count)
-        .map(|at| table.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0))
-        .collect();
-    table
-        .iter()
-        .map(|row| {
-            let mut line = String::new();
-            for (at, cell) in row.iter().enumerate() {
-                line.push_str(cell);
-                if at + 1 < row.len() {
-                    line.push_str(&" ".repeat(widths[at] + 3 - cell.chars().count()));
-                }
-            }
-            line
-        })
-        .collect()
 }
 
 /// `3 weeks ago`.
@@ -199,12 +235,12 @@ fn since(created: &str) -> String {
 
 pub(super) fn tag(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     let parsed = parse("tag", &[], args)?;
-    let [source, target] = parsed.args.as_slice() else { return Err(Failure::arguments("tag", "2 arguments")) };
+    takes("tag", &parsed.args, Count::Exactly(2))?;
+    let (source, target) = (&parsed.args[0], &parsed.args[1]);
     let builder = docker.builder()?;
     let target = reference(target).map_err(|_| {
-        Failure::new(format!(
-            "Error parsing reference: {target:?} is not a valid repository/tag: invalid reference format"
-        ))
+        let why = super::malformed(target);
+        Failure::new(format!("Error parsing reference: {target:?} is not a valid repository/tag: {why}"))
     })?;
     if target.digest().is_some() {
         return Err(Failure::new("refusing to create a tag with a digest reference"));
@@ -217,9 +253,7 @@ pub(super) fn tag(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
 pub(super) fn remove(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const FLAGS: &[Flag] = &[switch("force", Some('f')), switch("no-prune", None)];
     let parsed = parse("rmi", FLAGS, args)?;
-    if parsed.args.is_empty() {
-        return Err(Failure::arguments("rmi", "at least 1 argument"));
-    }
+    takes("rmi", &parsed.args, Count::AtLeast(1))?;
     let builder = docker.builder()?;
     let store = builder.images();
     let mut failed = Vec::new();
@@ -266,23 +300,33 @@ pub(super) fn remove(docker: &mut Docker, args: &[String]) -> Result<(), Failure
 pub(super) fn prune(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const FLAGS: &[Flag] = &[switch("all", Some('a')), value("filter", None), switch("force", Some('f'))];
     let parsed = parse("image prune", FLAGS, args)?;
+    takes("image prune", &parsed.args, Count::None)?;
     if !parsed.on("force") {
-        return Err(Failure::new("docker image prune: nobody can be asked here; pass --force"));
+        let what = match parsed.on("all") {
+            true => "WARNING! This will remove all images without at least one container associated to them.",
+            false => "WARNING! This will remove all dangling images.",
+        };
+        docker.confirm(what, "image prune")?;
     }
     let builder = docker.builder()?;
-    for local in builder.images().list()? {
+    let filters = Filters::read(&builder, parsed.all("filter"), &["label", "label!", "until"])?;
+    let mut gone = Vec::new();
+    for local in builder.images().list()?.iter().filter(|local| filters.keep(local)) {
         if local.names.is_empty() || parsed.on("all") {
             for name in &local.names {
                 builder.images().untag(&name.to_string())?;
-                docker.say(format!("untagged: {}", name.familiar()))?;
+                gone.push(format!("untagged: {}", name.familiar()));
             }
             builder.images().untag(&format!("<none>@{}", local.descriptor.digest))?;
             builder.images().detach(&local.descriptor.digest)?;
-            docker.say(format!("deleted: {}", local.id))?;
+            gone.push(format!("deleted: {}", local.id));
         }
     }
     let collected = builder.images().collect()?;
-    docker.say(format!("\nTotal reclaimed space: {}", size(collected.bytes)))
+    if !gone.is_empty() {
+        docker.say(format!("Deleted Images:\n{}\n", gone.join("\n")))?;
+    }
+    docker.say(format!("Total reclaimed space: {}", size(collected.bytes)))
 }
 
 /// The object that `docker image inspect` shows.
@@ -324,6 +368,21 @@ fn describe(local: &Local) -> Value {
     })
 }
 
+/// The object with the fields of a configuration that may be left out.
+fn filled(image: &Value) -> Value {
+    let mut out = image.clone();
+    if let Some(config) = out["Config"].as_object_mut() {
+        for name in ["User", "WorkingDir", "StopSignal"] {
+            config.entry(name).or_insert_with(|| "".into());
+        }
+        for name in ["Entrypoint", "Cmd", "Env", "OnBuild", "Shell", "ExposedPorts", "Volumes", "Labels", "Healthcheck"]
+        {
+            config.entry(name).or_insert(Value::Null);
+        }
+    }
+    out
+}
+
 pub(super) fn inspect(docker: &mut Docker, command: &str, args: &[String]) -> Result<(), Failure> {
     const FLAGS: &[Flag] =
         &[value("format", Some('f')), value("type", None), switch("size", Some('s')), value("platform", None)];
@@ -331,16 +390,14 @@ pub(super) fn inspect(docker: &mut Docker, command: &str, args: &[String]) -> Re
     if let Some(kind) = parsed.last("type").filter(|kind| *kind != "image") {
         return Err(Failure::new(format!("docker: inspecting a {kind} is not supported: there are only images here")));
     }
-    if parsed.args.is_empty() {
-        return Err(Failure::arguments(command, "at least 1 argument"));
-    }
+    takes(command, &parsed.args, Count::AtLeast(1))?;
     let builder = docker.builder()?;
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for text in &parsed.args {
         match builder.images().find(text) {
             Ok(local) => found.push(describe(&local)),
-            Err(crate::images::Error::Missing(_)) if command == "inspect" => {
+            Err(crate::images::Error::Missing(_)) if command == "inspect" && !parsed.given("type") => {
                 missing.push(format!("Error: No such object: {text}"))
             }
             Err(wrong) => missing.push(Failure::from(wrong).message),
@@ -349,7 +406,11 @@ pub(super) fn inspect(docker: &mut Docker, command: &str, args: &[String]) -> Re
     match parsed.last("format") {
         Some(format) => {
             for one in &found {
-                let line = template(format, one)?;
+                // What the configuration does not say is empty; it is not in the object itself.
+                let line = match template(format, one) {
+                    Err(wrong) if wrong.message.contains("map has no entry") => template(format, &filled(one)),
+                    rendered => rendered,
+                }?;
                 docker.say(line)?;
             }
             if found.is_empty() {
@@ -381,7 +442,8 @@ pub(super) fn history(docker: &mut Docker, args: &[String]) -> Result<(), Failur
         value("platform", None),
     ];
     let parsed = parse("history", FLAGS, args)?;
-    let [text] = parsed.args.as_slice() else { return Err(Failure::arguments("history", "1 argument")) };
+    takes("history", &parsed.args, Count::Exactly(1))?;
+    let text = &parsed.args[0];
     let builder = docker.builder()?;
     let local = builder.images().find(text)?;
     let mut layers = local.image.manifest.layers.iter();
@@ -391,30 +453,42 @@ pub(super) fn history(docker: &mut Docker, args: &[String]) -> Result<(), Failur
         lines.push((one.clone(), bytes));
     }
     lines.reverse();
-    let mut table = vec![["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"].map(str::to_owned).to_vec()];
-    for (at, (one, bytes)) in lines.iter().enumerate() {
-        let id = if at == 0 { local.id.short().to_owned() } else { "<missing>".to_owned() };
-        let created = one.created.clone().unwrap_or_default();
-        let mut by = one.created_by.clone().unwrap_or_default().replace('\n', " ");
-        if !parsed.on("no-trunc") && by.chars().count() > 45 {
-            by = by.chars().take(44).chain(['…']).collect();
-        }
+    let mut rows = Vec::new();
+    for (number, (one, bytes)) in lines.iter().enumerate() {
+        let full = if parsed.on("no-trunc") { local.id.to_string() } else { local.id.short().to_owned() };
+        let id = if number == 0 { full } else { "<missing>".to_owned() };
         if parsed.on("quiet") {
             docker.say(&id)?;
             continue;
         }
-        if let Some(format) = parsed.last("format") {
-            let value = json!({"ID": id, "CreatedAt": created, "CreatedSince": since(&created), "CreatedBy": by, "Size": size(*bytes), "Comment": one.comment});
-            let line = template(format, &value)?;
-            docker.say(line)?;
-            continue;
+        let created = one.created.clone().unwrap_or_default();
+        let mut by = one.created_by.clone().unwrap_or_default().replace(['\n', '\t'], " ");
+        if !parsed.on("no-trunc") && by.chars().count() > 45 {
+            by = by.chars().take(44).chain(['…']).collect();
         }
-        table.push(vec![id, since(&created), by, size(*bytes), one.comment.clone().unwrap_or_default()]);
+        let (seen, shown) = match parsed.last("human") {
+            Some("false") => (created.clone(), bytes.to_string()),
+            _ => (since(&created), size(*bytes)),
+        };
+        rows.push(json!({
+            "ID": id, "CreatedAt": created, "CreatedSince": seen, "CreatedBy": by, "Size": shown,
+            "Comment": one.comment.clone().unwrap_or_default(),
+        }));
     }
-    if !parsed.on("quiet") && parsed.last("format").is_none() {
-        for line in columns(&table) {
-            docker.say(line)?;
-        }
+    if parsed.on("quiet") {
+        return Ok(());
     }
-    Ok(())
+    let listing = Listing {
+        table: "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
+        headers: &[
+            ("ID", "IMAGE"),
+            ("CreatedAt", "CREATED AT"),
+            ("CreatedSince", "CREATED"),
+            ("CreatedBy", "CREATED BY"),
+            ("Size", "SIZE"),
+            ("Comment", "COMMENT"),
+        ],
+        rows,
+    };
+    listing.show(docker, parsed.last("format"))
 }

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::flags::{Flag, parse, switch, value};
-use super::format::{size, template};
+use super::format::{Listing, size, template};
+use super::usage::{Count, takes};
 use super::{Docker, Failure, unknown};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -25,6 +26,7 @@ fn arch() -> &'static str {
 pub(super) fn version(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const FLAGS: &[Flag] = &[value("format", Some('f'))];
     let parsed = parse("version", FLAGS, args)?;
+    takes("version", &parsed.args, Count::None)?;
     let value = json!({
         "Client": {"Version": DOCKER, "ApiVersion": "1.50", "GitCommit": format!("bigben-{VERSION}"), "Os": "linux", "Arch": arch(), "Context": "default"},
         "Server": {"Version": DOCKER, "ApiVersion": "1.50", "MinAPIVersion": "1.24", "GitCommit": format!("bigben-{VERSION}"), "Os": "linux", "Arch": arch(),
@@ -44,6 +46,7 @@ pub(super) fn version(docker: &mut Docker, args: &[String]) -> Result<(), Failur
 pub(super) fn info(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const FLAGS: &[Flag] = &[value("format", Some('f'))];
     let parsed = parse("info", FLAGS, args)?;
+    takes("info", &parsed.args, Count::None)?;
     let builder = docker.builder()?;
     let count = builder.images().list()?.len();
     let root = builder.images().layout().root().parent().map(|dir| dir.display().to_string()).unwrap_or_default();
@@ -73,23 +76,39 @@ pub(super) fn info(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
 }
 
 pub(super) fn system(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
-    let Some((command, rest)) = args.split_first() else { return Err(Failure::new("Usage:  docker system COMMAND")) };
+    let Some((command, rest)) = args.split_first() else {
+        return super::group(docker, "system", &["df", "info", "prune"]);
+    };
     match command.as_str() {
         "info" => info(docker, rest),
         "df" => {
-            parse("system df", &[], rest)?;
+            const FLAGS: &[Flag] = &[value("format", None), switch("verbose", Some('v'))];
+            let parsed = parse("system df", FLAGS, rest)?;
+            if parsed.on("verbose") {
+                return Err(Failure::usage("system df", "--verbose is not supported by this builder"));
+            }
             let builder = docker.builder()?;
             let images = disk(builder.images().layout().root());
             let cache = disk(&builder.config.cache);
             let count = builder.images().list()?.len();
-            for line in super::images::columns(&[
-                ["TYPE", "TOTAL", "SIZE"].map(str::to_owned).to_vec(),
-                vec!["Images".to_owned(), count.to_string(), size(images)],
-                vec!["Build Cache".to_owned(), "-".to_owned(), size(cache)],
-            ]) {
-                docker.say(line)?;
-            }
-            Ok(())
+            let row = |kind: &str, total: usize, bytes: u64| json!({"Type": kind, "TotalCount": total.to_string(), "Active": "0", "Size": size(bytes), "Reclaimable": size(bytes)});
+            let listing = Listing {
+                table: "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
+                headers: &[
+                    ("Type", "TYPE"),
+                    ("TotalCount", "TOTAL"),
+                    ("Active", "ACTIVE"),
+                    ("Size", "SIZE"),
+                    ("Reclaimable", "RECLAIMABLE"),
+                ],
+                rows: vec![
+                    row("Images", count, images),
+                    row("Containers", 0, 0),
+                    row("Local Volumes", 0, 0),
+                    row("Build Cache", 0, cache),
+                ],
+            };
+            listing.show(docker, parsed.last("format"))
         }
         "prune" => {
             const FLAGS: &[Flag] =
@@ -97,12 +116,16 @@ pub(super) fn system(docker: &mut Docker, args: &[String]) -> Result<(), Failure
             let parsed = parse("system prune", FLAGS, rest)?;
             let mut args = vec!["--force".to_owned()];
             if !parsed.on("force") {
-                return Err(Failure::new("docker system prune: nobody can be asked here; pass --force"));
+                docker.confirm(
+                    "WARNING! This will remove:\n  - all dangling images\n  - all build cache",
+                    "system prune",
+                )?;
             }
-            super::buildx::prune(docker, &args)?;
+            super::builders::prune(docker, &args)?;
             if parsed.on("all") {
                 args.push("--all".to_owned());
             }
+            args.extend(parsed.all("filter").iter().map(|filter| format!("--filter={filter}")));
             super::images::prune(docker, &args)
         }
         other => Err(unknown("system ", other, &["df", "info", "prune"])),

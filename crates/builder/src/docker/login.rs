@@ -10,6 +10,7 @@ use oci::client::{Client, Credentials};
 use serde_json::{Map, Value, json};
 
 use super::flags::{Flag, parse, switch, value};
+use super::usage::{Count, takes};
 use super::{Docker, Failure, runtime};
 use crate::build::chain;
 
@@ -33,16 +34,14 @@ pub(super) fn login(docker: &mut Docker, args: &[String]) -> Result<(), Failure>
     const FLAGS: &[Flag] =
         &[value("username", Some('u')), value("password", Some('p')), switch("password-stdin", None)];
     let parsed = parse("login", FLAGS, args)?;
-    if parsed.args.len() > 1 {
-        return Err(Failure::arguments("login", "at most 1 argument"));
-    }
+    takes("login", &parsed.args, Count::AtMost(1))?;
     let (key, host) = names(parsed.args.first().map(String::as_str));
     let user = parsed.last("username").unwrap_or_default().to_owned();
     if parsed.on("password-stdin") && parsed.last("password").is_some() {
-        return Err(Failure::new("--password and --password-stdin are mutually exclusive"));
+        return Err(Failure::new("conflicting options: cannot specify both --password and --password-stdin"));
     }
     if parsed.on("password-stdin") && user.is_empty() {
-        return Err(Failure::new("Must provide --username with --password-stdin"));
+        return Err(Failure::new("the --password-stdin option requires --username to be set"));
     }
     let password = if parsed.on("password-stdin") {
         let mut text = String::new();
@@ -76,6 +75,7 @@ pub(super) fn login(docker: &mut Docker, args: &[String]) -> Result<(), Failure>
 
 pub(super) fn logout(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     let parsed = parse("logout", &[], args)?;
+    takes("logout", &parsed.args, Count::AtMost(1))?;
     let (key, host) = names(parsed.args.first().map(String::as_str));
     let file = docker.config_dir.join("config.json");
     let mut had = false;

@@ -4,17 +4,26 @@
 //! [`main`] is what a binary runs when it is called by the name `docker`. What it does not know it refuses by name. Containers
 //! (`run`, `exec`, `compose`) are deliberately not among it.
 
+mod agent;
 mod archive;
 mod build;
+mod builders;
 mod buildx;
+mod call;
+mod context;
+mod export;
 mod flags;
 mod format;
 mod images;
+mod imagetools;
 mod info;
 mod login;
+mod manifest;
+mod outputs;
 mod perform;
 mod render;
 mod transfer;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -51,6 +60,8 @@ pub struct Stdio {
     pub err: Box<dyn Write + Send>,
     /// Whether standard error is a terminal.
     pub terminal: bool,
+    /// Whether these are the streams of this process.
+    pub inherited: bool,
 }
 
 impl Stdio {
@@ -62,6 +73,7 @@ impl Stdio {
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
             terminal: std::io::stderr().is_terminal(),
+            inherited: true,
         }
     }
 }
@@ -87,21 +99,19 @@ impl Failure {
 
     pub fn usage(command: &str, message: impl Into<String>) -> Failure {
         Failure {
-            message: format!("{}\n\nRun 'docker {command} --help' for more information", message.into()),
+            message: format!(
+                "{}\n\nUsage:  {}\n\nRun '{} --help' for more information",
+                message.into(),
+                usage::usage(command),
+                format!("docker {command}").trim_end()
+            ),
             code: 125,
             to_stdout: false,
         }
     }
 
-    pub fn arguments(command: &str, need: &str) -> Failure {
-        Failure::new(format!(
-            "docker: '{}' requires {need}.\n\nRun 'docker {command} --help' for more information",
-            format_args!("docker {command}")
-        ))
-    }
-
     fn help(command: &str, flags: &[flags::Flag]) -> Failure {
-        let mut text = format!("Usage:  docker {command} [OPTIONS] ...\n");
+        let mut text = format!("Usage:  {}\n", usage::usage(command));
         if !flags.is_empty() {
             text.push_str("\nOptions:\n");
         }
@@ -190,6 +200,21 @@ impl Docker {
         Builder::new(config).map_err(|wrong| Failure::new(format!("docker: {}", chain(&wrong))))
     }
 
+    /// Asks whether to go on, as commands that remove things do without `--force`.
+    pub fn confirm(&mut self, warning: &str, command: &str) -> Result<(), Failure> {
+        write!(self.stdio.out, "{warning}\nAre you sure you want to continue? [y/N] ")?;
+        self.stdio.out.flush()?;
+        let mut answer = Vec::new();
+        let mut byte = [0];
+        while answer.len() < 64 && self.stdio.input.read(&mut byte)? == 1 && byte[0] != b'\n' {
+            answer.push(byte[0]);
+        }
+        match answer.trim_ascii() {
+            b"y" | b"Y" => Ok(()),
+            _ => Err(Failure::new(format!("{command} has been cancelled: answer y, or pass --force"))),
+        }
+    }
+
     pub fn say(&mut self, line: impl AsRef<str>) -> Result<(), Failure> {
         writeln!(self.stdio.out, "{}", line.as_ref())?;
         Ok(())
@@ -209,9 +234,30 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|wrong| Failure::new(format!("docker: cannot start: {wrong}")))
 }
 
+/// Why a text is no reference, as docker says it.
+pub(crate) fn malformed(text: &str) -> String {
+    let (name, _) = text.split_once('@').unwrap_or((text, ""));
+    let name = match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    };
+    match oci::Reference::parse(&name.to_lowercase()) {
+        Ok(lower) if name != name.to_lowercase() => {
+            let rest = name.get(name.len().saturating_sub(lower.repository().len())..).unwrap_or(name);
+            let shown = if rest.contains('/') || !lower.repository().starts_with("library/") {
+                rest.to_owned()
+            } else {
+                format!("library/{name}")
+            };
+            format!("invalid reference format: repository name ({shown}) must be lowercase")
+        }
+        _ => "invalid reference format".to_owned(),
+    }
+}
+
 const COMMANDS: &[&str] = &[
-    "build", "builder", "buildx", "history", "image", "images", "info", "inspect", "load", "login", "logout", "pull",
-    "push", "rmi", "save", "system", "tag", "version",
+    "build", "builder", "buildx", "history", "image", "images", "info", "inspect", "load", "login", "logout",
+    "manifest", "pull", "push", "rmi", "save", "system", "tag", "version",
 ];
 
 /// Runs `docker ARGS` and gives the exit code for the process. `argv[0]` is the program's name.
@@ -272,11 +318,7 @@ fn dispatch(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
             "-v" | "--version" => return info::short_version(docker),
             "-h" | "--help" => return Err(overview(0)),
             _ => {
-                return Err(Failure {
-                    message: format!("unknown flag: {name}\nSee 'docker --help'."),
-                    code: 125,
-                    to_stdout: false,
-                });
+                return Err(Failure::usage("", format!("unknown flag: {name}")));
             }
         }
     }
@@ -293,7 +335,7 @@ fn dispatch(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
         "load" => archive::load(docker, rest),
         "login" => login::login(docker, rest),
         "logout" => login::logout(docker, rest),
-        "manifest" => buildx::manifest(docker, rest),
+        "manifest" => manifest::manifest(docker, rest),
         "pull" => transfer::pull(docker, rest),
         "push" => transfer::push(docker, rest),
         "rmi" => images::remove(docker, rest),
@@ -309,9 +351,9 @@ fn dispatch(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
 fn image_command(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
     const KNOWN: &[&str] =
         &["build", "history", "inspect", "load", "ls", "list", "prune", "pull", "push", "rm", "remove", "save", "tag"];
-    let Some((command, rest)) = args.split_first() else { return Err(Failure::new("Usage:  docker image COMMAND")) };
+    let Some((command, rest)) = args.split_first() else { return group(docker, "image", KNOWN) };
     match command.as_str() {
-        "build" => build::build(docker, "image build", rest),
+        "build" => build::build(docker, "build", rest),
         "history" => images::history(docker, rest),
         "inspect" => images::inspect(docker, "image inspect", rest),
         "load" => archive::load(docker, rest),
@@ -327,12 +369,18 @@ fn image_command(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
 }
 
 fn builder_command(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
-    let Some((command, rest)) = args.split_first() else { return Err(Failure::new("Usage:  docker builder COMMAND")) };
+    const KNOWN: &[&str] = &["build", "prune"];
+    let Some((command, rest)) = args.split_first() else { return group(docker, "builder", KNOWN) };
     match command.as_str() {
-        "build" => build::build(docker, "builder build", rest),
-        "prune" => buildx::prune(docker, rest),
-        other => Err(unknown("builder ", other, &["build", "prune"])),
+        "build" => build::build(docker, "build", rest),
+        "prune" => builders::prune(docker, rest),
+        other => Err(unknown("builder ", other, KNOWN)),
     }
+}
+
+/// What a group of commands has: what it says when none of them is named.
+pub(crate) fn group(docker: &mut Docker, name: &str, known: &[&str]) -> Result<(), Failure> {
+    docker.say(format!("Usage:  docker {name} COMMAND\n\nCommands:\n  {}", known.join("\n  ")))
 }
 
 /// A command that is not known: by name, with the nearest known one.

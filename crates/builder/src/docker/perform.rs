@@ -2,20 +2,15 @@
 //! or export.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use oci::{Index, Platform, media};
 
+use super::export::{Finished, export};
+use super::outputs::{Level, Outcome};
 use super::{Docker, Failure, render, runtime};
 use crate::build::{BuildRequest, BuildResult, Builder, Error};
 use crate::progress::{Plain, Progress};
-
-/// What happens to the image besides being kept.
-pub(super) struct Outcome {
-    pub push: bool,
-    pub dest: Option<(String, PathBuf)>,
-}
 
 /// How to run it.
 pub(super) struct Run<'a> {
@@ -35,31 +30,33 @@ impl Run<'_> {
     ) -> Result<BuildResult, Failure> {
         let runtime = runtime()?;
         let tags = request.tags.clone();
+        let as_index = request.built_in("BUILDKIT_MULTI_PLATFORM").is_some_and(|value| matches!(value, "1" | "true"));
+        if let [one] = platforms {
+            request.platform = one.clone();
+        }
+        let one = [request.platform.clone()];
+        let mut parts = Vec::new();
         let result = match platforms {
-            [] => self.build(docker, &runtime, request)?,
-            [one] => {
-                request.platform = one.clone();
+            [] | [_] if !as_index => {
+                request.annotations = self.outcome.annotated(Level::Manifest, &request.platform);
                 self.build(docker, &runtime, request)?
             }
-            many => {
-                if self.outcome.dest.is_some() {
-                    return Err(Failure::new("ERROR: exporting to a file or directory takes one --platform at a time"));
-                }
-                self.build_many(docker, &runtime, &request, many)?
-            }
+            [] => self.build_many(docker, &runtime, &request, &one, &mut parts)?,
+            many => self.build_many(docker, &runtime, &request, many, &mut parts)?,
         };
-        if self.outcome.push {
-            for tag in &tags {
-                let pushed = super::transfer::publish(docker, self.builder, &runtime, &result.descriptor, tag, &());
-                let digest =
-                    pushed.map_err(|wrong| Failure::new(format!("ERROR: failed to push {}", wrong.message)))?;
-                if !self.quiet {
-                    docker.talk(format!("pushing manifest for {tag}@{digest} done"));
-                }
+        let pushed = if self.outcome.push { tags.as_slice() } else { &[] };
+        let by_digest = self.outcome.by_digest.iter().map(|name| name.with_digest(result.descriptor.digest.clone()));
+        for name in pushed.iter().cloned().chain(by_digest) {
+            let done = super::transfer::publish(docker, self.builder, &runtime, &result.descriptor, &name, &());
+            let digest = done.map_err(|wrong| Failure::new(format!("ERROR: failed to push {}", wrong.message)))?;
+            if !self.quiet {
+                let shown = if name.digest().is_some() { name.to_string() } else { format!("{name}@{digest}") };
+                docker.talk(format!("pushing manifest for {shown} done"));
             }
         }
-        if let Some((kind, dest)) = &self.outcome.dest {
-            super::archive::export(docker, self.builder, &result, &tags, kind, dest)?;
+        for to in &self.outcome.exports {
+            let finished = Finished { result: &result, parts: &parts, tags: &tags };
+            export(docker, self.builder, &finished, to)?;
         }
         Ok(result)
     }
@@ -71,31 +68,35 @@ impl Run<'_> {
         runtime: &tokio::runtime::Runtime,
         request: &BuildRequest,
         platforms: &[Platform],
+        parts: &mut Vec<(Platform, BuildResult)>,
     ) -> Result<BuildResult, Failure> {
         let mut entries = Vec::new();
-        let mut shown = None;
         for platform in platforms {
-            let one = BuildRequest { platform: platform.clone(), tags: Vec::new(), ..request.clone() };
+            let annotations = self.outcome.annotated(Level::Manifest, platform);
+            let one = BuildRequest { platform: platform.clone(), tags: Vec::new(), annotations, ..request.clone() };
             let result = self.build(docker, runtime, one)?;
             let mut entry = result.descriptor.clone();
             entry.platform = Some(platform.clone());
+            entry.annotations.extend(self.outcome.annotated(Level::ManifestDescriptor, platform));
             entries.push(entry);
-            if shown.is_none() || *platform == Platform::host() {
-                shown = Some(result);
-            }
+            parts.push((platform.clone(), result));
         }
-        let mut result = shown.ok_or_else(|| Failure::new("ERROR: no platform was given"))?;
+        let own = parts.iter().find(|(platform, _)| *platform == Platform::host()).or(parts.first());
+        let mut result =
+            own.map(|(_, result)| result.clone()).ok_or_else(|| Failure::new("ERROR: no platform was given"))?;
         let images = self.builder.images();
-        let parts: Vec<String> = entries.iter().map(|entry| format!("<none>@{}", entry.digest)).collect();
+        let unnamed: Vec<String> = entries.iter().map(|entry| format!("<none>@{}", entry.digest)).collect();
         let mut index = Index::new(entries);
         index.media_type = Some(media::OCI_INDEX.to_owned());
+        index.annotations = self.outcome.annotated(Level::Index, &request.platform);
         result.descriptor = images.layout().put_json(media::OCI_INDEX, &index)?;
+        result.descriptor.annotations = self.outcome.annotated(Level::IndexDescriptor, &request.platform);
         match request.tags.as_slice() {
             [] => images.keep(&result.descriptor)?,
             tags => tags.iter().try_for_each(|tag| images.tag(tag, &result.descriptor))?,
         }
         // The index leads to them now.
-        for part in parts {
+        for part in unnamed {
             images.untag(&part)?;
         }
         Ok(result)
@@ -145,10 +146,8 @@ impl Run<'_> {
             }
             wrong => Failure::new(render::failure(&wrong, &name, &text)),
         })?;
-        if !self.quiet {
-            for (span, warning) in &result.warnings {
-                docker.talk(format!("WARN: {warning} ({name}:{})", span.start));
-            }
+        if !self.quiet && !result.warnings.is_empty() {
+            docker.talk(render::warnings(&result.warnings));
         }
         Ok(result)
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::build::{Error, chain};
 use crate::dockerfile::Span;
+use crate::dockerfile::check::Warning;
 use crate::progress::{Event, Outcome, Progress};
 
 /// The whole message of a failed build.
@@ -27,6 +28,7 @@ pub(super) fn failure(wrong: &Error, name: &str, text: &str) -> String {
             out.push_str(&format!("ERROR: failed to solve: {}", chain(&step.cause)));
             out
         }
+        Error::Checks(found) => format!("{}\nERROR: {}", warnings(found).trim_start_matches('\n'), chain(wrong)),
         other => {
             let message = chain(other);
             format!("ERROR: {message}")
@@ -34,7 +36,18 @@ pub(super) fn failure(wrong: &Error, name: &str, text: &str) -> String {
     }
 }
 
-fn excerpt(name: &str, text: &str, span: Span) -> String {
+/// What the build checks found, as BuildKit's client ends a build with.
+pub(super) fn warnings(found: &[Warning]) -> String {
+    let many = if found.len() == 1 { "1 warning" } else { &format!("{} warnings", found.len()) };
+    let mut out = format!("\n {many} found (use docker --debug to expand):");
+    for one in found {
+        out.push_str(&format!("\n - {}: {} (line {})", one.rule, one.message, one.span.start));
+    }
+    out
+}
+
+/// The lines around a place, that place marked.
+pub(super) fn excerpt(name: &str, text: &str, span: Span) -> String {
     const AROUND: usize = 2;
     let lines: Vec<&str> = text.lines().collect();
     if span.start == 0 || span.start > lines.len() {

@@ -7,6 +7,7 @@ use oci::client::Progress;
 use oci::{Descriptor, Digest, Platform, Reference};
 
 use super::flags::{Flag, parse, switch, value};
+use super::usage::{Count, takes};
 use super::{Docker, Failure, runtime};
 use crate::build::chain;
 use crate::sign;
@@ -31,9 +32,10 @@ pub(super) fn push(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
         value("platform", None),
     ];
     let parsed = parse("push", FLAGS, args)?;
-    let [text] = parsed.args.as_slice() else { return Err(Failure::arguments("push", "1 argument")) };
+    takes("push", &parsed.args, Count::Exactly(1))?;
+    let text = &parsed.args[0];
     let builder = docker.builder()?;
-    let name = Reference::parse(text).map_err(|_| Failure::new("invalid reference format"))?;
+    let name = Reference::parse(text).map_err(|_| Failure::new(super::malformed(text)))?;
     let quiet = parsed.on("quiet");
     let mut wanted: Vec<Reference> = Vec::new();
     if parsed.on("all-tags") {
@@ -44,7 +46,10 @@ pub(super) fn push(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
             wanted.extend(local.names.into_iter().filter(|one| one.name() == name.name()));
         }
         if wanted.is_empty() {
-            return Err(Failure::new(format!("An image does not exist locally with the tag: {}", name.name())));
+            return Err(Failure::new(format!(
+                "An image does not exist locally with the tag: {}",
+                name.familiar_name()
+            )));
         }
     } else {
         if !quiet && name.tag().is_none() && name.digest().is_none() {
@@ -57,8 +62,14 @@ pub(super) fn push(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
     }
     let runtime = runtime()?;
     for one in wanted {
-        let missing = || Failure::new(format!("An image does not exist locally with the tag: {}", one.name()));
-        let descriptor = builder.images().named(&one)?.ok_or_else(missing)?;
+        let Some(descriptor) = builder.images().named(&one)? else {
+            let known =
+                builder.images().list()?.iter().flat_map(|local| &local.names).any(|name| name.name() == one.name());
+            return Err(Failure::new(match known {
+                true => format!("tag does not exist: {}", one.familiar()),
+                false => format!("An image does not exist locally with the tag: {}", one.familiar_name()),
+            }));
+        };
         let moved = Moved::default();
         let digest = publish(docker, &builder, &runtime, &descriptor, &one, &moved)?;
         if quiet {
@@ -129,9 +140,10 @@ pub(super) fn pull(docker: &mut Docker, args: &[String]) -> Result<(), Failure> 
         value("platform", None),
     ];
     let parsed = parse("pull", FLAGS, args)?;
-    let [text] = parsed.args.as_slice() else { return Err(Failure::arguments("pull", "1 argument")) };
+    takes("pull", &parsed.args, Count::Exactly(1))?;
+    let text = &parsed.args[0];
     let builder = docker.builder()?;
-    let name = Reference::parse(text).map_err(|_| Failure::new("invalid reference format"))?;
+    let name = Reference::parse(text).map_err(|_| Failure::new(super::malformed(text)))?;
     let quiet = parsed.on("quiet");
     let platform = match parsed.last("platform") {
         Some(text) => {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::check::Warning;
 use super::lines::Directives;
 
 /// Lines of the Dockerfile, 1-based and inclusive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Span {
     /// First line.
     pub start: usize,
@@ -23,8 +24,8 @@ pub struct Dockerfile {
     pub meta_args: Vec<(Span, Vec<KeyValue>)>,
     /// Stages in order.
     pub stages: Vec<Stage>,
-    /// Things that work today and may not tomorrow.
-    pub warnings: Vec<(Span, String)>,
+    /// What was found while reading; [`super::check::check`] finds more.
+    pub warnings: Vec<Warning>,
 }
 
 /// One `FROM` and what follows it.
@@ -32,6 +33,8 @@ pub struct Dockerfile {
 pub struct Stage {
     /// Where the `FROM` stands.
     pub span: Span,
+    /// The `FROM` line, as written.
+    pub source: String,
     /// The image or stage it starts from, unexpanded.
     pub base: String,
     /// `--platform`, unexpanded.

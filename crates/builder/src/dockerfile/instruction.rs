@@ -1,6 +1,7 @@
 //! Logical lines to instructions and stages.
 
 use super::ast::{AddCopy, Command, Dockerfile, Health, Heredoc, Instruction, KeyValue, Kind, Network, Span, Stage};
+use super::check::Warning;
 use super::flags::{self, Flag};
 use super::lines::{Lines, Node};
 use super::{ParseError, heredoc, mounts};
@@ -43,7 +44,8 @@ pub(super) fn assemble(lines: Lines) -> Result<Dockerfile, ParseError> {
         }
         let parsed = instruction(node, escape)?;
         if matches!(parsed.kind, Kind::Maintainer(_)) {
-            warnings.push((node.span, "Maintainer instruction is deprecated in favor of using label".to_owned()));
+            let message = "Maintainer instruction is deprecated in favor of using label";
+            warnings.push(Warning::new("MaintainerDeprecated", node.span, message));
         }
         match (stages.last_mut(), parsed.kind) {
             (Some(stage), kind) => stage.instructions.push(Instruction { kind, ..parsed }),
@@ -91,7 +93,14 @@ fn from(node: &Node) -> Result<Stage, ParseError> {
             )));
         }
     }
-    Ok(Stage { span: node.span, base: base.to_owned(), platform, name, instructions: Vec::new() })
+    Ok(Stage {
+        span: node.span,
+        source: node.text.clone(),
+        base: base.to_owned(),
+        platform,
+        name,
+        instructions: Vec::new(),
+    })
 }
 
 /// Reads one instruction other than `FROM`.

@@ -4,6 +4,7 @@
 
 use super::ParseError;
 use super::ast::{Heredoc, Span};
+use super::check::Warning;
 use super::heredoc;
 
 /// The parser directives at the top of a Dockerfile.
@@ -13,7 +14,7 @@ pub struct Directives {
     pub escape: char,
     /// `# syntax=`: the frontend asked for; noted and otherwise not used, because this is the frontend.
     pub syntax: Option<String>,
-    /// `# check=`: settings of build checks; noted and otherwise not used.
+    /// `# check=`: settings of build checks, as written (see [`super::check::Settings`]).
     pub check: Option<String>,
 }
 
@@ -36,7 +37,7 @@ pub(crate) struct Node {
 pub(crate) struct Lines {
     pub directives: Directives,
     pub nodes: Vec<Node>,
-    pub warnings: Vec<(Span, String)>,
+    pub warnings: Vec<Warning>,
 }
 
 /// Splits a Dockerfile in logical lines.
@@ -91,7 +92,7 @@ pub(crate) fn split(text: &str) -> Result<Lines, ParseError> {
             complete = done;
         }
         if empty_continuation {
-            warnings.push((Span { start, end }, "Empty continuation line".to_owned()));
+            warnings.push(Warning::new("NoEmptyContinuation", Span { start, end }, "Empty continuation line"));
         }
         let text = joined.trim().to_owned();
         if text.is_empty() {

@@ -6,6 +6,7 @@
 //! [`parse`] gives a [`Dockerfile`]; words are expanded later, by whoever knows the values, with [`words::Lex`].
 
 pub mod ast;
+pub mod check;
 mod flags;
 mod heredoc;
 mod instruction;
@@ -18,6 +19,7 @@ pub use ast::{
 };
 pub(crate) use instruction::distance as edit_distance;
 pub use lines::Directives;
+pub(crate) use mounts::{fields as csv, size as bytes};
 
 /// Why a Dockerfile could not be read: a line and what is wrong there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -109,7 +109,8 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-fn size(text: &str) -> Result<u64, String> {
+/// A number of bytes with a unit of 1024: `64m`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("invalid value for size: {text}");
     let lower = text.to_ascii_lowercase();
     let digits = lower.bytes().take_while(u8::is_ascii_digit).count();
@@ -126,7 +127,7 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 /// One CSV record: commas separate, double quotes group, `""` is a quote.
-fn fields(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn fields(text: &str) -> Result<Vec<String>, String> {
     let mut out = vec![String::new()];
     let mut chars = text.chars().peekable();
     let mut quoted = false;
@@ -144,7 +145,7 @@ fn fields(text: &str) -> Result<Vec<String>, String> {
         }
     }
     if quoted {
-        return Err(format!("failed to parse csv mounts: unclosed quote in {text:?}"));
+        return Err(format!("failed to parse csv: unclosed quote in {text:?}"));
     }
     Ok(out)
 }

@@ -8,15 +8,17 @@ mod diff;
 mod mounts;
 mod output;
 mod roots;
+mod ulimit;
 
 pub(crate) use roots::sweep;
+pub use ulimit::Ulimit;
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use runtime::container::{self, Mount as Bind, Network as Net, Rootfs, Source as From, Spec, Stdio};
+use runtime::container::{Mount as Bind, Network as Net, Rootfs, Source as From, Spec, Stdio};
 
 use crate::build::Cause;
 use crate::cache::Key;
@@ -76,18 +78,21 @@ impl Solve<'_> {
             .with_all(args)
             .with_all(
                 env.iter()
-                    .filter(|(name, _)| !crate::state::PROXY_ARGS.contains(&name.as_str()))
+                    .filter(|(name, _)| !crate::state::PROXY_ARGS.contains(&name.as_str()) || state.declares(name))
                     .map(|(name, value)| format!("{name}={value}")),
             )
             .with(&state.image.config.user)
             .with(&state.image.config.working_dir)
             .with(format!("{network:?} {insecure} {:?}", self.request.hosts))
+            .with_all(self.request.shm_bytes.map(u64::to_le_bytes))
+            .with_all(self.request.ulimits.iter().map(ToString::to_string))
+            .with_all(self.sandbox_name())
             .with_all(heredocs.iter().flat_map(|doc| [doc.name.clone(), doc.text()]))
             .with(self.request.epoch.to_le_bytes());
         let mut prepared = self.prepare_mounts(at, mounts, &state.image.config.working_dir, step)?;
         key = key.with_all(&prepared.prints);
         let key = key.finish();
-        if let Some(known) = self.known(&key) {
+        if let Some(known) = self.known(at, &key) {
             return Ok(Performed { known, cached: true, history, key });
         }
         let work = self.work_dir()?;
@@ -116,10 +121,11 @@ impl Solve<'_> {
             env,
             cwd: state.image.config.working_dir.clone().into(),
             user: state.image.config.user.clone(),
-            hostname: Some("buildkitsandbox".to_owned()),
+            hostname: Some(self.sandbox_name().unwrap_or("buildkitsandbox").to_owned()),
             mounts: binds.clone(),
             network: if network == Network::None { Net::None } else { Net::Host },
             privileged: *insecure,
+            shm_bytes: self.request.shm_bytes.unwrap_or(Spec::default().shm_bytes),
             ..Spec::default()
         };
         let platform = oci::Platform {
@@ -158,7 +164,7 @@ impl Solve<'_> {
             let talk = scope.spawn(|| output::relay(reader, step));
             let status = self.handle.block_on(async {
                 tokio::select! {
-                    status = container::run_once(spec, stdio) => Some(status),
+                    status = ulimit::run(spec, stdio, &self.request.ulimits) => Some(status),
                     () = self.canceled.cancelled() => None,
                 }
             });
@@ -188,11 +194,16 @@ impl Solve<'_> {
         }
     }
 
+    /// The host name of containers, when `BUILDKIT_SANDBOX_HOSTNAME` gives one.
+    fn sandbox_name(&self) -> Option<&str> {
+        self.request.built_in("BUILDKIT_SANDBOX_HOSTNAME")
+    }
+
     /// Name resolution inside the container.
     fn fixed_binds(&self, work: &Path, network: Network) -> Result<Vec<Bind>, Cause> {
         let hosts = work.join("hosts");
-        let mut text =
-            String::from("127.0.0.1\tlocalhost buildkitsandbox\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+        let name = self.sandbox_name().unwrap_or("buildkitsandbox");
+        let mut text = format!("127.0.0.1\tlocalhost {name}\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         for (name, address) in &self.request.hosts {
             text.push_str(&format!("{address}\t{name}\n"));
         }

@@ -164,6 +164,10 @@ impl Solve<'_> {
         let id = mount.id.clone().unwrap_or_else(|| target.to_string_lossy().into_owned());
         let base = self.builder.config.cache.join("mounts");
         std::fs::create_dir_all(&base).map_err(super::io(format!("make {}", base.display())))?;
+        let id = match self.request.built_in("BUILDKIT_CACHE_MOUNT_NS") {
+            Some(space) => format!("{space}/{id}"),
+            None => id,
+        };
         let name = &Key::new("cache-mount").with(&id).finish()[..24];
         let open = |number: u32| -> Result<(PathBuf, File), Cause> {
             let lock = base.join(format!("{name}-{number}.lock"));

@@ -3,9 +3,6 @@
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::sync::Arc;
 
-use futures::StreamExt;
-use sha2::{Digest as _, Sha256};
-
 use super::Solve;
 use super::copy::Item;
 use crate::build::Cause;
@@ -16,24 +13,13 @@ use crate::fs::hashes::HashCache;
 use crate::fs::select::Selected;
 use crate::fs::view::View;
 use crate::fs::{Content, FileTree, Node, NodeKind};
+use crate::git::Remote;
 use crate::ignore::Matcher;
 use crate::progress::Step;
 
-/// Largest file that `ADD` fetches, in bytes.
-const MAX_FETCH: u64 = 4 << 30;
-
 /// Whether a source is an address rather than a path.
 pub(super) fn is_remote(source: &str) -> bool {
-    source.starts_with("http://") || source.starts_with("https://") || is_git(source)
-}
-
-fn is_git(source: &str) -> bool {
-    let plain = source.split('#').next().unwrap_or(source);
-    let http = plain.starts_with("http://") || plain.starts_with("https://");
-    source.starts_with("git@")
-        || source.starts_with("git://")
-        || source.starts_with("ssh://")
-        || http && plain.ends_with(".git")
+    source.starts_with("http://") || source.starts_with("https://") || Remote::parse(source).is_some()
 }
 
 impl Solve<'_> {
@@ -71,32 +57,46 @@ impl Solve<'_> {
 
     /// Fetches an address. Gives what to place and a print of its content.
     pub(super) fn fetch(&self, source: &str, copy: &AddCopy, step: &Step<'_>) -> Result<(Item, Vec<u8>), Cause> {
-        if is_git(source) {
-            return self.fetch_git(source, copy.keep_git_dir, step);
-        }
         let wrong = |what: String| Cause::Message(format!("failed to load {source}: {what}"));
-        step.note(format!("GET {source}"));
-        let dir = self.builder.config.cache.join("downloads");
-        std::fs::create_dir_all(&dir).map_err(|e| wrong(e.to_string()))?;
-        let temp = tempfile::NamedTempFile::new_in(&dir).map_err(|e| wrong(e.to_string()))?;
-        let sha = self.handle.block_on(download(source, temp.as_file())).map_err(wrong)?;
-        let hex = hex::encode(sha);
-        if let Some(expected) = &copy.checksum {
-            let expected_hex = expected
-                .strip_prefix("sha256:")
-                .ok_or_else(|| wrong(format!("checksum {expected:?} must be sha256:<hex>")))?;
-            if expected_hex != hex {
-                return Err(wrong(format!("digest mismatch sha256:{hex}: {expected}")));
-            }
+        if let Some(remote) = Remote::parse(source) {
+            let mut remote = remote.map_err(wrong)?;
+            remote.keep_git_dir |= copy.keep_git_dir;
+            remote.checksum = copy.checksum.clone().or(remote.checksum);
+            return self.fetch_git(&remote, step);
         }
-        let path = dir.join(&hex);
-        temp.persist(&path).map_err(|e| wrong(e.error.to_string()))?;
+        let expected = match &copy.checksum {
+            None => None,
+            Some(text) => {
+                let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64);
+                Some(hex.ok_or_else(|| wrong(format!("checksum {text:?} must be sha256:<hex>")))?)
+            }
+        };
+        let dir = self.builder.config.cache.join("downloads");
+        // What has the digest that is asked for is what is asked for.
+        let known = expected.map(|hex| dir.join(hex)).filter(|path| path.is_file());
+        let (path, sha) = match (known, expected) {
+            (Some(path), Some(hex)) => (path, hex::decode(hex).map_err(|e| wrong(e.to_string()))?),
+            _ => {
+                step.note(format!("GET {source}"));
+                std::fs::create_dir_all(&dir).map_err(|e| wrong(e.to_string()))?;
+                let temp = tempfile::NamedTempFile::new_in(&dir).map_err(|e| wrong(e.to_string()))?;
+                let got = crate::fetch::download(source, temp.as_file(), &self.request.secrets);
+                let sha = self.handle.block_on(got).map_err(wrong)?;
+                let hex = hex::encode(sha);
+                if let Some(expected) = expected.filter(|expected| *expected != hex) {
+                    return Err(wrong(format!("digest mismatch sha256:{hex}: sha256:{expected}")));
+                }
+                let path = dir.join(&hex);
+                temp.persist(&path).map_err(|e| wrong(e.error.to_string()))?;
+                (path, sha.to_vec())
+            }
+        };
         if copy.unpack == Some(true) {
             let open = || -> Result<Box<dyn Read>, crate::fs::Error> {
                 Ok(Box::new(std::fs::File::open(&path).map_err(crate::fs::Error::io("open", &path))?))
             };
             if let Some(tree) = self.archive(&open)? {
-                return Ok((Item::Archive(tree), sha.to_vec()));
+                return Ok((Item::Archive(tree), sha));
             }
         }
         let size = std::fs::metadata(&path).map_err(|e| wrong(e.to_string()))?.len();
@@ -113,73 +113,35 @@ impl Solve<'_> {
             gid: 0,
             xattrs: Default::default(),
         };
-        let mut print = sha.to_vec();
+        let mut print = sha;
         print.extend_from_slice(name.as_bytes());
         Ok((Item::File(name.to_owned(), node), print))
     }
 
-    fn fetch_git(&self, source: &str, keep_git_dir: bool, step: &Step<'_>) -> Result<(Item, Vec<u8>), Cause> {
-        let wrong = |what: String| Cause::Message(format!("failed to fetch {source}: {what}"));
-        let (url, fragment) = source.split_once('#').unwrap_or((source, ""));
-        let (reference, subdir) = fragment.split_once(':').unwrap_or((fragment, ""));
+    fn fetch_git(&self, remote: &Remote, step: &Step<'_>) -> Result<(Item, Vec<u8>), Cause> {
+        let (tree, commit) = self.git_tree(remote, step)?;
+        let whole = Selected { path: String::new(), named: String::new(), kept: None };
+        let print = match remote.keep_git_dir {
+            // What git writes below `.git` has times in it; the commit says what is there.
+            true => [commit.as_bytes(), b" with .git"].concat(),
+            false => {
+                let all = Matcher::default();
+                fingerprint(&*tree, std::slice::from_ref(&whole), &all).map_err(Cause::Files)?.to_vec()
+            }
+        };
+        Ok((Item::From(tree, whole), print))
+    }
+
+    /// A checkout as a tree, and its commit.
+    pub(super) fn git_tree(&self, remote: &Remote, step: &Step<'_>) -> Result<(Arc<dyn FileTree>, String), Cause> {
+        let wrong = |what: String| Cause::Message(format!("failed to fetch {}: {what}", remote.url));
         let dir = self.builder.config.cache.join("git");
         std::fs::create_dir_all(&dir).map_err(|e| wrong(e.to_string()))?;
         let checkout = tempfile::tempdir_in(&dir).map_err(|e| wrong(e.to_string()))?.keep();
-        step.note(format!("git fetch {url} {reference}"));
-        let git = |args: &[&str]| -> Result<(), Cause> {
-            let output = std::process::Command::new("git")
-                .args(args)
-                .current_dir(&checkout)
-                .env("GIT_TERMINAL_PROMPT", "0")
-                .stdin(std::process::Stdio::null())
-                .output()
-                .map_err(|e| wrong(format!("cannot run git: {e}")))?;
-            match output.status.success() {
-                true => Ok(()),
-                false => Err(wrong(format!("git {}: {}", args[0], String::from_utf8_lossy(&output.stderr).trim()))),
-            }
-        };
-        git(&["init", "--quiet"])?;
-        git(&["fetch", "--quiet", "--depth=1", "--", url, if reference.is_empty() { "HEAD" } else { reference }])?;
-        git(&["checkout", "--quiet", "FETCH_HEAD"])?;
-        let ignore =
-            Matcher::new(if keep_git_dir { Vec::new() } else { vec![".git"] }).map_err(|e| wrong(e.to_string()))?;
-        let root = match subdir.split('/').any(|part| part == "..") {
-            true => return Err(wrong(format!("subdirectory {subdir:?} leads out of the repository"))),
-            false => checkout.join(subdir.trim_start_matches('/')),
-        };
-        let tree: Arc<dyn FileTree> = Arc::new(Context::new(root, ignore, HashCache::default()));
-        let whole = Selected { path: String::new(), named: String::new(), kept: None };
-        let print = fingerprint(&*tree, std::slice::from_ref(&whole), &Matcher::default()).map_err(Cause::Files)?;
-        Ok((Item::From(tree, whole), print.to_vec()))
+        step.note(format!("git fetch {} {}", remote.url, remote.reference).trim_end().to_owned());
+        let (root, commit) = remote.fetch(&checkout, &self.request.secrets).map_err(wrong)?;
+        Ok((Arc::new(Context::new(root, Matcher::default(), HashCache::default())), commit))
     }
-}
-
-async fn download(url: &str, mut file: &std::fs::File) -> Result<[u8; 32], String> {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder()
-        .connect_timeout(std::time::Duration::from_secs(30))
-        .read_timeout(std::time::Duration::from_secs(60))
-        .build()
-        .map_err(|e| crate::build::chain(&e))?;
-    let answer = client.get(url).send().await.map_err(|e| crate::build::chain(&e))?;
-    if !answer.status().is_success() {
-        return Err(format!("invalid response status {}", answer.status().as_u16()));
-    }
-    let mut body = answer.bytes_stream();
-    let mut hasher = Sha256::new();
-    let mut total = 0u64;
-    while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|e| crate::build::chain(&e))?;
-        total += chunk.len() as u64;
-        if total > MAX_FETCH {
-            return Err(format!("larger than {MAX_FETCH} bytes"));
-        }
-        hasher.update(&chunk);
-        file.write_all(&chunk).map_err(|e| e.to_string())?;
-    }
-    file.sync_all().map_err(|e| e.to_string())?;
-    Ok(hasher.finalize().into())
 }
 
 /// A reader of the plain bytes of what is plain or compressed in a way that `ADD` knows; `None` when it is damaged.

@@ -45,7 +45,10 @@ impl Carry {
 
 impl Solve<'_> {
     /// A record that leads to a layer that can be used: from this machine, else from where `--cache-from` says.
-    pub(crate) fn known(&self, key: &str) -> Option<Known> {
+    pub(crate) fn known(&self, at: usize, key: &str) -> Option<Known> {
+        if self.is_uncached(at) {
+            return None;
+        }
         self.known_here(key).or_else(|| self.known_elsewhere(key))
     }
 

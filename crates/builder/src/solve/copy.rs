@@ -10,6 +10,7 @@ use crate::dockerfile::AddCopy;
 use crate::fs::chmod::Chmod;
 use crate::fs::copy::{Changes, Placing, fingerprint};
 use crate::fs::select::{Selected, select};
+use crate::fs::view::View;
 use crate::fs::{Empty, Error, FileTree, Node};
 use crate::ignore::Matcher;
 use crate::progress::Step;
@@ -40,6 +41,17 @@ impl Solve<'_> {
             None => None,
             Some(text) => Some(Chmod::parse(text).ok_or_else(|| Cause::Message(format!("invalid chmod parameter: '{text}'. it should be octal string and between 0 and 07777, or a symbolic mode")))?),
         };
+        if add && copy.checksum.is_some() {
+            let one = copy.sources.len() == 1 && copy.heredocs.is_empty();
+            if !one {
+                return Err(Cause::Message("checksum can't be specified for multiple sources".to_owned()));
+            }
+            if !super::add::is_remote(&copy.sources[0]) {
+                return Err(Cause::Message(
+                    "checksum can't be specified for non-HTTP(S) and non-git sources".to_owned(),
+                ));
+            }
+        }
         let parent = if copy.link { "link".to_owned() } else { chain_id(&state.layers) };
         let base = |kind: &str| {
             Key::new(kind)
@@ -67,7 +79,7 @@ impl Solve<'_> {
             .filter(|_| !remote)
             .map(|identity| base("copy").with(identity).with_all(&copy.sources).finish());
         if let Some(key) = &quick
-            && let Some(known) = self.known(key)
+            && let Some(known) = self.known(at, key)
         {
             return Ok(Performed { known, cached: true, history, key: key.clone() });
         }
@@ -85,7 +97,7 @@ impl Solve<'_> {
             items.extend(chosen.into_iter().map(|one| Item::From(from.tree.clone(), one)));
         }
         let key = key.finish();
-        let found = self.known(&key);
+        let found = self.known(at, &key);
         let cached = found.is_some();
         let known = match found {
             Some(known) => known,
@@ -107,15 +119,18 @@ impl Solve<'_> {
         chmod: Option<Chmod>,
         items: Vec<Item>,
     ) -> Result<Known, Cause> {
-        let view = self.view(state).map_err(Cause::Files);
-        let view = if copy.link { None } else { Some(view?) };
+        // What is linked knows nothing of what lies below it, names of users included.
+        let view = if copy.link { None } else { Some(self.view(state).map_err(Cause::Files)?) };
         let onto: &dyn FileTree = match &view {
             Some(view) => &**view,
             None => &Empty,
         };
         let chown = match &copy.chown {
             None => None,
-            Some(text) => Some(super::users::resolve(text, &|| self.view(state))?),
+            Some(text) => Some(super::users::resolve(text, &|| match &view {
+                Some(view) => Ok(view.clone()),
+                None => Ok(Arc::new(View::stack(&self.builder.layers, &[])?)),
+            })?),
         };
         let how = Placing { dest: copy.dest.clone(), chown, chmod, exclude };
         let mut changes = Changes::new(onto);

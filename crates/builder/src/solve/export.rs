@@ -58,7 +58,7 @@ impl Solve<'_> {
             image,
             materials,
             attestations,
-            warnings: self.file.warnings.clone(),
+            warnings: self.found.lock().expect("no thread is left").iter().cloned().collect(),
         })
     }
 

@@ -24,6 +24,7 @@ pub(crate) use users::resolve as resolve_user;
 
 use crate::build::{BuildRequest, BuildResult, Builder, Cause, Error, Source, StepFailure};
 use crate::cache::StepCache;
+use crate::dockerfile::check::{Settings, Warning, check};
 use crate::dockerfile::words::Lex;
 use crate::dockerfile::{self, Dockerfile, Kind, Span};
 use crate::fs::context::Context;
@@ -52,6 +53,11 @@ pub(crate) struct Solve<'a> {
     /// Parent of the cgroups of this build's containers.
     pub cgroup: String,
     slots: Mutex<Vec<Slot>>,
+    /// Stages that somebody performs, or has performed.
+    started: Mutex<BTreeSet<usize>>,
+    /// What the build checks found.
+    pub(crate) found: Mutex<BTreeSet<Warning>>,
+    checks: Settings,
     changed: Condvar,
     pub canceled: CancellationToken,
     worked: AtomicBool,
@@ -95,6 +101,7 @@ pub(crate) fn solve(
     };
     globals(&file, request, &mut inputs)?;
     let target = target(&file, request)?;
+    let checks = settings(&file, request)?;
     let count = file.stages.len();
     let mut solve = Solve {
         builder,
@@ -107,6 +114,9 @@ pub(crate) fn solve(
         carry: carry::Carry::default(),
         cgroup: crate::run::cgroup_parent(),
         slots: Mutex::new((0..count).map(|_| Slot::Waiting).collect()),
+        started: Mutex::default(),
+        found: Mutex::default(),
+        checks,
         changed: Condvar::new(),
         canceled: request.cancel.child_token(),
         worked: AtomicBool::new(false),
@@ -117,7 +127,10 @@ pub(crate) fn solve(
         loaded: Mutex::default(),
         materials: Mutex::default(),
     };
+    solve.warn(check(&solve.file, &solve.inputs.global));
+    solve.judge()?;
     let needed = solve.needed(target)?;
+    *solve.started.lock().expect("no thread is there yet") = needed.clone();
     solve.import_caches();
     std::thread::scope(|scope| {
         for stage in needed {
@@ -132,10 +145,18 @@ pub(crate) fn solve(
     if let Some(failure) = solve.failure.lock().expect("no thread is left").take() {
         return Err(failure);
     }
+    solve.judge()?;
     let state = solve.wait(target).ok_or(Error::Canceled)?;
     let result = solve.export(&state)?;
     solve.export_caches(&state)?;
     Ok((result, solve.worked.load(Ordering::Relaxed)))
+}
+
+/// How build checks are to be judged: by the Dockerfile, or by `BUILDKIT_DOCKERFILE_CHECK` over it.
+pub(crate) fn settings(file: &Dockerfile, request: &BuildRequest) -> Result<Settings, Error> {
+    let text = request.built_in("BUILDKIT_DOCKERFILE_CHECK").or(file.directives.check.as_deref());
+    Settings::parse(text.unwrap_or_default())
+        .map_err(|wrong| Error::Parse(dockerfile::ParseError::new(Span { start: 1, end: 1 }, wrong)))
 }
 
 /// RFC 3339 for seconds since 1970.
@@ -143,7 +164,7 @@ pub(crate) fn timestamp(epoch: i64) -> String {
     jiff::Timestamp::from_second(epoch).unwrap_or(jiff::Timestamp::UNIX_EPOCH).to_string()
 }
 
-fn globals(file: &Dockerfile, request: &BuildRequest, inputs: &mut Inputs) -> Result<(), Error> {
+pub(crate) fn globals(file: &Dockerfile, request: &BuildRequest, inputs: &mut Inputs) -> Result<(), Error> {
     let build = Platform::host();
     for (prefix, platform) in [("TARGET", &request.platform), ("BUILD", &build)] {
         let mut set = |name: &str, value: String| {
@@ -178,10 +199,22 @@ fn globals(file: &Dockerfile, request: &BuildRequest, inputs: &mut Inputs) -> Re
     Ok(())
 }
 
-fn target(file: &Dockerfile, request: &BuildRequest) -> Result<usize, Error> {
+pub(crate) fn target(file: &Dockerfile, request: &BuildRequest) -> Result<usize, Error> {
     let Some(wanted) = &request.target else { return Ok(file.stages.len() - 1) };
-    file.stage(wanted, file.stages.len())
+    let lower = wanted.to_ascii_lowercase();
+    file.stages
+        .iter()
+        .rposition(|stage| stage.name.as_deref() == Some(&lower))
         .ok_or_else(|| Error::Request(format!("failed to solve: target stage {wanted:?} could not be found")))
+}
+
+/// What an instruction reads besides its context: the names of `--from`.
+fn sources(kind: &Kind) -> Vec<&str> {
+    match kind {
+        Kind::Copy(copy) => copy.from.as_deref().into_iter().collect(),
+        Kind::Run { mounts, .. } => mounts.iter().filter_map(|mount| mount.from.as_deref()).collect(),
+        _ => Vec::new(),
+    }
 }
 
 impl<'a> Solve<'a> {
@@ -240,12 +273,7 @@ impl<'a> Solve<'a> {
                 todo.push(base);
             }
             for instruction in &self.file.stages[at].instructions {
-                let names: Vec<&str> = match &instruction.kind {
-                    Kind::Copy(copy) => copy.from.as_deref().into_iter().collect(),
-                    Kind::Run { mounts, .. } => mounts.iter().filter_map(|mount| mount.from.as_deref()).collect(),
-                    _ => Vec::new(),
-                };
-                for name in names {
+                for name in sources(&instruction.kind) {
                     if let Origin::Stage(stage) = self.from(at, name) {
                         todo.push(stage);
                     }
@@ -288,6 +316,42 @@ impl<'a> Solve<'a> {
                 self.settle(at, Slot::Failed);
             }
         }
+    }
+
+    /// Starts the stages that a trigger of a base image reads: the text of the Dockerfile does not show them.
+    fn start_sources(&self, at: usize, trigger: &dockerfile::Instruction) -> Result<(), Error> {
+        for name in sources(&trigger.kind) {
+            let Origin::Stage(stage) = self.from(at, name) else { continue };
+            for one in self.needed(stage)? {
+                // Stages come before those that read them.
+                if self.started.lock().expect("stage lock is never poisoned").insert(one) {
+                    self.run_stage(one, false);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what build checks found, as far as it is wanted.
+    pub fn warn(&self, found: Vec<Warning>) {
+        let wanted = found.into_iter().filter(|one| self.checks.wants(one.rule));
+        self.found.lock().expect("warning lock is never poisoned").extend(wanted);
+    }
+
+    /// Fails when something was found and nothing may be.
+    fn judge(&self) -> Result<(), Error> {
+        let found = self.found.lock().expect("warning lock is never poisoned");
+        match self.checks.error && !found.is_empty() {
+            true => Err(Error::Checks(found.iter().cloned().collect())),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether stage `at` is to be built anew.
+    pub fn is_uncached(&self, at: usize) -> bool {
+        let stage = &self.file.stages[at];
+        let named = |wanted: &String| stage.name.as_ref() == Some(wanted) || *wanted == at.to_string();
+        self.request.no_cache || self.request.no_cache_stages.iter().any(named)
     }
 
     /// Whether another stage failed.

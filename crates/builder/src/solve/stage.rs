@@ -60,6 +60,7 @@ impl Solve<'_> {
                 )
             })?;
             instruction.span = stage.span;
+            self.start_sources(at, &instruction)?;
             self.instruction(at, &mut state, &instruction, format!("[{label}onbuild]"))?;
         }
         let mut number = 1;
@@ -85,6 +86,12 @@ impl Solve<'_> {
         if self.is_canceled() {
             return Err(Error::Canceled);
         }
+        let known = state.names();
+        self.warn(crate::dockerfile::check::undefined(
+            instruction,
+            self.inputs.escape,
+            known.iter().map(String::as_str),
+        ));
         let effect = state.apply(instruction, &self.inputs);
         let source = instruction.source.split_whitespace().collect::<Vec<_>>().join(" ");
         let name = format!("{prefix} {source}");
@@ -97,7 +104,7 @@ impl Solve<'_> {
         let mut output = Vec::new();
         let performed = match &effect {
             Effect::Copy { copy, add, shown } => self.copy(at, state, copy, *add, shown, &step),
-            Effect::Workdir(path) => self.workdir(state, path),
+            Effect::Workdir(path) => self.workdir(at, state, path),
             Effect::Run { .. } => self.run(at, state, &effect, &step, &mut output),
         };
         match performed {
@@ -122,7 +129,7 @@ impl Solve<'_> {
         }
     }
 
-    fn workdir(&self, state: &State, path: &str) -> Result<Performed, Cause> {
+    fn workdir(&self, at: usize, state: &State, path: &str) -> Result<Performed, Cause> {
         let key = Key::new("workdir")
             .with(chain_id(&state.layers))
             .with(path)
@@ -133,7 +140,7 @@ impl Solve<'_> {
         if path == "/" {
             return Ok(Performed { known: Known::Nothing, cached: true, history, key });
         }
-        if let Some(known) = self.known(&key) {
+        if let Some(known) = self.known(at, &key) {
             return Ok(Performed { known, cached: true, history, key });
         }
         let view = self.view(state).map_err(Cause::Files)?;

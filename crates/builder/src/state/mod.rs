@@ -41,8 +41,11 @@ pub struct State {
     pub blobs: HashMap<Digest, Descriptor>,
     /// Configuration and history.
     pub image: ImageConfig,
-    /// Declared arguments, in order.
+    /// Arguments that this stage declared, in order, each time it did.
     pub args: Vec<(String, Option<String>)>,
+    /// Variables as instructions and commands see them: those of the configuration, with every `ARG` and `ENV` since. Stages that
+    /// start from this one see them too.
+    vars: Vec<(String, String)>,
     /// Whether this stage has had its own `CMD`.
     cmd_set: bool,
 }
@@ -113,6 +116,12 @@ fn quote(text: &str) -> String {
     out
 }
 
+/// `NAME=value` texts as pairs.
+fn pairs(env: &[String]) -> Vec<(String, String)> {
+    let split = |pair: &String| pair.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    env.iter().filter_map(split).collect()
+}
+
 fn quote_list(words: &[String]) -> String {
     format!("[{}]", words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" "))
 }
@@ -128,7 +137,7 @@ impl State {
         };
         image.config.env = vec![format!("PATH={DEFAULT_PATH}")];
         image.config.working_dir = "/".to_owned();
-        State { image, ..State::default() }
+        State { vars: pairs(&image.config.env), image, ..State::default() }
     }
 
     /// `FROM` an image: its configuration is inherited, its triggers are taken off and given back.
@@ -158,26 +167,36 @@ impl State {
         }
         let blobs = layers.iter().cloned().collect();
         let layers = layers.into_iter().map(|(layer, _)| layer).collect();
-        (State { layers, blobs, image, ..State::default() }, triggers)
+        (State { layers, blobs, vars: pairs(&image.config.env), image, ..State::default() }, triggers)
     }
 
-    /// `FROM` an earlier stage. Arguments do not cross.
+    /// `FROM` an earlier stage. What its arguments were is seen here too.
     pub fn from_stage(&self) -> (State, Vec<String>) {
         let mut state = State { args: Vec::new(), cmd_set: false, ..self.clone() };
         let triggers = std::mem::take(&mut state.image.config.on_build);
         (state, triggers)
     }
 
-    /// A variable as instructions see it: `ENV` first, then the last `ARG`.
+    /// A variable as instructions see it: what the last `ENV` or `ARG` said.
     pub fn variable(&self, name: &str) -> Option<String> {
-        let env = self.image.config.env.iter().find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name));
-        if let Some((_, value)) = env {
-            return Some(value.to_owned());
+        self.vars.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+    }
+
+    /// The names of all variables that instructions see.
+    pub fn names(&self) -> Vec<String> {
+        let declared = self.args.iter().map(|(key, _)| key.clone());
+        self.vars.iter().map(|(key, _)| key.clone()).chain(declared).chain(PROXY_ARGS.map(str::to_owned)).collect()
+    }
+
+    fn set_var(&mut self, key: &str, value: &str) {
+        match self.vars.iter_mut().find(|(known, _)| known == key) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.vars.push((key.to_owned(), value.to_owned())),
         }
-        self.args.iter().rev().find(|(key, _)| key == name).and_then(|(_, value)| value.clone())
     }
 
     fn set_env(&mut self, key: &str, value: &str) {
+        self.set_var(key, value);
         let pair = format!("{key}={value}");
         let prefix = format!("{key}=");
         match self.image.config.env.iter_mut().find(|pair| pair.starts_with(&prefix)) {
@@ -214,24 +233,9 @@ impl State {
         }
     }
 
-    /// Environment of a `RUN`: configuration, then arguments that it does not set.
+    /// Environment of a `RUN`: all variables, and the proxies that were given without a declaration.
     pub fn run_env(&self, inputs: &Inputs) -> Vec<(String, String)> {
-        let mut env: Vec<(String, String)> = Vec::new();
-        for pair in &self.image.config.env {
-            if let Some((key, value)) = pair.split_once('=') {
-                env.push((key.to_owned(), value.to_owned()));
-            }
-        }
-        for (key, value) in &self.args {
-            let from_config =
-                self.image.config.env.iter().any(|pair| pair.split_once('=').is_some_and(|(k, _)| k == key));
-            if let (Some(value), false) = (value, from_config) {
-                match env.iter_mut().find(|(k, _)| k == key) {
-                    Some(old) => old.1.clone_from(value),
-                    None => env.push((key.clone(), value.clone())),
-                }
-            }
-        }
+        let mut env = self.vars.clone();
         for name in PROXY_ARGS {
             if let Some(Some(value)) = inputs.build_args.get(name)
                 && !env.iter().any(|(key, _)| key == name)
@@ -240,6 +244,11 @@ impl State {
             }
         }
         env
+    }
+
+    /// Whether this stage declared an argument.
+    pub fn declares(&self, name: &str) -> bool {
+        self.args.iter().any(|(key, _)| key == name)
     }
 
     /// An absolute path for a word, against the working directory; a trailing slash is kept.
@@ -365,7 +374,9 @@ impl State {
                 Some(value) => text.push_str(&format!(" {key}={value}")),
                 None => text.push_str(&format!(" {key}")),
             }
-            self.args.retain(|(old, _)| *old != key);
+            if let Some(value) = &value {
+                self.set_var(&key, value);
+            }
             self.args.push((key, value));
         }
         self.history(text, true, inputs);
@@ -436,7 +447,6 @@ impl State {
         let used: Vec<String> = self
             .args
             .iter()
-            .filter(|(key, _)| !PROXY_ARGS.contains(&key.as_str()))
             .map(|(key, value)| format!("{key}={}", self.variable(key).or_else(|| value.clone()).unwrap_or_default()))
             .collect();
         if !used.is_empty() {
@@ -526,9 +536,10 @@ mod tests {
     }
 
     #[test]
-    fn env_wins_over_arg_and_uses_old_values() {
+    fn the_last_of_env_and_arg_wins_and_one_line_uses_old_values() {
         let (state, _) = run("ARG A=arg\nENV A=env\nARG A=again\nENV X=1\nENV X=2 Y=$X Z=$A", &[("A", "given")]);
-        assert_eq!(state.variable("Z").as_deref(), Some("env"));
+        assert_eq!(state.variable("Z").as_deref(), Some("given"));
+        assert!(state.image.config.env.contains(&"A=env".to_owned()), "the image keeps what ENV said");
         assert_eq!(state.variable("Y").as_deref(), Some("1"));
     }
 

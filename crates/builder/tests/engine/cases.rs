@@ -390,6 +390,136 @@ pub static CASES: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
         fails("unknown-instruction", "FROM base\nCOPPY a b\n"),
         fails("unknown-flag", "FROM base\nCOPY --frm=x a b\n"),
         fails("no-from", "RUN x\n"),
+        // scopes of arguments, users, words
+        plain(
+            "arg-inherited",
+            "FROM base AS one\nARG A=1\nENV E=e\nFROM one\nRUN echo \"[$A][$E]\" > /a\nLABEL a=$A\n",
+        ),
+        plain("arg-after-env", "FROM base\nENV X=env\nARG X=arg\nRUN echo $X > /x\nENV Y=$X\nLABEL z=$X\n"),
+        with(
+            plain("arg-after-env-given", "FROM base\nENV X=env\nARG X\nRUN echo $X > /x\nENV Y=$X\n"),
+            &["--build-arg=X=given"],
+        ),
+        plain("arg-env-same-line", "FROM base\nARG A=1\nENV A=$A-2\nARG B=$A\nRUN echo $A $B > /ab\n"),
+        plain(
+            "arg-platform",
+            "FROM base\nARG TARGETARCH\nARG TARGETOS BUILDARCH\nRUN echo $TARGETOS/$TARGETARCH/$BUILDARCH > /p\n",
+        ),
+        plain("arg-platform-undeclared", "FROM base\nRUN echo \"[$TARGETARCH]\" > /p\nLABEL a=[$TARGETARCH]\n"),
+        with(
+            plain("arg-proxy", "FROM base\nRUN echo \"$HTTP_PROXY $no_proxy\" > /p\n"),
+            &["--build-arg=HTTP_PROXY=http://u:p@proxy", "--build-arg=no_proxy=a"],
+        ),
+        with(
+            plain("arg-proxy-declared", "FROM base\nARG HTTP_PROXY\nRUN echo $HTTP_PROXY > /p\n"),
+            &["--build-arg=HTTP_PROXY=http://proxy"],
+        ),
+        with(plain("arg-unused", "FROM base\nRUN echo \"[$Q]\" > /p\n"), &["--build-arg=Q=1"]),
+        plain("from-default", "FROM ${NOTHING:-base}\nRUN echo x > /x\n"),
+        plain(
+            "arg-global-only",
+            "ARG G=1\nFROM base\nRUN echo \"[$G]\" > /g\nARG G\nRUN echo \"[$G]\" > /h\nARG G=3\nRUN echo \"[$G]\" > /i\n",
+        ),
+        plain(
+            "user-group-only",
+            "FROM base\nUSER app\nRUN echo $(id -u) $(id -g) > /tmp/a\nUSER app:staff\nRUN echo $(id -u) $(id -g) > /tmp/b\nUSER 1000\nRUN echo $(id -u) $(id -g) > /tmp/c\nUSER 7:8\nRUN echo $(id -u) $(id -g) > /tmp/d\n",
+        ),
+        plain(
+            "user-then-copy",
+            "FROM base\nUSER app\nCOPY a.txt /x\nCOPY dir /made/\nWORKDIR /made/by/user\nCOPY b.txt .\n",
+        ),
+        fails("user-unknown", "FROM base\nUSER nobodyknows\nRUN id\n"),
+        plain(
+            "home",
+            "FROM base\nRUN echo $HOME > /a\nUSER app\nRUN echo $HOME > /tmp/b\nENV HOME=/set\nRUN echo $HOME > /tmp/c\n",
+        ),
+        plain(
+            "quotes",
+            "FROM base\nENV A=\"a \\\"b\\\" c\" B='x \\y' C=\\$A D=$A$A E=\"$A\"'$A' F=a\\ \\ b\nLABEL \"k k\"='v v' l=\"a\\tb\" m=\"\" n=''\n",
+        ),
+        plain("env-empty", "FROM base\nENV A= B=\"\" C=x\nENV A=1\nENV D $A  two\n"),
+        plain(
+            "words-in-many-places",
+            "FROM base\nENV P=90 S=SIGUSR1 V=/vol U=app W=/w K=key\nEXPOSE $P ${P}1/udp\nSTOPSIGNAL $S\nVOLUME $V ${V}2\nUSER $U\nWORKDIR $W/$K\nLABEL $K=$P\n",
+        ),
+        plain("expose-upper-case", "FROM base\nEXPOSE 80/TCP 81/Udp\n"),
+        plain("stopsignal-realtime", "FROM base\nSTOPSIGNAL SIGRTMIN+3\n"),
+        fails("stopsignal-unknown", "FROM base\nSTOPSIGNAL SIGNOTHING\n"),
+        fails("expose-unknown", "FROM base\nEXPOSE many\n"),
+        plain("empty-forms", "FROM configured\nENTRYPOINT []\nCMD []\n"),
+        plain("exec-form-with-blanks", "FROM base\nCMD  [ \"a\" , \"b c\" ]  \nENTRYPOINT [\"x\",\"$HOME\"]\n"),
+        plain("not-json", "FROM base\nCMD ['a', 'b']\nENTRYPOINT [\"a\" \"b\"]\n"),
+        plain(
+            "shell-and-entrypoint",
+            "FROM base\nSHELL [\"/bin/sh\", \"-xc\"]\nENTRYPOINT run it\nCMD with that\nHEALTHCHECK CMD check it\n",
+        ),
+        plain(
+            "workdir-forms",
+            "FROM base\nWORKDIR /a\nRUN pwd > /1\nWORKDIR .\nWORKDIR b/../c\nRUN pwd > /2\nWORKDIR /\nRUN pwd > /3\n",
+        ),
+        plain(
+            "run-blanks",
+            "FROM base\nRUN   echo \"a   b\\\n    c\"   > /x\nRUN echo '#no comment' > /y # but a shell's\n",
+        ),
+        plain("run-stdin-is-empty", "FROM base\nRUN cat > /c\nRUN test -t 0 || echo none > /t\n"),
+        // files
+        plain("copy-modes", "FROM base\nCOPY setuid run.sh b.txt /m/\n"),
+        plain("copy-wildcard-none", "FROM base\nCOPY a.txt nothing* /x/\n"),
+        plain("copy-same-name-twice", "FROM base\nCOPY dir/one lib/x.so dir/one /x/\nCOPY a.txt /x/one\n"),
+        plain(
+            "copy-directory-over-directory",
+            "FROM base\nRUN mkdir -p /d/sub && echo old > /d/sub/three && echo mine > /d/mine && chmod 700 /d /d/sub\nCOPY dir /d\n",
+        ),
+        plain("copy-link-over-file", "FROM base\nRUN echo x > /dangling\nCOPY dirlink dir /l/\n"),
+        plain(
+            "copy-from-whole-image",
+            "FROM base AS one\nRUN rm -r /home && ln -s /tmp /home\nFROM scratch\nCOPY --from=one / /\n",
+        ),
+        plain("copy-from-upper-case", "FROM base AS One\nRUN echo 1 > /1\nFROM base\nCOPY --from=ONE /1 /2\n"),
+        plain(
+            "copy-from-chmod",
+            "FROM scratch\nCOPY --from=base --chmod=500 /bin/busybox /b\nCOPY --from=base --chown=4:5 /var /v\n",
+        ),
+        plain("add-directory-with-archive", "FROM base\nADD . /all/\n"),
+        plain(
+            "add-archive-over",
+            "FROM base\nRUN mkdir -p /out/dir/sub && echo old > /out/a.txt && chmod 711 /out/dir\nADD archive.tar /out\n",
+        ),
+        plain("add-two-archives", "FROM base\nADD archive.tgz archive.tar.xz a.txt /two/\n"),
+        plain("run-renames", "FROM base\nRUN mv /var/lib /var/moved && mv /home /home2 && cp -r /home2 /home\n"),
+        plain(
+            "run-opaque",
+            "FROM base\nRUN mkdir /o && touch /o/1 /o/2\nRUN rm -r /o && mkdir /o && touch /o/3\nRUN rm /o/3\n",
+        ),
+        plain(
+            "run-links",
+            "FROM base\nRUN ln /etc/passwd /p && ln -s /etc/passwd /q && chown -h 3:4 /q\nRUN rm /p && ln -sf /nowhere /q && mkdir /p\n",
+        ),
+        plain(
+            "run-special-modes",
+            "FROM base\nRUN mkdir -m 1777 /t && mkdir -m 2750 /g && touch /s && chmod 6755 /s && chown 5 /g\n",
+        ),
+        plain("run-device", "FROM base\nRUN mknod /null c 1 3 && mknod /blk b 7 0 && chmod 600 /null\n"),
+        plain("run-deep", "FROM base\nRUN mkdir -p /a/b/c/d/e && touch /a/b/c/d/e/f && rm -r /a/b/c\nRUN rmdir /a/b\n"),
+        plain(
+            "run-names",
+            "FROM base\nRUN mkdir '/with space' && touch '/with space/a b' '/ünï' && touch -- '/-dash' '/.wh'\n",
+        ),
+        plain("onbuild-twice", "FROM triggers AS one\nRUN cat /triggered/ran > /copy\nFROM one\nRUN ls / > /list\n"),
+        plain(
+            "stage-config-inherited",
+            "FROM configured AS one\nENV C=3\nLABEL over=one\nFROM one\nENTRYPOINT [\"/bin/ls\"]\n",
+        ),
+        with(fails("target-number", "FROM base\nENV ONE=1\nFROM base\nRUN false\n"), &["--target=0"]),
+        with(fails("target-unknown", "FROM base\n"), &["--target=nope"]),
+        with(plain("label-flag-order", "FROM configured\n"), &["--label=z=1", "--label=a=2", "--label=over=flag"]),
+        fails("copy-from-unknown", "FROM base\nCOPY --from=9 /a /b\n"),
+        fails("workdir-nothing", "FROM base\nWORKDIR\n"),
+        fails("env-nothing", "FROM base\nENV A\n"),
+        fails("two-froms-words", "FROM base as\n"),
+        fails("onbuild-onbuild", "FROM base\nONBUILD ONBUILD RUN x\n"),
+        fails("json-shell", "FROM base\nSHELL /bin/sh -c\n"),
+        fails("healthcheck-word", "FROM base\nHEALTHCHECK x\n"),
         // newer words, judged by older ones
         modern(
             "heredoc-run",
@@ -425,6 +555,31 @@ pub static CASES: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
             "copy-symbolic-chmod",
             "FROM base\nCOPY --chmod=u=rwX,go= dir /d\nCOPY --chmod=a+x b.txt /b\n",
             "FROM base\nCOPY dir /d\nRUN chmod -R u=rwX,go= /d/one /d/two /d/.hidden /d/sub\nCOPY --chmod=711 b.txt /b\n",
+        ),
+        modern(
+            "copy-chmod-special",
+            "FROM base\nCOPY --chmod=4755 a.txt /s\nCOPY --chmod=1777 dir /d\n",
+            "FROM base\nCOPY a.txt /s\nCOPY dir /d\nRUN chmod 4755 /s && chmod 1777 $(find /d ! -type l ! -path /d)\n",
+        ),
+        modern(
+            "heredoc-interpreter",
+            "FROM base\nRUN <<EOT sh\n  echo one > /1\nEOT\nRUN <<A cat > /2 && <<B cat > /3\nfirst\nA\nsecond\nB\n",
+            "FROM base\nRUN echo one > /1; echo first > /2; echo second > /3\n",
+        ),
+        modern(
+            "copy-parents-wildcard",
+            "FROM base\nCOPY --parents ./dir/**/*.log lib/*.so /p/\n",
+            "FROM base\nRUN mkdir -p /p/dir/sub/deep /p/lib && chmod 750 /p/dir/sub\nCOPY dir/sub/deep/four.log /p/dir/sub/deep/\nCOPY lib/x.so lib/y.so /p/lib/\n",
+        ),
+        modern(
+            "add-unpack",
+            "FROM base\nADD --unpack=false archive.tgz /a/\nADD --unpack archive.tar /b/\n",
+            "FROM base\nCOPY archive.tgz /a/\nADD archive.tar /b/\n",
+        ),
+        modern(
+            "heredoc-onbuild-and-tabs",
+            "FROM base\nCOPY <<-\"EO\" <<one /d/\n\t$A\n\tEO\nplain\none\n",
+            "FROM base\nRUN mkdir /d && echo '$A' > /d/EO && echo plain > /d/one\n",
         ),
         modern(
             "expansion-patterns",

@@ -89,16 +89,23 @@ impl Engine {
         engine
     }
 
-    /// Its command line client.
+    /// Its command line client: that of the same packages comes first; any other speaks the same protocol.
     pub fn docker(&self) -> Command {
         let dirs = self.bin.split(':').chain(["/usr/bin"]);
-        // The client of the same packages comes first; any other speaks the same protocol.
-        let client = ["/usr/bin/docker".to_owned()]
-            .into_iter()
-            .chain(dirs.map(|dir| format!("{dir}/docker")))
-            .find(|path| is_program(path))
-            .expect("docker client");
-        let mut command = Command::new(client);
+        let own = ["/usr/bin/docker".to_owned()].into_iter().chain(dirs.map(|dir| format!("{dir}/docker")));
+        self.client(own)
+    }
+
+    /// The client of this machine, which may be newer than the engine.
+    #[allow(dead_code, reason = "each test file uses its part")]
+    pub fn newest(&self) -> Command {
+        let dirs = self.bin.split(':').chain(["/usr/bin"]);
+        let all = ["/usr/local/bin/docker".to_owned()].into_iter().chain(dirs.map(|dir| format!("{dir}/docker")));
+        self.client(all)
+    }
+
+    fn client(&self, mut paths: impl Iterator<Item = String>) -> Command {
+        let mut command = Command::new(paths.find(|path| is_program(path)).expect("docker client"));
         command
             .env("DOCKER_HOST", format!("unix://{}", self.dir.path().join("sock").display()))
             .env("HOME", self.dir.path());

@@ -104,6 +104,7 @@ impl Docker {
             out: Box::new(out.clone()),
             err: Box::new(err.clone()),
             terminal: false,
+            inherited: false,
         };
         let argv = ["docker"].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
         let code = run(argv, self.env.clone(), self.context(), stdio);
@@ -148,6 +149,13 @@ impl Docker {
         ran.sort();
         cached.sort();
         (ran, cached)
+    }
+}
+
+impl Docker {
+    /// The command as a program.
+    pub fn helper(&self) -> PathBuf {
+        helper()
     }
 }
 

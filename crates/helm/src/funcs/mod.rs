@@ -8,6 +8,7 @@ pub mod dates;
 pub mod decimal;
 pub mod defaults;
 pub mod dicts;
+pub mod docker;
 pub mod encoding;
 pub mod helm;
 pub(crate) mod keys;
@@ -174,6 +175,7 @@ const TABLES: &[&[Func]] = &[
 struct Table {
     funcs: Vec<&'static Func>,
     by_name: HashMap<&'static str, FuncId>,
+    of_docker: HashMap<&'static str, FuncId>,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
@@ -183,7 +185,14 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
         by_name.insert(func.name, funcs.len() as FuncId);
         funcs.push(func);
     }
-    Table { funcs, by_name }
+    // The builtins stand first, so their place is their id.
+    let mut of_docker: HashMap<_, _> =
+        BUILTINS.iter().enumerate().map(|(id, func)| (func.name, id as FuncId)).collect();
+    for func in docker::FUNCS {
+        of_docker.insert(func.name, funcs.len() as FuncId);
+        funcs.push(func);
+    }
+    Table { funcs, by_name, of_docker }
 });
 
 /// The function of a name.
@@ -191,7 +200,12 @@ pub fn lookup(name: &str) -> Option<FuncId> {
     TABLE.by_name.get(name).copied()
 }
 
-/// The function of an id that [`lookup`] gave.
+/// The function of a name in the templates of `docker --format`.
+pub fn docker_lookup(name: &str) -> Option<FuncId> {
+    TABLE.of_docker.get(name).copied()
+}
+
+/// The function of an id that [`lookup`] or [`docker_lookup`] gave.
 pub fn get(id: FuncId) -> &'static Func {
     TABLE.funcs[usize::from(id)]
 }

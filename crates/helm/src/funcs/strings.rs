@@ -77,14 +77,14 @@ pub const FUNCS: &[Func] = &[
 ];
 
 /// `strings.ToUpper`: one character for one.
-fn upper(t: &str) -> String {
+pub(crate) fn upper(t: &str) -> String {
     if t.is_ascii() {
         return t.to_ascii_uppercase();
     }
     t.chars().map(|c| single(c, c.to_uppercase())).collect()
 }
 
-fn lower(t: &str) -> String {
+pub(crate) fn lower(t: &str) -> String {
     if t.is_ascii() {
         return t.to_ascii_lowercase();
     }
@@ -103,7 +103,7 @@ fn is_word(c: char) -> bool {
 }
 
 /// `strings.Title`: the first letter of each word.
-fn title(t: &str) -> String {
+pub(crate) fn title(t: &str) -> String {
     let mut previous = ' ';
     t.chars()
         .map(|c| {
