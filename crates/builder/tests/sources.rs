@@ -1,6 +1,8 @@
 //! Where files come from besides directories: git repositories and web addresses, as contexts and in `ADD`; and where images
 //! go besides the local ones.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,9 +1,11 @@
 //! Logical lines to instructions and stages.
 
-use super::ast::{AddCopy, Command, Dockerfile, Health, Heredoc, Instruction, KeyValue, Kind, Network, Span, Stage};
+use super::ast::{AddCopy, Command, Dockerfile, Heredoc, Instruction, Kind, Network, Span, Stage};
 use super::check::Warning;
 use super::flags::{self, Flag};
+use super::health::health;
 use super::lines::{Lines, Node};
+use super::pairs::{arguments, pairs};
 use super::{ParseError, heredoc, mounts};
 
 const KNOWN: [&str; 18] = [
@@ -60,7 +62,7 @@ pub(super) fn assemble(lines: Lines) -> Result<Dockerfile, ParseError> {
     Ok(Dockerfile { directives: lines.directives, meta_args, stages, warnings })
 }
 
-fn split_keyword(text: &str) -> (&str, &str) {
+pub(super) fn split_keyword(text: &str) -> (&str, &str) {
     match text.split_once(char::is_whitespace) {
         Some((keyword, rest)) => (keyword, rest.trim()),
         None => (text, ""),
@@ -212,13 +214,13 @@ fn onbuild(args: &str, node: &Node, escape: char, nested: bool) -> Result<String
     Ok(text)
 }
 
-fn unknown_flag(flag: &Flag, known: &[&str]) -> String {
+pub(super) fn unknown_flag(flag: &Flag, known: &[&str]) -> String {
     let near = known.iter().find(|known| distance(known, &flag.name) <= 2);
     let hint = near.map(|known| format!(" (did you mean {known}?)")).unwrap_or_default();
     format!("unknown flag: --{}{hint}", flag.name)
 }
 
-fn required(flag: &Flag) -> Result<String, String> {
+pub(super) fn required(flag: &Flag) -> Result<String, String> {
     match &flag.value {
         Some(value) if !value.is_empty() => Ok(value.clone()),
         _ => Err(format!("missing a value on flag: {}", flag.name)),
@@ -308,7 +310,7 @@ fn run(flags: &[Flag], args: &str, node: &Node) -> Result<Kind, String> {
     Ok(Kind::Run { command: command(args), heredocs, mounts: out_mounts, network, insecure })
 }
 
-fn command(args: &str) -> Command {
+pub(super) fn command(args: &str) -> Command {
     match serde_json::from_str::<Vec<String>>(args) {
         Ok(words) => Command::Exec(words),
         Err(_) => Command::Shell(args.to_owned()),
@@ -320,116 +322,6 @@ fn words_or_json(args: &str) -> Vec<String> {
         Ok(words) => words,
         Err(_) => args.split_whitespace().map(str::to_owned).collect(),
     }
-}
-
-/// Splits at white space outside quotes; quotes and escapes stay in the words.
-fn raw_words(text: &str, escape: char) -> Vec<String> {
-    let mut out: Vec<String> = Vec::new();
-    let mut word = String::new();
-    let mut quote: Option<char> = None;
-    let mut open = false;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (None, c) if c.is_whitespace() => {
-                if open {
-                    out.push(std::mem::take(&mut word));
-                    open = false;
-                }
-                continue;
-            }
-            (None, '\'' | '"') => quote = Some(c),
-            (Some(q), c) if q == c => quote = None,
-            (q, c) if c == escape && q != Some('\'') => {
-                word.push(c);
-                open = true;
-                if let Some(next) = chars.next() {
-                    word.push(next);
-                }
-                continue;
-            }
-            _ => {}
-        }
-        word.push(c);
-        open = true;
-    }
-    if open {
-        out.push(word);
-    }
-    out
-}
-
-fn pairs(name: &str, args: &str, escape: char) -> Result<Vec<KeyValue>, String> {
-    let words = raw_words(args, escape);
-    let first = words.first().ok_or_else(|| format!("{name} requires at least one argument"))?;
-    if !first.contains('=') {
-        let (key, value) =
-            args.split_once(char::is_whitespace).ok_or_else(|| format!("{name} must have two arguments"))?;
-        return Ok(vec![KeyValue { key: key.to_owned(), value: Some(value.trim_start().to_owned()) }]);
-    }
-    words
-        .iter()
-        .map(|word| match word.split_once('=') {
-            None => Err(format!("Syntax error - can't find = in {word:?}. Must be of the form: name=value")),
-            Some((key, _)) if key.trim_matches(['"', '\'']).is_empty() => Err(format!("{name} names can not be blank")),
-            Some((key, value)) => Ok(KeyValue { key: key.to_owned(), value: Some(value.to_owned()) }),
-        })
-        .collect()
-}
-
-fn arguments(args: &str, escape: char) -> Result<Vec<KeyValue>, String> {
-    raw_words(args, escape)
-        .iter()
-        .map(|word| match word.split_once('=') {
-            Some(("", _)) => Err("ARG names can not be blank".to_owned()),
-            Some((key, value)) => Ok(KeyValue { key: key.to_owned(), value: Some(value.to_owned()) }),
-            None => Ok(KeyValue { key: word.clone(), value: None }),
-        })
-        .collect()
-}
-
-fn health(flags: &[Flag], args: &str) -> Result<Health, String> {
-    let (word, rest) = split_keyword(args);
-    match word.to_ascii_uppercase().as_str() {
-        "NONE" if rest.is_empty() => {
-            return match flags.is_empty() {
-                true => Ok(Health::None),
-                false => Err("HEALTHCHECK NONE takes no flags".to_owned()),
-            };
-        }
-        "NONE" => return Err("HEALTHCHECK NONE takes no arguments".to_owned()),
-        "CMD" if rest.is_empty() => return Err("Missing command after HEALTHCHECK CMD".to_owned()),
-        "CMD" => {}
-        "" => return Err("HEALTHCHECK requires at least one argument".to_owned()),
-        other => return Err(format!("Unknown type {other:?} in HEALTHCHECK (try CMD)")),
-    }
-    let (mut interval, mut timeout, mut start_period, mut start_interval, mut retries) = (None, None, None, None, None);
-    for flag in flags {
-        let duration = || {
-            let text = required(flag)?;
-            let parsed = crate::duration::parse(&text)
-                .ok_or_else(|| format!("invalid duration {text:?} for --{}", flag.name))?;
-            match parsed.as_nanos() {
-                0 => Ok(None),
-                1..1_000_000 => Err(format!("Interval {:?} cannot be less than 1ms", flag.name)),
-                _ => Ok(Some(parsed)),
-            }
-        };
-        match flag.name.as_str() {
-            "interval" => interval = duration()?,
-            "timeout" => timeout = duration()?,
-            "start-period" => start_period = duration()?,
-            "start-interval" => start_interval = duration()?,
-            "retries" => {
-                let text = required(flag)?;
-                let count: i64 = text.parse().map_err(|_| format!("invalid value {text:?} for --retries"))?;
-                let count = u32::try_from(count).map_err(|_| format!("--retries cannot be negative ({count})"))?;
-                retries = (count > 0).then_some(count);
-            }
-            _ => return Err(unknown_flag(flag, &["interval", "timeout", "start-period", "start-interval", "retries"])),
-        }
-    }
-    Ok(Health::Check { command: command(rest), interval, timeout, start_period, start_interval, retries })
 }
 
 /// Edit distance, for hints.

@@ -8,10 +8,13 @@
 pub mod ast;
 pub mod check;
 mod flags;
+mod health;
 mod heredoc;
 mod instruction;
 mod lines;
 mod mounts;
+mod pairs;
+mod pattern;
 pub mod words;
 
 pub use ast::{
