@@ -234,8 +234,12 @@ impl Chart {
             }
         }
         let (hooks, mut manifests) = sort(&files)?;
-        let crds: Vec<Manifest> = self
-            .crds()
+        // Those of charts that do not take part stay out.
+        let crds = match self.crds() {
+            all if all.is_empty() => all,
+            _ => process(self, values).map_err(Error::Values)?.crds(),
+        };
+        let crds: Vec<Manifest> = crds
             .into_iter()
             .map(|(path, text)| Manifest { path, text, kind: "CustomResourceDefinition".to_owned() })
             .collect();
@@ -360,7 +364,7 @@ fn capabilities(options: &RenderOptions) -> Value {
         None => API_VERSIONS.iter().map(Value::str).chain(options.api_versions.iter().map(Value::str)).collect(),
     };
     let helm = structure(
-        "common.BuildInfo",
+        "version.BuildInfo",
         None,
         vec![
             field("Version", Some("version"), true, Value::str("v4.2")),

@@ -51,7 +51,7 @@ fn install(case: &Value) -> Result<Value, helm::Error> {
 }
 
 fn linted(root: &Path) -> Result<Value, helm::Error> {
-    let args = LintArgs { chart: root.to_path_buf(), values: ValueArgs::default(), ..LintArgs::default() };
+    let args = LintArgs { charts: vec![root.to_path_buf()], values: ValueArgs::default(), ..LintArgs::default() };
     let own = root.display().to_string();
     let findings = lint(&args)?.messages.into_iter().map(|m| {
         let severity = match m.severity {
@@ -65,7 +65,7 @@ fn linted(root: &Path) -> Result<Value, helm::Error> {
 }
 
 fn listed(root: &Path) -> Result<Value, helm::Error> {
-    let table = dependency_list(root)?;
+    let table = dependency_list(root, 80)?;
     let rows = table.lines().skip(1).take_while(|line| !line.is_empty());
     Ok(rows.map(|row| row.split('\t').map(str::trim_end).map(Value::from).collect::<Value>()).collect())
 }

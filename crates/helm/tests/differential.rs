@@ -107,6 +107,16 @@ fn the_functions() {
     compare(of_templates("functions.tpl"));
 }
 
+/// TOML as it is read, as it is written back, and what is said of it.
+#[test]
+fn toml() {
+    let template = "{{ $x := .Files.Get \"d\" | fromToml }}{{ $x }} {{ $x | toJson }} {{ printf \"%#v\" $x }}\n\
+                    {{ range $k, $v := $x }}{{ $k }} {{ typeOf $v }}\n{{ end }}{{ toToml $x }}";
+    let texts: Vec<String> = serde_json::from_str(&read("toml.json")).expect("cases are JSON");
+    let chart = |text: &String| json!({"Chart.yaml": "apiVersion: v2\nname: t\nversion: 0.1.0\n", "d": text, "templates/a.yaml": template});
+    compare(texts.into_iter().map(|text| (text.clone(), json!({"files": chart(&text), "values": {}}))).collect());
+}
+
 #[test]
 fn charts_values_and_dependencies() {
     compare(of_charts("charts.json"));

@@ -1,7 +1,8 @@
 """Asks the real Helm: JSON lines in, JSON lines out, `{"ok": ...}` or `{"error": text}`.
 
 A case has `files` (a chart) with `values`, and `op`: nothing (templates as they are rendered), `install` (manifests in order
-and notes), `lint`, `dependencies`, `build` (the lock and what is in `charts/`); or `text` with `set`, `set-string`, `set-json`, `set-literal`.
+and notes), `files` (as nothing, of a chart on the disk: `dir`), `lint`, `dependencies`, `build` (the lock and what
+is in `charts/`); or `text` with `set`, `set-string`, `set-json`, `set-literal`.
 """
 import json, os, shutil, sys, tempfile
 
@@ -52,8 +53,18 @@ def build(top, root):
     return {"lock": "\n".join(lines), "charts": sorted(os.listdir(os.path.join(root, "charts")))}
 
 
+def render(root, values):
+    try:
+        chart = helm_python.Chart.load(root)
+    except Exception as error:
+        return {"error": "load: " + str(error)}
+    return attempt(lambda: chart.render(values, name="r", namespace="ns"))
+
+
 def ask(case):
     op = case.get("op")
+    if op == "files":
+        return render(case["dir"], case["values"])
     if op in SETTINGS:
         return attempt(lambda: SETTINGS[op](case["text"]))
     top = tempfile.mkdtemp()
@@ -75,11 +86,7 @@ def ask(case):
             return attempt(lambda: lint(root, values))
         if op == "dependencies":
             return attempt(lambda: dependencies(root))
-        try:
-            chart = helm_python.Chart.load(root)
-        except Exception as error:
-            return {"error": "load: " + str(error)}
-        return attempt(lambda: chart.render(values, name="r", namespace="ns"))
+        return render(root, values)
     finally:
         shutil.rmtree(top)
 

@@ -57,7 +57,9 @@ enum Command {
     Bench(bench::Args),
     Template(Box<chart::Template>),
     Lint(Box<chart::Lint>),
-    Show(chart::Show),
+    #[command(alias = "inspect")]
+    Show(Box<chart::Show>),
+    #[command(aliases = ["dep", "dependencies"])]
     Dependency(chart::Dependency),
     Expr(expr::Args),
     Workflow(workflow::Args),

@@ -79,7 +79,7 @@ impl Chart {
         self.metadata.chart_type == "library"
     }
 
-    /// The custom resource definitions of the chart and its subcharts: file name and text.
+    /// The custom resource definitions of the chart and all its subcharts: file name and text.
     pub fn crds(&self) -> Vec<(String, String)> {
         let mut out = Vec::new();
         self.collect_crds(self.name(), &mut out);
@@ -87,14 +87,19 @@ impl Chart {
     }
 
     fn collect_crds(&self, path: &str, out: &mut Vec<(String, String)>) {
+        self.own_crds(path, out);
+        for dependency in &self.dependencies {
+            dependency.collect_crds(&format!("{path}/charts/{}", dependency.name()), out);
+        }
+    }
+
+    /// The definitions of the chart alone, which is at a path.
+    pub(crate) fn own_crds(&self, path: &str, out: &mut Vec<(String, String)>) {
         for (name, data) in &self.files {
             let yaml = [".yaml", ".yml", ".json"].iter().any(|e| name.ends_with(e));
             if name.starts_with("crds/") && yaml {
                 out.push((format!("{path}/{name}"), String::from_utf8_lossy(data).into_owned()));
             }
-        }
-        for dependency in &self.dependencies {
-            dependency.collect_crds(&format!("{path}/charts/{}", dependency.name()), out);
         }
     }
 }

@@ -28,11 +28,17 @@ pub(super) fn reach(cluster: &dyn Cluster) -> Result<Served, Error> {
     cluster.served().map_err(|e| Error::Refused(format!("kubernetes cluster unreachable: {e}")))
 }
 
-/// Refuses manifests of kinds that the cluster does not serve, and those that would take over what is not theirs.
+/// Refuses manifests of kinds that the cluster does not serve, and, where an owner is named (a release and its namespace), those
+/// that would take over what is not theirs.
 ///
 /// # Errors
 /// Helm's message.
-pub(super) fn check(cluster: &dyn Cluster, rendered: &Rendered, release: &str, namespace: &str) -> Result<(), Error> {
+pub(super) fn check(
+    cluster: &dyn Cluster,
+    rendered: &Rendered,
+    owner: Option<(&str, &str)>,
+    namespace: &str,
+) -> Result<(), Error> {
     let mut objects = Vec::new();
     for manifest in &rendered.manifests {
         let parsed = goyaml::from_str(&manifest.text)
@@ -59,6 +65,7 @@ pub(super) fn check(cluster: &dyn Cluster, rendered: &Rendered, release: &str, n
         [one] => return Err(refused(one)),
         many => return Err(refused(&format!("[{}]", many.join(", ")))),
     }
+    let Some((release, release_namespace)) = owner else { return Ok(()) };
     for (object, namespaced) in known {
         let place = namespaced.then(|| match text(object, "/metadata/namespace") {
             "" => namespace,
@@ -74,7 +81,7 @@ pub(super) fn check(cluster: &dyn Cluster, rendered: &Rendered, release: &str, n
                 ))
             })?;
         let Some(live) = live else { continue };
-        if let Err(why) = ownership(&live, release, namespace) {
+        if let Err(why) = ownership(&live, release, release_namespace) {
             return Err(Error::Refused(format!(
                 "unable to continue with install: {} exists and cannot be imported into the current release: invalid ownership metadata; {why}",
                 shown(object, name, place)

@@ -63,9 +63,20 @@ impl Reference {
             let bytes = online()?.get(name).map_err(Error::Refused)?;
             return crate::load::from_archive(&bytes);
         }
-        Err(Error::Refused(match name.split_once('/') {
-            None => format!("non-absolute URLs should be in form of repo_name/path_to_chart, got: {name}"),
-            Some((repo, _)) => format!("repo {repo} not found"),
-        }))
+        let Some((repo, chart)) = name.split_once('/') else {
+            let text = format!("non-absolute URLs should be in form of repo_name/path_to_chart, got: {name}");
+            return Err(Error::Refused(text));
+        };
+        let url = fetch.and_then(|fetch| fetch.repository(repo));
+        let url = url.ok_or_else(|| Error::Refused(format!("repo {repo} not found")))?;
+        let why = match from_index(&url, chart, version, online()?, &mut Default::default())? {
+            Found::Chart(_, bytes) => return crate::load::from_archive(&bytes),
+            Found::NoChart => "no chart name found".to_owned(),
+            Found::NoVersion => format!("no chart version found for {chart}-{version}"),
+        };
+        let chart = quote(chart);
+        let text =
+            format!("chart {chart} matching {version} not found in {repo} index. (try 'helm repo update'): {why}");
+        Err(Error::Refused(text))
     }
 }

@@ -12,8 +12,8 @@ pub mod show;
 pub mod template;
 
 pub use cluster::Cluster;
-pub use dependency::{Fetch, build as dependency_build, list as dependency_list};
-pub use lint::{LintArgs, LintReport, Message, Severity, lint};
+pub use dependency::{Built, Fetch, build as dependency_build, list as dependency_list, update as dependency_update};
+pub use lint::{LintArgs, LintReport, Message, Severity, lint, lint_on};
 pub use locate::Reference;
 pub use show::{ShowWhat, show};
 pub use template::{Around, TemplateArgs, TemplateOutput, template, template_on};

@@ -51,6 +51,10 @@ pub struct TemplateArgs {
     pub no_hooks: bool,
     /// `--is-upgrade`
     pub is_upgrade: bool,
+    /// `--dependency-update`: get dependencies first when some are missing.
+    pub dependency_update: bool,
+    /// `--take-ownership`: with a cluster, objects that belong to somebody else are no error.
+    pub take_ownership: bool,
     /// `--skip-schema-validation`
     pub skip_schema_validation: bool,
     /// `--enable-dns`
@@ -111,12 +115,19 @@ pub fn template_on(args: &TemplateArgs, around: &Around) -> Result<TemplateOutpu
     let name = release_name(args)?;
     let reference =
         Reference { chart: args.chart.display().to_string(), repo: args.repo.clone(), version: args.version.clone() };
-    let chart = reference.load(around.fetch.as_deref())?;
+    let mut chart = reference.load(around.fetch.as_deref())?;
     let values = args.values.merge_with(around.fetch.as_deref())?;
     if chart.is_library() {
         return Err(Error::Refused("library charts are not installable".to_owned()));
     }
-    super::dependency::check(&chart)?;
+    let mut said = String::new();
+    match (super::dependency::check(&chart), &around.fetch) {
+        (Err(_), Some(fetch)) if args.dependency_update => {
+            said = super::dependency::update(&args.chart, fetch.as_ref())?.text;
+            chart = reference.load(around.fetch.as_deref())?;
+        }
+        (checked, _) => checked?,
+    }
     let served = around.cluster.as_deref().map(super::cluster::reach).transpose()?;
     check_name(&name)?;
     let defaults = RenderOptions::default();
@@ -138,7 +149,8 @@ pub fn template_on(args: &TemplateArgs, around: &Around) -> Result<TemplateOutpu
         Err(error) => return unfinished(args, &chart, &values, &options, error),
     };
     if let Some(cluster) = &around.cluster {
-        super::cluster::check(cluster.as_ref(), &rendered, &options.release_name, &options.namespace)?;
+        let owner = (!args.take_ownership).then_some((options.release_name.as_str(), options.namespace.as_str()));
+        super::cluster::check(cluster.as_ref(), &rendered, owner, &options.namespace)?;
     }
     let mut out = Writer { args, release: &options.release_name, text: String::new(), written: Vec::new() };
     out.manifests(&rendered)?;
@@ -152,7 +164,7 @@ pub fn template_on(args: &TemplateArgs, around: &Around) -> Result<TemplateOutpu
         [] => out.text,
         patterns => show_only(&out.text, patterns)?,
     };
-    Ok(TemplateOutput { text: wrote + &text, written: out.written, failed: None })
+    Ok(TemplateOutput { text: said + &wrote + &text, written: out.written, failed: None })
 }
 
 /// What is left of a rendering that failed: Helm says how to see it, or shows it.

@@ -98,6 +98,8 @@ pub enum ListTy {
     Bytes,
     /// `[][]interface {}`
     Lists,
+    /// `[]map[string]interface {}`
+    Maps,
     /// `common.VersionSet`, a `[]string` with `Has`.
     VersionSet,
 }
@@ -284,6 +286,7 @@ impl Value {
                 ListTy::Int => "[]int",
                 ListTy::Bytes => "[]uint8",
                 ListTy::Lists => "[][]interface {}",
+                ListTy::Maps => "[]map[string]interface {}",
                 ListTy::VersionSet => "common.VersionSet",
             },
             Value::Map(m) => match m.ty {

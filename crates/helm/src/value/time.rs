@@ -103,7 +103,8 @@ fn civil_from_days(z: i64) -> (i64, i64, i64) {
     (yoe + era * 400 + i64::from(month <= 2), month, day)
 }
 
-const MONTHS: [&str; 12] = [
+/// The months' names.
+pub(crate) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -356,7 +357,7 @@ pub fn parse(layout: &str, value: &str, zone: &Zone) -> Result<Time, String> {
         format!("parsing time {} as {}: cannot parse {} as {}{extra}", q(value), q(layout), q(rest), q(element))
     };
     let (mut year, mut month, mut day, mut hour, mut minute, mut second, mut nano) =
-        (1i64, 1i64, 1i64, 0i64, 0i64, 0i64, 0i64);
+        (0i64, 1i64, 1i64, 0i64, 0i64, 0i64, 0i64);
     let mut pm: Option<bool> = None;
     let mut year_day: Option<i64> = None;
     let mut offset: Option<i32> = None;

@@ -23,6 +23,21 @@ pub struct Node<'c> {
     pub declared: Vec<Dependency>,
 }
 
+impl Node<'_> {
+    /// The custom resource definitions of the charts that take part: file name and text.
+    pub fn crds(&self) -> Vec<(String, String)> {
+        fn collect(node: &Node<'_>, path: &str, out: &mut Vec<(String, String)>) {
+            node.chart.own_crds(path, out);
+            for below in &node.dependencies {
+                collect(below, &format!("{path}/charts/{}", below.name), out);
+            }
+        }
+        let mut out = Vec::new();
+        collect(self, &self.name, &mut out);
+        out
+    }
+}
+
 /// Whether a version satisfies a constraint.
 pub fn is_compatible(constraint: &str, version: &str) -> bool {
     match (Version::parse(version), Constraints::parse(constraint)) {

@@ -331,3 +331,12 @@
 {{ mustRegexFindAll `[\q]` `a0\x` -1 | toJson }}
 {{ mustRegexFindAll `a{,3}` `a0\x` -1 | toJson }}
 {{ mustRegexFindAll `x\\` `a0\x` -1 | toJson }}
+{{ printf "%U %U %#U" -7 31 128512 }}
+{{ printf "%s %d %v" (list .Capabilities) (list .Capabilities.KubeVersion) (list .Capabilities.KubeVersion) | len | lt 10 }} {{ printf "%s" .Capabilities.KubeVersion }}
+{{ printf "%#v %#v" .Capabilities.KubeVersion (semver "1.2.3-a+b") }} {{ printf "%#v" (list (semver "1.2.3-a+b") | first) }} {{ printf "%#v" .Capabilities.HelmVersion }}
+{{ toDate "15:04" "10:00" }} {{ typeOf .Capabilities.HelmVersion }} {{ typeOf .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion }}
+{{ print .Capabilities.KubeVersion }} {{ toString .Capabilities.KubeVersion }} {{ .Capabilities.KubeVersion | quote }} {{ cat .Capabilities.KubeVersion "x" }}
+{{ .Capabilities.KubeVersion | trunc 3 }}
+{{ join "," (list .Capabilities.KubeVersion .Capabilities.HelmVersion) }} {{ list .Capabilities.KubeVersion }} {{ toYaml .Capabilities.KubeVersion }}
+{{ .Capabilities.HelmVersion.Nope }}
+{{ printf "%+v" .Capabilities.KubeVersion }} {{ printf "%q %x" .Capabilities.KubeVersion .Capabilities.HelmVersion }}

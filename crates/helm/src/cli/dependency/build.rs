@@ -1,4 +1,4 @@
-//! `dependency build`: what `Chart.lock`, or else `Chart.yaml`, names into `charts/`.
+//! `dependency build` and `update`: what `Chart.lock`, or else `Chart.yaml`, names into `charts/`.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -49,44 +49,109 @@ enum Got {
     Unfit,
 }
 
-/// Gets what `Chart.lock` names, which must fit `Chart.yaml`; without a lock what fits `Chart.yaml` best, and writes a lock.
-/// Nothing in `charts/` changes before everything was got.
+/// Gets what `Chart.lock` names, which must fit `Chart.yaml`; without a lock does what [`update`] does.
 ///
 /// # Errors
 /// A lock that is out of date, and a dependency that is not found, in Helm's words.
 pub fn build(dir: &Path, fetch: &dyn Fetch) -> Result<Built, Error> {
+    let chart = read(dir)?;
+    let Some(locked) = chart.lock.as_deref().and_then(lock::read) else { return resolve(dir, &chart, fetch) };
+    let old = chart.metadata.api_version == "v1";
+    let asked = addressed(&chart.metadata.dependencies, fetch)?;
+    let fits = locked.digest == lock::digest(&asked, &locked.dependencies)
+        || old && locked.digest == lock::old_digest(&chart.metadata.dependencies);
+    if !fits {
+        let (lock, file) = if old { ("requirements.lock", "requirements.yaml") } else { ("Chart.lock", "Chart.yaml") };
+        return Err(refuse(format!(
+            "the lock file ({lock}) is out of sync with the dependencies file ({file}). Please update the dependencies with 'helm dependency update'"
+        )));
+    }
+    gather(dir, &chart, locked.dependencies, fetch)
+}
+
+/// Gets what fits `Chart.yaml` best, and writes `Chart.lock` when that has changed.
+///
+/// # Errors
+/// A dependency that is not found, in Helm's words.
+pub fn update(dir: &Path, fetch: &dyn Fetch) -> Result<Built, Error> {
+    resolve(dir, &read(dir)?, fetch)
+}
+
+fn read(dir: &Path) -> Result<Chart, Error> {
     if !dir.is_dir() {
         return Err(refuse(match dir.exists() {
             true => "only unpacked charts can be updated".to_owned(),
             false => format!("could not find {}: stat {0}: no such file or directory", dir.display()),
         }));
     }
-    let chart = crate::load::from_dir(dir)?;
-    let asked = &chart.metadata.dependencies;
-    let old = chart.metadata.api_version == "v1";
-    let locked = chart.lock.as_deref().and_then(lock::read);
-    if asked.is_empty() && locked.is_none() {
+    crate::load::from_dir(dir)
+}
+
+fn resolve(dir: &Path, chart: &Chart, fetch: &dyn Fetch) -> Result<Built, Error> {
+    let asked = addressed(&chart.metadata.dependencies, fetch)?;
+    if asked.is_empty() {
         return Ok(Built::default());
     }
-    let wanted: Vec<Resolved> = match &locked {
-        Some(locked) => {
-            if locked.digest != lock::digest(asked, &locked.dependencies) {
-                let (lock, file) =
-                    if old { ("requirements.lock", "requirements.yaml") } else { ("Chart.lock", "Chart.yaml") };
-                return Err(refuse(format!(
-                    "the lock file ({lock}) is out of sync with the dependencies file ({file}). Please update the dependencies with 'helm dependency update'"
-                )));
-            }
-            locked.dependencies.clone()
+    let mut built = gather(dir, chart, asked.iter().map(wish).collect(), fetch)?;
+    built.text.insert_str(0, &looked(&chart.metadata.dependencies));
+    let digest = lock::digest(&asked, &built.resolved);
+    if chart.lock.as_deref().and_then(lock::read).is_none_or(|locked| locked.digest != digest) {
+        let old = chart.metadata.api_version == "v1";
+        let target = dir.join(if old { "requirements.lock" } else { "Chart.lock" });
+        write_file(&target, lock::write(&built.resolved, &digest).as_bytes()).map_err(|e| io(&target, e))?;
+    }
+    Ok(built)
+}
+
+/// What Helm says of the repositories that have no name, when their indexes were got.
+fn looked(asked: &[Dependency]) -> String {
+    let is_index = |d: &&Dependency| d.repository.starts_with("http://") || d.repository.starts_with("https://");
+    let mut text = String::new();
+    for d in asked.iter().filter(is_index) {
+        let line = format!("...Successfully got an update from the {} chart repository\n", quote(&d.repository));
+        if text.is_empty() {
+            text.push_str("Getting updates for unmanaged Helm repositories...\n");
         }
-        None => asked.iter().map(wish).collect(),
-    };
+        if !text.contains(&line) {
+            text.push_str(&line);
+        }
+    }
+    text
+}
+
+/// The dependencies with the URLs of repositories that are meant by name (`@name`, `alias:name`).
+fn addressed(asked: &[Dependency], fetch: &dyn Fetch) -> Result<Vec<Dependency>, Error> {
+    let mut asked = asked.to_vec();
+    let mut missing = Vec::new();
+    for d in &mut asked {
+        if d.repository.is_empty() || d.repository.contains("://") || d.repository.starts_with('/') {
+            continue;
+        }
+        let name = d.repository.strip_prefix('@').or_else(|| d.repository.strip_prefix("alias:"));
+        match name.and_then(|name| fetch.repository(name)) {
+            Some(url) => d.repository = url,
+            None => missing.push(d.repository.clone()),
+        }
+    }
+    if missing.is_empty() {
+        return Ok(asked);
+    }
+    let names = missing.join(", ");
+    let mut text = format!("no repository definition for {names}. Please add them via 'helm repo add'");
+    if missing.iter().any(|r| !r.contains("//") && !r.starts_with('@') && !r.starts_with("alias:")) {
+        text.push_str("\nNote that repositories must be URLs or aliases. For example, to refer to the \"example\"\nrepository, use \"https://charts.example.com/\" or \"@example\" instead of\n\"example\". Don't forget to add the repo, too ('helm repo add').");
+    }
+    Err(refuse(text))
+}
+
+/// Gets dependencies into `charts/`. Nothing there changes before everything was got.
+fn gather(dir: &Path, chart: &Chart, wanted: Vec<Resolved>, fetch: &dyn Fetch) -> Result<Built, Error> {
     let mut built = Built { resolved: Vec::new(), text: format!("Saving {} charts\n", wanted.len()) };
     let mut indexes = Indexes::new();
     let mut archives = Vec::new();
     let mut unfit = Vec::new();
     for mut d in wanted {
-        match obtain(dir, &chart, &mut d, fetch, &mut indexes, &mut built.text)? {
+        match obtain(dir, chart, &mut d, fetch, &mut indexes, &mut built.text)? {
             Got::There => {}
             Got::Archive(bytes) => archives.push((d.clone(), bytes)),
             Got::Unfit => {
@@ -112,11 +177,6 @@ pub fn build(dir: &Path, fetch: &dyn Fetch) -> Result<Built, Error> {
     for (d, bytes) in archives {
         let target = charts.join(format!("{}-{}.tgz", d.name, d.version));
         write_file(&target, &bytes).map_err(|e| io(&target, e))?;
-    }
-    if locked.is_none() {
-        let target = dir.join(if old { "requirements.lock" } else { "Chart.lock" });
-        let text = lock::write(&built.resolved, &lock::digest(asked, &built.resolved));
-        write_file(&target, text.as_bytes()).map_err(|e| io(&target, e))?;
     }
     Ok(built)
 }
@@ -180,11 +240,7 @@ fn obtain(
         return Ok(Got::Archive(bytes));
     }
     if !d.repository.starts_with("http://") && !d.repository.starts_with("https://") {
-        let mut text = format!("no repository definition for {}. Please add them via 'helm repo add'", d.repository);
-        if !d.repository.contains("//") && !d.repository.starts_with('@') && !d.repository.starts_with("alias:") {
-            text.push_str("\nNote that repositories must be URLs or aliases. For example, to refer to the \"example\"\nrepository, use \"https://charts.example.com/\" or \"@example\" instead of\n\"example\". Don't forget to add the repo, too ('helm repo add').");
-        }
-        return Err(refuse(text));
+        return Err(refuse(format!("could not find protocol handler for: {}", scheme(&d.repository))));
     }
     match from_index(&d.repository, &d.name, &d.version, fetch, indexes)? {
         Found::NoChart => Err(refuse(format!("{} chart not found in repo {}", d.name, d.repository))),
@@ -195,6 +251,10 @@ fn obtain(
             Ok(Got::Archive(bytes))
         }
     }
+}
+
+fn scheme(url: &str) -> &str {
+    url.split_once("://").map_or("", |(scheme, _)| scheme)
 }
 
 fn remove_old(charts: &Path, name: &str) -> std::io::Result<()> {

@@ -48,6 +48,13 @@ pub(super) fn digest(asked: &[Dependency], chosen: &[Resolved]) -> String {
     format!("sha256:{}", hex::encode(sha2::Sha256::digest(whole)))
 }
 
+/// The digest that Helm 2 wrote: of what is asked for alone.
+pub(super) fn old_digest(asked: &[Dependency]) -> String {
+    let asked: Vec<String> = asked.iter().map(fields).collect();
+    let whole = format!("{{\"dependencies\":{}}}", list(&asked));
+    format!("sha256:{}", hex::encode(sha2::Sha256::digest(whole)))
+}
+
 /// A list as Go writes one that was never made, or has items.
 fn list(items: &[String]) -> String {
     if items.is_empty() { "null".to_owned() } else { format!("[{}]", items.join(",")) }

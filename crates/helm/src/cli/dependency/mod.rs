@@ -9,7 +9,7 @@ mod obtain;
 
 use std::path::{Path, PathBuf};
 
-pub use self::build::{Built, Resolved, build, pack};
+pub use self::build::{Built, Resolved, build, pack, update};
 pub(super) use self::obtain::{Found, from_index, from_registry};
 use crate::chart::{Chart, Dependency};
 use crate::error::Error;
@@ -32,6 +32,10 @@ pub trait Fetch: Send + Sync {
     /// # Errors
     /// Why it was not got.
     fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String>;
+    /// The URL of a repository that has a name (`helm repo add`).
+    fn repository(&self, _name: &str) -> Option<String> {
+        None
+    }
 }
 
 /// Refuses a chart that names dependencies which are not in `charts/`.
@@ -94,11 +98,19 @@ fn status(dir: &Path, chart: &Chart, dependency: &Dependency) -> String {
     }
 }
 
-/// The table that `dependency list` prints.
+/// Cuts a cell that is too wide.
+fn shorten(cell: &mut String, widest: usize) {
+    if cell.chars().count() > widest {
+        let kept: String = cell.chars().take(widest.saturating_sub(3)).collect();
+        *cell = kept + "...";
+    }
+}
+
+/// The table that `dependency list` prints, no column wider than `widest` characters.
 ///
 /// # Errors
 /// A chart that cannot be read.
-pub fn list(path: &Path) -> Result<String, Error> {
+pub fn list(path: &Path, widest: usize) -> Result<String, Error> {
     let chart = crate::load::from_path(path)?;
     let declared = &chart.metadata.dependencies;
     if declared.is_empty() {
@@ -108,6 +120,7 @@ pub fn list(path: &Path) -> Result<String, Error> {
     for d in declared {
         rows.push([d.name.clone(), d.version.clone(), d.repository.clone(), status(path, &chart, d)]);
     }
+    rows.iter_mut().flatten().for_each(|cell| shorten(cell, widest));
     let widths: Vec<usize> = (0..4).map(|i| rows.iter().map(|r| r[i].chars().count()).max().unwrap_or(0)).collect();
     let mut out = String::new();
     for row in rows {

@@ -8,15 +8,15 @@ mod templates;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::ValueArgs;
+use super::{Fetch, ValueArgs};
 use crate::chart::Chart;
 use crate::error::Error;
 
 /// The arguments of `lint`.
 #[derive(Debug, Clone, Default)]
 pub struct LintArgs {
-    /// Directory or archive of the chart.
-    pub chart: PathBuf,
+    /// Directories or archives of charts.
+    pub charts: Vec<PathBuf>,
     /// Values.
     pub values: ValueArgs,
     /// Warnings fail too.
@@ -76,17 +76,27 @@ pub struct LintReport {
     pub text: String,
 }
 
-/// Checks a chart, and with `with_subcharts` those below it, as `helm lint` does.
+/// Checks charts, and with `with_subcharts` those below them, as `helm lint` does.
 ///
 /// # Errors
 /// Values that cannot be read; what is wrong with a chart is part of the report.
 pub fn lint(args: &LintArgs) -> Result<LintReport, Error> {
+    lint_on(args, None)
+}
+
+/// As [`lint`], with values files from URLs.
+///
+/// # Errors
+/// As [`lint`], and what cannot be fetched.
+pub fn lint_on(args: &LintArgs, fetch: Option<&dyn Fetch>) -> Result<LintReport, Error> {
     super::template::check_kube_version(args.kube_version.as_deref())?;
-    let mut paths = vec![args.chart.clone()];
+    let mut paths = args.charts.clone();
     if args.with_subcharts {
-        below(&args.chart.join("charts"), 0, &mut paths);
+        for chart in &args.charts {
+            below(&chart.join("charts"), 0, &mut paths);
+        }
     }
-    let values = args.values.merge()?;
+    let values = args.values.merge_with(fetch)?;
     let limit = if args.strict { Severity::Warning } else { Severity::Error };
     let mut out = LintReport { messages: Vec::new(), failed: false, text: String::new() };
     let (mut failed, mut noted) = (0, false);
@@ -148,9 +158,8 @@ fn one(args: &LintArgs, path: &Path, values: &crate::value::Data) -> (Vec<Messag
             (Vec::new(), Some(format!("unable to check Chart.yaml file in chart: {why}")))
         }
         Ok(files) => {
-            let args = LintArgs { chart: path.to_path_buf(), ..args.clone() };
             let mut report = Findings::default();
-            run(&args, &files, values, &mut report);
+            run(args, path, &files, values, &mut report);
             (report.messages, None)
         }
     }
@@ -176,7 +185,13 @@ impl Findings {
     }
 }
 
-fn run(args: &LintArgs, files: &BTreeMap<String, Vec<u8>>, values: &crate::value::Data, report: &mut Findings) {
+fn run(
+    args: &LintArgs,
+    path: &Path,
+    files: &BTreeMap<String, Vec<u8>>,
+    values: &crate::value::Data,
+    report: &mut Findings,
+) {
     let text = |name: &str| files.get(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     chartfile::check(&text("Chart.yaml").unwrap_or_default(), report);
     match text("values.yaml") {
@@ -191,7 +206,7 @@ fn run(args: &LintArgs, files: &BTreeMap<String, Vec<u8>>, values: &crate::value
     }
     let chart = Chart::from_packed(files.clone());
     // On the disk the directory may hold only what `.helmignore` names.
-    let there = |dir: &str| files.keys().any(|k| k.starts_with(dir)) || args.chart.join(dir).is_dir();
+    let there = |dir: &str| files.keys().any(|k| k.starts_with(dir)) || path.join(dir).is_dir();
     if there("templates/") {
         match &chart {
             Err(e) => report.error("templates/", e.to_string()),
@@ -202,7 +217,7 @@ fn run(args: &LintArgs, files: &BTreeMap<String, Vec<u8>>, values: &crate::value
     }
     match &chart {
         Err(e) => report.error("", format!("unable to load chart\n\t{e}")),
-        Ok(chart) => dependencies(chart, &args.chart.display().to_string(), report),
+        Ok(chart) => dependencies(chart, &path.display().to_string(), report),
     }
     if there("crds/") {
         match &chart {

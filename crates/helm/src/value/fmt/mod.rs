@@ -1,14 +1,25 @@
 //! Go's `fmt`: `print`, `println`, `printf` with every verb and flag.
 
 mod numbers;
+mod syntax;
 
 pub use self::numbers::format_float;
 use self::numbers::{complex, float, integer};
+use self::syntax::go_syntax;
 use super::quote::{quote, quote_ascii};
 use super::{IntTy, ListTy, Object, Value, budget, is_unsigned, text};
 
 /// Deepest level that is printed: a map that contains itself ends here.
 const MAX_DEPTH: usize = 100;
+
+/// Every pointer's address.
+const ADDRESS: i64 = 0xc0_0000_0000;
+/// The same, printed.
+const ADDRESS_TEXT: &str = "0xc000000000";
+
+fn is_pointer(value: &Value) -> bool {
+    matches!(value, Value::Object(_)) && value.type_name().starts_with('*')
+}
 
 /// Writes what an action prints: `<no value>` for none.
 pub fn print(out: &mut String, value: &Value) {
@@ -17,7 +28,10 @@ pub fn print(out: &mut String, value: &Value) {
         Value::Invalid | Value::Nil => out.push_str("<no value>"),
         Value::Object(o) => match o.as_ref() {
             // A pointer is followed before it is printed.
-            Object::Struct(s) if s.display.is_none() => struct_fields(out, s, 0),
+            Object::Struct(s) => match &s.display {
+                Some(text) => out.push_str(text),
+                None => struct_fields(out, s, 0),
+            },
             _ => plain(out, value, 0),
         },
         v => plain(out, v, 0),
@@ -71,8 +85,8 @@ fn plain(out: &mut String, value: &Value, depth: usize) {
         Value::Duration(n) => out.push_str(&super::time::duration_string(*n)),
         Value::Object(o) => match o.as_ref() {
             Object::Struct(s) => match &s.display {
-                Some(text) if depth == 0 => out.push_str(text),
-                _ if s.name.starts_with('*') && depth > 0 => out.push_str("0xc000000000"),
+                Some(text) if depth == 0 && s.name.starts_with('*') => out.push_str(text),
+                _ if s.name.starts_with('*') && depth > 0 => out.push_str(ADDRESS_TEXT),
                 _ => {
                     if s.name.starts_with('*') {
                         out.push('&');
@@ -341,10 +355,10 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
     match verb {
         'T' => return pad(out, flags, value.type_name()),
         'p' => {
-            if !matches!(value, Value::Map(_) | Value::List(_)) {
+            if !matches!(value, Value::Map(_) | Value::List(_)) && !is_pointer(value) {
                 return bad_verb(out, flags, verb, value);
             }
-            return pad(out, flags, "0xc000000000");
+            return pad(out, flags, ADDRESS_TEXT);
         }
         _ => {}
     }
@@ -357,7 +371,9 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
         Value::Duration(n) => Some(super::time::duration_string(*n)),
         Value::Time(t) => Some(t.to_string()),
         Value::Object(o) => match o.as_ref() {
-            Object::Struct(s) => s.display.as_ref().map(|d| d.to_string()),
+            // The method belongs to the pointer.
+            Object::Struct(s) if s.name.starts_with('*') => s.display.as_ref().map(|d| d.to_string()),
+            Object::Struct(_) => None,
             Object::Semver(v) => Some(v.to_string()),
             Object::Error(text) => Some(text.to_string()),
             Object::Complex(re, im) => return complex(out, flags, verb, (*re, *im), value),
@@ -409,6 +425,12 @@ fn verb_value(out: &mut String, flags: &Flags, verb: char, value: &Value, depth:
             out.push(']');
         }
         Value::Time(_) => bad_verb(out, flags, verb, value),
+        // Inside of something else a pointer is an address.
+        Value::Object(_) if depth > 0 && is_pointer(value) => match verb {
+            'v' => pad(out, flags, ADDRESS_TEXT),
+            'b' | 'o' | 'O' | 'd' | 'x' | 'X' => integer(out, flags, verb, IntTy::Uint64, ADDRESS, value),
+            _ => bad_verb(out, flags, verb, value),
+        },
         Value::Object(o) => match o.as_ref() {
             Object::Struct(s) => {
                 out.push_str(if s.name.starts_with('*') { "&{" } else { "{" });
@@ -470,36 +492,5 @@ fn string(out: &mut String, flags: &Flags, verb: char, s: &str, value: &Value) {
             pad(out, flags, &text);
         }
         _ => bad_verb(out, flags, verb, value),
-    }
-}
-
-/// `%#v`
-fn go_syntax(value: &Value, depth: usize) -> String {
-    if depth > MAX_DEPTH || !budget::goes_on(value.shallow_size()) {
-        return "...".to_owned();
-    }
-    let inner = |v: &Value| {
-        if v.is_nil() { "interface {}(nil)".to_owned() } else { go_syntax(v, depth + 1) }
-    };
-    match value {
-        Value::Invalid | Value::Nil => "<nil>".to_owned(),
-        Value::Str(s) => quote(s),
-        Value::Int(ty, n) if is_unsigned(*ty) => format!("0x{n:x}"),
-        Value::List(list) if list.ty == ListTy::Bytes => {
-            let bytes: Vec<String> = list.bytes().unwrap_or_default().iter().map(|b| format!("0x{b:x}")).collect();
-            format!("[]byte{{{}}}", bytes.join(", "))
-        }
-        Value::List(list) if list.nil => format!("{}(nil)", value.type_name()),
-        Value::List(list) => {
-            let items: Vec<String> = list.items().iter().map(inner).collect();
-            format!("{}{{{}}}", value.type_name(), items.join(", "))
-        }
-        Value::Map(map) => {
-            let items: Vec<String> =
-                map.entries.borrow().iter().map(|(k, v)| format!("{}:{}", quote(k), inner(v))).collect();
-            format!("{}{{{}}}", value.type_name(), items.join(", "))
-        }
-        Value::Duration(n) => n.to_string(),
-        v => to_string(v),
     }
 }

@@ -22,7 +22,7 @@ pub(super) fn integer(out: &mut String, flags: &Flags, verb: char, ty: IntTy, n:
             return pad(out, flags, &quote_with(&c.to_string(), '\'', flags.plus));
         }
         'U' => {
-            let mut text = format!("U+{:0width$X}", magnitude, width = flags.precision.unwrap_or(4).max(4));
+            let mut text = format!("U+{:0width$X}", n as u64, width = flags.precision.unwrap_or(4).max(4));
             if flags.sharp
                 && let Some(c) = u32::try_from(n).ok().and_then(char::from_u32)
                 && super::super::quote::is_print(c)

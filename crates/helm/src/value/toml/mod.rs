@@ -1,5 +1,11 @@
 //! `toToml` and `fromToml`.
 
+mod read;
+mod scan;
+
+pub use self::read::decode;
+
+use super::time::Zone;
 use super::{ListTy, Object, Value, budget, text};
 
 /// Deepest level that is written.
@@ -162,8 +168,8 @@ impl Writer {
             Value::Bool(b) => self.out.push_str(if *b { "true" } else { "false" }),
             Value::Int(ty, n) if super::is_unsigned(*ty) => self.out.push_str(&(*n as u64).to_string()),
             Value::Int(_, n) => self.out.push_str(&n.to_string()),
-            Value::Float(f) if f.is_nan() => self.out.push_str("nan"),
-            Value::Float(f) if f.is_infinite() => self.out.push_str(if *f > 0.0 { "+inf" } else { "-inf" }),
+            Value::Float(f) if f.is_nan() => self.out.push_str(if f.is_sign_negative() { "-nan" } else { "nan" }),
+            Value::Float(f) if f.is_infinite() => self.out.push_str(if *f > 0.0 { "inf" } else { "-inf" }),
             Value::Float(f) => {
                 let text = goyaml::format_float(*f);
                 self.out.push_str(&text);
@@ -172,7 +178,19 @@ impl Writer {
                 }
             }
             Value::Str(s) => self.out.push_str(&quoted(&text::lossy(s))),
-            Value::Time(t) => self.out.push_str(&t.rfc3339_nano()),
+            Value::Time(t) => {
+                // A date or time without a zone is written as it was read.
+                let layout = match &t.zone {
+                    Zone::Fixed(_, name) => match &**name {
+                        "datetime-local" => Some("2006-01-02T15:04:05.999999999"),
+                        "date-local" => Some("2006-01-02"),
+                        "time-local" => Some("15:04:05.999999999"),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                self.out.push_str(&layout.map_or_else(|| t.rfc3339_nano(), |layout| t.format(layout)));
+            }
             Value::Duration(n) => self.out.push_str(&quoted(&super::time::duration_string(*n))),
             Value::List(list) => {
                 self.out.push('[');
@@ -234,104 +252,4 @@ fn quoted(s: &str) -> String {
     }
     out.push('"');
     out
-}
-
-/// Decodes TOML into a map.
-///
-/// # Errors
-/// What is wrong, with its line.
-pub fn decode(text: &str) -> Result<Value, String> {
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| match diagnose(text) {
-        Some(message) => message,
-        None => {
-            let line = e.span().map_or(1, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
-            format!("toml: line {line}: {}", e.message())
-        }
-    })?;
-    Ok(from_toml(&toml::Value::Table(table)))
-}
-
-/// What BurntSushi's lexer says of the first thing that is wrong, where that is a key, or a value that is none.
-fn diagnose(text: &str) -> Option<String> {
-    for (number, line) in text.split('\n').enumerate() {
-        let at_end = number == text.matches('\n').count();
-        let found = |rest: &str| match rest.chars().next() {
-            Some(c) => Some(c),
-            None if at_end => None,
-            None => Some('\n'),
-        };
-        let say = |message: String| Some(format!("toml: line {}: {message}", number + 1));
-        let mut rest = line.trim_start_matches([' ', '\t']);
-        if rest.is_empty() || rest.starts_with(['#', '[', '\r']) {
-            continue;
-        }
-        let mut key = Vec::new();
-        loop {
-            rest = rest.trim_start_matches([' ', '\t']);
-            match found(rest) {
-                None | Some('=') => return say("unexpected '=': key name appears blank".to_owned()),
-                Some('.') => return say("unexpected '.': keys cannot start with a '.'".to_owned()),
-                Some('"' | '\'') => return None,
-                _ => {}
-            }
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
-            key.push(&rest[..end]);
-            rest = rest[end..].trim_start_matches([' ', '\t']);
-            match found(rest) {
-                Some('=') => break,
-                Some('.') => rest = &rest[1..],
-                None => return say("unexpected EOF; expected key separator '='".to_owned()),
-                Some(c) => return say(format!("expected '.' or '=', but got {} instead", quoted_char(c))),
-            }
-        }
-        let key = key.join(".");
-        let bad = |message: String| Some(format!("toml: line {} (last key {key:?}): {message}", number + 1));
-        rest = rest[1..].trim_start_matches([' ', '\t']);
-        match found(rest) {
-            None => return bad("unexpected EOF; expected value".to_owned()),
-            Some('.') => return bad("floats must start with a digit, not '.'".to_owned()),
-            Some('[' | '{' | '"' | '\'' | '+' | '-') => return None,
-            Some(c) if c.is_ascii_digit() => {}
-            Some(c) if c.is_alphabetic() => {
-                let word = &rest[..rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len())];
-                if !matches!(word, "true" | "false" | "inf" | "nan") {
-                    return bad(format!("expected value but found {} instead", super::quote::quote(word)));
-                }
-            }
-            Some(c) => return bad(format!("expected value but found {} instead", quoted_char(c))),
-        }
-        let end = rest.find([' ', '\t', '#', '\r']).unwrap_or(rest.len());
-        let after = rest[end..].trim_start_matches([' ', '\t', '\r']);
-        let date = rest.as_bytes().get(4) == Some(&b'-');
-        if let Some(c) = after.chars().next().filter(|&c| c != '#' && !date) {
-            return say(format!(
-                "expected a top-level item to end with a newline, comment, or EOF, but got {} instead",
-                quoted_char(c)
-            ));
-        }
-    }
-    None
-}
-
-fn quoted_char(c: char) -> String {
-    super::quote::quote_with(&c.to_string(), '\'', false)
-}
-
-fn from_toml(value: &toml::Value) -> Value {
-    match value {
-        toml::Value::String(s) => Value::str(s),
-        toml::Value::Integer(n) => Value::int64(*n),
-        toml::Value::Float(f) => Value::Float(*f),
-        toml::Value::Boolean(b) => Value::Bool(*b),
-        toml::Value::Datetime(d) => {
-            let text = d.to_string();
-            let layouts = ["2006-01-02T15:04:05.999999999Z07:00", "2006-01-02T15:04:05.999999999", "2006-01-02"];
-            layouts
-                .iter()
-                .find_map(|l| super::time::parse(l, &text, &super::time::Zone::Utc).ok())
-                .map_or_else(|| Value::str(&text), |t| Value::Time(std::rc::Rc::new(t)))
-        }
-        toml::Value::Array(items) => Value::list(items.iter().map(from_toml).collect()),
-        toml::Value::Table(table) => Value::map(table.iter().map(|(k, v)| (k.as_str().into(), from_toml(v))).collect()),
-    }
 }

@@ -1,0 +1,252 @@
+//! Fetching charts from repositories and registries, with the credentials and certificates that flags and Helm's own files name.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+
+use anyhow::{Context, Result, bail};
+use futures::StreamExt;
+use helm::cli::Fetch;
+use oci::client::Credentials;
+use oci::{EndpointMap, Reference};
+use reqwest::Url;
+
+use super::args::{Global, Reach};
+
+/// Fetches charts; nothing is started before something is fetched.
+pub struct Online {
+    started: OnceLock<Result<Started, String>>,
+    reach: Reach,
+    /// The repository that the credentials are for; every host when none is named.
+    origin: Option<Url>,
+    registries: Vec<PathBuf>,
+    repositories: Vec<Repository>,
+}
+
+struct Started {
+    runtime: Mutex<tokio::runtime::Runtime>,
+    http: reqwest::Client,
+}
+
+/// A repository that has a name.
+struct Repository {
+    name: String,
+    url: String,
+    reach: Reach,
+    pass_credentials: bool,
+}
+
+impl Online {
+    /// What the flags say; `repo` is the repository that they are about.
+    pub fn new(reach: &Reach, global: &Global, repo: Option<&str>, pass_credentials: bool) -> Result<Online> {
+        if reach.verify {
+            bail!("--verify is not supported: signatures of charts are not checked here, leave it out");
+        }
+        let config = directory("HELM_CONFIG_HOME", "XDG_CONFIG_HOME", ".config");
+        let own = |name: &str| config.as_ref().map(|dir| dir.join(name));
+        let registries = match &global.registry_config {
+            Some(file) => vec![file.clone()],
+            None => {
+                let docker = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+                let docker = docker.or_else(|| Some(home()?.join(".docker"))).map(|dir| dir.join("config.json"));
+                own("registry/config.json").into_iter().chain(docker).collect()
+            }
+        };
+        let repositories = global.repository_config.clone().or_else(|| own("repositories.yaml"));
+        let origin = if pass_credentials { None } else { repo.and_then(|repo| Url::parse(repo).ok()) };
+        Ok(Online {
+            started: OnceLock::new(),
+            reach: reach.clone(),
+            origin,
+            registries,
+            repositories: repositories.map(|file| named(&file)).transpose()?.unwrap_or_default(),
+        })
+    }
+
+    fn run<T>(&self, ask: impl AsyncFnOnce(&reqwest::Client) -> Result<T, String>) -> Result<T, String> {
+        let started = self.started.get_or_init(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
+            let http = client(&self.reach).map_err(|error| format!("{error:#}"))?;
+            Ok(Started { runtime: Mutex::new(runtime), http })
+        });
+        let started = started.as_ref().map_err(Clone::clone)?;
+        let runtime = started.runtime.lock().map_err(|_| "an earlier fetch broke off".to_owned())?;
+        runtime.block_on(ask(&started.http))
+    }
+
+    /// The repository that a URL belongs to.
+    fn repository_of(&self, url: &str) -> Option<&Repository> {
+        self.repositories.iter().find(|repository| {
+            url.strip_prefix(repository.url.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
+        })
+    }
+
+    /// User and password for a URL.
+    fn credentials(&self, url: &Url) -> Option<(&str, &str)> {
+        let same = |origin: &Url| {
+            origin.scheme() == url.scheme()
+                && origin.host_str() == url.host_str()
+                && origin.port_or_known_default() == url.port_or_known_default()
+        };
+        let own = &self.reach;
+        if own.username.is_some() || own.password.is_some() {
+            return self.origin.as_ref().is_none_or(same).then(|| parts(own));
+        }
+        let repository = self.repositories.iter().find(|repository| {
+            repository.reach.username.is_some()
+                && (repository.pass_credentials || Url::parse(&repository.url).is_ok_and(|origin| same(&origin)))
+        })?;
+        Some(parts(&repository.reach))
+    }
+
+    /// A client for the registry of a reference.
+    fn registry(&self, reference: &Reference) -> Result<oci::client::Client, String> {
+        let reach = &self.reach;
+        for (flag, given) in [
+            ("--ca-file", reach.ca_file.is_some()),
+            ("--cert-file", reach.cert_file.is_some()),
+            ("--insecure-skip-tls-verify", reach.insecure_skip_tls_verify),
+        ] {
+            if given {
+                return Err(format!("{flag} is not supported for registries: the system's certificates are taken"));
+            }
+        }
+        let host = reference.registry();
+        let mut endpoints = EndpointMap::default();
+        if reach.plain_http {
+            endpoints.insert(host, &format!("http://{host}")).map_err(|error| crate::text::chain(&error))?;
+        }
+        let mut credentials = Credentials::new();
+        for file in self.registries.iter().rev() {
+            let Ok(text) = std::fs::read_to_string(file) else { continue };
+            let known = Credentials::from_docker_config(&text)
+                .ok_or_else(|| format!("{} is no JSON: registries' credentials are read from there", file.display()))?;
+            if let Some((user, password)) = known.get(host) {
+                credentials.insert(host, user, password);
+            }
+        }
+        if reach.username.is_some() || reach.password.is_some() {
+            let (user, password) = parts(reach);
+            credentials.insert(host, user, password);
+        }
+        Ok(oci::client::Client::new(endpoints).credentials(credentials))
+    }
+}
+
+fn parts(reach: &Reach) -> (&str, &str) {
+    (reach.username.as_deref().unwrap_or(""), reach.password.as_deref().unwrap_or(""))
+}
+
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+}
+
+/// One of Helm's directories.
+fn directory(own: &str, base: &str, below_home: &str) -> Option<PathBuf> {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    named(own).or_else(|| Some(named(base).or_else(|| Some(home()?.join(below_home)))?.join("helm")))
+}
+
+/// The repositories that `helm repo add` wrote down.
+fn named(file: &Path) -> Result<Vec<Repository>> {
+    let Ok(text) = std::fs::read_to_string(file) else { return Ok(Vec::new()) };
+    let list =
+        goyaml::from_str(&text).with_context(|| format!("cannot read the repositories in {}", file.display()))?;
+    let entries = list["repositories"].as_array().into_iter().flatten();
+    let repositories = entries.filter_map(|entry| {
+        let text = |key: &str| entry[key].as_str().filter(|value| !value.is_empty()).map(str::to_owned);
+        let flag = |key: &str| entry[key].as_bool().unwrap_or(false);
+        Some(Repository {
+            name: text("name")?,
+            url: text("url")?,
+            reach: Reach {
+                username: text("username"),
+                password: text("password"),
+                ca_file: text("caFile").map(PathBuf::from),
+                cert_file: text("certFile").map(PathBuf::from),
+                key_file: text("keyFile").map(PathBuf::from),
+                insecure_skip_tls_verify: flag("insecure_skip_tls_verify"),
+                ..Reach::default()
+            },
+            pass_credentials: flag("pass_credentials_all"),
+        })
+    });
+    Ok(repositories.collect())
+}
+
+fn client(reach: &Reach) -> Result<reqwest::Client> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let mut builder = reqwest::Client::builder().danger_accept_invalid_certs(reach.insecure_skip_tls_verify);
+    if let Some(path) = &reach.ca_file {
+        let found = reqwest::Certificate::from_pem_bundle(&read(path)?);
+        for certificate in found.with_context(|| format!("cannot read certificates from {}", path.display()))? {
+            builder = builder.add_root_certificate(certificate);
+        }
+    }
+    if let (Some(certificate), Some(key)) = (&reach.cert_file, &reach.key_file) {
+        let mut pem = read(certificate)?;
+        pem.push(b'\n');
+        pem.extend(read(key)?);
+        let identity = reqwest::Identity::from_pem(&pem);
+        let what = || format!("cannot use the certificate {} with the key {}", certificate.display(), key.display());
+        builder = builder.identity(identity.with_context(what)?);
+    }
+    builder.build().context("cannot make an HTTP client")
+}
+
+impl Fetch for Online {
+    fn get(&self, url: &str) -> Result<Vec<u8>, String> {
+        let parsed = Url::parse(url).map_err(|error| format!("{url} is no URL: {error}"))?;
+        // A repository with certificates of its own has a client of its own.
+        let own = match self.repository_of(url) {
+            Some(of)
+                if of.reach.ca_file.is_some() || of.reach.cert_file.is_some() || of.reach.insecure_skip_tls_verify =>
+            {
+                Some(client(&of.reach).map_err(|error| format!("{error:#}"))?)
+            }
+            _ => None,
+        };
+        let credentials = self.credentials(&parsed);
+        self.run(async |http| {
+            let mut request = own.as_ref().unwrap_or(http).get(parsed.clone());
+            if let Some((user, password)) = credentials {
+                request = request.basic_auth(user, Some(password));
+            }
+            let text = |error: reqwest::Error| crate::text::chain(&error.without_url());
+            let answer = request.send().await.map_err(text)?;
+            if !answer.status().is_success() {
+                return Err(format!("failed to fetch {url} : {}", answer.status()));
+            }
+            answer.bytes().await.map(|bytes| bytes.to_vec()).map_err(text)
+        })
+    }
+
+    fn repository(&self, name: &str) -> Option<String> {
+        self.repositories.iter().find(|repository| repository.name == name).map(|repository| repository.url.clone())
+    }
+
+    fn oci_tags(&self, repository: &str) -> Result<Vec<String>, String> {
+        let reference = Reference::parse(repository).map_err(|error| error.to_string())?;
+        let registry = self.registry(&reference)?;
+        self.run(async |_| registry.tags(&reference).await.map_err(|error| crate::text::chain(&error)))
+    }
+
+    fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String> {
+        const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+        let reference = Reference::parse(reference).map_err(|error| error.to_string())?;
+        let registry = self.registry(&reference)?;
+        self.run(async |_| {
+            let text = |error: oci::client::Error| crate::text::chain(&error);
+            let fetched = registry.manifest(&reference).await.map_err(text)?;
+            let manifest: oci::Manifest = serde_json::from_slice(&fetched.bytes).map_err(|error| error.to_string())?;
+            let layer = manifest.layers.iter().find(|layer| layer.media_type == CHART);
+            let layer = layer.ok_or_else(|| format!("{reference} is no Helm chart"))?;
+            let mut blob = registry.blob(&reference, layer).await.map_err(text)?.stream;
+            let mut bytes = Vec::new();
+            while let Some(part) = blob.next().await {
+                bytes.extend_from_slice(&part.map_err(text)?);
+            }
+            Ok(bytes)
+        })
+    }
+}
