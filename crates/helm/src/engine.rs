@@ -208,6 +208,19 @@ impl Chart {
     /// # Errors
     /// As [`Chart::render`].
     pub fn render_data(&self, values: &Data, options: &RenderOptions) -> Result<Rendered, Error> {
+        self.render_through(values, options, Ok)
+    }
+
+    /// As [`Chart::render_data`], with what templates gave changed on its way: a map of paths and texts without notes.
+    ///
+    /// # Errors
+    /// As [`Chart::render`], and what the change says.
+    pub fn render_through(
+        &self,
+        values: &Data,
+        options: &RenderOptions,
+        change: impl FnOnce(BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error>,
+    ) -> Result<Rendered, Error> {
         if self.is_library() {
             return Err(Error::Refused("library charts are not installable".to_owned()));
         }
@@ -233,7 +246,7 @@ impl Chart {
                 notes.push_str(&text);
             }
         }
-        let (hooks, mut manifests) = sort(&files)?;
+        let (hooks, mut manifests) = sort(&change(files)?)?;
         // Those of charts that do not take part stay out.
         let crds = match self.crds() {
             all if all.is_empty() => all,

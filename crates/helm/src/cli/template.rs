@@ -63,7 +63,7 @@ pub struct TemplateArgs {
     pub output_dir: Option<PathBuf>,
     /// `--release-name`: in a directory of the release's name there.
     pub use_release_name: bool,
-    /// `--post-renderer`: a program that is given the manifests and gives them back.
+    /// `--post-renderer`: a program that is given the manifests and hooks and gives them back.
     pub post_renderer: Option<PathBuf>,
     /// `--post-renderer-args`
     pub post_renderer_args: Vec<String>,
@@ -144,7 +144,11 @@ pub fn template_on(args: &TemplateArgs, around: &Around) -> Result<TemplateOutpu
         lookup: around.cluster.clone().map(|cluster| cluster as Arc<dyn Lookup>),
         ..defaults
     };
-    let rendered = match chart.render_data(&values, &options) {
+    let through = |files| match &args.post_renderer {
+        Some(program) => post::render(program, &args.post_renderer_args, &files),
+        None => Ok(files),
+    };
+    let rendered = match chart.render_through(&values, &options, through) {
         Ok(rendered) => rendered,
         Err(error) => return unfinished(args, &chart, &values, &options, error),
     };
@@ -154,9 +158,6 @@ pub fn template_on(args: &TemplateArgs, around: &Around) -> Result<TemplateOutpu
     }
     let mut out = Writer { args, release: &options.release_name, text: String::new(), written: Vec::new() };
     out.manifests(&rendered)?;
-    if let Some(program) = &args.post_renderer {
-        out.text = post::render(program, &args.post_renderer_args, &out.text)?;
-    }
     let wrote = if args.output_dir.is_some() { std::mem::take(&mut out.text) } else { String::new() };
     out.text = format!("{}\n", out.text.trim());
     let wrote = wrote + &out.hooks(&rendered)?;
