@@ -242,7 +242,7 @@ pub struct Template {
     /// In that directory, one of the release's name
     #[arg(long)]
     pub release_name: bool,
-    /// A program that manifests and hooks go through
+    /// A program, or a plugin, that manifests and hooks go through
     #[arg(long, value_name = "PROGRAM")]
     pub post_renderer: Option<PathBuf>,
     /// Arguments of that program

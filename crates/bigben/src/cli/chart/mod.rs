@@ -3,6 +3,7 @@
 mod args;
 mod cluster;
 mod online;
+mod plugin;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -33,6 +34,9 @@ pub fn template(args: &Template) -> Result<ExitCode> {
     };
     let cluster =
         (args.validate || args.dry_run == Some(DryRun::Server)).then(|| cluster::connect(&args.global)).transpose()?;
+    let post_renderer = args.post_renderer.as_deref().map(plugin::program).transpose()?;
+    let (post_renderer, mut post_renderer_args) = post_renderer.map_or_else(Default::default, |(p, a)| (Some(p), a));
+    post_renderer_args.extend(args.post_renderer_args.iter().cloned());
     let arguments = TemplateArgs {
         name,
         name_template: args.name_template.clone(),
@@ -55,8 +59,8 @@ pub fn template(args: &Template) -> Result<ExitCode> {
         enable_dns: args.enable_dns,
         output_dir: args.output_dir.clone(),
         use_release_name: args.release_name,
-        post_renderer: args.post_renderer.clone(),
-        post_renderer_args: args.post_renderer_args.clone(),
+        post_renderer,
+        post_renderer_args,
         debug: args.global.debug,
         seed: args.seed,
     };

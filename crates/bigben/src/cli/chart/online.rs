@@ -142,7 +142,7 @@ fn home() -> Option<PathBuf> {
 }
 
 /// One of Helm's directories.
-fn directory(own: &str, base: &str, below_home: &str) -> Option<PathBuf> {
+pub fn directory(own: &str, base: &str, below_home: &str) -> Option<PathBuf> {
     let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     named(own).or_else(|| Some(named(base).or_else(|| Some(home()?.join(below_home)))?.join("helm")))
 }
