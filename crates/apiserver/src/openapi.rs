@@ -87,7 +87,8 @@ pub(crate) fn v2(api: &Api, headers: &HeaderMap) -> Result<Response<Body>, Statu
         return Ok(answer(StatusCode::OK, "application/json", body.to_string()));
     }
     if accept.contains("com.github.proto-openapi.spec.v2") {
-        const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+        // It is asked for with an `@`, which no media type may have: clients that parse the answer's would refuse it.
+        const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
         return Ok(answer(StatusCode::OK, PROTOBUF, crate::gnostic::encode(&body)));
     }
     Err(Status::not_acceptable())

@@ -151,7 +151,7 @@ async fn they_deny_and_are_asked_only_where_conditions_hold() {
         json!({"matchConditions": [{"name": "skip-me", "expression": "object.metadata.name != 'skip-me'"}]});
     register(&server, plural, configuration("ValidatingWebhookConfiguration", "deny", &hook.client, conditions)).await;
     let refused = send(&server, "POST", MAPS, json!({"metadata": {"name": "a"}})).await;
-    assert_eq!(refused.code, 403);
+    assert_eq!(refused.code, 400);
     let want = "admission webhook \"deny.k8s.io\" denied the request: the configmap contains unwanted key and value";
     assert_eq!(refused.message(), want);
     assert_eq!(send(&server, "POST", MAPS, json!({"metadata": {"name": "skip-me"}})).await.code, 201);

@@ -46,7 +46,7 @@ fn machine_process(dir: &Path) -> Option<String> {
 }
 
 async fn pods(dir: &Path, count: usize) {
-    let whole = cluster::start(dir).await;
+    let whole = cluster::start(dir, &[]).await;
     let client = whole.api.client(Identity::admin());
     let api = informer::Api::new(client, "bench");
     let (pods, accounts) = (&informer::kinds::PODS, &informer::kinds::SERVICE_ACCOUNTS);
@@ -133,7 +133,8 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     if let [_, "machine", dir, cgroup, port] = words.as_slice() {
-        tokio.block_on(cluster::machine_program(Path::new(dir), cgroup, port.parse().expect("a port")));
+        let (port, nodes) = (port.parse().expect("a port"), cluster::one_node());
+        tokio.block_on(cluster::machine_program(Path::new(dir), cgroup, port, nodes));
         return;
     }
     let count = words.get(1).and_then(|text| text.parse().ok()).unwrap_or(20);

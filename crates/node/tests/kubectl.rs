@@ -212,14 +212,15 @@ fn main() {
     }
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     if let [_, "machine", dir, cgroup, port] = words.as_slice() {
-        tokio.block_on(cluster::machine_program(Path::new(dir), cgroup, port.parse().expect("a port")));
+        let (port, nodes) = (port.parse().expect("a port"), cluster::one_node());
+        tokio.block_on(cluster::machine_program(Path::new(dir), cgroup, port, nodes));
         return;
     }
     let Some(program) = install() else { return };
     let tool = image::tool(Path::new(env!("CARGO_TARGET_TMPDIR")));
     let dir = tempfile::Builder::new().prefix("bb-whole").tempdir().expect("a directory");
     image::make(&dir.path().join("state"), &tool);
-    let whole = tokio.block_on(cluster::start(dir.path()));
+    let whole = tokio.block_on(cluster::start(dir.path(), &[]));
     let kubectl = Kubectl { program, dir: whole.dir.clone() };
     judge(&kubectl);
     tokio.block_on(whole.end());

@@ -181,7 +181,7 @@ async fn scenario(world: &World) {
         pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff")
     })
     .await;
-    assert_eq!(api.get(&format!("{PODS}/loops")).expect("a pod")["status"]["containerStatuses"][0]["restartCount"], 2);
+    assert_eq!(api.get(&format!("{PODS}/loops")).expect("a pod")["status"]["containerStatuses"][0]["restartCount"], 1);
     world.delete("loops").await;
     world.delete("web0").await;
     if std::env::var_os("BB_SUBORDINATE").is_some() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use objects::{GroupResource, Status, meta};
+use objects::{Status, meta};
 use serde_json::{Value, json};
 
 use super::expressions::{Scope, Seen, TOTAL_BUDGET, conditions, conditions_hold, request};
@@ -208,16 +208,23 @@ impl Api {
         if answer["allowed"] == json!(true) {
             return Ok(Some(answer));
         }
-        let message = answer.pointer("/status/message").and_then(Value::as_str).unwrap_or("without explanation");
-        let code =
-            answer.pointer("/status/code").and_then(Value::as_u64).filter(|c| (400..600).contains(c)).unwrap_or(403);
-        let why = format!("admission webhook {name:?} denied the request: {message}");
-        let mut status = Status::forbidden(&GroupResource::default(), "", "");
-        status.message = why;
-        status.code = code as u16;
-        status.details = None;
-        Err(status)
+        Err(denied(name, &answer["status"]))
     }
+}
+
+/// What a client hears when a webhook says no: the message of its `Status`, or the reason where there is none.
+fn denied(name: &str, status: &Value) -> Status {
+    const REASONS: &[&str] =
+        &["Forbidden", "Invalid", "BadRequest", "Conflict", "TooManyRequests", "NotFound", "Unauthorized"];
+    let text = |field: &str| status[field].as_str().filter(|text| !text.is_empty());
+    let why = text("message").or(text("reason")).map_or(" without explanation".to_owned(), |text| format!(": {text}"));
+    let mut refused = Status::bad_request(format!("admission webhook {name:?} denied the request{why}"));
+    let code = status["code"].as_u64().filter(|code| (400..600).contains(code));
+    refused.code = code.and_then(|code| u16::try_from(code).ok()).unwrap_or(400);
+    // Clients branch on the reasons that they know; the text of any other is in the message.
+    let known = REASONS.iter().find(|known| text("reason") == Some(**known));
+    refused.reason = known.copied().unwrap_or_default();
+    refused
 }
 
 /// Why a webhook did not answer.
@@ -271,4 +278,29 @@ fn review(question: &Question<'_>, versions: &Value) -> Value {
     request["object"] = question.object.clone();
     request["oldObject"] = question.old.clone().unwrap_or_default();
     json!({"kind": "AdmissionReview", "apiVersion": format!("admission.k8s.io/{version}"), "request": request})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_says_what_the_webhook_said() {
+        let table = [
+            (json!({"message": "m", "reason": "r"}), "admission webhook \"w\" denied the request: m", 400, ""),
+            (json!({"reason": "unwanted data"}), "admission webhook \"w\" denied the request: unwanted data", 400, ""),
+            (
+                json!({"code": 403, "reason": "Forbidden", "message": ""}),
+                "admission webhook \"w\" denied the request: Forbidden",
+                403,
+                "Forbidden",
+            ),
+            (json!({"code": 200}), "admission webhook \"w\" denied the request without explanation", 400, ""),
+            (json!(null), "admission webhook \"w\" denied the request without explanation", 400, ""),
+        ];
+        for (status, message, code, reason) in table {
+            let refused = denied("w", &status);
+            assert_eq!((&*refused.message, refused.code, refused.reason), (message, code, reason), "{status}");
+        }
+    }
 }

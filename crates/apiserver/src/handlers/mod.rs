@@ -140,13 +140,14 @@ async fn dispatch(
         }
         return paths::answer(&api, &who, &info, request.headers());
     };
+    let only = the_one_selected(&info);
     let ask = Ask {
         verb: &info.verb,
         group: &target.group,
         resource: &target.resource,
         subresource: &target.subresource,
         namespace: &target.namespace,
-        name: &target.name,
+        name: only.as_deref().unwrap_or(&target.name),
         path: "",
     };
     api.require(&who, &ask)?;
@@ -234,6 +235,15 @@ async fn write_verb(call: &mut Call, body: &Bytes) -> Result<Response<Body>, Sta
         ("deletecollection", "") => delete::many(call, body).await,
         _ => Err(not_allowed(&verb)),
     }
+}
+
+/// The name of the object when a list or watch selects just that: then a rule for the object of this name is enough.
+fn the_one_selected(info: &Info) -> Option<String> {
+    if !matches!(info.verb.as_str(), "list" | "watch" | "deletecollection") {
+        return None;
+    }
+    let fields = objects::fields::FieldSelector::parse(info.param("fieldSelector")?).ok()?;
+    fields.requires("metadata.name").filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 fn not_allowed(verb: &str) -> Status {

@@ -5,6 +5,7 @@ pub mod columns;
 mod convert;
 pub mod costs;
 pub mod custom;
+pub mod fields;
 mod printers;
 pub mod rules;
 mod table;

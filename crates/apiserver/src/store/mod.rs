@@ -166,7 +166,8 @@ fn plain_text(value: &Value) -> Box<str> {
 
 /// The text of the field at a dotted path, as selectors compare it.
 pub fn field_text(object: &Value, path: &str) -> Option<Box<str>> {
-    path.split('.').try_fold(object, |at, part| at.get(part)).map(plain_text)
+    crate::kinds::fields::derived_text(object, path)
+        .or_else(|| path.split('.').try_fold(object, |at, part| at.get(part)).map(plain_text))
 }
 
 /// What must hold for a change to be made.

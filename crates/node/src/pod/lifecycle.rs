@@ -165,6 +165,9 @@ impl Worker {
     pub(super) fn hear(&mut self, name: &str, attempt: u32, happening: Happening) {
         let Some(track) = self.tracks.get_mut(name).filter(|track| track.restarts == attempt) else { return };
         let restart = self.restarts.entry(name.to_owned()).or_default();
+        if !matches!(happening, Happening::Started { .. } | Happening::StartedUp | Happening::Ready(false)) {
+            self.replacing.remove(name);
+        }
         match happening {
             Happening::NotStarted { reason, message } => {
                 restart.attempts += 1;
@@ -255,6 +258,9 @@ impl Worker {
                 "BackOff",
                 format!("Back-off restarting failed container {name}"),
             );
+        }
+        if replaced {
+            self.being_replaced(name);
         }
     }
 }

@@ -66,6 +66,16 @@ impl Track {
     }
 }
 
+impl Track {
+    /// How often it has been started again. One that waits to be has not been yet.
+    fn times_restarted(&self) -> u32 {
+        match self.phase {
+            Phase::Idle | Phase::Waiting | Phase::Starting => self.restarts.saturating_sub(1),
+            Phase::Running | Phase::Done(_) => self.restarts,
+        }
+    }
+}
+
 /// Whether an init container is a sidecar.
 pub(crate) fn is_sidecar(container: &Value) -> bool {
     container["restartPolicy"] == "Always"
@@ -104,7 +114,7 @@ fn container_status(container: &Value, track: Option<&Track>, init: bool, alloca
         "state": track.state,
         "lastState": track.last,
         "ready": track.ready || (init && !is_sidecar(container) && track.phase == Phase::Done(0)),
-        "restartCount": track.restarts,
+        "restartCount": track.times_restarted(),
         "image": if track.image.is_empty() { container["image"].clone() } else { json!(track.image) },
         "imageID": track.image_id,
         "started": track.started && track.phase == Phase::Running,
@@ -345,6 +355,23 @@ mod tests {
             track
         };
         entries.iter().map(|(name, phase)| ((*name).to_owned(), track(phase))).collect()
+    }
+
+    #[test]
+    fn a_start_again_counts_when_it_is_done() {
+        let mut track = Track::new("img", "ContainerCreating");
+        for (phase, restarts, told) in [
+            (Phase::Idle, 0, 0),
+            (Phase::Running, 0, 0),
+            (Phase::Waiting, 1, 0),
+            (Phase::Starting, 1, 0),
+            (Phase::Running, 1, 1),
+            (Phase::Waiting, 2, 1),
+            (Phase::Done(0), 2, 2),
+        ] {
+            (track.phase, track.restarts) = (phase, restarts);
+            assert_eq!(track.times_restarted(), told);
+        }
     }
 
     static NONE: BTreeMap<String, Value> = BTreeMap::new();

@@ -12,7 +12,7 @@ use crate::network::NodeNetwork;
 use crate::policy::PodFacts;
 use crate::shared::{RunningPod, Shared, pod_path, pod_reference};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 const REFRESH: Duration = Duration::from_secs(60);
 /// How long the first status may wait for what is being started: most containers run by then, and one status says it all.
 const FIRST_STATUS: Duration = Duration::from_millis(50);
+/// How long the status may wait for a container that takes the place of one whose image has changed: as with kubelets, most
+/// changes are over before anybody hears of them, and the pod stays ready.
+const REPLACEMENT: Duration = Duration::from_secs(1);
 /// How often the storage of a pod with limits on it is looked at.
 const STORAGE: Duration = Duration::from_secs(10);
 /// A moment that never comes.
@@ -85,6 +88,8 @@ pub(crate) struct Worker {
     published: Value,
     /// When a status that can wait is written.
     publish_due: Option<Instant>,
+    /// Containers between the end of one with the earlier image and the readiness of the next.
+    pub(super) replacing: BTreeSet<String>,
 }
 
 impl Worker {
@@ -118,6 +123,7 @@ impl Worker {
             over: matches!(published["phase"].as_str(), Some("Succeeded" | "Failed")),
             published,
             publish_due: None,
+            replacing: BTreeSet::new(),
             pod,
         };
         worker.adopt();
@@ -589,6 +595,7 @@ impl Worker {
             return true;
         }
         self.publish_due = None;
+        self.replacing.clear();
         let facts = Facts {
             pod: &self.pod,
             tracks: &self.tracks,
@@ -650,7 +657,14 @@ impl Worker {
     /// Whether the status says more than that containers are being started.
     fn is_worth_telling(&self) -> bool {
         let starting = |track: &Track| matches!(track.phase, Phase::Idle | Phase::Starting);
-        self.ending.is_some() || self.failed.is_some() || !self.tracks.values().all(starting)
+        let ends = self.ending.is_some() || self.failed.is_some();
+        ends || (self.replacing.is_empty() && !self.tracks.values().all(starting))
+    }
+
+    /// A container has ended to make room for one with another image.
+    pub(super) fn being_replaced(&mut self, name: &str) {
+        self.replacing.insert(name.to_owned());
+        self.publish_due.get_or_insert_with(|| Instant::now() + REPLACEMENT);
     }
 
     /// What never ran will not: a pod that ends says so of all its containers, except of those that wait for others.

@@ -33,11 +33,16 @@ impl apiserver::Dialer for IntoMachine {
     }
 }
 
-/// The machine's program: to be called when the arguments are `machine DIR CGROUP PORT`.
-pub async fn machine_program(dir: &Path, cgroup: &str, port: u16) {
+/// The one node of most.
+#[allow(dead_code, reason = "a cluster may have others")]
+pub fn one_node() -> Vec<NodeSpec> {
+    vec![NodeSpec { name: "worker".into(), control_plane: true, ..NodeSpec::default() }]
+}
+
+/// The machine's program: to be called when the arguments are `machine DIR CGROUP PORT`, and those given to [`start`].
+pub async fn machine_program(dir: &Path, cgroup: &str, port: u16, nodes: Vec<NodeSpec>) {
     let client = node::unix_client(dir.join("api.sock"));
-    let spec = NodeSpec { name: "worker".into(), control_plane: true, ..NodeSpec::default() };
-    let mut config = Config::new(vec![spec], dir.join("state"), client);
+    let mut config = Config::new(nodes, dir.join("state"), client);
     config.host = Some(Dialer::new(dir.join("host.sock")));
     config.dial_socket = Some(dir.join("machine.sock"));
     config.kubelet_tls.token = Some("secret".into());
@@ -46,8 +51,8 @@ pub async fn machine_program(dir: &Path, cgroup: &str, port: u16) {
     node::run(config, CancellationToken::new()).await.expect("the node runs");
 }
 
-/// Starts a cluster with its state in `dir`, where a `kubeconfig` is written.
-pub async fn start(dir: &Path) -> Whole {
+/// Starts a cluster with its state in `dir`, where a `kubeconfig` is written. The machine's program is given `further` arguments.
+pub async fn start(dir: &Path, further: &[&str]) -> Whole {
     let (mut tasks, shutdown) = (JoinSet::new(), CancellationToken::new());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let address = listener.local_addr().expect("an address");
@@ -78,7 +83,11 @@ pub async fn start(dir: &Path) -> Whole {
         name: "machine".into(),
         cgroup_parents: vec![cgroup.clone()],
         program: None,
-        args: vec!["machine".into(), dir.to_str().expect("text").into(), cgroup, address.port().to_string()],
+        args: ["machine", dir.to_str().expect("text"), &cgroup, &address.port().to_string()]
+            .iter()
+            .chain(further)
+            .map(ToString::to_string)
+            .collect(),
         env: std::env::vars().collect(),
         inherit: Vec::new(),
         stdout: None,
