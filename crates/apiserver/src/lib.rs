@@ -16,6 +16,7 @@ mod discovery;
 mod gnostic;
 mod handlers;
 pub mod kinds;
+mod links;
 mod logs;
 mod metrics;
 mod negotiate;

@@ -43,7 +43,7 @@ pub(crate) async fn subresource(
     api: &Arc<Api>,
     info: &Info,
     target: &Target,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
     let query = request.uri().query().unwrap_or("").to_owned();
     let reading = matches!(*request.method(), http::Method::GET | http::Method::HEAD);
@@ -82,7 +82,20 @@ pub(crate) async fn subresource(
         ("pods", name) => kubelet(api, info, target, name, &query)?,
         _ => return Err(Status::no_such_path()),
     };
-    forward(api, upstream, request).await
+    if target.subresource != "proxy" {
+        return forward(api, upstream, request).await;
+    }
+    // Pages are read on their way back.
+    request.headers_mut().remove(header::ACCEPT_ENCODING);
+    let host = format!("{}:{}", upstream.host, upstream.port);
+    let response = forward(api, upstream, request).await?;
+    Ok(crate::links::rewritten(response, root_of_proxy(&info.path), &host))
+}
+
+/// A path up to its `proxy`, which the slash of what is asked for follows.
+fn root_of_proxy(path: &str) -> &str {
+    let names = if path.starts_with("/api/v1/namespaces/") { 7 } else { 5 };
+    path.match_indices('/').nth(names).map_or(path, |(end, _)| &path[..end])
 }
 
 fn not_found(resource: &str, name: &str) -> Status {
@@ -546,6 +559,18 @@ pub(crate) async fn kubelet_json(api: &Arc<Api>, node: &Value, path: &str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roots_of_proxies() {
+        for (path, root) in [
+            ("/api/v1/namespaces/n/pods/p:80/proxy/a/b", "/api/v1/namespaces/n/pods/p:80/proxy"),
+            ("/api/v1/namespaces/n/services/s/proxy/", "/api/v1/namespaces/n/services/s/proxy"),
+            ("/api/v1/nodes/n/proxy/logs/", "/api/v1/nodes/n/proxy"),
+            ("/api/v1/nodes/n/proxy", "/api/v1/nodes/n/proxy"),
+        ] {
+            assert_eq!(root_of_proxy(path), root);
+        }
+    }
 
     #[test]
     fn names() {
