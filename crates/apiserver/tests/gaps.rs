@@ -354,3 +354,18 @@ async fn fields_that_objects_leave_out_can_be_selected() {
         assert_eq!(answer.body["items"].as_array().map(Vec::len), Some(count), "{}", answer.body);
     }
 }
+
+#[tokio::test]
+async fn the_status_of_a_deployment_leaves_its_labels() {
+    let (_dir, server, _client) = common::server().await;
+    let labels = json!({"app": "a"});
+    let path = "/apis/apps/v1/namespaces/default/deployments";
+    let deployment = json!({"metadata": {"name": "d", "labels": labels}, "spec": {"selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    assert_eq!(send(&server, "POST", path, deployment).await.code, 201);
+    let patch = json!({"metadata": {"labels": {"app": "b", "more": "c"}, "annotations": {"x": "y"}}, "status": {"replicas": 3}});
+    let kind = ("content-type", "application/merge-patch+json");
+    let patched = send_as(&server, Identity::admin(), "PATCH", &format!("{path}/d/status"), patch, &[kind]).await.body;
+    assert_eq!(patched["metadata"]["labels"], labels);
+    assert_eq!((&patched["metadata"]["annotations"]["x"], &patched["status"]["replicas"]), (&json!("y"), &json!(3)));
+}

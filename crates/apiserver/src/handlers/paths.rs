@@ -12,6 +12,12 @@ use crate::discovery;
 use crate::negotiate::Format;
 use crate::request::Info;
 
+/// The commit that this is built from, where who builds it says so; else the id that git gives to none. Clients want a number.
+const COMMIT: &str = match option_env!("BIGBEN_COMMIT") {
+    Some(commit) => commit,
+    None => "0000000000000000000000000000000000000000",
+};
+
 /// Answers a path.
 pub(super) fn answer_path(api: &Api, info: &Info, headers: &HeaderMap) -> Result<Response<Body>, Status> {
     let ok = |value: serde_json::Value| Ok(render::value(Format::Json, StatusCode::OK, &value));
@@ -47,7 +53,7 @@ pub(super) fn answer(api: &Api, _who: &Identity, info: &Info, headers: &HeaderMa
 
 fn version() -> serde_json::Value {
     json!({
-        "major": "1", "minor": "37", "gitVersion": crate::VERSION, "gitCommit": "", "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
+        "major": "1", "minor": "37", "gitVersion": crate::VERSION, "gitCommit": COMMIT, "gitTreeState": "clean", "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": "", "compiler": "rustc", "platform": format!("linux/{}", if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }),
         "emulationMajor": "1", "emulationMinor": "37", "minCompatibilityMajor": "1", "minCompatibilityMinor": "36",
     })

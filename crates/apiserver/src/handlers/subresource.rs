@@ -86,6 +86,13 @@ pub(super) fn prepare(call: &Call, subresource: &str, object: &mut Value, before
                             _ => {}
                         }
                     }
+                    // A Deployment keeps its labels: its controller writes the status of what it read a while ago.
+                    if &*call.kind.table == "apps/deployments" {
+                        match before.pointer("/metadata/labels").cloned() {
+                            Some(labels) => meta::metadata_mut(&mut out).insert("labels".into(), labels),
+                            None => meta::metadata_mut(&mut out).remove("labels"),
+                        };
+                    }
                 }
             }
             *object = out;
