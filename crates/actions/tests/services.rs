@@ -8,7 +8,7 @@ use std::path::Path;
 use actions::model::Conclusion;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
-use support::{Bench, judge, served::Served};
+use support::{Bench, served::Served};
 use tower::ServiceExt;
 
 const PACKAGES: &[&str] =
@@ -84,7 +84,7 @@ fn twirp(method: &str, token: &str) -> axum::http::request::Builder {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_packages_of_github_work() {
-    let Some(packages) = judge::node("actions", PACKAGES) else { return };
+    let Some(packages) = judges::npm(env!("CARGO_TARGET_TMPDIR"), PACKAGES) else { return };
     let served = Served::new(&[
         ("judge/action.yml", ACTION),
         ("judge/main.mjs", MAIN),

@@ -104,8 +104,8 @@ pub(crate) struct Api {
     pub(crate) quota: tokio::sync::Mutex<()>,
     /// What aggregated servers serve.
     pub(crate) remote: availability::Remote,
-    pub(crate) policies: admission::policy::Policies,
-    pub(crate) mutating: admission::mutation::Compiled,
+    pub(crate) policies: admission::policy::Compiled<admission::policy::Policy>,
+    pub(crate) mutating: admission::policy::Compiled<admission::mutation::Mutating>,
     pub(crate) converted: conversion::Converted,
     pub(crate) flow: handlers::flow::Flow,
     pub(crate) shutdown: CancellationToken,

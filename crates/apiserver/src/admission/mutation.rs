@@ -1,9 +1,6 @@
 //! MutatingAdmissionPolicy: compiled once for each of its versions; each of its mutations changes the objects that it
 //! concerns, before webhooks see them.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
 use cel::{Ty, Value as Cel};
 use objects::status::Cause;
 use objects::{Status, meta};
@@ -40,23 +37,6 @@ enum Mutation {
     Apply(cel::Program),
     /// A JSON patch.
     Patch(cel::Program),
-}
-
-/// The policies that were compiled, by uid and resource version.
-#[derive(Debug, Default)]
-pub(crate) struct Compiled {
-    known: Mutex<HashMap<String, Arc<Mutating>>>,
-}
-
-impl Compiled {
-    fn get(&self, policy: &Value) -> Arc<Mutating> {
-        let key = format!("{}/{}", meta::uid(policy), meta::resource_version(policy));
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() > 256 {
-            known.clear();
-        }
-        Arc::clone(known.entry(key).or_insert_with(|| Arc::new(compile(policy).0)))
-    }
 }
 
 /// Compiles a policy; the faults are those for which it is refused.
@@ -146,7 +126,7 @@ impl Api {
         for binding in self.store.list(BINDINGS, None, |_| true).items.iter().map(|s| s.value()) {
             let name = binding.pointer("/spec/policyName").and_then(Value::as_str).unwrap_or("");
             let Some(policy) = self.store.get(POLICIES, &crate::store::key("", name)) else { continue };
-            let policy = self.mutating.get(&policy.value());
+            let policy = self.mutating.get(&policy.value(), compile);
             wants_more |= policy.again;
             if again && !policy.again {
                 continue;

@@ -41,20 +41,27 @@ struct Check {
     reason: String,
 }
 
-/// The policies that were compiled, by uid and resource version.
-#[derive(Debug, Default)]
-pub(crate) struct Policies {
-    compiled: Mutex<HashMap<String, Arc<Policy>>>,
+/// Policies of a kind that were compiled, by uid and resource version.
+#[derive(Debug)]
+pub(crate) struct Compiled<P> {
+    known: Mutex<HashMap<String, Arc<P>>>,
 }
 
-impl Policies {
-    fn get(&self, policy: &Value) -> Arc<Policy> {
+impl<P> Default for Compiled<P> {
+    fn default() -> Self {
+        Compiled { known: Mutex::default() }
+    }
+}
+
+impl<P> Compiled<P> {
+    /// The compiled form of a policy, made by `compile` where it is not known.
+    pub(super) fn get(&self, policy: &Value, compile: fn(&Value) -> (P, Vec<Cause>)) -> Arc<P> {
         let key = format!("{}/{}", meta::uid(policy), meta::resource_version(policy));
-        let mut compiled = self.compiled.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if compiled.len() > 256 {
-            compiled.clear();
+        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if known.len() > 256 {
+            known.clear();
         }
-        Arc::clone(compiled.entry(key).or_insert_with(|| Arc::new(compile(policy).0)))
+        Arc::clone(known.entry(key).or_insert_with(|| Arc::new(compile(policy).0)))
     }
 }
 
@@ -149,7 +156,7 @@ impl Api {
         for binding in self.store.list(BINDINGS, None, |_| true).items.iter().map(|s| s.value()) {
             let name = binding.pointer("/spec/policyName").and_then(Value::as_str).unwrap_or("");
             let Some(policy) = self.store.get(POLICIES, &crate::store::key("", name)) else { continue };
-            let policy = self.policies.get(&policy.value());
+            let policy = self.policies.get(&policy.value(), compile);
             let Some(version) = matched_resources(self, &policy.spec["matchConstraints"], attempt, object, old) else {
                 continue;
             };

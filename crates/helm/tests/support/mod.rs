@@ -14,29 +14,7 @@ const JUDGE: &str = "helm-python-sdk==0.2.2";
 
 /// Python with the judge installed; `None`, with a printed note, when it cannot be had outside of CI.
 pub fn python() -> Option<PathBuf> {
-    static PYTHON: std::sync::OnceLock<Option<PathBuf>> = std::sync::OnceLock::new();
-    PYTHON.get_or_init(install).clone()
-}
-
-fn install() -> Option<PathBuf> {
-    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../judges/helm-4.2.3");
-    let python = home.join("bin/python");
-    let ready = home.join(".ready");
-    if ready.exists() {
-        return Some(python);
-    }
-    let made = Command::new("python3").args(["-m", "venv"]).arg(&home).status().is_ok_and(|s| s.success())
-        && Command::new(&python)
-            .args(["-m", "pip", "install", "-q", "--disable-pip-version-check", JUDGE])
-            .status()
-            .is_ok_and(|s| s.success())
-        && std::fs::write(&ready, "").is_ok();
-    if made {
-        return Some(python);
-    }
-    assert!(std::env::var_os("CI").is_none(), "the judge {JUDGE} cannot be installed");
-    eprintln!("note: skipped, the judge {JUDGE} cannot be installed here");
-    None
+    judges::program(env!("CARGO_TARGET_TMPDIR"), JUDGE, "python")
 }
 
 /// The package that holds the program `helm`, 4.2.3 too.
