@@ -300,6 +300,7 @@ fn run(flags: &[Flag], args: &str, node: &Node) -> Result<Kind, String> {
                     other => return Err(format!("invalid security mode {other:?}")),
                 }
             }
+            "device" => return Err("--device is not supported by this builder: it knows no CDI devices".to_owned()),
             _ => return Err(unknown_flag(flag, &["mount", "network", "security"])),
         }
     }
