@@ -247,6 +247,11 @@ impl Emitter {
         self.plain(&format_float(value));
     }
 
+    /// Writes a scalar that needs no quotes: it stands as it is.
+    pub fn verbatim(&mut self, text: &str) {
+        self.plain(text);
+    }
+
     /// Writes a text, quoted where reading it back would give something else.
     pub fn string(&mut self, text: &str) {
         if !text.is_ascii() || text.contains('\x7f') {

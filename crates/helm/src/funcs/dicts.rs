@@ -6,7 +6,7 @@ use super::{Answer, Func, Ty, f, s, v};
 use crate::template::error::Fault;
 use crate::template::exec::Exec;
 use crate::value::convert::to_text;
-use crate::value::{Entries, Map, Object, Str, Value, budget};
+use crate::value::{Entries, Map, MapTy, Object, Str, Value, budget};
 
 const MS: &[Ty] = &[Ty::Map, Ty::Str];
 const MM: &[Ty] = &[Ty::Map, Ty::Map];
@@ -163,14 +163,20 @@ pub(crate) fn merge(to: &Rc<Map>, from: &Rc<Map>, overwrite: bool, depth: usize)
 }
 
 fn merge_all(e: &mut Exec<'_>, a: &[Value], overwrite: bool) -> Answer {
-    let Some(to) = map(a, 0) else { return Ok(Value::str("")) };
+    let given = match map(a, 0) {
+        Some(to) if !to.is_nil() => a[0].clone(),
+        // Into nothing: a new one is made when there is something to merge.
+        _ if (1..a.len()).any(|i| map(a, i).is_some_and(|from| !from.is_nil())) => Value::map(Entries::new()),
+        _ => return Ok(Value::map_of(MapTy::Nil, Entries::new())),
+    };
+    let Value::Map(to) = &given else { return Ok(given) };
     for i in 1..a.len() {
         if let Some(from) = map(a, i) {
             e.suspect(to);
             merge(to, from, overwrite, 0)?;
         }
     }
-    Ok(a[0].clone())
+    Ok(given)
 }
 
 fn dig(_: &mut Exec<'_>, a: &[Value]) -> Answer {

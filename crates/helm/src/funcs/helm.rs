@@ -54,7 +54,11 @@ pub const FUNCS: &[Func] = &[
         Ok(Value::str(text.strip_suffix('\n').unwrap_or(&text)))
     }),
     f("toYamlPretty", A, |_, a| {
-        let text = yaml::encode(&a[0], true).unwrap_or_default();
+        let text = match yaml::encode(&a[0], true) {
+            // What has no form at all is not passed over.
+            Err(message) if message.starts_with("cannot marshal") => return Err(Fault::Text(message)),
+            encoded => encoded.unwrap_or_default(),
+        };
         Ok(Value::str(text.strip_suffix('\n').unwrap_or(&text)))
     }),
     f("mustToYaml", A, |_, a| {

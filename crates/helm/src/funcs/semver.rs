@@ -178,7 +178,8 @@ impl Constraints {
             }
             for piece in pieces {
                 let piece = piece.ok_or_else(improper)?;
-                all.push(parse_one(&piece).ok_or_else(improper)?);
+                let refused = || if garbled(&piece) { "constraint parser error".to_owned() } else { improper() };
+                all.push(parse_one(&piece).ok_or_else(refused)?);
             }
             pre.push(all.iter().any(|c: &Constraint| !c.version.pre.is_empty()));
             any.push(all);
@@ -224,6 +225,17 @@ fn pieces(text: &str) -> Vec<Option<String>> {
         out.push(Some(pending));
     }
     out
+}
+
+/// Whether digits and wildcards are mixed in one number: it looks like a version, and is none.
+fn garbled(piece: &str) -> bool {
+    const OPERATORS: [&str; 11] = ["!=", ">=", "=>", "<=", "=<", "~>", ">", "<", "~", "^", "="];
+    let body = OPERATORS.iter().find_map(|operator| piece.strip_prefix(operator)).unwrap_or(piece).trim();
+    let body = body.strip_prefix('v').unwrap_or(body);
+    let numbers = body.split(['-', '+']).next().unwrap_or(body);
+    let parts: Vec<&str> = numbers.split('.').collect();
+    parts.len() <= 3
+        && parts.iter().all(|p| !p.is_empty() && p.bytes().all(|b| b.is_ascii_digit() || b"xX*|".contains(&b)))
 }
 
 fn parse_one(piece: &str) -> Option<Constraint> {

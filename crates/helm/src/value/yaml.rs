@@ -14,19 +14,23 @@ const MAX_DEPTH: usize = 1000;
 /// What JSON does not have, and characters that go-yaml does not read.
 pub fn encode(value: &Value, pretty: bool) -> Result<String, String> {
     let mut emitter = if pretty { Emitter::pretty() } else { Emitter::new() };
-    write(&mut emitter, value, 0)?;
+    write(&mut emitter, value, pretty, 0)?;
     if emitter.refused() {
         return Err("yaml: control characters are not allowed".to_owned());
     }
     Ok(emitter.finish())
 }
 
-fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
+/// Writes a value; `straight` is without the detour over JSON that is usual, so that types show which JSON does not have.
+fn write(e: &mut Emitter, value: &Value, straight: bool, depth: usize) -> Result<(), String> {
     if depth > MAX_DEPTH {
         return Err("json: unsupported value: encountered a cycle via map[string]interface {}".to_owned());
     }
     if !budget::goes_on(e.written()) {
         return Err("yaml: too much memory".to_owned());
+    }
+    if straight && let Some(wrote) = write_straight(e, value, depth) {
+        return wrote;
     }
     match value {
         Value::Invalid | Value::Nil => e.null(),
@@ -47,7 +51,7 @@ fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
         Value::List(list) => {
             e.begin_sequence(list.len());
             for item in list.items() {
-                write(e, item, depth + 1)?;
+                write(e, item, straight, depth + 1)?;
             }
             if !list.is_empty() {
                 e.end();
@@ -63,11 +67,11 @@ fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
             let mut pairs: Vec<_> = entries.iter().collect();
             goyaml::sort_keys(&mut pairs, |(k, _)| k.as_ref());
             for (key, item) in pairs {
-                if too_long(key) {
+                if !straight && too_long(key) {
                     return Err("yaml: did not find expected ',' or '}'".to_owned());
                 }
                 e.key(&text::lossy(key));
-                write(e, item, depth + 1)?;
+                write(e, item, straight, depth + 1)?;
             }
             e.end();
         }
@@ -79,6 +83,47 @@ fn write(e: &mut Emitter, value: &Value, depth: usize) -> Result<(), String> {
         },
     }
     Ok(())
+}
+
+/// What looks otherwise when go-yaml is given the value itself: `None` for what does not.
+fn write_straight(e: &mut Emitter, value: &Value, depth: usize) -> Option<Result<(), String>> {
+    match value {
+        Value::Float(f) if f.is_nan() => e.verbatim(".nan"),
+        Value::Float(f) if f.is_infinite() => e.verbatim(if *f > 0.0 { ".inf" } else { "-.inf" }),
+        Value::Float(f) => e.verbatim(&goyaml::format_float(*f)),
+        Value::Duration(n) => e.string(&super::time::duration_string(*n)),
+        Value::Time(t) => e.verbatim(&t.rfc3339_nano()),
+        Value::List(list) if list.nil => e.begin_sequence(0),
+        Value::List(list) if list.ty == ListTy::Bytes => {
+            let bytes = list.bytes().unwrap_or_default();
+            e.begin_sequence(bytes.len());
+            bytes.iter().for_each(|byte| e.int(i64::from(*byte)));
+            if !bytes.is_empty() {
+                e.end();
+            }
+        }
+        Value::Map(map) if map.is_nil() => e.begin_mapping(0),
+        Value::Object(o) => match o.as_ref() {
+            Object::Complex(..) => return Some(Err("cannot marshal type: complex128".to_owned())),
+            Object::Struct(s) => {
+                let fields: Vec<_> =
+                    s.fields.iter().filter(|f| f.name.starts_with(|c: char| c.is_ascii_uppercase())).collect();
+                e.begin_mapping(fields.len());
+                for field in &fields {
+                    e.key(&field.name.to_lowercase());
+                    if let Err(error) = write(e, &field.value, true, depth + 1) {
+                        return Some(Err(error));
+                    }
+                }
+                if !fields.is_empty() {
+                    e.end();
+                }
+            }
+            Object::Semver(_) | Object::Error(_) => return None,
+        },
+        _ => return None,
+    }
+    Some(Ok(()))
 }
 
 /// Whether a key is longer than go-yaml, which is given JSON, reads keys.

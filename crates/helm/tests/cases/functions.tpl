@@ -340,3 +340,12 @@
 {{ join "," (list .Capabilities.KubeVersion .Capabilities.HelmVersion) }} {{ list .Capabilities.KubeVersion }} {{ toYaml .Capabilities.KubeVersion }}
 {{ .Capabilities.HelmVersion.Nope }}
 {{ printf "%+v" .Capabilities.KubeVersion }} {{ printf "%q %x" .Capabilities.KubeVersion .Capabilities.HelmVersion }}
+{{ toYamlPretty (list 1.5 0.1 1e21 1e-7 100.0 123456789.0 1e6 1e5 0.00001 1234567.5 10000000000.0) }}
+{{ toYamlPretty (dict "t" (toDate "2006-01-02" "2020-05-06") "v" (semver "1.2.3") "n" nil "l" list "d" dict "r" (rest list) "m" (fromYaml "")) }}
+{{ toYamlPretty .Capabilities.KubeVersion }} {{ toYamlPretty .Capabilities.HelmVersion }} {{ toYamlPretty .Files }}
+{{ toYamlPretty .Chart }} {{ toYamlPretty .Template }}
+{{ toYamlPretty 1i }}
+{{ merge (index .Values "nope") (dict "a" 1) }} {{ mergeOverwrite nil (dict "a" 1) (dict "b" 2) }} {{ merge nil nil }} {{ merge (fromYaml "") (dict "a" 1) | toJson }}
+{{ semverCompare "*x" "1.2.3" }}
+{{ semverCompare ">=1.x2" "1.2.3" }}
+{{ semverCompare "abc" "1.2.3" }}
