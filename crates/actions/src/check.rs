@@ -1,10 +1,12 @@
 //! What is wrong, or probably wrong, with workflow files, and what in them behaves differently here than on GitHub. Pure.
 
+mod portability;
+
 use serde::Serialize;
 
 use crate::action::Reference;
 use crate::builtin;
-use crate::expr::{Expression, Node, Template, Value};
+use crate::expr::{Template, Value};
 use crate::graph;
 use crate::workflow::{Diagnostic, Job, JobKind, Position, Severity, Step, StepKind, Tree, TreeKind, Workflow, read};
 
@@ -146,9 +148,23 @@ impl Checker<'_> {
                 self.labels(&steps.runs_on);
                 if let Some(tree) = &steps.container {
                     self.differs(tree.at, "container", "shares the network of this machine, so `ports` need no mapping; there is no /var/run/docker.sock");
+                    if let Some(problem) = portability::container(tree) {
+                        self.differs(tree.at, "container", format!("fails at once: {problem}"));
+                    }
                 }
                 if let Some(tree) = &steps.services {
-                    self.differs(tree.at, "services", "reach each other and are reached over TCP only, have no way to the internet, and do not reach another service on a port that they use themselves");
+                    if let TreeKind::Mapping(entries) = &tree.kind {
+                        for (name, tree) in entries {
+                            if let Some(problem) = portability::container(tree) {
+                                self.differs(
+                                    tree.at,
+                                    format!("services.{}", name.source()),
+                                    format!("fails at once: {problem}"),
+                                );
+                            }
+                        }
+                    }
+                    self.differs(tree.at, "services", "have networks of their own whose connections are carried by the runner: they reach each other and the outside over TCP, and over UDP only each other and the name server; the first connection to a port other than 80 and 443 outside takes a second");
                 }
                 if let Some(at) = steps.snapshot {
                     self.differs(at, "snapshot", "is refused: it makes images of GitHub's own machines");
@@ -162,18 +178,25 @@ impl Checker<'_> {
         let labels = match tree.constant() {
             Some(Value::Array(items)) => items.iter().map(Value::to_text).collect(),
             Some(Value::String(text)) => vec![text.to_string()],
+            Some(value @ Value::Object(_)) => {
+                if value.get("group") != Value::Null {
+                    self.differs(
+                        tree.at,
+                        "runs-on: group",
+                        "groups of runners are not known here: only the labels count",
+                    );
+                }
+                match value.get("labels") {
+                    Value::Array(items) => items.iter().map(Value::to_text).collect(),
+                    Value::Null => return,
+                    one => vec![one.to_text()],
+                }
+            }
             _ => return,
         };
         for label in labels {
-            let lower = label.to_ascii_lowercase();
-            if lower.starts_with("windows") || lower.starts_with("macos") {
-                self.differs(tree.at, format!("runs-on: {label}"), "this machine is Linux: the job fails at once");
-            } else if lower.starts_with("ubuntu-") {
-                self.differs(
-                    tree.at,
-                    format!("runs-on: {label}"),
-                    "runs on this machine, with the tools that it has, not in GitHub's image",
-                );
+            if let Some((construct, difference)) = portability::label(&label) {
+                self.differs(tree.at, construct, difference);
             }
         }
     }
@@ -217,22 +240,11 @@ impl Checker<'_> {
                         );
                     }
                 }
-                for word in ["sudo ", "apt-get ", "apt "] {
-                    if text.lines().any(|line| line.trim_start().starts_with(word)) {
-                        self.differs(
-                            step.at,
-                            word.trim().to_owned(),
-                            "changes this machine itself, not one that is thrown away",
-                        );
-                        break;
-                    }
+                for (construct, difference) in portability::script(text) {
+                    self.differs(step.at, construct, difference);
                 }
-                if let Some(shell) = shell.as_ref().filter(|shell| ["cmd", "powershell"].contains(&shell.source())) {
-                    self.differs(
-                        step.at,
-                        format!("shell: {}", shell.source()),
-                        "exists only on Windows: the step fails",
-                    );
+                if let Some((construct, difference)) = shell.as_ref().and_then(portability::shell) {
+                    self.differs(step.at, construct, difference);
                 }
                 self.untrusted(step.at, text);
             }
@@ -314,9 +326,13 @@ impl Checker<'_> {
             JobKind::Call(_) => (Vec::new(), &[]),
         };
         let mut names: Vec<(Position, String, String)> = Vec::new();
+        let mut others: Vec<(Position, portability::Found)> = Vec::new();
         let mut collect = |at: Position, template: &Template| {
-            for (context, name) in references(template) {
-                names.push((at, context, name));
+            names.extend(references(template).map(|(context, name)| (at, context, name)));
+            for found in portability::expressions(template) {
+                if !others.iter().any(|(_, (known, _))| *known == found.0) {
+                    others.push((at, found));
+                }
             }
         };
         for step in steps {
@@ -345,6 +361,9 @@ impl Checker<'_> {
             {
                 templates(tree, &mut |template| collect(tree.at, template));
             }
+        }
+        for (at, (construct, difference)) in others {
+            self.differs(at, construct, difference);
         }
         for (at, context, name) in names {
             let known = match context.as_str() {
@@ -375,38 +394,9 @@ fn templates(tree: &Tree, visit: &mut dyn FnMut(&Template)) {
 }
 
 /// The names that a string takes from the `steps` and `needs` contexts.
-fn references(template: &Template) -> Vec<(String, String)> {
-    let mut out = Vec::new();
-    for expression in template.expressions() {
-        walk(expression, &mut out);
-    }
-    out
-}
-
-fn walk(expression: &Expression, out: &mut Vec<(String, String)>) {
-    fn node(node_: &Node, out: &mut Vec<(String, String)>) {
-        match node_ {
-            Node::Literal(_) | Node::Context(_) => {}
-            Node::Call(_, args) | Node::And(args) | Node::Or(args) => args.iter().for_each(|arg| node(arg, out)),
-            Node::Star(inner) | Node::Not(inner) => node(inner, out),
-            Node::Compare(_, a, b) => {
-                node(a, out);
-                node(b, out);
-            }
-            Node::Index(inner, index) => {
-                if let (Node::Context(name), Node::Literal(key)) = (&**inner, &**index)
-                    && (name == "steps" || name == "needs")
-                {
-                    out.push((name.clone(), key.to_text()));
-                }
-                node(inner, out);
-                node(index, out);
-            }
-        }
-    }
-    if let Some(root) = expression.root() {
-        node(root, out);
-    }
+fn references(template: &Template) -> impl Iterator<Item = (String, String)> + '_ {
+    let members = template.expressions().flat_map(portability::members);
+    members.filter(|(context, _)| context == "steps" || context == "needs")
 }
 
 #[cfg(test)]
@@ -436,6 +426,30 @@ mod tests {
         let differences: Vec<&str> =
             reports[0].differences.iter().map(|difference| difference.construct.as_str()).collect();
         assert_eq!(differences, ["on.issues", "runs-on: windows-latest", "uses: actions/checkout@v5"]);
+        let text = "on: {schedule: [{cron: '0 0 * * *'}]}\njobs:\n  a:\n    runs-on: {group: big, labels: [ubuntu-latest, gpu]}\n    permissions: {id-token: write}\n    container: {image: x, options: --gpus all}\n    services: {db: {image: y, volumes: ['/var/run/docker.sock:/s']}}\n    steps:\n      - {run: docker run x, shell: pwsh}\n      - {run: 'echo ${{ secrets.GITHUB_TOKEN }} ${{ runner.environment }}', background: true}\n      - uses: docker://z\n      - uses: a/b@v1\n      - uses: docker/build-push-action@v6\n  c: {uses: o/r/.github/workflows/w.yml@v1}\n";
+        let found = check(&[("all.yml".to_owned(), text.to_owned())]);
+        let found: Vec<&str> = found[0].differences.iter().map(|difference| difference.construct.as_str()).collect();
+        for construct in [
+            "on.schedule",
+            "runs-on: group",
+            "runs-on: ubuntu-latest",
+            "runs-on: gpu",
+            "permissions.id-token",
+            "container",
+            "services",
+            "services.db",
+            "docker run",
+            "shell: pwsh",
+            "secrets.GITHUB_TOKEN",
+            "runner.environment",
+            "background",
+            "uses: docker://z",
+            "uses: a/b@v1",
+            "uses: docker/build-push-action@v6",
+            "uses: o/r/.github/workflows/w.yml@v1",
+        ] {
+            assert!(found.contains(&construct), "{construct} in {found:?}");
+        }
         assert!(reports[1].findings[0].message.contains("no workflow here is named 'Nothing'"));
         assert!(reports[0].is_ok() && !reports[2].is_ok());
     }

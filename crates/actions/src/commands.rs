@@ -22,39 +22,53 @@ impl Command {
 /// Parses a line; none when it holds no command.
 pub fn parse(line: &str) -> Option<Command> {
     let line = line.trim_start();
-    if let Some(rest) = line.strip_prefix("::") {
-        let end = rest.find("::")?;
-        let (name, properties) = head(&rest[..end], ',')?;
-        return Some(Command { name, properties, data: unescape(&rest[end + 2..], false) });
+    if let Some(rest) = line.strip_prefix("::")
+        && let Some(end) = rest.find("::")
+        && let Some((name, properties)) = head(&rest[..end], &NEW)
+    {
+        return Some(Command { name, properties, data: unescape(&rest[end + 2..], &[]) });
     }
     let at = line.find("##[")?;
     let rest = &line[at + 3..];
     let end = rest.find(']')?;
-    let (name, properties) = head(&rest[..end], ';')?;
-    Some(Command { name, properties, data: unescape(&rest[end + 1..], false) })
+    let (name, properties) = head(&rest[..end], &OLD)?;
+    Some(Command { name, properties, data: unescape(&rest[end + 1..], OLD.escapes) })
 }
 
-fn head(text: &str, separator: char) -> Option<(String, Vec<(String, String)>)> {
+/// One of the two ways to write commands.
+struct Style {
+    /// Between properties.
+    separator: char,
+    /// What stands for other characters in properties, beside what does so everywhere.
+    escapes: &'static [(&'static str, &'static str)],
+}
+
+/// `::name key=value,key=value::data`.
+const NEW: Style = Style { separator: ',', escapes: &[("%3A", ":"), ("%2C", ",")] };
+/// `##[name key=value;key=value]data`.
+const OLD: Style = Style { separator: ';', escapes: &[("%3B", ";"), ("%5D", "]")] };
+
+fn head(text: &str, style: &Style) -> Option<(String, Vec<(String, String)>)> {
     let (name, rest) = match text.find(' ') {
         Some(at) => (&text[..at], text[at + 1..].trim()),
         None => (text, ""),
     };
-    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_') {
+    if name.is_empty() {
         return None;
     }
     let properties = rest
-        .split(separator)
+        .split(style.separator)
         .filter_map(|pair| pair.split_once('='))
         .filter(|(key, _)| !key.trim().is_empty())
-        .map(|(key, value)| (key.trim().to_owned(), unescape(value, true)))
+        .map(|(key, value)| (key.trim().to_owned(), unescape(value, style.escapes)))
         .collect();
     Some((name.to_ascii_lowercase(), properties))
 }
 
-fn unescape(text: &str, property: bool) -> String {
+fn unescape(text: &str, more: &[(&str, &str)]) -> String {
     let mut out = text.replace("%0D", "\r").replace("%0A", "\n");
-    if property {
-        out = out.replace("%3A", ":").replace("%2C", ",");
+    for (escape, character) in more {
+        out = out.replace(escape, character);
     }
     out.replace("%25", "%")
 }
@@ -103,9 +117,9 @@ pub fn parse_file(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(out)
 }
 
+/// Carriage returns stay, as on GitHub's Linux runners.
 fn trim_line(line: &str) -> &str {
-    let line = line.strip_suffix('\n').unwrap_or(line);
-    line.strip_suffix('\r').unwrap_or(line)
+    line.strip_suffix('\n').unwrap_or(line)
 }
 
 #[cfg(test)]
@@ -122,6 +136,10 @@ mod tests {
         assert_eq!(parse("  ::add-mask::x::y").unwrap().data, "x::y");
         assert_eq!(parse("::endgroup::").unwrap().name, "endgroup");
         assert_eq!(parse("text ##[group]Title").unwrap().data, "Title");
+        let old = parse("x ##[error file=a%3Bb%5D.js;line=3]it%0Afails").unwrap();
+        assert_eq!((old.property("file"), old.property("line")), (Some("a;b].js"), Some("3")));
+        // A token that stops commands may be of any characters.
+        assert_eq!(parse("::a+b/c=::").unwrap().name, "a+b/c=");
         for none in ["plain", "::", "::not a command", "a ::error::x", "::::", "##[", ":: ::x"] {
             assert_eq!(parse(none), None, "{none}");
         }
@@ -131,7 +149,7 @@ mod tests {
     fn files() {
         let text = "a=1\n\nb<<EOF\nline 1\nline=2\nEOF\nc=x=y\r\nd<<E\nE\ne==<<z\n";
         let pairs = parse_file(text).unwrap();
-        let expected = [("a", "1"), ("b", "line 1\nline=2"), ("c", "x=y"), ("d", ""), ("e", "=<<z")];
+        let expected = [("a", "1"), ("b", "line 1\nline=2"), ("c", "x=y\r"), ("d", ""), ("e", "=<<z")];
         assert_eq!(pairs, expected.map(|(k, v)| (k.to_owned(), v.to_owned())));
         assert!(parse_file("a<<EOF\nx").unwrap_err().contains("Matching delimiter not found 'EOF'"));
         assert!(parse_file("nothing").unwrap_err().contains("Invalid format 'nothing'"));

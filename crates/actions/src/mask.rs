@@ -95,6 +95,13 @@ fn variants(secret: &str) -> Vec<String> {
         out.push(value.replace('\'', "'\\''"));
         out.push(value.replace('"', "\\\""));
         out.push(html(value));
+        // As an expression writes it, and without quotes around it.
+        out.push(value.replace('\'', "''"));
+        out.extend(value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).map(str::to_owned));
+        // PowerShell's errors show a command line in pieces, which end at an ampersand.
+        if let Some((front, back)) = value.rsplit_once('&') {
+            out.extend([front, back].into_iter().filter(|part| part.len() >= 6).map(str::to_owned));
+        }
     }
     out.retain(|variant| !variant.trim().is_empty());
     out
@@ -155,6 +162,12 @@ mod tests {
             assert!(found.contains(STARS) && found.len() <= STARS.len() + 16, "{encoded} -> {found}");
         }
         assert_eq!(masks.apply("nothing here"), "nothing here");
+        masks.add("it's mine");
+        masks.add("\"quoted value\"");
+        masks.add("first-part&second-part");
+        for shown in ["'it''s mine'", "quoted value", "first-part&\u{1b}[0m", "second-part"] {
+            assert!(masks.apply(shown).contains(STARS), "{shown}");
+        }
     }
 
     #[test]

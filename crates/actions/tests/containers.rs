@@ -162,6 +162,89 @@ async fn a_job_on_the_runner_reaches_mapped_ports() {
     bench.engine.shutdown().await;
 }
 
+/// Two services on the same ports ask each other, by connections and by datagrams, and one asks the runner.
+async fn services_with_the_same_ports_reach_each_other_and_the_outside() {
+    let code = r#"
+import os, socket, threading
+name, other = os.environ['NAME'], os.environ['OTHER']
+def say(text):
+    words = text.split()
+    if words[0] == 'name': return name
+    if words[0] == 'own': return socket.gethostbyname(socket.gethostname())
+    if words[0] == 'udp':
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(20)
+        s.sendto(words[2].encode(), (words[1], 5000)); return s.recv(100).decode()
+    s = socket.create_connection((words[1], int(words[3]) if len(words) > 3 else 5000), 30)
+    s.sendall((words[2] + '\n').encode()); return s.makefile().readline().strip()
+def datagrams():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 5000))
+    while True:
+        text, who = s.recvfrom(100); s.sendto(say(text.decode()).encode(), who)
+threading.Thread(target=datagrams, daemon=True).start()
+l = socket.socket(); l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); l.bind(('0.0.0.0', 5000)); l.listen(8)
+def answer(c):
+    try: reply = say(c.makefile().readline().strip())
+    except Exception as error: reply = repr(error)
+    c.sendall((reply + '\n').encode()); c.close()
+while True:
+    c, _ = l.accept(); threading.Thread(target=answer, args=(c,), daemon=True).start()
+"#;
+    let runner = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = runner.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        use std::io::Write;
+        while let Ok((mut stream, _)) = runner.accept() {
+            let _ = stream.write_all(b"the runner\n");
+        }
+    });
+    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let service = |name: &str, other: &str| {
+        let code = serde_json::to_string(code).unwrap();
+        format!(
+            r#"      {name}:
+        image: box:1
+        env: {{NAME: {name}, OTHER: {other}, CODE: {code}}}
+        volumes: ["/usr:/usr:ro", "/lib:/lib:ro", "/lib64:/lib64:ro"]
+        ports: ["5000", "5000/udp"]
+        entrypoint: /usr/bin/python3
+        command: -u -c "import os; exec(os.environ['CODE'])"
+        options: --add-host runner:host-gateway --health-cmd "grep -q ':1388 ' /proc/net/tcp" --health-interval 1s --health-retries 100
+"#
+        )
+    };
+    let flow = flow(&format!(
+        r#"    services:
+{}{}    steps:
+      - run: |
+          ask() {{ exec 3<>/dev/tcp/127.0.0.1/$1; echo "$2" >&3; head -n1 <&3; exec 3<&-; }}
+          A=${{{{ job.services.a.ports['5000'] }}}}; B=${{{{ job.services.b.ports[5000] }}}}
+          echo "MARK $(ask $A name) $(ask $B name)"
+          echo "MARK connections $(ask $A 'tcp b name') $(ask $B 'tcp a name')"
+          echo "MARK datagrams $(ask $A 'udp b name') $(ask $B 'udp a name')"
+          echo "MARK runner $(ask $A 'tcp runner x {port}')"
+          case "$(ask $A own)" in 100.*) echo MARK own address;; esac
+      - run: python3 -c "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(30); s.sendto(b'name', ('127.0.0.1', {free})); print('MARK mapped', s.recv(100).decode())"
+"#,
+        service("a", "b").replace("\"5000/udp\"", &format!("\"{free}:5000/udp\"")),
+        service("b", "a"),
+    ));
+    let bench = bench(&[(".github/workflows/w.yml", &flow)]).await;
+    let (run, story) = one(&bench).await;
+    assert_eq!(run.conclusion, Some(Conclusion::Success), "{story}");
+    for text in [
+        "MARK a b",
+        "MARK connections b a",
+        "MARK datagrams b a",
+        "MARK runner the runner",
+        "MARK own address",
+        "MARK mapped a",
+    ] {
+        assert!(story.contains(text), "{text}: {story}");
+    }
+    bench.engine.shutdown().await;
+    nothing_is_left(bench.dir.path());
+}
+
 async fn docker_actions() {
     let action = r#"
 name: greet
@@ -220,7 +303,10 @@ async fn what_cannot_be_had_is_said() {
             "    services: {web: {image: 'box:1', options: --health-cmd true --entrypoint false}}\n    steps: [{run: echo never}, {if: always(), run: echo still}]\n",
             "",
         ),
-        ("    services: {web: {image: 'web:1', ports: ['53:53/udp']}}\n    steps: [{run: echo never}]\n", "only TCP"),
+        (
+            "    services: {web: {image: 'web:1', ports: ['53:53/sctp']}}\n    steps: [{run: echo never}]\n",
+            "only TCP and UDP",
+        ),
         ("    container: {image: 'box:1'}\n    steps: [{run: no-such-program}]\n", "no-such-program: not found"),
         (
             "    container: {image: 'box:1'}\n    steps: [{run: x, shell: bash}]\n",
@@ -329,7 +415,7 @@ fn main() {
             }
         )*};
     }
-    run!(a_job_in_a_container_reaches_its_services_by_name a_job_on_the_runner_reaches_mapped_ports docker_actions javascript_actions_run_in_an_image_without_node what_cannot_be_had_is_said a_timeout_ends_what_a_step_started_in_the_container);
+    run!(a_job_in_a_container_reaches_its_services_by_name a_job_on_the_runner_reaches_mapped_ports services_with_the_same_ports_reach_each_other_and_the_outside docker_actions javascript_actions_run_in_an_image_without_node what_cannot_be_had_is_said a_timeout_ends_what_a_step_started_in_the_container);
     if nix::unistd::geteuid().is_root() && only.is_empty() {
         again_as_user();
     }

@@ -228,7 +228,7 @@ async fn time_runs_out_for_steps_and_jobs() {
 async fn what_tools_say_becomes_annotations_and_secrets_stay_hidden() {
     let matcher = r#"{"problemMatcher": [{"owner": "x", "pattern": [{"regexp": "^(\\S+):(\\d+): (error|warning): (.*)$", "file": 1, "line": 2, "severity": 3, "message": 4}]}]}"#;
     let flow = "on: push\njobs:\n  j:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v5\n      - run: |\n          echo \"::add-matcher::m.json\"\n          echo \"a.c:7: error: odd thing\"\n          echo \"::notice file=b.c,line=3,title=T::look\"\n          v=$(echo s0meXthing | tr -d X)\n          echo \"::add-mask::$v\"\n          echo \"this is $v $(printf $v | base64) $(printf '%s' \"$S\" | base64 | tr -d '\\n')\"\n          printf '%s' \"$S\" | while read -r line; do echo \"$line\"; done\n        env: {S: \"${{ secrets.LONG }}\"}\n";
-    let bench = Bench::new(&[(".github/workflows/w.yml", flow), ("m.json", matcher)]).await;
+    let bench = Bench::new(&[(".github/workflows/w.yml", flow), ("m.json", matcher), ("a.c", "int x;\n")]).await;
     let secret = "first-line-1234\nsecond-line-5678";
     bench.host.secrets.lock().unwrap().insert((None, "LONG".into()), secret.into());
     let runs = bench.push().await;

@@ -25,6 +25,8 @@ pub(crate) struct Port {
     pub host: Option<u16>,
     /// In the container.
     pub container: u16,
+    /// Whether it is for datagrams.
+    pub udp: bool,
 }
 
 /// A directory that a container sees.
@@ -95,12 +97,13 @@ fn texts(value: &Value) -> Vec<String> {
     }
 }
 
-/// `8080:80`, `6379`, `127.0.0.1:8080:80/tcp`, `5000-5002:6000-6002`.
+/// `8080:80`, `6379`, `127.0.0.1:8080:80/tcp`, `53/udp`, `5000-5002:6000-6002`.
 fn port(text: &str) -> Result<Vec<Port>, String> {
     let wrong = || format!("'{text}' is not a port mapping such as 8080:80");
     let (body, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    if !protocol.eq_ignore_ascii_case("tcp") {
-        return Err(format!("the port {text} is not supported: only TCP ports are offered"));
+    let udp = protocol.eq_ignore_ascii_case("udp");
+    if !udp && !protocol.eq_ignore_ascii_case("tcp") {
+        return Err(format!("the port {text} is not supported: only TCP and UDP ports are offered"));
     }
     let range = |text: &str| -> Option<(u16, u16)> {
         match text.split_once('-') {
@@ -118,7 +121,7 @@ fn port(text: &str) -> Result<Vec<Port>, String> {
         return Err(wrong());
     }
     Ok((container.0..=container.1)
-        .map(|port| Port { host: host.map(|(from, _)| from + (port - container.0)), container: port })
+        .map(|port| Port { host: host.map(|(from, _)| from + (port - container.0)), container: port, udp })
         .collect())
 }
 
@@ -147,12 +150,13 @@ mod tests {
 
     #[test]
     fn ports_and_volumes() {
-        let one = |host: Option<u16>, container: u16| vec![Port { host, container }];
+        let one = |host: Option<u16>, container: u16| vec![Port { host, container, udp: false }];
+        assert_eq!(port("5353:53/udp").unwrap(), [Port { host: Some(5353), container: 53, udp: true }]);
         assert_eq!(port("8080:80").unwrap(), one(Some(8080), 80));
         assert_eq!(port("6379").unwrap(), one(None, 6379));
         assert_eq!(port("127.0.0.1:8080:80/tcp").unwrap(), one(Some(8080), 80));
         assert_eq!(port("5000-5001:6000-6001").unwrap().len(), 2);
-        for bad in ["53:53/udp", "a:b", "", "70000", "1-2:3", "0"] {
+        for bad in ["53:53/sctp", "a:b", "", "70000", "1-2:3", "0"] {
             assert!(port(bad).is_err(), "{bad}");
         }
         assert_eq!(

@@ -1,5 +1,6 @@
 //! One container of a job: made from a definition and an image, run, removed.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,6 +8,8 @@ use runtime::container::{Container, Limits, Mount, Network, Rootfs, Seccomp, Sou
 
 use super::definition::Definition;
 use super::image::Image;
+use super::network::inside_address;
+use super::outside;
 use super::paths::Paths;
 use crate::job::error_chain;
 use crate::job::shell::words;
@@ -25,6 +28,8 @@ pub(crate) struct Surroundings {
     pub volumes: PathBuf,
     /// Names and addresses for `/etc/hosts`.
     pub hosts: Vec<(String, String)>,
+    /// The address that the container has itself, with a network of its own.
+    pub own: Option<Ipv4Addr>,
 }
 
 /// The container that the steps of a job run in.
@@ -144,13 +149,17 @@ pub(crate) fn spec(
 
 /// Starts a container.
 pub(crate) async fn start(spec: &Spec, stdio: Stdio) -> Result<Container, String> {
-    let told = |error: runtime::Error| match error.hint() {
-        Some(hint) => format!("{} ({hint})", error_chain(&error)),
-        None => error_chain(&error),
-    };
     let mut container = Container::create(spec, stdio).await.map_err(told)?;
     container.start().await.map_err(told)?;
     Ok(container)
+}
+
+/// What is wrong with a container, and what to do.
+pub(crate) fn told(error: runtime::Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{} ({hint})", error_chain(&error)),
+        None => error_chain(&error),
+    }
 }
 
 fn named(name: &str) -> bool {
@@ -171,12 +180,22 @@ fn name_files(
     around: &Surroundings,
     more: &[(String, String)],
 ) -> std::io::Result<Vec<Mount>> {
-    let mut hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
+    let mut hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned();
+    let own = around.own.map_or(Ipv4Addr::new(127, 0, 1, 1), inside_address);
+    hosts.push_str(&format!("{own}\t{hostname}\n"));
     for (name, address) in around.hosts.iter().chain(more) {
+        // In a network of its own, loopback is the container's own too.
+        let address = match (network, address.parse::<Ipv4Addr>()) {
+            (Network::None, Ok(Ipv4Addr::LOCALHOST)) => outside::HOST.to_string(),
+            (Network::None, Ok(ip)) if ip.is_loopback() => inside_address(ip).to_string(),
+            _ => address.clone(),
+        };
         hosts.push_str(&format!("{address}\t{name}\n"));
     }
-    let resolv =
-        if network == Network::Host { std::fs::read("/etc/resolv.conf").unwrap_or_default() } else { Vec::new() };
+    let resolv = match network {
+        Network::Host => std::fs::read("/etc/resolv.conf").unwrap_or_default(),
+        Network::None => outside::resolv_conf().into_bytes(),
+    };
     let mut out = Vec::new();
     for (name, text) in
         [("hosts", hosts.into_bytes()), ("hostname", format!("{hostname}\n").into_bytes()), ("resolv.conf", resolv)]

@@ -13,9 +13,10 @@ use runtime::net::Visitor;
 use super::definition::Definition;
 use super::health::Check;
 use super::image::{Image, Images};
-use super::network::{Forwards, listening, own_address};
+use super::network::{Forwards, Target, inside_address, listening, own_address};
+use super::outside;
 use super::paths::Paths;
-use super::run::{Surroundings, spec, start};
+use super::run::{Surroundings, spec};
 use crate::job::log::Log;
 
 /// How much of a service's output is shown when the job ends, in bytes.
@@ -26,8 +27,8 @@ const SHOWN_OUTPUT: u64 = 256 << 10;
 pub(crate) struct Services {
     list: Vec<Service>,
     forwards: Forwards,
-    /// Which port of which service was offered, or refused, inside which other.
-    inside: BTreeSet<(usize, usize, u16)>,
+    /// Which port of which service was offered, or refused, to which other.
+    inside: BTreeSet<(usize, usize, u16, bool)>,
 }
 
 #[derive(Debug)]
@@ -37,11 +38,13 @@ struct Service {
     container: Container,
     visitor: Arc<Visitor>,
     address: Ipv4Addr,
+    /// Whether its network has a neighbour.
+    joined: bool,
     /// Port in the container -> port on the runner.
     ports: BTreeMap<u16, u16>,
-    /// Ports that are offered below its own address.
-    offered: BTreeSet<u16>,
-    wanted: BTreeSet<u16>,
+    /// Ports that are offered below its own address, and whether they are for datagrams.
+    offered: BTreeSet<(u16, bool)>,
+    wanted: BTreeSet<(u16, bool)>,
     output: PathBuf,
 }
 
@@ -67,7 +70,8 @@ impl Services {
         let mut services = Self { list: Vec::new(), forwards: Forwards::default(), inside: BTreeSet::new() };
         let mut checks = Vec::new();
         for (((name, definition), image), (_, address)) in definitions.iter().zip(&found).zip(addresses) {
-            let service = Service::start(name, definition, image, *address, around).await?;
+            let around = Surroundings { own: Some(*address), ..around.clone() };
+            let service = Service::start((name, definition), image, *address, &around, &services.forwards, log).await?;
             checks.push(Check::of(&definition.options.health, image));
             services.list.push(service);
             services.map_ports(definition)?;
@@ -100,60 +104,53 @@ impl Services {
         let Some(service) = self.list.last_mut() else { return Ok(()) };
         for port in &definition.ports {
             let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port.host.unwrap_or(0)));
-            let bound = self.forwards.on_runner(at, service.visitor.clone(), port.container).map_err(|error| {
+            let bound = self.forwards.on_runner(at, service.target(port.container, port.udp)).map_err(|error| {
                 format!(
                     "the service {}: the port {} of this machine cannot be used ({error}); leave the choice open with `ports: [{}]` and use job.services.{}.ports['{}']",
                     service.name, at.port(), port.container, service.name, port.container
                 )
             })?;
-            service.ports.insert(port.container, bound.port());
+            // A port for both protocols has one number there: that of the connections.
+            if !port.udp || !service.ports.contains_key(&port.container) {
+                service.ports.insert(port.container, bound.port());
+            }
         }
         Ok(())
     }
 
     /// Offers every port that a service listens on by now under the service's name.
     pub async fn offer(&mut self, log: &Log) {
-        let ports: Vec<BTreeSet<u16>> = self
-            .list
-            .iter()
-            .map(|service| listening(service.container.pid()).union(&service.wanted).copied().collect())
-            .collect();
-        for (i, own) in ports.iter().enumerate() {
-            for &port in own {
-                if self.list[i].offered.insert(port) {
-                    self.offer_on_runner(i, port, log);
+        for i in 0..self.list.len() {
+            let ports: Vec<(u16, bool)> =
+                listening(self.list[i].container.pid()).union(&self.list[i].wanted).copied().collect();
+            for (port, udp) in ports {
+                if self.list[i].offered.insert((port, udp)) {
+                    self.offer_on_runner(i, port, udp, log);
                 }
-                for (other, theirs) in ports.iter().enumerate().filter(|(other, _)| *other != i) {
-                    // Before it is known which ports a service takes itself, one of them might be taken from it.
-                    if !theirs.is_empty() && self.inside.insert((i, other, port)) {
-                        self.offer_inside(i, other, port, theirs.contains(&port), log).await;
+                for other in 0..self.list.len() {
+                    if other != i && self.list[other].joined && self.inside.insert((i, other, port, udp)) {
+                        self.offer_inside(i, other, port, udp, log).await;
                     }
                 }
             }
         }
     }
 
-    fn offer_on_runner(&self, i: usize, port: u16, log: &Log) {
-        let Service { name, address, visitor, .. } = &self.list[i];
-        if let Err(error) = self.forwards.on_runner(SocketAddr::from((*address, port)), visitor.clone(), port) {
+    fn offer_on_runner(&self, i: usize, port: u16, udp: bool, log: &Log) {
+        let service = &self.list[i];
+        let at = SocketAddr::from((service.address, port));
+        if let Err(error) = self.forwards.on_runner(at, service.target(port, udp)) {
+            let name = &service.name;
             log.line(&format!(
                 "##[warning]{name}:{port} cannot be offered under this name ({error}); map the port and use localhost:${{{{ job.services.{name}.ports['{port}'] }}}}"
             ));
         }
     }
 
-    async fn offer_inside(&self, i: usize, other: usize, port: u16, taken: bool, log: &Log) {
+    async fn offer_inside(&self, i: usize, other: usize, port: u16, udp: bool, log: &Log) {
         let (service, within) = (&self.list[i], &self.list[other]);
-        if taken {
-            log.line(&format!(
-                "The service {} does not reach {}:{port}, because it uses this port itself.",
-                within.name, service.name
-            ));
-            return;
-        }
-        let at = SocketAddr::from((service.address, port));
-        let made = self.forwards.in_container(within.visitor.clone(), at, service.visitor.clone(), port).await;
-        if let Err(error) = made {
+        let at = SocketAddr::from((inside_address(service.address), port));
+        if let Err(error) = self.forwards.beside(within.visitor.clone(), at, service.target(port, udp)).await {
             log.line(&format!(
                 "##[warning]The service {} does not reach {}:{port}: {error}",
                 within.name, service.name
@@ -188,11 +185,12 @@ impl Services {
 
 impl Service {
     async fn start(
-        name: &str,
-        definition: &Definition,
+        (name, definition): (&str, &Definition),
         image: &Image,
         address: Ipv4Addr,
         around: &Surroundings,
+        forwards: &Forwards,
+        log: &Log,
     ) -> Result<Self, String> {
         let failed = |problem: String| format!("the service {name} cannot be started: {problem}");
         let made = spec(definition, image, Network::None, &Paths::default(), around).map_err(failed)?;
@@ -206,28 +204,59 @@ impl Service {
                 .map_err(|error| failed(format!("{}: {error}", output.display())))
         };
         let stdio = Stdio { stdin: None, stdout: Some(file()?), stderr: Some(file()?) };
-        let container = start(&made.spec, stdio).await.map_err(failed)?;
+        let mut container =
+            Container::create(&made.spec, stdio).await.map_err(|error| failed(super::run::told(error)))?;
         let pid = container.pid();
-        let visitor = tokio::task::spawn_blocking(move || Visitor::enter(pid))
+        let visit = move || {
+            let visitor = Visitor::enter(pid)?;
+            let joined = visitor.neighbour(inside_address(address));
+            Ok::<_, runtime::Error>((visitor, joined))
+        };
+        let (visitor, joined) = tokio::task::spawn_blocking(visit)
             .await
             .map_err(|error| failed(error.to_string()))?
             .map_err(|error| failed(crate::job::error_chain(&error)))?;
+        let visitor = Arc::new(visitor);
+        let host = definition.options.hosts.iter().any(|(_, address)| address == "127.0.0.1");
+        let led = match joined {
+            Ok(()) => outside::open(visitor.clone(), host, &forwards.tracker, &forwards.end).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &led {
+            log.line(&format!(
+                "##[warning]The service {name} reaches neither other services nor the outside: this machine cannot give it a link ({error})."
+            ));
+        }
+        container.start().await.map_err(|error| failed(super::run::told(error)))?;
         let exposed = image.config.exposed_ports.keys().filter_map(|key| match key.split_once('/') {
-            Some((port, "tcp")) => port.parse().ok(),
-            None => key.parse().ok(),
-            Some(_) => None,
+            Some((port, protocol)) => Some((
+                port.parse().ok()?,
+                match protocol {
+                    "tcp" => false,
+                    "udp" => true,
+                    _ => return None,
+                },
+            )),
+            None => Some((key.parse().ok()?, false)),
         });
         Ok(Self {
             name: name.to_owned(),
             image: definition.image.clone(),
             container,
-            visitor: Arc::new(visitor),
+            visitor,
             address,
+            joined: led.is_ok(),
             ports: BTreeMap::new(),
             offered: BTreeSet::new(),
-            wanted: exposed.chain(definition.ports.iter().map(|port| port.container)).collect(),
+            wanted: exposed.chain(definition.ports.iter().map(|port| (port.container, port.udp))).collect(),
             output,
         })
+    }
+
+    fn target(&self, port: u16, udp: bool) -> Target {
+        // Where it has an address of its own, some listen on that one only.
+        let ip = if self.joined { inside_address(self.address) } else { Ipv4Addr::LOCALHOST };
+        Target { to: self.visitor.clone(), at: SocketAddr::from((ip, port)), udp }
     }
 
     fn show_output(&self, log: &Log) {

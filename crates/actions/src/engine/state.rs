@@ -385,7 +385,7 @@ impl Active {
         let ids: Vec<i64> = self
             .jobs
             .values()
-            .filter(|state| state.job.status != Status::Completed && (force || state.started || !state.stubborn))
+            .filter(|state| state.job.status != Status::Completed && (force || !state.stubborn))
             .map(|state| state.job.id)
             .collect();
         self.stop(ids, &mut effects);

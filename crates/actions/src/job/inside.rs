@@ -114,7 +114,8 @@ impl Executor {
         container: Option<&Tree>,
         services: Option<&Tree>,
     ) -> Result<(Option<Definition>, Vec<(String, Definition)>), String> {
-        let scope = self.scope(&Frame::default());
+        let frame = Frame::default();
+        let scope = self.scope(&frame);
         let container = container.map(|tree| Definition::read(tree, &scope)).transpose()?.flatten();
         let mut list = Vec::new();
         match services.map(|tree| (&tree.kind, tree)) {
@@ -155,6 +156,7 @@ impl Executor {
             dir: self.workspace.root.join("_containers"),
             volumes: self.services.config.dir.join("volumes"),
             hosts: self.containers.hosts.clone(),
+            own: None,
         }
     }
 
@@ -246,7 +248,8 @@ impl Executor {
     }
 
     /// Lets whoever a container's user is write where steps write, and git accept files of the runner's user.
-    pub(crate) fn open_up(&self) {
+    pub(crate) fn open_up(&mut self) {
+        self.opened_up = true;
         use std::os::unix::fs::PermissionsExt;
         let space = &self.workspace;
         let event = space.temp.join("_github_workflow");

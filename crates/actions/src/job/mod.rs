@@ -10,6 +10,7 @@ pub mod checkpoint;
 mod docker_action;
 pub(crate) mod inside;
 pub mod log;
+mod matchers;
 mod prepare;
 pub mod process;
 mod recording;
@@ -80,6 +81,10 @@ pub(crate) struct Executor {
     pub late: Arc<AtomicBool>,
     /// The part after `@` of the action that runs.
     pub uses_reference: String,
+    /// `github.action`: the id of the step that runs.
+    pub action: String,
+    /// Whether the step that runs goes on when the job is cancelled, because its condition holds then too.
+    pub survives: bool,
     /// Tells the running process to end.
     pub cancel: CancellationToken,
     /// Ends everything, `always()` steps too.
@@ -89,10 +94,14 @@ pub(crate) struct Executor {
     pub annotations: Vec<Annotation>,
     pub summary: String,
     pub posts: Vec<uses::Post>,
+    /// The states before the job's steps.
+    pub before: Vec<checkpoint::Before>,
     /// What `pre` scripts saved, by step.
     pub pre_states: IndexMap<String, IndexMap<String, String>>,
-    pub matchers: announce::Matchers,
+    pub matchers: matchers::Matchers,
     pub mark: String,
+    /// When the job began.
+    pub since: process::Since,
     pub debug: bool,
     /// Whether the checkout's files were there before the job.
     pub warm_checkout: bool,
@@ -102,6 +111,8 @@ pub(crate) struct Executor {
     pub last: Option<process::Command>,
     /// What went into the step that runs, when there is a tape.
     pub step_inputs: Option<serde_json::Value>,
+    /// Whether containers write where steps write.
+    pub opened_up: bool,
     /// What `container` and `services` asked for.
     pub containers: inside::Containers,
     /// Counts steps for files.
@@ -193,7 +204,7 @@ impl Drop for Executor {
             return;
         }
         if !self.mark.is_empty() {
-            process::end_stragglers(&self.mark);
+            process::end_stragglers(&self.mark, self.since);
         }
         self.services.protocols.dismiss(self.spec.job.id);
     }
@@ -203,15 +214,14 @@ impl Executor {
     fn timeout(&self) -> Option<Duration> {
         let definition = self.spec.definition();
         let Some(tree) = definition.timeout_minutes.as_ref() else { return Some(LONGEST) };
-        let scope = self.scope(&steps::Frame::default());
-        let minutes = tree.evaluate(&scope).ok()?.to_number();
+        let minutes = tree.evaluate(&self.scope(&steps::Frame::default())).ok()?.to_number();
         (minutes > 0.0).then(|| span(minutes))
     }
 
     /// `cancel-timeout-minutes`: how long the job may go on after it was cancelled.
     fn cancel_grace(&self) -> Duration {
-        let tree = self.spec.definition().cancel_timeout_minutes.as_ref();
-        let minutes = tree.and_then(|tree| tree.evaluate(&self.scope(&steps::Frame::default())).ok());
+        let (tree, frame) = (self.spec.definition().cancel_timeout_minutes.as_ref(), steps::Frame::default());
+        let minutes = tree.and_then(|tree| tree.evaluate(&self.scope(&frame)).ok());
         let minutes = minutes.map(|value| value.to_number()).filter(|minutes| *minutes >= 0.0);
         minutes.map_or(CANCEL_GRACE, span)
     }
@@ -243,18 +253,24 @@ impl Executor {
             self.step(step, &mut frame).await;
         }
         self.finish_beside(&mut frame).await;
+        let posts = self.posts_to_keep();
         self.post_steps(&frame).await;
         self.stop_containers().await;
-        self.complete(definition, &frame)
+        self.complete(definition, &frame, posts)
     }
 
-    fn complete(&mut self, definition: &crate::workflow::StepsJob, frame: &steps::Frame) -> Outcome {
+    fn complete(
+        &mut self,
+        definition: &crate::workflow::StepsJob,
+        frame: &steps::Frame,
+        posts: Vec<uses::SavedPost>,
+    ) -> Outcome {
         if self.late.load(Ordering::Relaxed) {
             let minutes = self.timeout().map_or(0.0, |time| time.as_secs_f64() / 60.0);
             self.error(&format!("The job has exceeded the maximum execution time of {minutes} minutes."));
         }
         let number = self.begin("Complete job", "__complete");
-        let stragglers = process::end_stragglers(&std::mem::take(&mut self.mark));
+        let stragglers = process::end_stragglers(&std::mem::take(&mut self.mark), self.since);
         if !stragglers.is_empty() {
             self.log.line(&format!("Cleaning up orphan processes: {}", stragglers.join(", ")));
         }
@@ -294,6 +310,7 @@ impl Executor {
         }
         self.end(number, Conclusion::Success, None);
         if self.failed || self.cancelled {
+            self.keep(frame, posts);
             self.workspace.keep_for(self.spec.job.id);
         }
         let conclusion = if self.cancel.is_cancelled() && self.cancelled {

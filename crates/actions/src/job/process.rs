@@ -260,13 +260,46 @@ async fn stop(group: Option<Pid>) {
     let _ = killpg(group, Signal::SIGKILL);
 }
 
-/// Ends every process that carries a mark, and their descendants. Gives the names of those that were there.
-pub fn end_stragglers(mark: &str) -> Vec<String> {
+/// What processes there could be since a moment: the kernel counts their ids up.
+#[derive(Debug, Clone, Copy)]
+pub struct Since {
+    last: i32,
+    at: std::time::Instant,
+}
+
+impl Since {
+    /// The moment is now.
+    pub fn now() -> Self {
+        Self { last: last_pid().unwrap_or(0), at: std::time::Instant::now() }
+    }
+
+    /// All that came after have a higher id than this; 0 when ids may have begun anew meanwhile.
+    fn floor(self) -> i32 {
+        // More processes a second than any machine starts.
+        const FASTEST: u64 = 20_000;
+        let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
+        let started = (self.at.elapsed().as_secs() + 1).saturating_mul(FASTEST);
+        let whole = most.is_some_and(|most: u64| started < most);
+        match last_pid() {
+            Some(last) if whole && last >= self.last => self.last,
+            _ => 0,
+        }
+    }
+}
+
+/// The id that the last process got.
+fn last_pid() -> Option<i32> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().last()?.parse().ok()
+}
+
+/// Ends every process that carries a mark and was started since, and their descendants. Gives the names of those that were there.
+pub fn end_stragglers(mark: &str, since: Since) -> Vec<String> {
     let needle = format!("{MARK}={mark}");
     let mut names = Vec::new();
+    let floor = since.floor();
     // A process may start another while we look: look again until none is left.
     for _ in 0..20 {
-        let found = marked(&needle);
+        let found = marked(&needle, floor);
         if found.is_empty() {
             break;
         }
@@ -281,13 +314,13 @@ pub fn end_stragglers(mark: &str) -> Vec<String> {
 
 /// The processes whose environment holds this, and their descendants. Most often there are none, which is found without asking the
 /// kernel for the state of every process: that costs ten times what reading environments does.
-fn marked(needle: &str) -> Vec<(Pid, String)> {
+fn marked(needle: &str, floor: i32) -> Vec<(Pid, String)> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let own = std::process::id();
     let pids: Vec<i32> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &i32| pid.cast_unsigned() != own)
+        .filter(|pid: &i32| pid.cast_unsigned() != own && *pid > floor)
         .collect();
     // Another user's processes cannot be read, nor could they be ours; one that has ended has no environment.
     let has_mark = |pid: &i32| {
@@ -397,6 +430,7 @@ mod tests {
         let command = shell("setsid sh -c 'echo up; exec sleep 1000' & wait");
         let token = cancel.clone();
         let mut lines = 0;
+        let since = Since::now();
         let end = run(&command, None, &cancel, |line| {
             lines += usize::from(line.is_some());
             token.cancel();
@@ -405,8 +439,8 @@ mod tests {
         assert!(matches!(end, End::Cancelled));
         assert_eq!(lines, 1);
         let mark = command.env[1].1.clone();
-        assert_eq!(end_stragglers(&mark), ["sleep"]);
-        assert!(end_stragglers(&mark).is_empty());
+        assert_eq!(end_stragglers(&mark, since), ["sleep"]);
+        assert!(end_stragglers(&mark, since).is_empty());
     }
 
     #[tokio::test]
@@ -419,9 +453,10 @@ mod tests {
     #[tokio::test]
     async fn a_process_in_the_background_does_not_hold_the_step() {
         let command = shell("sleep 1000 & echo done");
+        let since = Since::now();
         let (end, lines) = output(&command, None, &CancellationToken::new()).await;
         assert!(end.success());
         assert_eq!(lines, ["done"]);
-        end_stragglers(&command.env[1].1);
+        assert_eq!(end_stragglers(&command.env[1].1, since), ["sleep"]);
     }
 }

@@ -1,13 +1,23 @@
 //! What the expressions of steps see.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
-use crate::expr::{Contexts, Error, Object, Scope, Value};
+use super::Executor;
+use super::steps::Frame;
+use crate::expr::{Error, Object, Scope, Value};
+
+/// The contexts of steps. Each is made when an expression asks for it: most expressions ask for none or one.
+const CONTEXTS: [&str; 11] =
+    ["github", "env", "vars", "steps", "inputs", "needs", "matrix", "strategy", "runner", "job", "secrets"];
 
 /// Contexts and status of a job at one moment.
-pub struct StepScope<'a> {
-    /// The contexts.
-    pub contexts: Contexts,
+pub(crate) struct StepScope<'a> {
+    executor: &'a Executor,
+    frame: &'a Frame,
+    /// The step's own `env`.
+    env: &'a [(String, String)],
+    made: [OnceLock<Option<Value>>; CONTEXTS.len()],
     /// Whether no step has failed.
     pub success: bool,
     /// Whether a step has failed.
@@ -20,9 +30,53 @@ pub struct StepScope<'a> {
     pub tape: Option<(&'a super::tape::Tape, &'a str)>,
 }
 
+impl<'a> StepScope<'a> {
+    /// In a frame of a job, with the `env` of a step.
+    pub(crate) fn new(executor: &'a Executor, frame: &'a Frame, env: &'a [(String, String)]) -> Self {
+        let failed = if frame.action.is_some() { frame.failed } else { executor.failed };
+        Self {
+            executor,
+            frame,
+            env,
+            made: Default::default(),
+            success: !failed,
+            failure: failed,
+            cancelled: executor.cancelled,
+            workspace: &executor.workspace.workspace,
+            tape: executor.services.config.tape.as_deref().map(|tape| (tape, executor.spec.job.key.as_str())),
+        }
+    }
+
+    fn make(&self, name: &str) -> Option<Value> {
+        let (executor, frame) = (self.executor, self.frame);
+        Some(match name {
+            "github" => executor.github_context(frame),
+            "env" => {
+                let mut env = Object::case_sensitive();
+                let own = frame.env.iter().chain(self.env).map(|(name, value)| (name, value));
+                for (name, value) in executor.env.iter().chain(own) {
+                    env.insert(name.as_str(), value.as_str());
+                }
+                Value::object(env)
+            }
+            "vars" => executor.vars.clone(),
+            "steps" => Value::object(frame.steps.clone()),
+            "inputs" => frame.inputs.clone().unwrap_or_else(|| executor.spec.inputs.clone()),
+            "needs" => executor.spec.needs.clone(),
+            "matrix" => executor.spec.matrix.clone(),
+            "strategy" => executor.spec.strategy.clone(),
+            "runner" => executor.runner_context(),
+            "job" => executor.job_context(),
+            "secrets" if frame.action.is_none() => strings(&executor.secrets, false),
+            _ => return None,
+        })
+    }
+}
+
 impl Scope for StepScope<'_> {
     fn context(&self, name: &str) -> Option<Value> {
-        self.contexts.context(name)
+        let at = CONTEXTS.iter().position(|known| known.eq_ignore_ascii_case(name))?;
+        self.made[at].get_or_init(|| self.make(CONTEXTS[at])).clone()
     }
 
     fn call(&self, name: &str, args: &[Value]) -> Option<Result<Value, Error>> {

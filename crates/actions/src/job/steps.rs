@@ -12,7 +12,7 @@ use super::Executor;
 use super::process::{self, Command, End};
 use super::scope::StepScope;
 use super::shell::Shell;
-use crate::expr::{Contexts, Object, Value};
+use crate::expr::{Object, Value};
 use crate::model::Conclusion;
 use crate::workflow::{Step, StepKind, Tree};
 
@@ -31,6 +31,8 @@ pub(crate) struct Frame {
     pub action: Option<ActionPlace>,
     /// Whether a step of this composite action has failed.
     pub failed: bool,
+    /// The steps that this composite action is part of, outermost first, each with a `/` behind it.
+    pub path: String,
 }
 
 /// The action that a step runs, for the `github` context.
@@ -48,64 +50,51 @@ pub(crate) struct Current {
     pub outputs: IndexMap<String, String>,
     pub state: IndexMap<String, String>,
     pub stop_token: Option<String>,
+    /// Whether commands are shown too (`::echo::on`).
+    pub echo: bool,
+    /// Whether `set-env` and `add-path` are allowed (`ACTIONS_ALLOW_UNSECURE_COMMANDS`).
+    pub unsecure: bool,
+    /// Whether a command of the step could not be carried out, which fails the step.
+    pub refused: bool,
+    /// How many errors, warnings and notices the step has left.
+    pub announced: [usize; 3],
     pub deadline: Option<Instant>,
     pub files: Files,
 }
 
 impl Executor {
     /// What expressions see in a frame.
-    pub(crate) fn scope(&self, frame: &Frame) -> StepScope<'_> {
-        self.scope_with(frame, &[])
+    pub(crate) fn scope<'a>(&'a self, frame: &'a Frame) -> StepScope<'a> {
+        StepScope::new(self, frame, &[])
     }
 
-    fn scope_with(&self, frame: &Frame, step_env: &[(String, String)]) -> StepScope<'_> {
-        let mut contexts = Contexts::new();
+    pub(super) fn scope_with<'a>(&'a self, frame: &'a Frame, step_env: &'a [(String, String)]) -> StepScope<'a> {
+        StepScope::new(self, frame, step_env)
+    }
+
+    pub(super) fn github_context(&self, frame: &Frame) -> Value {
         let mut github = self.github.clone();
         github.insert("token", self.token.as_str());
         github.insert("workspace", self.workspace.workspace.to_string_lossy().as_ref());
         github.insert("event_path", self.event_path().to_string_lossy().as_ref());
         github.insert("job", self.spec.id.as_str());
+        if !self.action.is_empty() {
+            github.insert("action", self.action.as_str());
+        }
         if let Some(action) = &frame.action {
             github.insert("action_path", action.path.to_string_lossy().as_ref());
             github.insert("action_repository", action.repository.as_str());
             github.insert("action_ref", action.reference.as_str());
             github.insert("action_status", if frame.failed { "failure" } else { "success" });
         }
-        contexts.set("github", Value::object(github));
-        let mut env = Object::case_sensitive();
-        for (name, value) in
-            self.env.iter().chain(frame.env.iter().map(|(n, v)| (n, v))).chain(step_env.iter().map(|(n, v)| (n, v)))
-        {
-            env.insert(name.as_str(), value.as_str());
-        }
-        contexts.set("env", env);
-        contexts.set("vars", self.vars.clone());
-        contexts.set("steps", Value::object(frame.steps.clone()));
-        contexts.set("inputs", frame.inputs.clone().unwrap_or_else(|| self.spec.inputs.clone()));
-        contexts.set("needs", self.spec.needs.clone());
-        contexts.set("matrix", self.spec.matrix.clone());
-        contexts.set("strategy", self.spec.strategy.clone());
-        contexts.set("runner", self.runner_context());
-        contexts.set("job", self.job_context());
-        if frame.action.is_none() {
-            contexts.set("secrets", super::scope::strings(&self.secrets, false));
-        }
-        let failed = if frame.action.is_some() { frame.failed } else { self.failed };
-        StepScope {
-            contexts,
-            success: !failed,
-            failure: failed,
-            cancelled: self.cancelled,
-            workspace: &self.workspace.workspace,
-            tape: self.services.config.tape.as_deref().map(|tape| (tape, self.spec.job.key.as_str())),
-        }
+        Value::object(github)
     }
 
     pub(crate) fn event_path(&self) -> PathBuf {
         self.workspace.temp.join("_github_workflow/event.json")
     }
 
-    fn runner_context(&self) -> Value {
+    pub(super) fn runner_context(&self) -> Value {
         let mut runner = Object::new();
         let arch = if std::env::consts::ARCH == "aarch64" { "ARM64" } else { "X64" };
         for (name, value) in [
@@ -132,7 +121,7 @@ impl Executor {
         self.services.config.dir.join("tools")
     }
 
-    fn job_context(&self) -> Value {
+    pub(super) fn job_context(&self) -> Value {
         let mut job = Object::new();
         job.insert(
             "status",
@@ -182,9 +171,15 @@ impl Executor {
 
     /// Runs a step and enters it into the `steps` context; gives outcome and conclusion.
     pub(crate) async fn step_body(&mut self, step: &Step, frame: &mut Frame) -> (Conclusion, Conclusion) {
-        let mut current = Current { id: step.id.clone(), ..Current::default() };
+        let mut current = Current { id: step.id.clone(), echo: self.debug, ..Current::default() };
         let before = self.before_recording(frame);
-        let outcome = self.guarded(step, frame, &mut current).await;
+        let outer = (std::mem::replace(&mut self.action, step.id.clone()), self.survives);
+        self.survives = self.cancelled || self.would_survive(step, frame);
+        let mut outcome = self.guarded(step, frame, &mut current).await;
+        (self.action, self.survives) = outer;
+        if current.refused && outcome == Conclusion::Success {
+            outcome = Conclusion::Failure;
+        }
         self.record_step(step, outcome, &current, before);
         let conclusion = self.forgiven(step, frame, outcome);
         if step.named_id {
@@ -202,7 +197,8 @@ impl Executor {
         let Some(tree) = step.continue_on_error.as_ref().filter(|_| outcome == Conclusion::Failure) else {
             return outcome;
         };
-        match tree.evaluate(&self.scope(frame)) {
+        let env = self.step_env(step, frame).unwrap_or_default();
+        match tree.evaluate(&self.scope_with(frame, &env)) {
             Ok(value) if value.truthy() => Conclusion::Success,
             Ok(_) => outcome,
             Err(error) => {
@@ -213,21 +209,18 @@ impl Executor {
     }
 
     async fn guarded(&mut self, step: &Step, frame: &mut Frame, current: &mut Current) -> Conclusion {
-        match self.condition(step, frame) {
-            Ok(true) => {}
-            Ok(false) => return Conclusion::Skipped,
-            Err(message) => {
-                self.error(&message);
-                return Conclusion::Failure;
-            }
-        }
-        let env = match self.step_env(step, frame) {
-            Ok(env) => env,
-            Err(message) => {
+        // The step's own variables are there for its condition, as on GitHub.
+        let env = self.step_env(step, frame);
+        let holds = env.as_ref().map_err(Clone::clone).and_then(|env| self.condition_with(step, frame, env));
+        let env = match (env, holds) {
+            (Ok(env), Ok(true)) => env,
+            (_, Ok(false)) => return Conclusion::Skipped,
+            (Err(message), _) | (_, Err(message)) => {
                 self.error(&message);
                 return Conclusion::Failure;
             }
         };
+        current.unsecure = self.allows_unsecure(&env, frame);
         if let Some(played) = self.play_step(step, frame, &env, current) {
             return played;
         }
@@ -285,7 +278,13 @@ impl Executor {
     }
 
     pub(super) fn condition(&self, step: &Step, frame: &Frame) -> Result<bool, String> {
-        let scope = self.scope(frame);
+        let own = step.condition.as_ref().is_some_and(|template| template.uses("env"));
+        let env = if own { self.step_env(step, frame)? } else { Vec::new() };
+        self.condition_with(step, frame, &env)
+    }
+
+    fn condition_with(&self, step: &Step, frame: &Frame, env: &[(String, String)]) -> Result<bool, String> {
+        let scope = self.scope_with(frame, env);
         match &step.condition {
             None => Ok(scope.success && !scope.cancelled),
             Some(template) => template.holds(&scope).map_err(|error| {
@@ -295,6 +294,18 @@ impl Executor {
                 )
             }),
         }
+    }
+
+    /// Whether a step that runs goes on when the job is cancelled: its condition is asked again then.
+    fn would_survive(&self, step: &Step, frame: &Frame) -> bool {
+        let Some(template) = &step.condition else { return false };
+        if !template.calls(&["always", "cancelled"]) {
+            return false;
+        }
+        let env = if template.uses("env") { self.step_env(step, frame).unwrap_or_default() } else { Vec::new() };
+        let mut scope = self.scope_with(frame, &env);
+        scope.cancelled = true;
+        template.holds(&scope).unwrap_or(false)
     }
 
     fn step_env(&self, step: &Step, frame: &Frame) -> Result<Vec<(String, String)>, String> {
@@ -410,6 +421,8 @@ impl Executor {
     /// Runs a process of a step; its output goes to the log, its commands take effect.
     pub(crate) async fn exec(&mut self, command: &Command, current: &mut Current) -> End {
         self.log.flush();
+        // A tool's output begins anew.
+        self.matchers.reset();
         self.last = Some(Command { stdin: None, ..command.clone() });
         match self.launch(command).await {
             Ok((child, reader)) => self.attend(child, reader, command.stdin.clone(), current).await,
@@ -425,7 +438,7 @@ impl Executor {
         input: Option<Vec<u8>>,
         current: &mut Current,
     ) -> End {
-        let token = if self.cancelled { self.abort.clone() } else { self.cancel.clone() };
+        let token = if self.cancelled || self.survives { self.abort.clone() } else { self.cancel.clone() };
         let deadline = current.deadline;
         process::attend(child, reader, input, deadline, &token, |line| match line {
             Some(line) => self.output(line, current),
@@ -436,7 +449,7 @@ impl Executor {
 
     /// Runs a process and gives its output instead of logging it.
     pub(crate) async fn capture(&self, command: &Command, deadline: Option<Instant>) -> (End, String) {
-        let token = if self.cancelled { &self.abort } else { &self.cancel };
+        let token = if self.cancelled || self.survives { &self.abort } else { &self.cancel };
         let mut out = String::new();
         let (child, reader) = match self.launch(command).await {
             Ok(pair) => pair,

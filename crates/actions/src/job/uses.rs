@@ -18,17 +18,33 @@ use crate::workflow::{Step, StepKind, Tree};
 use stages::PostKind;
 pub(crate) use stages::{Post, SavedPost};
 
+/// How deep composite actions may be in each other, as on GitHub.
+const DEEPEST: usize = 9;
+
 impl Executor {
-    /// Gets the files of all actions that the job names, so that a missing one fails the job before its first step.
+    /// Gets the files of all actions that the job names, and of those that these name, so that a missing one fails the job before its
+    /// first step.
     pub(super) async fn fetch_actions(&mut self) -> Result<(), String> {
-        let steps = self.spec.definition().steps.clone();
-        for step in steps.iter().flat_map(Step::flat) {
-            if let StepKind::Uses { action, .. } = &step.kind
-                && let Ok(Reference::Repository { repository, path, reference }) = Reference::parse(action)
-                && Builtin::find(&repository, &path).is_none()
-            {
+        let mut all: Vec<(usize, Step)> = self.spec.definition().steps.iter().map(|step| (0, step.clone())).collect();
+        let mut seen: Vec<String> = Vec::new();
+        while let Some((depth, step)) = all.pop() {
+            for step in step.flat() {
+                let StepKind::Uses { action, .. } = &step.kind else { continue };
+                let Ok(Reference::Repository { repository, path, reference }) = Reference::parse(action) else {
+                    continue;
+                };
+                if Builtin::find(&repository, &path).is_some() || seen.contains(action) {
+                    continue;
+                }
+                seen.push(action.clone());
                 let fetched = self.services.actions.fetch(&*self.services.host, &repository, &reference).await?;
                 self.log.line(&format!("Download action repository '{repository}@{reference}' (SHA:{})", fetched.sha));
+                // One that cannot be read fails the step that uses it.
+                if let Ok(ActionFile { runs: Runs::Composite(steps), .. }) = read_action(&fetched.dir.join(&path))
+                    && depth < DEEPEST
+                {
+                    all.extend(steps.into_iter().map(|step| (depth + 1, step)));
+                }
             }
         }
         Ok(())
@@ -44,7 +60,8 @@ impl Executor {
         current: &mut Current,
     ) -> Result<Conclusion, String> {
         let given = match with {
-            Some(tree) => env_of(tree, &self.scope(frame))?,
+            // The step's own variables are there for its inputs.
+            Some(tree) => env_of(tree, &self.scope_with(frame, env))?,
             None => Vec::new(),
         };
         self.log.push(&format!("##[group]Run {action}"));
@@ -111,12 +128,16 @@ impl Executor {
         };
         let file = read_action(&dir)?;
         let inputs = self.inputs_of(&file, given, frame, &place)?;
-        let inner = Frame { action: Some(place), ..frame.clone() };
+        let key = format!("{}{}", frame.path, step.id);
+        let inner = Frame { action: Some(place), path: format!("{key}/"), ..frame.clone() };
         match file.runs.clone() {
+            Runs::Composite(_) if inner.path.matches('/').count() > DEEPEST + 1 => {
+                Err(format!("Composite action depth exceeded max depth {DEEPEST}: does '{action}' use itself?"))
+            }
             Runs::Composite(steps) => self.composite(&file, &steps, inputs, env, inner, current).await,
             Runs::Node { version, main, post, .. } => {
                 let node = self.node(version).await?;
-                let state = self.pre_states.swap_remove(&step.id).unwrap_or_default();
+                let state = self.pre_states.swap_remove(&key).unwrap_or_default();
                 let end = self.node_script(&node, &dir.join(main), &inputs, env, &inner, current, &state).await?;
                 current.state = state.into_iter().chain(std::mem::take(&mut current.state)).collect();
                 if let Some((script, condition)) = post {
@@ -128,7 +149,7 @@ impl Executor {
             Runs::Docker { image, entrypoint, post, args, env: own, .. } => {
                 let asked = Asked { image: &image, entrypoint: entrypoint.as_deref(), args: &args, env: own.as_ref() };
                 let stage = self.action_stage(&asked, &dir, &inputs, &inner).await?;
-                let state = self.pre_states.swap_remove(&step.id).unwrap_or_default();
+                let state = self.pre_states.swap_remove(&key).unwrap_or_default();
                 let end = self.docker_stage(&stage, &inputs, env, &inner, current, &state).await?;
                 current.state = state.into_iter().chain(std::mem::take(&mut current.state)).collect();
                 if let Some((script, condition)) = post {
@@ -217,6 +238,7 @@ impl Executor {
             env: frame.env.iter().chain(env).cloned().collect(),
             action: frame.action,
             failed: false,
+            path: frame.path,
         };
         let mut worst = Conclusion::Success;
         for step in steps {
@@ -227,7 +249,9 @@ impl Executor {
             }
             if self.cancel.is_cancelled() && !self.cancelled {
                 self.cancelled = true;
-                worst = Conclusion::Cancelled;
+                if !self.survives {
+                    worst = Conclusion::Cancelled;
+                }
             }
         }
         for (name, tree) in &file.outputs {

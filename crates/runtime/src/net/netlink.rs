@@ -306,6 +306,20 @@ impl Netlink {
         }
     }
 
+    /// Adds the rule that TCP to this port which comes in by a link is looked up in `table`, before ordinary routes.
+    pub fn port_rule(&mut self, link: &str, port: u16, table: u8) -> io::Result<()> {
+        let mut message = Message::new(NEW_RULE, ACK | CREATE | EXCLUSIVE);
+        message.0.extend([2, 0, 0, 0, table, 0, 0, 1, 0, 0, 0, 0]);
+        message.attribute(3, &name(link));
+        message.attribute(6, &1000u32.to_ne_bytes());
+        message.attribute(22, &[6]);
+        message.attribute(24, &[port.to_ne_bytes(), port.to_ne_bytes()].concat());
+        match self.request(message) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            other => other.map(drop),
+        }
+    }
+
     /// Gives a link a hardware address.
     pub fn set_mac(&mut self, index: u32, mac: [u8; 6]) -> io::Result<()> {
         let mut message = Message::link(NEW_LINK, ACK, index, 0, 0);

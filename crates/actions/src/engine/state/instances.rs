@@ -22,7 +22,11 @@ impl Active {
                 && job_scope.results.iter().all(|(_, conclusion)| *conclusion == Conclusion::Success)),
             Some(template) => template.holds(&job_scope),
         };
-        let stubborn = definition.condition.as_ref().is_some_and(|template| template.calls(&["always", "cancelled"]));
+        // What a cancelled run leaves alone: jobs whose condition holds then too.
+        let stubborn = definition.condition.as_ref().is_some_and(|template| {
+            let ended = JobScope { contexts: contexts.clone(), results: job_scope.results.clone(), cancelled: true };
+            template.holds(&ended).unwrap_or(false)
+        });
         let strategy = match &holds {
             Ok(true) => match &definition.strategy {
                 None => Ok(Strategy::single()),

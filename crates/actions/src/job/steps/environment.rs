@@ -32,6 +32,8 @@ impl Executor {
         all.extend(env.iter().cloned());
         let path = self.path_variable(env);
         all.insert("PATH".to_owned(), path);
+        // A workflow may say that it is not in CI.
+        all.entry("CI".to_owned()).or_insert_with(|| "true".to_owned());
         all.extend(self.github_variables(frame));
         all.extend(current.files.variables());
         all.extend(self.identity_variables());
@@ -54,7 +56,6 @@ impl Executor {
             ("GITHUB_EVENT_PATH".to_owned(), path(&self.event_path())),
             ("GITHUB_JOB".to_owned(), self.spec.id.clone()),
             ("GITHUB_ACTIONS".to_owned(), "true".to_owned()),
-            ("CI".to_owned(), "true".to_owned()),
             ("RUNNER_WORKSPACE".to_owned(), self.workspace.workspace.parent().map(path).unwrap_or_default()),
             ("RUNNER_TOOL_CACHE".to_owned(), path(&self.tool_cache())),
             ("AGENT_TOOLSDIRECTORY".to_owned(), path(&self.tool_cache())),

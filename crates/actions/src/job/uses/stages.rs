@@ -1,6 +1,6 @@
 //! What actions run before and after the job's steps.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -78,10 +78,27 @@ impl SavedPost {
                 env: self.frame_env,
                 action: self.action,
                 failed: false,
+                path: String::new(),
             },
             kind: self.kind,
         })
     }
+}
+
+/// What an action runs before the job's steps.
+struct Before {
+    /// The step that uses the action.
+    id: String,
+    /// That step and those that it is part of.
+    key: String,
+    file: ActionFile,
+    dir: PathBuf,
+    with: Option<Tree>,
+    env: Option<Tree>,
+    /// Where the step stands.
+    outer: Frame,
+    /// Where its action runs.
+    frame: Frame,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -117,73 +134,105 @@ impl Executor {
         });
     }
 
-    /// `pre` scripts of the job's actions.
+    /// `pre` scripts of the job's actions, and of the actions that these are made of.
     pub(crate) async fn pre_steps(&mut self, steps: &[Step]) {
         if self.failed {
             return;
         }
         for step in steps.iter().flat_map(Step::flat) {
-            let StepKind::Uses { action, with } = &step.kind else { continue };
-            let Ok(Reference::Repository { repository, path, reference }) = Reference::parse(action) else { continue };
-            if Builtin::find(&repository, &path).is_some() {
-                continue;
-            }
-            let Ok(fetched) = self.services.actions.fetch(&*self.services.host, &repository, &reference).await else {
-                continue;
-            };
-            let dir = fetched.dir.join(&path);
-            let Ok(file) = read_action(&dir) else { continue };
-            let (Runs::Node { pre: Some((_, condition)), .. } | Runs::Docker { pre: Some((_, condition)), .. }) =
-                &file.runs
-            else {
-                continue;
-            };
-            let place = ActionPlace { path: dir.clone(), repository: repository.clone(), reference: reference.clone() };
-            let frame = Frame { action: Some(place.clone()), ..Frame::default() };
-            if let Some(condition) = condition
-                && !condition.holds(&self.scope(&frame)).unwrap_or(false)
-            {
+            let StepKind::Uses { action, .. } = &step.kind else { continue };
+            let stages = self.stages_before(step, &Frame::default()).await;
+            if stages.is_empty() {
                 continue;
             }
             let index = self.begin(&format!("Pre Run {action}"), &step.id);
-            let mut current = Current { id: step.id.clone(), ..Current::default() };
-            let result = self.pre_step(&file, &dir, with.as_ref(), &frame, &place, &mut current).await;
-            let conclusion = result.unwrap_or_else(|message| {
-                self.error(&message);
-                Conclusion::Failure
-            });
-            // What a `pre` saved, `main` and `post` see.
-            self.pre_states.insert(step.id.clone(), current.state);
-            self.failed |= conclusion == Conclusion::Failure;
-            self.end(index, conclusion, None);
+            let mut worst = Conclusion::Success;
+            for before in stages {
+                let mut current = Current { id: before.id.clone(), echo: self.debug, ..Current::default() };
+                self.action.clone_from(&before.id);
+                let result = self.pre_step(&before, &mut current).await;
+                let conclusion = result.unwrap_or_else(|message| {
+                    self.error(&message);
+                    Conclusion::Failure
+                });
+                let conclusion = if current.refused { Conclusion::Failure } else { conclusion };
+                // What a `pre` saved, `main` and `post` see.
+                self.pre_states.insert(before.key, current.state);
+                if worst == Conclusion::Success {
+                    worst = conclusion;
+                }
+                self.failed |= conclusion == Conclusion::Failure;
+            }
+            self.end(index, worst, None);
         }
     }
 
-    pub(super) async fn pre_step(
+    /// What runs before the job's steps for one of them. Local actions have no such stage: their files are not there yet.
+    async fn stages_before(&mut self, step: &Step, outer: &Frame) -> Vec<Before> {
+        let StepKind::Uses { action, with } = &step.kind else { return Vec::new() };
+        let Ok(Reference::Repository { repository, path, reference }) = Reference::parse(action) else {
+            return Vec::new();
+        };
+        if Builtin::find(&repository, &path).is_some() {
+            return Vec::new();
+        }
+        let fetched = self.services.actions.fetch(&*self.services.host, &repository, &reference).await;
+        let Ok(dir) = fetched.map(|fetched| fetched.dir.join(&path)) else { return Vec::new() };
+        let Ok(file) = read_action(&dir) else { return Vec::new() };
+        let key = format!("{}{}", outer.path, step.id);
+        let place = ActionPlace { path: dir.clone(), repository, reference };
+        let frame = Frame { action: Some(place), path: format!("{key}/"), ..outer.clone() };
+        match &file.runs {
+            Runs::Composite(steps) if frame.path.matches('/').count() <= super::DEEPEST => {
+                let Ok(inputs) = self.pre_inputs(&file, with.as_ref(), outer, &frame) else { return Vec::new() };
+                let inner = Frame { inputs: Some(crate::job::scope::strings(&inputs, false)), ..frame };
+                let mut found = Vec::new();
+                for step in steps {
+                    found.extend(Box::pin(self.stages_before(step, &inner)).await);
+                }
+                found
+            }
+            Runs::Node { pre: Some((_, condition)), .. } | Runs::Docker { pre: Some((_, condition)), .. } => {
+                let holds =
+                    condition.as_ref().is_none_or(|condition| condition.holds(&self.scope(&frame)).unwrap_or(false));
+                let (id, with, env) = (step.id.clone(), with.clone(), step.env.clone());
+                let before = Before { id, key, file, dir, with, env, outer: outer.clone(), frame };
+                Some(before).filter(|_| holds).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn pre_inputs(
         &mut self,
         file: &ActionFile,
-        dir: &Path,
         with: Option<&Tree>,
+        outer: &Frame,
         frame: &Frame,
-        place: &ActionPlace,
-        current: &mut Current,
-    ) -> Result<Conclusion, String> {
+    ) -> Result<IndexMap<String, String>, String> {
         let given = match with {
-            Some(tree) => env_of(tree, &self.scope(&Frame::default()))?,
+            Some(tree) => env_of(tree, &self.scope(outer))?,
             None => Vec::new(),
         };
-        let inputs = self.inputs_of(file, given, frame, place)?;
+        let place = frame.action.clone().unwrap_or_default();
+        self.inputs_of(file, given, frame, &place)
+    }
+
+    async fn pre_step(&mut self, before: &Before, current: &mut Current) -> Result<Conclusion, String> {
+        let Before { file, dir, with, outer, frame, .. } = before;
+        let inputs = self.pre_inputs(file, with.as_ref(), outer, frame)?;
+        let given = before.env.as_ref().map(|tree| env_of(tree, &self.scope(outer))).transpose()?.unwrap_or_default();
         let none = IndexMap::new();
         let end = match &file.runs {
             Runs::Node { version, pre: Some((script, _)), .. } => {
                 let node = self.node(*version).await?;
-                self.node_script(&node, &dir.join(script), &inputs, &[], frame, current, &none).await?
+                self.node_script(&node, &dir.join(script), &inputs, &given, frame, current, &none).await?
             }
             Runs::Docker { image, args, env, pre: Some((script, _)), .. } => {
                 let asked = Asked { image, entrypoint: Some(script), args, env: env.as_ref() };
                 let stage = self.action_stage(&asked, dir, &inputs, frame).await?;
                 let stage = Stage { entrypoint: Some(script.clone()), ..stage };
-                self.docker_stage(&stage, &inputs, &[], frame, current, &none).await?
+                self.docker_stage(&stage, &inputs, &given, frame, current, &none).await?
             }
             _ => return Ok(Conclusion::Success),
         };
@@ -207,7 +256,8 @@ impl Executor {
                 self.end(index, Conclusion::Skipped, None);
                 continue;
             }
-            let mut current = Current { id: post.id.clone(), ..Current::default() };
+            let mut current = Current { id: post.id.clone(), echo: self.debug, ..Current::default() };
+            self.action.clone_from(&post.id);
             let result = match &post.kind {
                 PostKind::Builtin(action) => {
                     let inputs = Inputs::new(post.inputs.iter().map(|(n, v)| (n.clone(), v.clone())).collect());
@@ -231,6 +281,7 @@ impl Executor {
                 self.error(&message);
                 Conclusion::Failure
             });
+            let conclusion = if current.refused { Conclusion::Failure } else { conclusion };
             self.failed |= conclusion == Conclusion::Failure;
             self.end(index, conclusion, None);
         }
