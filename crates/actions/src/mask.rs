@@ -1,14 +1,17 @@
 //! Keeps secrets out of logs: every registered value is replaced by `***`, as written, line by line when it has several
 //! lines, in base64 (at each of the three alignments), URL-encoded, JSON-escaped and shell-quoted.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use std::sync::OnceLock;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use base64::Engine as _;
 
 /// The values to hide. Cheap to ask, dearer to extend.
 #[derive(Debug, Default, Clone)]
 pub struct Masks {
     needles: Vec<String>,
-    automaton: Option<AhoCorasick>,
+    /// Made when it is asked the first time after a change.
+    automaton: OnceLock<Option<AhoCorasick>>,
 }
 
 /// What replaces a secret.
@@ -36,13 +39,19 @@ impl Masks {
             }
         }
         if self.needles.len() != before {
-            self.automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&self.needles).ok();
+            self.automaton = OnceLock::new();
         }
     }
 
     /// The text with every registered value replaced.
     pub fn apply(&self, text: &str) -> String {
-        let Some(automaton) = &self.automaton else { return text.to_owned() };
+        let make = || {
+            let mut builder = AhoCorasick::builder();
+            // Made for every job: what is made soonest is best.
+            builder.match_kind(MatchKind::LeftmostLongest).kind(Some(AhoCorasickKind::ContiguousNFA));
+            (!self.needles.is_empty()).then(|| builder.build(&self.needles).ok()).flatten()
+        };
+        let Some(automaton) = self.automaton.get_or_init(make) else { return text.to_owned() };
         // Overlapping and adjacent occurrences become one: mark what is covered first.
         let mut covered: Vec<(usize, usize)> = Vec::new();
         for found in automaton.find_iter(text) {

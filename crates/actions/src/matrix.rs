@@ -64,9 +64,11 @@ impl Strategy {
     /// Only the combinations in which these keys, where they exist, have these values.
     pub fn selected(mut self, wanted: &[(String, String)]) -> Result<Self, String> {
         let fits = |combination: &Option<Value>| {
-            wanted.iter().all(|(key, value)| {
+            wanted.iter().all(|(key, _)| {
                 let found = combination.as_ref().and_then(Value::as_object).and_then(|object| object.get(key));
-                found.is_none_or(|found| found.to_text().eq_ignore_ascii_case(value))
+                // Of one key any of its values will do.
+                let mut values = wanted.iter().filter(|(other, _)| other == key).map(|(_, value)| value);
+                found.is_none_or(|found| values.any(|value| found.to_text().eq_ignore_ascii_case(value)))
             })
         };
         let before = self.combinations.len();
@@ -191,6 +193,22 @@ mod tests {
         // serde_json sorts keys, so keys here are in alphabetical order.
         let found = expand(&Value::from(&matrix)).unwrap();
         assert_eq!(Value::array(found), Value::from(&expected));
+    }
+
+    #[test]
+    fn chosen_combinations() {
+        let json = serde_json::json!({"matrix": {"node": [8, "8.x", 10], "os": ["a", "b"]}});
+        let chosen = |wanted: &[(&str, &str)]| {
+            let wanted: Vec<_> = wanted.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            Strategy::from_value(&Value::from(&json))
+                .unwrap()
+                .selected(&wanted)
+                .map(|strategy| strategy.combinations.len())
+        };
+        assert_eq!(chosen(&[]), Ok(6));
+        assert_eq!(chosen(&[("node", "8"), ("node", "8.X"), ("os", "b")]), Ok(2));
+        assert_eq!(chosen(&[("other", "x")]), Ok(6));
+        assert!(chosen(&[("os", "c")]).unwrap_err().contains("os:c"));
     }
 
     #[test]

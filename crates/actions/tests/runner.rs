@@ -272,6 +272,24 @@ async fn actions_of_actions_are_fetched_first_and_run_before_the_job() {
     assert!(seen.log.contains("acme/missing@v9") && seen.marks().is_empty(), "{}", seen.log);
 }
 
+/// The files of a step are its own: fresh, and nothing but files.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_steps_are_fresh_and_followed_nowhere() {
+    let seen = ran(
+        r#"
+      - {id: one, run: 'echo "$GITHUB_OUTPUT" > "$RUNNER_TEMP/last"; echo A=1 >> "$GITHUB_ENV"; echo x=1 >> "$GITHUB_OUTPUT"; echo first >> "$GITHUB_STEP_SUMMARY"'}
+      - {id: two, run: 'test ! -s "$GITHUB_OUTPUT" && test ! -s "$GITHUB_ENV" && test ! -e "$(cat "$RUNNER_TEMP/last")" && echo "MARK fresh [$A]"'}
+      - {id: link, run: 'echo B=2 > "$RUNNER_TEMP/else"; rm "$GITHUB_ENV"; ln -s "$RUNNER_TEMP/else" "$GITHUB_ENV"'}
+      - {run: 'test ! -L "$GITHUB_ENV" && echo "MARK [$B] $(cat "$RUNNER_TEMP/else") [${{ steps.two.outputs.x }}]"'}
+"#,
+        &[],
+    )
+    .await;
+    assert_eq!(seen.job.conclusion, Some(Conclusion::Success), "{}", seen.log);
+    assert_eq!(seen.marks(), ["fresh [1]", "[] B=2 []"]);
+    assert_eq!(seen.job.summary, "first\n");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_action_that_uses_itself_ends() {
     let seen = ran(

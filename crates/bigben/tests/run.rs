@@ -249,6 +249,138 @@ fn a_run_is_cancelled_from_another_terminal() {
     has(&rest.join("\n"), &["The operation was canceled.", "cancelled"]);
 }
 
+/// A child whose lines are read as they come; stopped when the test ends.
+struct Followed {
+    child: std::process::Child,
+    lines: std::sync::mpsc::Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Followed {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (sender, lines) = std::sync::mpsc::channel();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let other = sender.clone();
+        std::thread::spawn(move || {
+            BufReader::new(out).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+        });
+        std::thread::spawn(move || {
+            BufReader::new(err).lines().map_while(Result::ok).for_each(|line| drop(other.send(line)))
+        });
+        Self { child, lines, seen: Vec::new() }
+    }
+
+    /// Waits for a line with this in it; gives what came before it.
+    #[track_caller]
+    fn until(&mut self, part: &str) -> String {
+        let mut passed = Vec::new();
+        loop {
+            match self.lines.recv_timeout(std::time::Duration::from_secs(120)) {
+                Ok(line) => {
+                    self.seen.push(line.clone());
+                    if line.contains(part) {
+                        return passed.join("\n");
+                    }
+                    passed.push(line);
+                }
+                Err(error) => panic!("{part:?} did not come ({error}):\n{}", self.seen.join("\n")),
+            }
+        }
+    }
+
+    fn interrupt(&self) {
+        let status = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_change_of_the_working_copy_runs_what_it_starts() {
+    let bench = Bench::new();
+    let repo = bench.path("repo");
+    for name in ["check", "flaky"] {
+        std::fs::remove_file(repo.join(format!(".github/workflows/{name}.yml"))).unwrap();
+    }
+    let flow = |name: &str| {
+        format!(
+            "on: {{push: {{paths: ['{name}/**']}}}}\njobs:\n  {name}:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@v5\n      - run: cat {name}/*.txt | sed 's/^/{name} has /'\n"
+        )
+    };
+    for name in ["one", "two"] {
+        std::fs::create_dir(repo.join(name)).unwrap();
+        std::fs::write(repo.join(name).join("a.txt"), "first\n").unwrap();
+        write_flow(&repo, name, &flow(name));
+    }
+    let mut watch = Followed::start(bench.command(&["run", "--watch"]));
+    let first = watch.until("waiting for a change");
+    has(&first, &["one has first", "two has first"]);
+    // Only what the change starts runs again.
+    std::fs::write(repo.join("one/a.txt"), "second\n").unwrap();
+    let second = watch.until("waiting for a change");
+    has(&second, &["one has second"]);
+    assert!(!second.contains("two has"), "{second}");
+    // A directory that is new; a change that starts nothing; a file that is broken, and repaired.
+    std::fs::create_dir_all(repo.join("two/deep")).unwrap();
+    std::fs::write(repo.join("two/b.txt"), "third\n").unwrap();
+    has(&watch.until("waiting for a change"), &["two has third"]);
+    std::fs::write(repo.join("three.txt"), "x\n").unwrap();
+    has(&watch.until("waiting for a change"), &["starts no workflow"]);
+    write_flow(&repo, "one", "on: push\njobs: {one: {steps: 7}}\n");
+    has(&watch.until("waiting for a change"), &["one.yml"]);
+    write_flow(&repo, "one", &flow("one").replace("one/**", "**"));
+    has(&watch.until("waiting for a change"), &["one has second"]);
+    watch.interrupt();
+    let status = watch.child.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{}", watch.seen.join("\n"));
+}
+
+#[test]
+fn ctrl_c_cancels_the_run_and_ends_the_watch() {
+    let bench = Bench::new();
+    let long = "on: workflow_dispatch\njobs:\n  j:\n    runs-on: ubuntu-latest\n    steps:\n      - run: echo begun; exec sleep 1000\n      - {if: cancelled(), run: echo tidied up}\n";
+    write_flow(&bench.path("repo"), "long", long);
+    let mut watch = Followed::start(bench.command(&["run", "long", "--watch"]));
+    watch.until("│ begun");
+    watch.interrupt();
+    has(&watch.until("waiting for a change"), &["cancelling the run", "tidied up"]);
+    assert_eq!(watch.child.wait().unwrap().code(), Some(1), "{}", watch.seen.join("\n"));
+    has(&bench.ok(&["runs"]), &["@1", "cancelled"]);
+}
+
+/// A terminal of its own for `--break-on-failure`: what is typed there goes to the shell, and the run goes on after it.
+#[test]
+fn a_failed_step_opens_a_shell_on_a_terminal() {
+    let bench = Bench::new();
+    let dir = format!("DIR={}", bench.dir.path().display());
+    let command =
+        format!("{} run flaky --var {dir} --break-on-failure; echo \"ended with $?\"", env!("CARGO_BIN_EXE_bigben"));
+    let mut script = bench.command(&[]);
+    script = {
+        let mut wrapped = Command::new("script");
+        wrapped.args(["-q", "-e", "-f", "-c", &command, "/dev/null"]).current_dir(bench.path("repo")).env_clear();
+        wrapped.envs(script.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))));
+        wrapped.env("TERM", "dumb").env("SHELL", "/bin/sh");
+        wrapped
+    };
+    let mut shell = Followed::start({
+        script.stdin(Stdio::piped());
+        script
+    });
+    shell.until("a shell in its environment");
+    let mut input = shell.child.stdin.take().unwrap();
+    input.write_all(b"test -t 0 && echo \"on a terminal: $OWN $X $(cat made)\"\nexit\n").unwrap();
+    shell.until("on a terminal: here kept made");
+    shell.until("ended with 1");
+}
+
 fn write_flow(repo: &Path, name: &str, text: &str) {
     std::fs::write(repo.join(format!(".github/workflows/{name}.yml")), text).unwrap();
 }

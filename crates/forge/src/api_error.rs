@@ -74,7 +74,12 @@ impl From<Error> for ApiError {
             Error::Git(git::Error::BadName(_)) => (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
             Error::Git(git::Error::MissingObject { .. }) => (StatusCode::NOT_FOUND, "Not Found".to_owned()),
             Error::Stopped => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
-            Error::Locked(_) | Error::Io { .. } | Error::Database { .. } | Error::Document { .. } | Error::Git(_) => {
+            Error::Locked(_)
+            | Error::Io { .. }
+            | Error::Database { .. }
+            | Error::Document { .. }
+            | Error::Maintenance { .. }
+            | Error::Git(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "request failed inside the forge");
                 (StatusCode::INTERNAL_SERVER_ERROR, "Server Error".to_owned())
             }

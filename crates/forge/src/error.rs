@@ -79,6 +79,14 @@ pub enum Error {
     /// Another process has the state directory open.
     #[error("{0} is in use by another process")]
     Locked(PathBuf),
+    /// Git could not pack a repository's objects; nothing is lost.
+    #[error("the objects of {repository} cannot be packed: {message}")]
+    Maintenance {
+        /// `OWNER/NAME`.
+        repository: String,
+        /// What git said.
+        message: String,
+    },
     /// A worker of the runtime ended before its time.
     #[error("the forge is shutting down")]
     Stopped,

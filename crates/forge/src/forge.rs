@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::error::io;
 use crate::listener::PushListener;
+use crate::maintenance::{self, Maintenance, Touched};
 use crate::model::{Repo, User};
 use crate::sealed::Keys;
 use crate::shape::Urls;
@@ -30,6 +31,8 @@ pub struct Config {
     pub anonymous_read: bool,
     /// How long a push's side band may stay open for a [`PushListener`] after the refs were accepted.
     pub push_output_limit: Duration,
+    /// When the objects of a repository are packed.
+    pub maintenance: Maintenance,
 }
 
 impl Config {
@@ -40,6 +43,7 @@ impl Config {
             base_url: base_url.into(),
             anonymous_read: true,
             push_output_limit: Duration::from_secs(2 * 60 * 60),
+            maintenance: Maintenance::default(),
         }
     }
 }
@@ -69,6 +73,8 @@ pub(crate) struct Inner {
     pub outbox: Notify,
     /// Rings when a hook delivery is due.
     pub hooks: Notify,
+    /// Repositories that were written to.
+    pub touched: Touched,
     /// The last webhook handed out by this process.
     pub cursor: tokio::sync::Mutex<i64>,
 }
@@ -101,6 +107,7 @@ impl Forge {
             shutdown: CancellationToken::new(),
             outbox: Notify::new(),
             hooks: Notify::new(),
+            touched: Touched::default(),
             cursor: tokio::sync::Mutex::new(0),
         };
         let forge = Self { inner: Arc::new(inner), shown: None };
@@ -109,11 +116,12 @@ impl Forge {
         Ok(forge)
     }
 
-    /// Delivers HTTP webhooks until `shutdown`, then waits for pushes under way to be recorded. Run it for as long as the
+    /// Delivers HTTP webhooks and packs repositories until `shutdown`, then waits for pushes under way to be recorded. Run it for as long as the
     /// router serves.
     pub async fn run(&self, shutdown: CancellationToken) {
         tokio::select! {
             () = crate::deliver::run(self) => {}
+            () = maintenance::run(self) => {}
             () = shutdown.cancelled() => {}
         }
         self.inner.shutdown.cancel();

@@ -23,6 +23,7 @@ mod event;
 mod forge;
 mod graphql;
 mod listener;
+mod maintenance;
 mod model;
 mod outbox;
 mod pktline;
@@ -43,6 +44,7 @@ pub use admin::NewRepository;
 pub use error::Error;
 pub use forge::{Config, Forge};
 pub use listener::{Push, PushListener, PushOutput};
+pub use maintenance::Maintenance;
 pub use model::{
     Access, Asset, CheckRun, Comment, Environment, Hook, Merged, Protection, Pull, Release, Repo, Role, Status, User,
     Variable,

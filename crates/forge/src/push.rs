@@ -76,7 +76,11 @@ impl Forge {
         };
         let (recorded, intended) = self.known(repo).await?;
         let told = plan(&settings.owner, &recorded, &intended, Some(intent), &made);
-        self.tell(settings, told, &[intent]).await
+        let told = self.tell(settings, told, &[intent]).await;
+        if !made.is_empty() {
+            self.inner().touched.add(repo);
+        }
+        told
     }
 
     async fn known(&self, repo: u64) -> Result<(BTreeMap<String, String>, Vec<Intended>), Error> {

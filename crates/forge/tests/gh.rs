@@ -19,6 +19,10 @@ impl Gh {
         let config = server.work("gh-config");
         let text = format!("http_unix_socket: {}\nprompt: disabled\n", server.socket().display());
         std::fs::write(config.join("config.yml"), text).expect("a file");
+        // The git that gh calls knows no socket.
+        let here = server.authenticated("").trim_end_matches("/.git").to_owned();
+        let text = format!("[url \"{here}/\"]\n\tinsteadOf = http://github.localhost/\n[user]\n\tname = A\n\temail = a@example.org\n");
+        std::fs::write(config.join("gitconfig"), text).expect("a file");
         Some(Self { program, config, token: server.token.clone() })
     }
 
@@ -33,7 +37,7 @@ impl Gh {
             .env("GH_NO_UPDATE_NOTIFIER", "1")
             .env("GH_TELEMETRY", "false")
             .env("GIT_CONFIG_NOSYSTEM", "1")
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_GLOBAL", self.config.join("gitconfig"))
             .env("NO_COLOR", "1")
             .kill_on_drop(true)
             .output()
@@ -199,5 +203,104 @@ async fn settings_and_the_repository() {
     gh.ok(&work, &["repo", "create", "owner/fresh", "--private"]).await;
     assert!(server.forge.repository("owner/fresh").await.expect("reads").expect("exists").private);
     assert!(gh.ok(&work, &["repo", "list", "owner"]).await.contains("owner/fresh"));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn explore() {
+    let server = Server::start().await;
+    let Some(gh) = Gh::new(&server) else { return };
+    let work = seeded(&server).await;
+    server.git(&work, &["remote", "add", "origin", "http://github.localhost/acme/widgets.git"]).await;
+    gh.ok(
+        &work,
+        &["pr", "create", "--title", "A feature", "--body", "It does.", "--head", "feature", "--base", "main"],
+    )
+    .await;
+    gh.ok(&work, &["release", "create", "v1.0.0", "--title", "One", "--notes", "The first", "--target", "main"]).await;
+    std::fs::write(work.join("tool.bin"), vec![7u8; 3000]).expect("a file");
+    for line in [
+        "auth status",
+        "auth token",
+        "pr review 1 --approve",
+        "pr review 1 --comment --body hm",
+        "pr review 1 --request-changes --body no",
+        "pr checkout 1",
+        "pr checks 1",
+        "pr checks 1 --required",
+        "pr checks 1 --json name,state,bucket",
+        "pr list --state all --author @me --label bug",
+        "pr list --search feature",
+        "pr list --head feature --base main --limit 5",
+        "pr ready 1 --undo",
+        "pr ready 1",
+        "pr edit 1 --add-label bug",
+        "pr edit 1 --add-reviewer owner",
+        "pr edit 1 --base main --body new",
+        "pr lock 1",
+        "pr update-branch 1",
+        "pr diff 1 --name-only",
+        "pr view 1 --json reviews,reviewDecision,latestReviews,labels,assignees,isCrossRepository,headRepository,closingIssuesReferences,autoMergeRequest",
+        "pr merge 1 --auto --squash",
+        "pr merge 1 --rebase --delete-branch",
+        "pr view 1",
+        "pr revert 1",
+        "release upload v1.0.0 tool.bin",
+        "release upload v1.0.0 tool.bin --clobber",
+        "release view v1.0.0 --json assets,tagName,isDraft,url",
+        "release download v1.0.0 --pattern *.bin --dir got",
+        "release delete-asset v1.0.0 tool.bin --yes",
+        "release list --json tagName,isLatest",
+        "release verify v1.0.0",
+        "secret list --env staging",
+        "secret list --json name,updatedAt",
+        "variable list --json name,value",
+        "variable set A --env staging --body x",
+        "variable delete NONE",
+        "variable set -f vars.env",
+        "secret set -f vars.env",
+        "issue list",
+        "issue create --title x --body y",
+        "issue view 1",
+        "issue status",
+        "label list",
+        "label create bug --color ff0000",
+        "ruleset list",
+        "ruleset check main",
+        "repo view --json name,languages,licenseInfo,isArchived,pushedAt,diskUsage",
+        "repo edit --description words",
+        "repo edit --default-branch main",
+        "repo set-default acme/widgets",
+        "repo rename other --yes",
+        "repo sync",
+        "repo deploy-key list",
+        "repo fork --clone=false",
+        "repo archive --yes",
+        "search prs feature",
+        "search repos widgets",
+        "search code x",
+        "status",
+        "gist list",
+        "ssh-key list",
+        "gpg-key list",
+        "org list",
+        "project list",
+        "browse --no-browser",
+        "cache list",
+        "run list",
+        "workflow list",
+        "api rate_limit",
+        "api graphql -f query={viewer{login}}",
+        "api repos/{owner}/{repo}/branches --jq .[].name",
+        "api repos/{owner}/{repo}/commits/main/status --jq .state",
+        "api repos/acme/widgets/contents/README.md --jq .path",
+        "api /nothing/here",
+        "attestation verify x --owner acme",
+    ] {
+        std::fs::write(work.join("vars.env"), "ONE=1\nTWO=2\n").expect("a file");
+        let words: Vec<&str> = line.split(' ').collect();
+        let (ok, text) = gh.output(&work, &words).await;
+        println!("=== {} gh {line}\n{}", if ok { "ok" } else { "FAILED" }, text.chars().take(700).collect::<String>());
+    }
     server.stop().await;
 }

@@ -251,19 +251,23 @@ async fn dispatches_become_events() {
 #[tokio::test]
 async fn http_hooks_are_signed_and_tried_again() {
     use axum::extract::State;
-    use std::sync::{Arc, Mutex};
-    type Seen = Arc<Mutex<Vec<(String, String, Vec<u8>)>>>;
-    async fn take(State(seen): State<Seen>, headers: http::HeaderMap, body: bytes::Bytes) -> http::StatusCode {
+    use tokio::sync::watch;
+    type Seen = Vec<(String, String, Vec<u8>)>;
+    async fn take(
+        State(seen): State<watch::Sender<Seen>>,
+        headers: http::HeaderMap,
+        body: bytes::Bytes,
+    ) -> http::StatusCode {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
-        let mut seen = seen.lock().expect("not poisoned");
-        let first_push = text("x-github-event") == "push" && !seen.iter().any(|(event, ..)| event == "push");
-        seen.push((text("x-github-event"), text("x-hub-signature-256"), body.to_vec()));
+        let first_push = text("x-github-event") == "push" && !seen.borrow().iter().any(|(event, ..)| event == "push");
+        seen.send_modify(|seen| seen.push((text("x-github-event"), text("x-hub-signature-256"), body.to_vec())));
         if first_push { http::StatusCode::SERVICE_UNAVAILABLE } else { http::StatusCode::OK }
     }
-    let seen = Seen::default();
+    let sender = watch::Sender::new(Seen::new());
+    let mut seen = sender.subscribe();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
-    let router = axum::Router::new().route("/hook", axum::routing::post(take)).with_state(seen.clone());
+    let router = axum::Router::new().route("/hook", axum::routing::post(take)).with_state(sender);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move { axum::serve(listener, router).await.expect("serves") });
 
@@ -272,24 +276,24 @@ async fn http_hooks_are_signed_and_tried_again() {
     let config = json!({"url": url, "content_type": "json", "secret": "It's a Secret to Everybody"});
     let hook = api.send("POST", &format!("{R}/hooks"), json!({"config": config, "events": ["push"]}), 201).await;
     put(&api, "a.txt", "one\n", None, 201).await;
-    let path = format!("{R}/hooks/{}/deliveries", hook["id"]);
-    let delivered = async {
-        loop {
-            let list = api.get(&path).await;
-            let done = |event: &str| {
-                list.as_array().expect("a list").iter().any(|one| one["event"] == event && one["status"] == "OK")
-            };
-            if done("ping") && done("push") {
-                return list;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
+    async fn pushes(seen: &mut watch::Receiver<Seen>, count: usize) {
+        let enough = |seen: &Seen| seen.iter().filter(|(event, ..)| event == "push").count() == count;
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(120), seen.wait_for(enough)).await;
+        waited.expect("in time").expect("the receiver lives");
+    }
+    pushes(&mut seen, 2).await;
+    // When a later one arrives, those before it are recorded.
+    put(&api, "b.txt", "two\n", None, 201).await;
+    pushes(&mut seen, 3).await;
+    let list = api.get(&format!("{R}/hooks/{}/deliveries", hook["id"])).await;
+    let done = |event: &str, again: bool| {
+        let mut all = list.as_array().expect("a list").iter();
+        all.any(|one| one["event"] == event && one["status"] == "OK" && one["redelivery"] == again)
     };
-    let list = tokio::time::timeout(std::time::Duration::from_secs(120), delivered).await.expect("in time");
-    assert_eq!(list[0]["redelivery"], true);
-    let seen = seen.lock().expect("not poisoned").clone();
+    assert!(done("ping", false) && done("push", true), "{list}");
+    let seen = seen.borrow().clone();
     let events: Vec<&str> = seen.iter().map(|(event, ..)| event.as_str()).collect();
-    assert_eq!(events.iter().filter(|event| **event == "push").count(), 2, "{events:?}");
+    assert_eq!(events.iter().filter(|event| **event == "push").count(), 3, "{events:?}");
     assert!(!events.contains(&"create"), "only what was asked for");
     // The signature by an implementation that is not ours.
     let (_, signature, body) = seen.iter().find(|(event, ..)| event == "push").expect("a push");

@@ -116,6 +116,7 @@ impl Executor {
             last: None,
             step_inputs: None,
             opened_up: self.opened_up,
+            spare_files: None,
             containers: self.containers.shared(),
             count: self.count.clone(),
             beside: Beside::default(),

@@ -115,6 +115,8 @@ pub(crate) struct Executor {
     pub opened_up: bool,
     /// What `container` and `services` asked for.
     pub containers: inside::Containers,
+    /// Files of a step that is over, for the next one.
+    pub spare_files: Option<steps::Files>,
     /// Counts steps for files.
     pub count: Arc<AtomicUsize>,
     /// Steps that run beside the others.

@@ -274,6 +274,7 @@ pub(super) async fn prepare(
         last: None,
         step_inputs: None,
         opened_up: false,
+        spare_files: None,
         containers: super::inside::Containers::default(),
         count: Arc::default(),
         beside: super::beside::Beside::default(),

@@ -112,10 +112,6 @@ impl Slots {
                 source,
             })?;
         }
-        for (name, text) in [(ROOT_NOTE, made.root.as_os_str().as_encoded_bytes()), (NAME_NOTE, short.as_bytes())] {
-            let path = made.root.join(name);
-            std::fs::write(&path, text).map_err(|source| Error::File { what: "write", path, source })?;
-        }
         Ok(made)
     }
 }
@@ -168,8 +164,11 @@ impl Leftovers {
     fn clear(self) {
         if let Some(job) = self.kept_for {
             let kept = super::checkpoint::kept_dir(&self.engine, job);
-            let moved =
-                kept.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::rename(&self.root, &kept));
+            let short = self.workspace.file_name().unwrap_or_default();
+            let moved = std::fs::write(self.root.join(ROOT_NOTE), self.root.as_os_str().as_encoded_bytes())
+                .and_then(|()| std::fs::write(self.root.join(NAME_NOTE), short.as_encoded_bytes()))
+                .and_then(|()| kept.parent().map_or(Ok(()), std::fs::create_dir_all))
+                .and_then(|()| std::fs::rename(&self.root, &kept));
             if moved.is_ok() {
                 self.slots.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
                 super::checkpoint::prune(&self.engine);

@@ -20,19 +20,25 @@ pub struct Server {
 impl Server {
     /// A server with the repository `acme/widgets` and the administrator `owner`.
     pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// As [`Server::start`], with another configuration.
+    pub async fn with(adjust: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let server = Self::open(dir, String::new()).await;
+        let server = Self::open(dir, String::new(), adjust).await;
         server.forge.create_user("owner", "The Owner", "owner@example.org", true).await.expect("a user");
         server.forge.create_repository("acme", "widgets", NewRepository::default()).await.expect("a repository");
         let token = server.forge.create_token("owner").await.expect("a token");
         Self { token, ..server }
     }
 
-    async fn open(dir: tempfile::TempDir, token: String) -> Self {
+    async fn open(dir: tempfile::TempDir, token: String, adjust: impl FnOnce(&mut Config)) -> Self {
         let _ = std::fs::remove_file(dir.path().join("socket"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let config = Config::new(dir.path().join("forge"), format!("http://{address}"));
+        let mut config = Config::new(dir.path().join("forge"), format!("http://{address}"));
+        adjust(&mut config);
         let forge = Forge::open(config).await.expect("a forge");
         let shutdown = CancellationToken::new();
         let mut tasks = tokio::task::JoinSet::new();
@@ -67,12 +73,17 @@ impl Server {
     }
 
     /// Ends this forge and opens another on the same state.
-    pub async fn restart(mut self) -> Self {
+    pub async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// As [`Server::restart`], with another configuration.
+    pub async fn restart_with(mut self, adjust: impl FnOnce(&mut Config)) -> Self {
         self.shutdown.cancel();
         self.tasks.shutdown().await;
         let Self { dir, token, forge, .. } = self;
         drop(forge);
-        Self::open(dir, token).await
+        Self::open(dir, token, adjust).await
     }
 
     pub fn anonymous(&self, repo: &str) -> String {

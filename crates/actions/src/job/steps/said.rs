@@ -1,5 +1,6 @@
 //! What a step says: lines of output, workflow commands, and the files through which it speaks.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -32,6 +33,7 @@ const SUMMARY_LIMIT: usize = 1024 * 1024;
 /// The files through which a step speaks to the runner.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Files {
+    dir: PathBuf,
     env: PathBuf,
     output: PathBuf,
     path: PathBuf,
@@ -40,6 +42,27 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    fn within(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            env: dir.join("set_env"),
+            output: dir.join("set_output"),
+            path: dir.join("add_path"),
+            state: dir.join("save_state"),
+            summary: dir.join("step_summary"),
+        }
+    }
+
+    fn all(&self) -> [&PathBuf; 5] {
+        [&self.env, &self.output, &self.path, &self.state, &self.summary]
+    }
+
+    /// Whether these are the empty files that a step had, and nothing else.
+    fn is_fresh(&self) -> bool {
+        let empty = |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0);
+        self.all().into_iter().all(empty)
+    }
+
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
         [
             ("GITHUB_ENV", &self.env),
@@ -51,6 +74,15 @@ impl Files {
         .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
         .into()
     }
+}
+
+/// Opens a step's file to read or to empty it, but not what a step may have put there instead: in a container it could name a file of
+/// the runner.
+fn own(empty: bool) -> std::fs::OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    options.read(!empty).write(empty).truncate(empty).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK);
+    options
 }
 
 /// How many errors, warnings and notices of a step become annotations, as on GitHub; the log has all of them.
@@ -282,21 +314,25 @@ impl Executor {
         Ok(())
     }
 
-    /// Makes fresh files for a step.
+    /// Makes fresh files for a step: new ones, or those of a step before, empty again and under another name. To make a file is
+    /// what costs a short step most.
     pub(crate) fn make_files(&mut self, current: &mut Current) -> Result<(), String> {
         let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        let name = |kind: &str| self.workspace.files.join(format!("{kind}_{count}"));
-        let files = Files {
-            env: name("set_env"),
-            output: name("set_output"),
-            path: name("add_path"),
-            state: name("save_state"),
-            summary: name("step_summary"),
-        };
-        for path in [&files.env, &files.output, &files.path, &files.state, &files.summary] {
-            std::fs::write(path, "").map_err(|error| format!("cannot create {}: {error}", path.display()))?;
-            if self.opened_up {
-                // A container's user may be another.
+        let dir = self.workspace.files.join(count.to_string());
+        let files = Files::within(&dir);
+        let reused =
+            self.spare_files.take().is_some_and(|spare| spare.is_fresh() && std::fs::rename(&spare.dir, &dir).is_ok());
+        if !reused {
+            let failed = |error: std::io::Error| format!("cannot create {}: {error}", dir.display());
+            std::fs::create_dir_all(&dir).map_err(failed)?;
+            for path in files.all() {
+                std::fs::write(path, "").map_err(failed)?;
+            }
+        }
+        if self.opened_up {
+            // A container's user may be another.
+            let _ = std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777));
+            for path in files.all() {
                 let _ = std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o666));
             }
         }
@@ -307,7 +343,9 @@ impl Executor {
     /// Takes over what a step wrote to its files.
     pub(crate) fn read_files(&mut self, current: &mut Current) -> Result<(), String> {
         let read = |path: &PathBuf| {
-            std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+            let mut bytes = Vec::new();
+            let read = own(false).open(path).and_then(|mut file| file.read_to_end(&mut bytes));
+            read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
         };
         let files = current.files.clone();
         let mut problems = Vec::new();
@@ -340,6 +378,13 @@ impl Executor {
                 self.summary.push('\n');
             }
         }
+        for path in files.all() {
+            // One that a step made into something else, or that is too large to be worth it, is not used again.
+            if path.symlink_metadata().is_ok_and(|meta| meta.len() > 0) {
+                let _ = own(true).open(path);
+            }
+        }
+        self.spare_files = Some(files);
         match problems.is_empty() {
             true => Ok(()),
             false => Err(problems.join("\n")),

@@ -48,7 +48,7 @@ struct Start {
     /// Run only this job and those that it needs
     #[arg(long)]
     job: Option<String>,
-    /// Run only combinations of a matrix that have this value
+    /// Run only combinations of a matrix that have this value; of several for one key any
     #[arg(long, value_name = "KEY:VALUE")]
     matrix: Vec<String>,
     /// An input of workflow_dispatch

@@ -75,32 +75,43 @@ pub async fn run(args: &Start) -> Result<ExitCode> {
     outcome
 }
 
-/// One round, or with `--watch` one after each change.
+/// One round, or with `--watch` one after each change, until Ctrl-C.
 async fn rounds(args: &Start, engine: &Engine, repo: &std::path::Path, replayed: Option<&Record>) -> Result<ExitCode> {
+    if !args.watch {
+        let repository = LocalRepository::open(repo).await?;
+        return round(args, engine, choose(args, &repository, replayed, None).await?).await;
+    }
+    // One that comes while a run is shown cancels that run, and is known afterwards.
+    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
+        .context("cannot listen for Ctrl-C")?;
+    let mut before: Option<String> = None;
     loop {
         let repository = LocalRepository::open(repo).await?;
-        let chosen = choose(args, &repository, replayed).await?;
-        if args.dry_run {
-            plan::dry_run(engine, &chosen.event, chosen.only.as_deref(), args.output).await?;
-            return Ok(ExitCode::SUCCESS);
-        }
         let seen = repository.snapshot().await?;
-        let code = match once(args, engine, chosen).await {
-            Err(error) if args.watch => {
-                anstream::eprintln!("bigben: {error:#}");
-                ExitCode::FAILURE
-            }
-            other => other?,
-        };
-        if !args.watch {
+        let done = async { round(args, engine, choose(args, &repository, replayed, before.as_deref()).await?).await };
+        let code = done.await.unwrap_or_else(|error| {
+            anstream::eprintln!("bigben: {error:#}");
+            ExitCode::FAILURE
+        });
+        if args.dry_run {
             return Ok(code);
         }
-        anstream::eprintln!("waiting for a change in {}", repo.display());
+        anstream::eprintln!("waiting for a change in {} (Ctrl-C ends it)", repo.display());
         tokio::select! {
+            biased;
+            _ = interrupt.recv() => return Ok(code),
             changed = watch::changed(&repository, &seen) => changed?,
-            _ = tokio::signal::ctrl_c() => return Ok(code),
         }
+        before = Some(seen);
     }
+}
+
+async fn round(args: &Start, engine: &Engine, chosen: Chosen) -> Result<ExitCode> {
+    if args.dry_run {
+        plan::dry_run(engine, &chosen.event, chosen.only.as_deref(), args.output).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    once(args, engine, chosen).await
 }
 
 fn found<'a>(
@@ -126,7 +137,13 @@ fn found<'a>(
     })
 }
 
-async fn choose(args: &Start, repository: &LocalRepository, replayed: Option<&Record>) -> Result<Chosen> {
+/// `before`: the commit of what was there in the round before; a push then is of what has changed since.
+async fn choose(
+    args: &Start,
+    repository: &LocalRepository,
+    replayed: Option<&Record>,
+    before: Option<&str>,
+) -> Result<Chosen> {
     let files = plan::files(&repository.root);
     let named = args.workflow.clone().or_else(|| replayed.map(|record| record.workflow.clone()));
     let only = match &named {
@@ -157,7 +174,7 @@ async fn choose(args: &Start, repository: &LocalRepository, replayed: Option<&Re
             let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             Some(serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?)
         }
-        None => None,
+        None => before.filter(|_| event == "push").map(|before| json!({"before": before})),
     };
     let event = repository.event(&event, payload, &given).await?;
     if !given.is_empty() && !["workflow_dispatch", "workflow_call"].contains(&event.name.as_str()) {

@@ -1,5 +1,6 @@
 //! Pull requests and what is said of them.
 
+use super::commits::rollup;
 use super::*;
 
 pub(super) async fn pulls(call: &Call, repo: &Repo, arguments: &Value) -> Result<Node, Problem> {

@@ -1,0 +1,125 @@
+//! Keeping repositories small: what pushes leave as single objects and small packs is packed together in the background, as `git gc --auto`
+//! does it. Nothing is lost to whoever pushes, fetches or borrows objects meanwhile: git keeps objects that no ref reaches for two weeks.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::model::Repo;
+use crate::{Error, Forge};
+
+/// When a repository is due for packing.
+#[derive(Debug, Clone, Copy)]
+pub struct Maintenance {
+    /// More single objects than these (as far as one of their 256 directories tells), as git has it.
+    pub objects: usize,
+    /// More packs than these.
+    pub packs: usize,
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        Self { objects: 6700, packs: 50 }
+    }
+}
+
+/// The repositories that were written to since they were looked at.
+#[derive(Default)]
+pub(crate) struct Touched {
+    repositories: Mutex<BTreeSet<u64>>,
+    ring: Notify,
+}
+
+impl Touched {
+    /// A repository got new objects.
+    pub fn add(&self, repo: u64) {
+        self.repositories.lock().unwrap_or_else(PoisonError::into_inner).insert(repo);
+        self.ring.notify_one();
+    }
+
+    async fn next(&self) -> u64 {
+        loop {
+            if let Some(repo) = self.repositories.lock().unwrap_or_else(PoisonError::into_inner).pop_first() {
+                return repo;
+            }
+            self.ring.notified().await;
+        }
+    }
+}
+
+/// Looks after repositories, one at a time, until dropped: all of them at first, and then each that is written to.
+pub(crate) async fn run(forge: &Forge) {
+    match forge.repositories().await {
+        Ok(all) => all.iter().for_each(|repo| forge.inner().touched.add(repo.id)),
+        Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the repositories cannot be listed"),
+    }
+    loop {
+        let id = forge.inner().touched.next().await;
+        let done = match forge.repository_by_id(id).await {
+            Ok(Some(repo)) => forge.pack(&repo).await.map(drop),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            // It is tried again after the next push.
+            tracing::warn!(error = &error as &dyn std::error::Error, "a repository cannot be packed");
+        }
+    }
+}
+
+impl Forge {
+    /// Packs the objects of a repository if it is due; gives whether it was. The forge does so by itself after pushes, for as long as
+    /// [`Forge::run`] runs.
+    ///
+    /// # Errors
+    /// When there is no such repository, or git fails.
+    pub async fn maintain(&self, full_name: &str) -> Result<bool, Error> {
+        let repo = self.need_repository(full_name).await?;
+        self.pack(&repo).await
+    }
+
+    async fn pack(&self, repo: &Repo) -> Result<bool, Error> {
+        let dir = self.dir_of(repo.id);
+        let (limits, objects) = (self.config().maintenance, dir.join("objects"));
+        let due = tokio::task::spawn_blocking(move || is_due(&objects, limits)).await.unwrap_or(false);
+        if !due {
+            return Ok(false);
+        }
+        let limits = self.config().maintenance;
+        let mut command = self.git_of(repo)?.command();
+        // Not in the repository: a forge that opens after a kill waits for those who are at work there, and this one is in nobody's way.
+        command.current_dir(&self.config().dir).arg("--git-dir").arg(&dir);
+        for setting in [
+            format!("gc.auto={}", limits.objects.max(1)),
+            format!("gc.autoPackLimit={}", limits.packs.max(1)),
+            "gc.autoDetach=false".to_owned(),
+            "gc.pruneExpire=2.weeks.ago".to_owned(),
+            // It has time: the cores and the memory are for jobs.
+            "pack.threads=1".to_owned(),
+            "pack.windowMemory=64m".to_owned(),
+        ] {
+            command.arg("-c").arg(setting);
+        }
+        command.args(["gc", "--auto", "--quiet"]);
+        let said = |message: String| Error::Maintenance { repository: repo.full_name(), message };
+        let output = command.output().await.map_err(|error| said(error.to_string()))?;
+        if !output.status.success() {
+            return Err(said(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        }
+        Ok(true)
+    }
+}
+
+/// As git guesses: one directory of single objects stands for all of them.
+fn is_due(objects: &Path, limits: Maintenance) -> bool {
+    let count = |dir: &Path, wanted: &dyn Fn(&str) -> bool| {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.file_name().to_str().is_some_and(wanted)).count()
+    };
+    let loose = count(&objects.join("17"), &|name| name.len() == 38 && name.bytes().all(|b| b.is_ascii_hexdigit()));
+    let kept = |name: &str| objects.join("pack").join(name).with_extension("keep").exists();
+    let packs = count(&objects.join("pack"), &|name| name.ends_with(".pack") && !kept(name));
+    loose > limits.objects.div_ceil(256) || packs > limits.packs
+}

@@ -1,0 +1,111 @@
+//! Repositories that are packed while they are pushed to, and by a git that is killed.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use forge::{Config, Maintenance};
+use support::Server;
+
+/// Single objects and packs of a repository.
+fn counted(dir: &Path) -> (usize, usize) {
+    let entries = |dir: PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let loose = entries(dir.join("objects"))
+        .filter(|entry| entry.file_name().len() == 2)
+        .map(|entry| entries(entry.path()).count())
+        .sum();
+    let packs = entries(dir.join("objects/pack")).filter(|entry| entry.path().extension().is_some_and(|e| e == "pack"));
+    (loose, packs.count())
+}
+
+fn often(config: &mut Config) {
+    // One object in the directory that stands for all, so some dozens of pushes.
+    config.maintenance = Maintenance { objects: 1, packs: 3 };
+}
+
+async fn push(server: &Server, work: &Path, n: usize) {
+    server.commit(work, &format!("{}/{n}.txt", n % 7), &format!("text {n}\n"), &format!("commit {n}")).await;
+    server.git(work, &["push", "-q", &server.authenticated("acme/widgets"), "HEAD:main"]).await;
+}
+
+#[tokio::test]
+async fn what_is_pushed_meanwhile_stays() {
+    let server = Server::with(often).await;
+    let dir = server.dir.path().join("forge/repositories");
+    let dir = std::fs::read_dir(dir).expect("a directory").flatten().next().expect("a repository").path();
+    let work = server.work("one");
+    server.git(&work, &["init", "-q", "-b", "main"]).await;
+    // The forge packs by itself after pushes; here it is asked for all the time too.
+    let (forge, stop) = (server.forge.clone(), tokio_util::sync::CancellationToken::new());
+    let (mut tasks, end) = (tokio::task::JoinSet::new(), stop.clone());
+    tasks.spawn(async move {
+        let mut packed = 0;
+        while !end.is_cancelled() {
+            packed += usize::from(forge.maintain("acme/widgets").await.unwrap_or(false));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        packed
+    });
+    let mut most = 0;
+    for n in 0..60 {
+        push(&server, &work, n).await;
+        most = most.max(counted(&dir).0);
+    }
+    stop.cancel();
+    tasks.join_next().await.expect("a task").expect("ends well");
+    // What is left is packed now, or was.
+    server.forge.maintain("acme/widgets").await.expect("packs");
+    let (loose, packs) = counted(&dir);
+    assert!(packs >= 1 && loose < 180, "{loose} single objects and {packs} packs; at most {most} on the way");
+    server.git(&dir, &["fsck", "--strict", "--full"]).await;
+    let clone = server.work("clone");
+    server.git(&clone, &["clone", "-q", &server.anonymous("acme/widgets"), "."]).await;
+    assert_eq!(server.git(&clone, &["rev-list", "--count", "HEAD"]).await.trim(), "60");
+    let told = server.forge.webhooks();
+    let mut pushes = 0;
+    while let Some(webhook) = told.try_next().await.expect("reads") {
+        pushes += usize::from(webhook.event == "push");
+    }
+    assert_eq!(pushes, 60);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_kill_while_packing_loses_nothing() {
+    let server = Server::with(|config| config.maintenance = Maintenance { objects: 1_000_000, packs: 1_000_000 }).await;
+    let dir = server.dir.path().join("forge/repositories");
+    let dir = std::fs::read_dir(dir).expect("a directory").flatten().next().expect("a repository").path();
+    let work = server.work("one");
+    server.git(&work, &["init", "-q", "-b", "main"]).await;
+    for n in 0..40 {
+        push(&server, &work, n).await;
+    }
+    let server = server.restart_with(often).await;
+    for round in 0..6_u64 {
+        let forge = server.forge.clone();
+        let (packing, killer) = (async { forge.maintain("acme/widgets").await }, async {
+            // Each kill strikes at another moment of the packing.
+            tokio::time::sleep(Duration::from_millis(3 + round * 9)).await;
+            let marker = dir.to_string_lossy().into_owned();
+            for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+                let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+                let line = String::from_utf8_lossy(&line);
+                if line.contains(&marker) && line.contains("gc") && !line.contains("receive-pack") {
+                    let pid = process.file_name().to_string_lossy().into_owned();
+                    let _ = std::process::Command::new("kill").args(["-9", &pid]).status();
+                }
+            }
+        });
+        // Killed or done: either is fine.
+        let (_, ()) = tokio::join!(packing, killer);
+        server.git(&dir, &["fsck", "--strict", "--full"]).await;
+        push(&server, &work, 40 + round as usize).await;
+    }
+    server.forge.maintain("acme/widgets").await.expect("packs after a kill");
+    server.git(&dir, &["fsck", "--strict", "--full"]).await;
+    let clone = server.work("clone");
+    server.git(&clone, &["clone", "-q", &server.anonymous("acme/widgets"), "."]).await;
+    assert_eq!(server.git(&clone, &["rev-list", "--count", "HEAD"]).await.trim(), "46");
+    server.stop().await;
+}
