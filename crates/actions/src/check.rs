@@ -69,6 +69,8 @@ const LIVE: &[&str] = &[
     "push",
     "pull_request",
     "pull_request_target",
+    "pull_request_review",
+    "issue_comment",
     "release",
     "workflow_run",
     "workflow_call",

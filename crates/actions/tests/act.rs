@@ -27,7 +27,7 @@ type Instance = (Vec<String>, Vec<String>, String);
 
 /// Cases in which act does something else than GitHub documents, and we do what GitHub documents. Each is explained in the document.
 const DIFFERENT: &[&str] =
-    &["fail-fast", "job-continue", "object-filter", "other-branch", "scalars", "strategy", "timeout"];
+    &["fail-fast", "job-continue", "object-filter", "other-branch", "scalars", "scoping", "strategy", "timeout"];
 
 fn act(program: &Path, dir: &Path, home: &Path) -> Seen {
     let output = Command::new(program)

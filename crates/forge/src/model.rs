@@ -142,6 +142,9 @@ pub struct Pull {
     /// Comments, oldest first.
     #[serde(default)]
     pub comments: Vec<Comment>,
+    /// Reviews, oldest first.
+    #[serde(default)]
+    pub reviews: Vec<Review>,
     /// Seconds since the Unix epoch.
     pub created_at: i64,
     /// Seconds since the Unix epoch.
@@ -161,6 +164,23 @@ pub struct Comment {
     pub body: String,
     /// Seconds since the Unix epoch.
     pub created_at: i64,
+}
+
+/// A review of a pull request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Review {
+    /// The number.
+    pub id: u64,
+    /// Who wrote it.
+    pub author: String,
+    /// `APPROVED`, `CHANGES_REQUESTED`, `COMMENTED` or `DISMISSED`.
+    pub state: String,
+    /// The text.
+    pub body: String,
+    /// The commit that was looked at.
+    pub commit: String,
+    /// Seconds since the Unix epoch.
+    pub submitted_at: i64,
 }
 
 /// How a pull request was merged.

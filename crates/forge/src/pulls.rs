@@ -148,6 +148,7 @@ impl Forge {
             merged: None,
             labels: Vec::new(),
             comments: Vec::new(),
+            reviews: Vec::new(),
             created_at: now,
             updated_at: now,
             closed_at: None,

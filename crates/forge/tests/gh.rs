@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use support::Server;
 use tokio::process::Command;
 
+#[derive(Clone)]
 struct Gh {
     program: PathBuf,
     config: PathBuf,
@@ -21,7 +22,9 @@ impl Gh {
         std::fs::write(config.join("config.yml"), text).expect("a file");
         // The git that gh calls knows no socket.
         let here = server.authenticated("").trim_end_matches("/.git").to_owned();
-        let text = format!("[url \"{here}/\"]\n\tinsteadOf = http://github.localhost/\n[user]\n\tname = A\n\temail = a@example.org\n");
+        let text = format!(
+            "[url \"{here}/\"]\n\tinsteadOf = http://github.localhost/\n[user]\n\tname = A\n\temail = a@example.org\n"
+        );
         std::fs::write(config.join("gitconfig"), text).expect("a file");
         Some(Self { program, config, token: server.token.clone() })
     }
@@ -206,101 +209,88 @@ async fn settings_and_the_repository() {
     server.stop().await;
 }
 
+/// Who reviews is somebody else; what they say is kept, counts and is told of.
 #[tokio::test]
-async fn explore() {
+async fn reviews() {
     let server = Server::start().await;
     let Some(gh) = Gh::new(&server) else { return };
     let work = seeded(&server).await;
-    server.git(&work, &["remote", "add", "origin", "http://github.localhost/acme/widgets.git"]).await;
+    server.forge.create_user("second", "Another", "second@example.org", true).await.expect("a user");
+    let other = Gh { token: server.forge.create_token("second").await.expect("a token"), ..gh.clone() };
     gh.ok(
         &work,
         &["pr", "create", "--title", "A feature", "--body", "It does.", "--head", "feature", "--base", "main"],
     )
     .await;
-    gh.ok(&work, &["release", "create", "v1.0.0", "--title", "One", "--notes", "The first", "--target", "main"]).await;
-    std::fs::write(work.join("tool.bin"), vec![7u8; 3000]).expect("a file");
-    for line in [
-        "auth status",
-        "auth token",
-        "pr review 1 --approve",
-        "pr review 1 --comment --body hm",
-        "pr review 1 --request-changes --body no",
-        "pr checkout 1",
-        "pr checks 1",
-        "pr checks 1 --required",
-        "pr checks 1 --json name,state,bucket",
-        "pr list --state all --author @me --label bug",
-        "pr list --search feature",
-        "pr list --head feature --base main --limit 5",
-        "pr ready 1 --undo",
-        "pr ready 1",
-        "pr edit 1 --add-label bug",
-        "pr edit 1 --add-reviewer owner",
-        "pr edit 1 --base main --body new",
-        "pr lock 1",
-        "pr update-branch 1",
-        "pr diff 1 --name-only",
-        "pr view 1 --json reviews,reviewDecision,latestReviews,labels,assignees,isCrossRepository,headRepository,closingIssuesReferences,autoMergeRequest",
-        "pr merge 1 --auto --squash",
-        "pr merge 1 --rebase --delete-branch",
-        "pr view 1",
-        "pr revert 1",
-        "release upload v1.0.0 tool.bin",
-        "release upload v1.0.0 tool.bin --clobber",
-        "release view v1.0.0 --json assets,tagName,isDraft,url",
-        "release download v1.0.0 --pattern *.bin --dir got",
-        "release delete-asset v1.0.0 tool.bin --yes",
-        "release list --json tagName,isLatest",
-        "release verify v1.0.0",
-        "secret list --env staging",
-        "secret list --json name,updatedAt",
-        "variable list --json name,value",
-        "variable set A --env staging --body x",
-        "variable delete NONE",
-        "variable set -f vars.env",
-        "secret set -f vars.env",
-        "issue list",
-        "issue create --title x --body y",
-        "issue view 1",
-        "issue status",
-        "label list",
-        "label create bug --color ff0000",
-        "ruleset list",
-        "ruleset check main",
-        "repo view --json name,languages,licenseInfo,isArchived,pushedAt,diskUsage",
-        "repo edit --description words",
-        "repo edit --default-branch main",
-        "repo set-default acme/widgets",
-        "repo rename other --yes",
-        "repo sync",
-        "repo deploy-key list",
-        "repo fork --clone=false",
-        "repo archive --yes",
-        "search prs feature",
-        "search repos widgets",
-        "search code x",
-        "status",
-        "gist list",
-        "ssh-key list",
-        "gpg-key list",
-        "org list",
-        "project list",
-        "browse --no-browser",
-        "cache list",
-        "run list",
-        "workflow list",
-        "api rate_limit",
-        "api graphql -f query={viewer{login}}",
-        "api repos/{owner}/{repo}/branches --jq .[].name",
-        "api repos/{owner}/{repo}/commits/main/status --jq .state",
-        "api repos/acme/widgets/contents/README.md --jq .path",
-        "api /nothing/here",
-        "attestation verify x --owner acme",
-    ] {
-        std::fs::write(work.join("vars.env"), "ONE=1\nTWO=2\n").expect("a file");
-        let words: Vec<&str> = line.split(' ').collect();
-        let (ok, text) = gh.output(&work, &words).await;
-        println!("=== {} gh {line}\n{}", if ok { "ok" } else { "FAILED" }, text.chars().take(700).collect::<String>());
+    let (ok, text) = gh.output(&work, &["pr", "review", "1", "--approve"]).await;
+    assert!(!ok && text.contains("Can not approve your own pull request"), "{text}");
+    other.ok(&work, &["pr", "review", "1", "--request-changes", "--body", "Not like this"]).await;
+    let fields = ["pr", "view", "1", "--json", "reviews,reviewDecision,latestReviews"];
+    let seen = gh.ok(&work, &fields).await;
+    assert!(seen.contains("\"reviewDecision\":\"CHANGES_REQUESTED\"") && seen.contains("Not like this"), "{seen}");
+    other.ok(&work, &["pr", "review", "1", "--approve"]).await;
+    gh.ok(&work, &["pr", "review", "1", "--comment", "--body", "Thanks"]).await;
+    let seen = gh.ok(&work, &fields).await;
+    assert!(seen.contains("\"reviewDecision\":\"APPROVED\"") && seen.contains("\"login\":\"second\""), "{seen}");
+    assert!(gh.ok(&work, &["pr", "view", "1"]).await.contains("second (Approved)"));
+    let list = gh.ok(&work, &["api", "repos/acme/widgets/pulls/1/reviews", "--jq", ".[].state"]).await;
+    assert_eq!(list.split_whitespace().collect::<Vec<_>>(), ["CHANGES_REQUESTED", "APPROVED", "COMMENTED"]);
+    let id = gh.ok(&work, &["api", "repos/acme/widgets/pulls/1/reviews", "--jq", ".[1].id"]).await;
+    let path = format!("repos/acme/widgets/pulls/1/reviews/{}/dismissals", id.trim());
+    gh.ok(&work, &["api", "-X", "PUT", &path, "-f", "message=late"]).await;
+    assert!(gh.ok(&work, &fields).await.contains("\"reviewDecision\":\"\""));
+    let hooks = server.forge.webhooks();
+    let mut told = Vec::new();
+    while let Some(webhook) = hooks.try_next().await.expect("reads") {
+        if webhook.event == "pull_request_review" {
+            let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+            told.push(format!("{} {}", text(&webhook.payload["action"]), text(&webhook.payload["review"]["state"])));
+        }
     }
+    assert_eq!(
+        told,
+        ["submitted changes_requested", "submitted approved", "submitted commented", "dismissed dismissed"]
+    );
+    server.stop().await;
+}
+
+/// What is not there is refused by name, and changes nothing.
+#[tokio::test]
+async fn what_is_not_there_is_said() {
+    let server = Server::start().await;
+    let Some(gh) = Gh::new(&server) else { return };
+    let work = seeded(&server).await;
+    for (line, words) in [
+        ("issue list", "has disabled issues"),
+        ("issue create --title x --body y", "has disabled issues"),
+        ("ruleset list", "rulesets"),
+        ("gist list", "gists"),
+        ("secret list --env staging", "404"),
+        ("variable delete NONE", "404"),
+        ("api /nothing/here", "Not Found"),
+        ("pr view 7", "7"),
+        ("pr checks 7", "7"),
+        ("release view none", "release not found"),
+    ] {
+        let (ok, text) = gh.output(&work, &line.split(' ').collect::<Vec<_>>()).await;
+        assert!(!ok && text.contains(words), "gh {line}: {text}");
+    }
+    for line in ["auth status", "label list", "pr list --search nothing", "status", "release list", "org list"] {
+        gh.ok(&work, &line.split(' ').collect::<Vec<_>>()).await;
+    }
+    std::fs::write(work.join("vars.env"), "ONE=1\nTWO=2\n").expect("a file");
+    gh.ok(&work, &["variable", "set", "-f", "vars.env"]).await;
+    gh.ok(&work, &["secret", "set", "-f", "vars.env"]).await;
+    let read = server.forge.secrets("acme/widgets", None).await.expect("reads");
+    assert_eq!((read["ONE"].as_str(), read["TWO"].as_str()), ("1", "2"));
+    gh.ok(&work, &["release", "create", "v1.0.0", "--title", "One", "--notes", "x", "--target", "main"]).await;
+    std::fs::write(work.join("tool.bin"), vec![7u8; 3000]).expect("a file");
+    gh.ok(&work, &["release", "upload", "v1.0.0", "tool.bin"]).await;
+    std::fs::write(work.join("tool.bin"), vec![8u8; 2000]).expect("a file");
+    assert!(!gh.output(&work, &["release", "upload", "v1.0.0", "tool.bin"]).await.0, "it is there already");
+    gh.ok(&work, &["release", "upload", "v1.0.0", "tool.bin", "--clobber"]).await;
+    gh.ok(&work, &["release", "download", "v1.0.0", "--pattern", "*.bin", "--dir", "got"]).await;
+    assert_eq!(std::fs::read(work.join("got/tool.bin")).expect("a file"), vec![8u8; 2000]);
+    gh.ok(&work, &["release", "delete-asset", "v1.0.0", "tool.bin", "--yes"]).await;
     server.stop().await;
 }

@@ -138,6 +138,9 @@ impl Executor {
         };
         let cancel = if self.cancelled { self.abort.child_token() } else { self.cancel.child_token() };
         let mut view = self.view(log, cancel.clone());
+        if self.cancelled {
+            view.abort = cancel.clone();
+        }
         let (step, mut frame, places, token) =
             (step.clone(), frame.clone(), self.beside.places.clone(), cancel.clone());
         let id = step.id.clone();

@@ -297,8 +297,11 @@ pub fn end_stragglers(mark: &str, since: Since) -> Vec<String> {
     let needle = format!("{MARK}={mark}");
     let mut names = Vec::new();
     let floor = since.floor();
-    // A process may start another while we look: look again until none is left.
-    for _ in 0..20 {
+    // A process may start another while we look, and one that is killed takes a moment to end: look again until none is left.
+    for round in 0..50 {
+        if round > 0 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let found = marked(&needle, floor);
         if found.is_empty() {
             break;

@@ -174,7 +174,7 @@ impl Executor {
         let mut current = Current { id: step.id.clone(), echo: self.debug, ..Current::default() };
         let before = self.before_recording(frame);
         let outer = (std::mem::replace(&mut self.action, step.id.clone()), self.survives);
-        self.survives = self.cancelled || self.would_survive(step, frame);
+        self.survives = self.cancelled || !self.is_view && self.would_survive(step, frame);
         let mut outcome = self.guarded(step, frame, &mut current).await;
         (self.action, self.survives) = outer;
         if current.refused && outcome == Conclusion::Success {

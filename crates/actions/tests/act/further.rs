@@ -135,11 +135,113 @@ jobs:
     steps: [{run: 'test "$PWD" = "$GITHUB_WORKSPACE" && echo "MARK at the top"'}]
 "#,
     ),
+    (
+        "own-variables",
+        r#"
+on: push
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    env: {JOB: job}
+    steps:
+      - uses: actions/checkout@v4
+      - {if: env.OWN == 'push', env: {OWN: '${{ github.event_name }}'}, run: 'echo "MARK own $OWN"'}
+      - {if: env.OWN == 'push', run: echo MARK never}
+      - uses: ./scoped
+        env: {OWN: '${{ env.JOB }}-step', KEPT: inside}
+        with: {word: '${{ env.OWN }}'}
+      - run: echo "MARK after [$OWN] [$KEPT] $JOB"
+      - {env: {JOB: '${{ env.JOB }}-again'}, run: 'exit ${{ env.JOB == ''job-again'' && ''0'' || ''1'' }}'}
+"#,
+    ),
+    (
+        "scoping",
+        r#"
+on: push
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - {id: s, uses: ./scoped, with: {word: one}}
+      - run: echo "MARK [${{ steps.s.outputs.declared }}] [${{ steps.s.outputs.undeclared }}] [${{ steps.inner.outputs.undeclared }}]"
+      - {id: t, uses: ./scoped, with: {word: two, unknown: x}}
+      - run: echo "MARK [${{ steps.t.outputs.declared }}] [${{ steps.s.outputs.declared }}]"
+"#,
+    ),
+    (
+        "paths",
+        r#"
+on: push
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v4
+      - run: echo "/opt/first/bin" >> "$GITHUB_PATH"
+      - {uses: ./scoped, with: {word: x}}
+      - run: |
+          case ":$PATH:" in *:/opt/first/bin:*) echo MARK still there;; esac
+          case "$PATH" in /opt/scoped/bin:*) echo MARK the newest first;; esac
+"#,
+    ),
+    (
+        "odd-values",
+        r#"
+on: push
+jobs:
+  a:
+    runs-on: ubuntu-latest
+    steps:
+      - id: s
+        run: |
+          printf 'a=b<<c\nd<<=\n<<\n=\ne<<E O F\n x \nE O F\nf==\n' >> "$GITHUB_OUTPUT"
+      - run: |
+          echo "MARK [${{ steps.s.outputs.a }}] [${{ steps.s.outputs.d }}] [${{ steps.s.outputs.e }}] [${{ steps.s.outputs.f }}]"
+      - run: echo "MARK ${{ format('{0}-{1}', 'a', true) }} ${{ toJSON('x') }} ${{ contains('abc', 'B') }}"
+"#,
+    ),
+    (
+        "matrix-codes",
+        r#"
+on: push
+jobs:
+  one:
+    runs-on: ubuntu-latest
+    strategy: {fail-fast: false, matrix: {n: [0, 1]}}
+    continue-on-error: false
+    steps: [{run: 'echo "MARK $N"; exit 0', env: {N: '${{ matrix.n }}'}}]
+  two:
+    needs: one
+    runs-on: ubuntu-latest
+    steps: [{run: 'echo MARK ${{ needs.one.result }}'}]
+"#,
+    ),
 ];
 
-pub const FURTHER_FILES: &[(&str, &str)] = &[(
-    "fails/action.yml",
-    r#"
+pub const FURTHER_FILES: &[(&str, &str)] = &[
+    (
+        "scoped/action.yml",
+        r#"
+name: scoped
+description: keeps things to itself
+inputs: {word: {description: w, default: none}}
+outputs: {declared: {description: d, value: "${{ steps.inner.outputs.declared }}"}}
+runs:
+  using: composite
+  steps:
+    - id: inner
+      shell: bash
+      run: |
+        echo "declared=value of ${{ inputs.word }}" >> "$GITHUB_OUTPUT"
+        echo "undeclared=x" >> "$GITHUB_OUTPUT"
+        echo /opt/scoped/bin >> "$GITHUB_PATH"
+        echo "MARK ${{ inputs.word }} [$OWN] [${{ env.KEPT }}]"
+"#,
+    ),
+    (
+        "fails/action.yml",
+        r#"
 name: fails
 description: leaves an output, fails, cleans up
 outputs:
@@ -152,4 +254,5 @@ runs:
     - {shell: bash, run: echo MARK never}
     - {shell: bash, if: always(), run: echo "MARK cleaning up ${{ steps.s.outcome }}"}
 "#,
-)];
+    ),
+];

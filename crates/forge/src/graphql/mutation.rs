@@ -31,6 +31,13 @@ pub(crate) async fn run(call: &Call, name: &str, input: &Value) -> Answer {
         }
         "createRepository" => create_repository(call, input).await,
         "addComment" => comment(call, input).await,
+        "addPullRequestReview" => {
+            let (repo, pull) = find(call, input["pullRequestId"].as_str().unwrap_or_default(), Need::PULLS).await?;
+            let text = |key: &str| input[key].as_str().unwrap_or_default();
+            rest::submit(call, &repo, &pull, text("event"), text("body")).await?;
+            let pull = call.forge.need_pull(&repo, pull.number).await?;
+            payload(repo, pull)
+        }
         _ => Err(Problem::Undefined),
     }
 }

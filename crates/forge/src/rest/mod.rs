@@ -7,6 +7,7 @@ mod meta;
 mod pulls;
 mod releases;
 mod repos;
+mod reviews;
 mod settings;
 mod statuses;
 
@@ -27,6 +28,7 @@ pub(crate) use contents::raw_file;
 pub(crate) use meta::create_repository;
 pub(crate) use pulls::{add_comment, check_required, fork_point, not_mergeable};
 pub(crate) use releases::{download_by_name, upload_asset};
+pub(crate) use reviews::{decision, opinions, submit};
 
 /// What an answer is, or the error that it is.
 pub(crate) type Reply = Result<Response, ApiError>;

@@ -23,7 +23,8 @@ pub(super) async fn dispatch(call: &Call, method: &Method, owner: &str, name: &s
             if pull.merged.is_some() { super::no_content() } else { Err(ApiError::not_found()) }
         }
         ("PUT", ["pulls", number, "merge"]) => merge(call, owner, name, number).await,
-        ("GET", ["pulls", _, "comments" | "reviews"]) => Ok(call.page(Vec::new())),
+        ("GET", ["pulls", _, "comments"]) => Ok(call.page(Vec::new())),
+        (_, ["pulls", _, "reviews", ..]) => super::reviews::dispatch(call, method, owner, name, path).await,
         ("GET", ["issues", number, "comments"]) => {
             let (repo, pull) = pull(call, owner, name, number, Need::PULLS).await?;
             let mut values = Vec::new();
@@ -42,7 +43,14 @@ pub(super) async fn dispatch(call: &Call, method: &Method, owner: &str, name: &s
     }
 }
 
-async fn pull(call: &Call, owner: &str, name: &str, number: &str, need: Need) -> Result<(Repo, Pull), ApiError> {
+/// A pull request by its number, for who has the need.
+pub(super) async fn pull(
+    call: &Call,
+    owner: &str,
+    name: &str,
+    number: &str,
+    need: Need,
+) -> Result<(Repo, Pull), ApiError> {
     let repo = call.repo(owner, name, need).await?;
     let number = number.parse().map_err(|_| ApiError::not_found())?;
     let pull = call.forge.need_pull(&repo, number).await?;

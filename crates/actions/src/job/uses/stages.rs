@@ -249,9 +249,13 @@ impl Executor {
                 self.cancelled = true;
             }
             let index = self.begin(&post.name, &post.id);
-            let holds = post.condition.as_ref().is_none_or(|condition| {
-                condition.holds(&self.scope(&Frame { action: None, ..post.frame.clone() })).unwrap_or(false)
-            });
+            let (condition, frame) = (post.condition.as_ref(), Frame { action: None, ..post.frame.clone() });
+            let mut scope = self.scope(&frame);
+            let holds = condition.is_none_or(|condition| condition.holds(&scope).unwrap_or(false));
+            scope.cancelled = true;
+            let survives = condition.is_none_or(|condition| condition.holds(&scope).unwrap_or(false));
+            drop(scope);
+            self.survives = survives;
             if !holds {
                 self.end(index, Conclusion::Skipped, None);
                 continue;

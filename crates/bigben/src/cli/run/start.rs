@@ -82,8 +82,7 @@ async fn rounds(args: &Start, engine: &Engine, repo: &std::path::Path, replayed:
         return round(args, engine, choose(args, &repository, replayed, None).await?).await;
     }
     // One that comes while a run is shown cancels that run, and is known afterwards.
-    let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
-        .context("cannot listen for Ctrl-C")?;
+    let mut interrupt = interrupts()?;
     let mut before: Option<String> = None;
     loop {
         let repository = LocalRepository::open(repo).await?;
@@ -104,6 +103,12 @@ async fn rounds(args: &Start, engine: &Engine, repo: &std::path::Path, replayed:
         }
         before = Some(seen);
     }
+}
+
+/// Ctrl-C, from now on.
+fn interrupts() -> Result<tokio::signal::unix::Signal> {
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")
 }
 
 async fn round(args: &Start, engine: &Engine, chosen: Chosen) -> Result<ExitCode> {
@@ -252,10 +257,12 @@ pub async fn follow(engine: &Engine, id: i64, text: bool) -> Result<(Run, Vec<Jo
     let mut stream = engine.watch(id).await?;
     let mut printer = Printer::default();
     let mut interrupted = false;
+    // One for the whole run: what comes while a line is printed counts too.
+    let mut interrupt = interrupts()?;
     loop {
         let watched = tokio::select! {
             watched = stream.recv() => watched,
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupt.recv() => {
                 anstream::eprintln!("{}", if interrupted { "ending the run" } else { "cancelling the run; again to end it at once" });
                 // It may be over by now.
                 let _ = engine.cancel(id, interrupted).await;

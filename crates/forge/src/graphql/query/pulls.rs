@@ -145,10 +145,11 @@ pub(super) async fn pull(call: &Call, repo: &Repo, pull: &Pull, name: &str, argu
                 .collect();
             Resolved::node(Node::connection("Label", nodes, arguments))
         }
-        "reviews"
-        | "latestReviews"
-        | "latestOpinionatedReviews"
-        | "reviewRequests"
+        "reviews" => Resolved::node(reviews(call, repo, pull, pull.reviews.iter(), arguments)),
+        "latestReviews" | "latestOpinionatedReviews" => {
+            Resolved::node(reviews(call, repo, pull, crate::rest::opinions(pull).into_iter(), arguments))
+        }
+        "reviewRequests"
         | "reviewThreads"
         | "assignees"
         | "assignedActors"
@@ -157,11 +158,40 @@ pub(super) async fn pull(call: &Call, repo: &Repo, pull: &Pull, name: &str, argu
         | "projectItems"
         | "closingIssuesReferences" => Resolved::node(Node::none("Empty")),
         "suggestedReviewerActors" => Resolved::node(Node::none("Empty")),
-        "reviewDecision" => Resolved::value(""),
+        "reviewDecision" => Resolved::value(crate::rest::decision(pull)),
         "milestone" | "autoMergeRequest" | "stack" => Resolved::NULL,
         "reactionGroups" => Resolved::Nodes(Vec::new()),
         _ => return Err(Problem::Undefined),
     })
+}
+
+fn reviews<'a>(
+    call: &Call,
+    repo: &Repo,
+    pull: &Pull,
+    list: impl Iterator<Item = &'a crate::model::Review>,
+    arguments: &Value,
+) -> Node {
+    let page = call.forge.urls().page(repo);
+    let nodes = list.map(|review| {
+        Node::Plain(
+            "PullRequestReview",
+            json!({
+                "id": node_id("PullRequestReview", review.id),
+                "author": {"login": review.author},
+                "authorAssociation": "COLLABORATOR",
+                "body": review.body,
+                "state": review.state,
+                "submittedAt": rfc3339(review.submitted_at),
+                "createdAt": rfc3339(review.submitted_at),
+                "includesCreatedEdit": false,
+                "url": format!("{page}/pull/{}#pullrequestreview-{}", pull.number, review.id),
+                "commit": {"oid": review.commit},
+                "reactionGroups": [],
+            }),
+        )
+    });
+    Node::connection("PullRequestReview", nodes.collect(), arguments)
 }
 
 pub(super) async fn comment(call: &Call, repo: &Repo, of: &Pull, comment: &Comment, name: &str) -> Answer {
