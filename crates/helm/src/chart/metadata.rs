@@ -151,12 +151,13 @@ fn dependencies(reader: &Reader<'_>) -> Result<Vec<Dependency>, String> {
         .into_iter()
         .map(|map| {
             let r = Reader { map, of: "Dependency" };
+            let text = |key: &str| r.text(key).map(|t| clean(&t));
             Ok(Dependency {
-                name: r.text("name")?,
-                version: r.text("version")?,
-                repository: r.text("repository")?,
-                condition: r.text("condition")?,
-                tags: r.texts("tags")?,
+                name: text("name")?,
+                version: text("version")?,
+                repository: text("repository")?,
+                condition: text("condition")?,
+                tags: r.texts("tags")?.iter().map(|t| clean(t)).collect(),
                 import_values: map.get("import-values").and_then(Json::as_array).cloned().unwrap_or_default(),
                 alias: r.text("alias")?,
             })

@@ -158,7 +158,10 @@ impl Request<'_> {
         };
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, self.cn);
+        // As Go has it: the simpler form where the characters allow it.
+        let name = rcgen::string::PrintableString::try_from(self.cn.to_string());
+        let name = name.map_or_else(|_| rcgen::DnValue::from(self.cn.to_string()), rcgen::DnValue::PrintableString);
+        params.distinguished_name.push(DnType::CommonName, name);
         params.subject_alt_names = self.alternatives()?;
         let now = time::OffsetDateTime::from_unix_timestamp((e.host.now / 1_000_000_000) as i64)
             .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);

@@ -203,7 +203,10 @@ pub(crate) fn len(args: &[Value]) -> Result {
 pub(crate) fn joined(args: &[Value]) -> String {
     match args {
         [Value::Str(s)] => s.to_string(),
-        _ => crate::value::fmt::sprint(args),
+        _ => {
+            let shown = |v: &Value| if v.is_nil() { Value::str(super::exec::NO_VALUE) } else { v.clone() };
+            crate::value::fmt::sprint(&args.iter().map(shown).collect::<Vec<_>>())
+        }
     }
 }
 

@@ -349,3 +349,4 @@
 {{ semverCompare "*x" "1.2.3" }}
 {{ semverCompare ">=1.x2" "1.2.3" }}
 {{ semverCompare "abc" "1.2.3" }}
+{{ html .Values.nope }}|{{ html .Values.map.nope 1 nil 2 "x" }}|{{ js .Values.nope }}|{{ urlquery .Values.nope "a" }}

@@ -10,9 +10,11 @@ use helm::{Chart, RenderOptions};
 use serde_json::{Value, json};
 
 /// The version of the SDK that is the judge: it holds Helm 4.2.3.
+#[allow(dead_code, reason = "not every test compares")]
 const JUDGE: &str = "helm-python-sdk==0.2.2";
 
 /// Python with the judge installed; `None`, with a printed note, when it cannot be had outside of CI.
+#[allow(dead_code, reason = "not every test compares")]
 pub fn python() -> Option<PathBuf> {
     judges::program(env!("CARGO_TARGET_TMPDIR"), JUDGE, "python")
 }
