@@ -21,8 +21,8 @@ use crate::state::{Instance, StateDir};
 pub const DOCKER_HUB: [&str; 3] = ["docker.io", "registry-1.docker.io", "index.docker.io"];
 
 /// Other registries that the instance's own keeps copies of, each below its name.
-pub const MIRRORED: [&str; 6] =
-    ["ghcr.io", "quay.io", "registry.k8s.io", "gcr.io", "mcr.microsoft.com", "public.ecr.aws"];
+pub const MIRRORED: [&str; 7] =
+    ["ghcr.io", "quay.io", "registry.k8s.io", "k8s.gcr.io", "gcr.io", "mcr.microsoft.com", "public.ecr.aws"];
 
 /// The endpoint map of the instance: which registry answers for which name (see [`oci::EndpointMap`]).
 pub fn endpoints(port: u16) -> String {
