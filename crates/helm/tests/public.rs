@@ -11,9 +11,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use helm::RenderOptions;
 use helm::cli::{TemplateArgs, ValueArgs, template};
-use helm::value::Data;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
@@ -49,24 +47,6 @@ fn values_files(chart: &Path) -> Vec<PathBuf> {
     }
     out.sort();
     out
-}
-
-/// The text of every template.
-fn our_files(root: &Path, values: &Value) -> Value {
-    let chart = match helm::load::from_path(root) {
-        Ok(chart) => chart,
-        Err(e) => return json!({"error": format!("load: {e}")}),
-    };
-    let options = RenderOptions {
-        release_name: "r".to_owned(),
-        namespace: "ns".to_owned(),
-        seed: Some(1),
-        ..RenderOptions::default()
-    };
-    match chart.render_files(&Data::from_json(values).floats(), &options) {
-        Ok(files) => json!({"ok": files}),
-        Err(e) => json!({"error": e.to_string()}),
-    }
 }
 
 /// What `template` prints.
@@ -296,7 +276,7 @@ fn charts_of_the_disk_render_as_helm_renders_them() {
     for ((name, (root, values)), theirs) in cases.iter().zip(&theirs) {
         let before = different.len();
         let random = random(root);
-        differences(name, &our_files(root, values), theirs, random, &mut different);
+        differences(name, &support::rendered(helm::load::from_path(root), values), theirs, random, &mut different);
         let given = home.path().join("values.yaml");
         std::fs::write(&given, goyaml::to_string(values)).expect("values are written");
         let output = their_output(&program, home.path(), root, &given);

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::LazyLock;
 
-use common::Served;
+use common::{Served, image};
 use oci::layout::Layout;
 use oci::signature::{self, SigningKey, VerifyingKey};
-use oci::{Descriptor, EndpointMap, ImageConfig, Index, Manifest, Platform, Reference, media};
+use oci::{Descriptor, EndpointMap, Index, Reference};
 use registry::{Access, Config, Grant, Password};
 
 /// Packages of Debian that hold the programs, with what of their own they need.
@@ -117,22 +117,6 @@ impl Tool {
     async fn ok(&self, arguments: &[&str]) -> String {
         self.run(arguments).await.unwrap_or_else(|said| panic!("{} {said}", self.program.display()))
     }
-}
-
-fn image(layout: &Layout, architecture: &str) -> Descriptor {
-    let mut writer = oci::layer::Writer::new(Vec::new(), oci::layer::Compression::Gzip(6), oci::layer::Times::Fixed(0))
-        .expect("writer");
-    let text = format!("for {architecture}");
-    writer.append(&oci::tar::Entry::file("etc/arch", text.len() as u64), text.as_bytes()).expect("append");
-    let (bytes, layer) = writer.finish().expect("finish");
-    layout.blobs().put(&bytes).expect("layer");
-    let mut config = ImageConfig { architecture: architecture.into(), os: "linux".into(), ..ImageConfig::default() };
-    config.rootfs.diff_ids.push(layer.diff_id.clone());
-    let config = layout.put_json(media::OCI_CONFIG, &config).expect("config");
-    let mut descriptor =
-        layout.put_json(media::OCI_MANIFEST, &Manifest::new(config, vec![layer.descriptor()])).expect("manifest");
-    descriptor.platform = Platform::parse(architecture);
-    descriptor
 }
 
 /// A registry with an image in it, and a client of ours.

@@ -6,9 +6,9 @@ mod common;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::Served;
+use common::{Served, image};
 use oci::layout::Layout;
-use oci::{Descriptor, ImageConfig, Index, Manifest, Platform, media};
+use oci::{Index, media};
 use registry::{Access, Config, Grant, Password};
 
 /// Runs skopeo; its output, or what it said.
@@ -35,22 +35,6 @@ fn is_installed(program: &str) -> bool {
         eprintln!("skipped: {program} is not installed (apt-get install {program})");
     }
     found
-}
-
-fn image(layout: &Layout, architecture: &str) -> Descriptor {
-    let mut writer = oci::layer::Writer::new(Vec::new(), oci::layer::Compression::Gzip(6), oci::layer::Times::Fixed(0))
-        .expect("writer");
-    let text = format!("for {architecture}");
-    writer.append(&oci::tar::Entry::file("etc/arch", text.len() as u64), text.as_bytes()).expect("append");
-    let (bytes, layer) = writer.finish().expect("finish");
-    layout.blobs().put(&bytes).expect("layer");
-    let mut config = ImageConfig { architecture: architecture.into(), os: "linux".into(), ..ImageConfig::default() };
-    config.rootfs.diff_ids.push(layer.diff_id.clone());
-    let config = layout.put_json(media::OCI_CONFIG, &config).expect("config");
-    let mut descriptor =
-        layout.put_json(media::OCI_MANIFEST, &Manifest::new(config, vec![layer.descriptor()])).expect("manifest");
-    descriptor.platform = Platform::parse(architecture);
-    descriptor
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,7 +72,13 @@ pub fn ours(case: &Value) -> Value {
         .flatten()
         .map(|(k, v)| (k.clone(), v.as_str().unwrap_or("").as_bytes().to_vec()))
         .collect();
-    let chart = match Chart::from_files(files) {
+    rendered(Chart::from_files(files), &case["values"])
+}
+
+/// The text of every template of a chart with these values, or what is wrong.
+#[allow(dead_code, reason = "not every test compares")]
+pub fn rendered(chart: Result<Chart, helm::Error>, values: &Value) -> Value {
+    let chart = match chart {
         Ok(chart) => chart,
         Err(e) => return json!({"error": format!("load: {e}")}),
     };
@@ -82,7 +88,7 @@ pub fn ours(case: &Value) -> Value {
         seed: Some(1),
         ..RenderOptions::default()
     };
-    match chart.render_files(&Data::from_json(&case["values"]).floats(), &options) {
+    match chart.render_files(&Data::from_json(values).floats(), &options) {
         Ok(files) => json!({"ok": files}),
         Err(e) => json!({"error": e.to_string()}),
     }

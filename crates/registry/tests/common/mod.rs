@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use oci::layout::Layout;
+use oci::{Descriptor, ImageConfig, Manifest, Platform, media};
 use registry::{Config, Registry};
 use reqwest::{Method, Response};
 use serde_json::Value;
@@ -96,4 +98,21 @@ pub fn with(location: &str, digest: &str) -> String {
 
 pub fn digest_of(value: &Value) -> String {
     oci::Digest::of(value.to_string().as_bytes()).to_string()
+}
+
+/// An image of one file in a layout: the descriptor of its manifest.
+pub fn image(layout: &Layout, architecture: &str) -> Descriptor {
+    let mut writer = oci::layer::Writer::new(Vec::new(), oci::layer::Compression::Gzip(6), oci::layer::Times::Fixed(0))
+        .expect("writer");
+    let text = format!("for {architecture}");
+    writer.append(&oci::tar::Entry::file("etc/arch", text.len() as u64), text.as_bytes()).expect("append");
+    let (bytes, layer) = writer.finish().expect("finish");
+    layout.blobs().put(&bytes).expect("layer");
+    let mut config = ImageConfig { architecture: architecture.into(), os: "linux".into(), ..ImageConfig::default() };
+    config.rootfs.diff_ids.push(layer.diff_id.clone());
+    let config = layout.put_json(media::OCI_CONFIG, &config).expect("config");
+    let mut descriptor =
+        layout.put_json(media::OCI_MANIFEST, &Manifest::new(config, vec![layer.descriptor()])).expect("manifest");
+    descriptor.platform = Platform::parse(architecture);
+    descriptor
 }
