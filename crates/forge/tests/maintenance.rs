@@ -50,12 +50,10 @@ async fn what_is_pushed_meanwhile_stays() {
     let (forge, stop) = (server.forge.clone(), tokio_util::sync::CancellationToken::new());
     let (mut tasks, end) = (tokio::task::JoinSet::new(), stop.clone());
     tasks.spawn(async move {
-        let mut packed = 0;
         while !end.is_cancelled() {
-            packed += usize::from(forge.maintain("acme/widgets").await.unwrap_or(false));
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            // One that meets the forge's own gives way.
+            let _ = forge.maintain("acme/widgets").await;
         }
-        packed
     });
     let mut most = 0;
     for n in 0..40 {
