@@ -285,7 +285,7 @@ on: push
 jobs:
   one:
     runs-on: ubuntu-latest
-    strategy: {fail-fast: false, matrix: {n: [1, 2, 3]}}
+    strategy: {fail-fast: false, max-parallel: 1, matrix: {n: [2, 1, 3]}}
     steps: [{run: 'test ${{ matrix.n }} != 2 && echo MARK ${{ matrix.n }}'}]
   two: {needs: one, if: '!cancelled()', runs-on: ubuntu-latest, steps: [{run: 'echo MARK ${{ needs.one.result }}'}]}
 "),

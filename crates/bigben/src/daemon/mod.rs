@@ -29,13 +29,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use apiserver::{ApiServer, Identity};
 use axum::Router;
+use axum::serve::{Listener, ListenerExt as _};
 use forge::Forge;
 use gitops::GitOps;
 use registry::Registry;
 use runtime::link::DialServer;
 use runtime::machine::Machine;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -334,13 +335,21 @@ fn serve_cluster(
     Ok(())
 }
 
+/// A listener whose connections send at once. Otherwise an answer that is written in parts, as git's are, waits 40 ms for the client's
+/// acknowledgement of the first.
+pub fn undelayed(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    })
+}
+
 fn serve_http(
     tasks: &mut JoinSet<Result<()>>,
     listener: StdListener,
     router: Router,
     shutdown: &CancellationToken,
 ) -> Result<()> {
-    let listener = TcpListener::from_std(listener).context("cannot use a listener")?;
+    let listener = undelayed(TcpListener::from_std(listener).context("cannot use a listener")?);
     let token = shutdown.clone();
     tasks.spawn(async move {
         axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned()).await.map_err(anyhow::Error::from)

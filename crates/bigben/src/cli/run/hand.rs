@@ -116,6 +116,7 @@ impl Hand {
             served.unwrap_or_else(|error| tracing::warn!(%error, "the socket of the runs is closed"));
         });
         let (router, end) = (engine.services(), ended.clone());
+        let listener = crate::daemon::undelayed(listener);
         tasks.spawn(async move {
             let served = axum::serve(listener, router).with_graceful_shutdown(end.cancelled_owned()).await;
             served.unwrap_or_else(|error| tracing::warn!(%error, "the services of actions are closed"));
