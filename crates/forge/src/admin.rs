@@ -160,6 +160,7 @@ impl Forge {
                     return Err(Error::Exists { what: "repository", name: repo.full_name() });
                 }
                 tx.put(0, &repo)?;
+                tx.make_default_labels(repo.id)?;
                 Ok(repo)
             })
             .await

@@ -37,6 +37,8 @@ impl Need {
     pub const CONTENTS_WRITE: Need = Need("contents", Access::Write);
     pub const PULLS: Need = Need("pull-requests", Access::Read);
     pub const PULLS_WRITE: Need = Need("pull-requests", Access::Write);
+    pub const ISSUES: Need = Need("issues", Access::Read);
+    pub const ISSUES_WRITE: Need = Need("issues", Access::Write);
     pub const STATUSES: Need = Need("statuses", Access::Read);
     pub const STATUSES_WRITE: Need = Need("statuses", Access::Write);
     pub const CHECKS: Need = Need("checks", Access::Read);

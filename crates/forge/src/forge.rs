@@ -309,7 +309,7 @@ pub(crate) fn actions_bot() -> User {
 /// The `update` hook that keeps the rules of protected branches where objects must be looked at: it runs for each ref, after
 /// the objects arrived and before the ref moves. What is protected comes in its environment.
 const UPDATE_HOOK: &str = r#"#!/bin/sh
-# update REF OLD NEW; FORGE_NO_FORCE and FORGE_NO_DELETE hold protected refs, one a line.
+# update REF OLD NEW. Each variable holds refs, one a line; FORGE_REFUSED with a tab and the reason behind each.
 ref=$1 old=$2 new=$3
 zero=0000000000000000000000000000000000000000
 listed() { printf '%s\n' "$1" | grep -Fqx -- "$ref"; }
@@ -319,12 +319,18 @@ refuse() {
   echo "- $1" >&2
   exit 1
 }
-if [ "$new" = "$zero" ]; then
-  if listed "$FORGE_NO_DELETE"; then refuse "Cannot delete this branch"; fi
-elif [ "$old" != "$zero" ] && listed "$FORGE_NO_FORCE"; then
+while IFS='	' read -r name reason; do
+  if [ "$name" = "$ref" ]; then refuse "$reason"; fi
+done <<REFUSED
+$FORGE_REFUSED
+REFUSED
+if [ "$new" = "$zero" ] || [ "$old" = "$zero" ]; then exit 0; fi
+if listed "$FORGE_NO_FORCE"; then
   git merge-base --is-ancestor "$old" "$new" || refuse "Cannot force-push to this branch"
 fi
-if listed "$FORGE_PULL_ONLY"; then refuse "Changes must be made through a pull request."; fi
+if listed "$FORGE_LINEAR"; then
+  [ -z "$(git rev-list --merges -n 1 "$old..$new")" ] || refuse "This branch must not contain merge commits."
+fi
 exit 0
 "#;
 

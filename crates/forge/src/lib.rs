@@ -22,6 +22,8 @@ mod error;
 mod event;
 mod forge;
 mod graphql;
+mod issues;
+mod labels;
 mod listener;
 mod maintenance;
 mod model;
@@ -32,7 +34,9 @@ mod push;
 mod releases;
 mod rest;
 mod router;
+mod rules;
 mod sealed;
+mod search;
 mod shape;
 mod smart;
 mod statuses;
@@ -46,10 +50,11 @@ pub use forge::{Config, Forge};
 pub use listener::{Push, PushListener, PushOutput};
 pub use maintenance::Maintenance;
 pub use model::{
-    Access, Asset, CheckRun, Comment, Environment, Hook, Merged, Protection, Pull, Release, Repo, Role, Status, User,
-    Variable,
+    Access, Asset, CheckRun, Comment, Environment, Hook, Issue, Label, Merged, Protection, Pull, Release, Repo, Role,
+    Status, User, Variable,
 };
 pub use outbox::{Webhook, Webhooks};
 pub use pktline::RefChange;
 pub use pulls::{MergeMethod, NewPull};
 pub use releases::NewRelease;
+pub use rules::{Rule, Ruleset};

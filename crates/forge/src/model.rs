@@ -145,6 +145,15 @@ pub struct Pull {
     /// Reviews, oldest first.
     #[serde(default)]
     pub reviews: Vec<Review>,
+    /// Who is to see to it.
+    #[serde(default)]
+    pub assignees: Vec<String>,
+    /// Whose review was asked for and has not come.
+    #[serde(default)]
+    pub reviewers: Vec<String>,
+    /// Whether only members may comment, and why.
+    #[serde(default)]
+    pub locked: Option<String>,
     /// Seconds since the Unix epoch.
     pub created_at: i64,
     /// Seconds since the Unix epoch.
@@ -153,7 +162,63 @@ pub struct Pull {
     pub closed_at: Option<i64>,
 }
 
-/// A comment on a pull request.
+/// An issue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Issue {
+    /// The number, counted over all repositories.
+    pub id: u64,
+    /// The number in its repository, where pull requests count as well.
+    pub number: u64,
+    /// The title.
+    pub title: String,
+    /// The text.
+    pub body: Option<String>,
+    /// Who opened it.
+    pub author: String,
+    /// Whether it is open.
+    pub open: bool,
+    /// `completed`, `not_planned` or `duplicate` when closed, `reopened` when open again.
+    pub state_reason: Option<String>,
+    /// Names of labels.
+    pub labels: Vec<String>,
+    /// Who is to see to it.
+    pub assignees: Vec<String>,
+    /// Comments, oldest first.
+    pub comments: Vec<Comment>,
+    /// Whether only members may comment, and why.
+    pub locked: Option<String>,
+    /// Whether it stands above the others.
+    pub pinned: bool,
+    /// Seconds since the Unix epoch.
+    pub created_at: i64,
+    /// Seconds since the Unix epoch.
+    pub updated_at: i64,
+    /// Seconds since the Unix epoch.
+    pub closed_at: Option<i64>,
+    /// By whom.
+    pub closed_by: Option<String>,
+}
+
+/// A label of a repository.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Label {
+    /// The number.
+    pub id: u64,
+    /// The name; case does not count.
+    pub name: String,
+    /// Six hexadecimal digits.
+    pub color: String,
+    /// What it means.
+    pub description: Option<String>,
+    /// Whether it came with the repository.
+    pub default: bool,
+    /// Seconds since the Unix epoch.
+    pub created_at: i64,
+    /// Seconds since the Unix epoch.
+    pub updated_at: i64,
+}
+
+/// A comment on an issue or a pull request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comment {
     /// The number.
@@ -164,6 +229,9 @@ pub struct Comment {
     pub body: String,
     /// Seconds since the Unix epoch.
     pub created_at: i64,
+    /// Seconds since the Unix epoch; 0 when it is as it was written.
+    #[serde(default)]
+    pub updated_at: i64,
 }
 
 /// A review of a pull request.
@@ -192,6 +260,9 @@ pub struct Merged {
     pub by: String,
     /// Seconds since the Unix epoch.
     pub at: i64,
+    /// Where the base branch was before; not known when a push merged it.
+    #[serde(default)]
+    pub base: Option<String>,
 }
 
 /// A release.
@@ -393,6 +464,12 @@ pub struct Protection {
     /// Whether changes must come by pull request.
     #[serde(default)]
     pub require_pull_request: bool,
+    /// How many approvals a pull request needs.
+    #[serde(default)]
+    pub required_approvals: u64,
+    /// Whether a pull request must have all of the branch before it is merged.
+    #[serde(default)]
+    pub strict: bool,
     /// Whether administrators are bound as well.
     #[serde(default)]
     pub enforce_admins: bool,
@@ -418,6 +495,8 @@ docs! {
     Repo, "repo", |d| d.full_name().to_lowercase(), d.id;
     Token, "token", |d| d.hash.clone(), d.id;
     Pull, "pull", |d| padded(d.number), d.id;
+    Issue, "issue", |d| padded(d.number), d.id;
+    Label, "label", |d| d.name.to_lowercase(), d.id;
     Release, "release", |d| padded(d.id), d.id;
     Asset, "asset", |d| format!("{}/{}", padded(d.release), padded(d.id)), d.id;
     Status, "status", |d| format!("{}/{}", d.sha, padded(d.id)), d.id;
@@ -427,4 +506,5 @@ docs! {
     Variable, "variable", |d| format!("{}/{}", d.environment.to_lowercase(), d.name), 0;
     Hook, "hook", |d| padded(d.id), d.id;
     Protection, "protection", |d| d.branch.clone(), 0;
+    crate::rules::Ruleset, "ruleset", |d| padded(d.id), d.id;
 }

@@ -1,5 +1,7 @@
 //! Pull requests: opening, following their branches, merging.
 
+mod branches;
+
 use serde_json::{Value, json};
 
 use crate::model::{Merged, Pull, Repo};
@@ -8,6 +10,8 @@ use crate::pktline::RefChange;
 use crate::push::Actor;
 use crate::store::Tx;
 use crate::{Error, Forge, shape, time};
+
+pub(crate) use branches::Reverting;
 
 /// How a pull request becomes part of its base branch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +83,12 @@ impl Forge {
         let head = self.repository_by_id(pull.head_repo).await?;
         let head_owner = self.user_or_ghost(&pull.head_owner).await?;
         let head = head.as_ref().map(|head| (head, &head_owner));
-        Ok(shape::pull(self.urls(), repo, &owner, head, &author, pull))
+        let mut value = shape::pull(self.urls(), repo, &owner, head, &author, pull);
+        value["labels"] = self.label_values(repo, &pull.labels).await?;
+        value["assignees"] = self.user_values(&pull.assignees).await?;
+        value["requested_reviewers"] = self.user_values(&pull.reviewers).await?;
+        value["locked"] = json!(pull.locked.is_some());
+        Ok(value)
     }
 
     /// A `pull_request` event.
@@ -149,6 +158,9 @@ impl Forge {
             labels: Vec::new(),
             comments: Vec::new(),
             reviews: Vec::new(),
+            assignees: Vec::new(),
+            reviewers: Vec::new(),
+            locked: None,
             created_at: now,
             updated_at: now,
             closed_at: None,
@@ -304,7 +316,7 @@ impl Forge {
             }
             let merged = base != pull.base_sha && repository.is_ancestor(&pull.head_sha, &base).await?;
             if merged {
-                let merged = Merged { sha: base.clone(), by: actor.login.clone(), at: time::now() };
+                let merged = Merged { sha: base.clone(), by: actor.login.clone(), at: time::now(), base: None };
                 self.close_pull(repo, &mut pull, actor, Some(merged)).await?;
                 continue;
             }
@@ -362,6 +374,7 @@ impl Forge {
         let lock = self.lock_of(repo.id);
         let _guard = lock.lock().await;
         let mut pull = self.need_pull(repo, number).await?;
+        let base = pull.base_sha.clone();
         let Some(action) = edit(&mut pull) else { return Ok(pull) };
         pull.updated_at = time::now();
         match action {
@@ -370,6 +383,7 @@ impl Forge {
                 pull.closed_at = None;
                 self.write_pull_refs(repo, &mut pull).await?;
             }
+            _ if base != pull.base_sha => self.write_pull_refs(repo, &mut pull).await?,
             _ => {}
         }
         let emission = self.pull_event(repo, &pull, actor, action, &[]).await?;
@@ -423,8 +437,8 @@ impl Forge {
             }
             MergeMethod::Rebase => self.rebase(&repository, &base, &pull.head_sha, &who).await?,
         };
-        let change = RefChange { name: format!("refs/heads/{}", pull.base_ref), old: base, new: new.clone() };
-        let merged = Merged { sha: new, by: actor.login.clone(), at: time::now() };
+        let change = RefChange { name: format!("refs/heads/{}", pull.base_ref), old: base.clone(), new: new.clone() };
+        let merged = Merged { sha: new, by: actor.login.clone(), at: time::now(), base: Some(base) };
         // Closed first in memory, stored after the ref moved: a kill in between is repaired by the comparison of the next push,
         // which finds the head in the base.
         self.move_refs(repo, actor, &[change]).await?;

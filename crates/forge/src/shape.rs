@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::model::{Asset, CheckRun, Pull, Release, Repo, Role, Status, User};
+use crate::model::{Asset, CheckRun, Comment, Label, Pull, Release, Repo, Role, Status, User};
 use crate::time::{rfc3339, rfc3339_at};
 
 /// The URLs under which things are found.
@@ -95,7 +95,7 @@ pub(crate) fn repo(urls: &Urls, repo: &Repo, owner: &User, role: Option<Role>) -
         "archived": false,
         "disabled": false,
         "is_template": false,
-        "has_issues": false,
+        "has_issues": true,
         "has_projects": false,
         "has_wiki": false,
         "has_pages": false,
@@ -130,6 +130,9 @@ pub(crate) fn repo(urls: &Urls, repo: &Repo, owner: &User, role: Option<Role>) -
         ("git_refs_url", "git/refs{/sha}"),
         ("git_tags_url", "git/tags{/sha}"),
         ("hooks_url", "hooks"),
+        ("issue_comment_url", "issues/comments{/number}"),
+        ("issues_url", "issues{/number}"),
+        ("labels_url", "labels{/name}"),
         ("pulls_url", "pulls{/number}"),
         ("releases_url", "releases{/id}"),
         ("statuses_url", "statuses/{sha}"),
@@ -216,6 +219,44 @@ pub(crate) fn push_commit(
         "removed": paths(git::FileStatus::Removed),
         "modified": paths(git::FileStatus::Modified),
     })
+}
+
+/// A label.
+pub(crate) fn label(urls: &Urls, repo: &Repo, label: &Label) -> Value {
+    let name: String = url::form_urlencoded::byte_serialize(label.name.as_bytes()).collect();
+    json!({
+        "id": label.id,
+        "node_id": node_id("Label", label.id),
+        "url": format!("{}/labels/{}", urls.repo(repo), name.replace('+', "%20")),
+        "name": label.name,
+        "color": label.color,
+        "default": label.default,
+        "description": label.description,
+    })
+}
+
+/// A comment on an issue or a pull request, whose page is `place`: `issues/N` or `pull/N`.
+pub(crate) fn comment(urls: &Urls, repo: &Repo, place: &str, comment: &Comment, author: &User) -> Value {
+    let api = urls.repo(repo);
+    let number = place.rsplit('/').next().unwrap_or_default();
+    let updated = if comment.updated_at == 0 { comment.created_at } else { comment.updated_at };
+    json!({
+        "id": comment.id,
+        "node_id": comment_id(repo, number, comment),
+        "url": format!("{api}/issues/comments/{}", comment.id),
+        "html_url": format!("{}/{place}#issuecomment-{}", urls.page(repo), comment.id),
+        "issue_url": format!("{api}/issues/{number}"),
+        "body": comment.body,
+        "user": user(urls, author),
+        "author_association": "OWNER",
+        "created_at": rfc3339(comment.created_at),
+        "updated_at": rfc3339(updated),
+    })
+}
+
+/// A comment's id says where it stands.
+pub(crate) fn comment_id(repo: &Repo, number: impl std::fmt::Display, comment: &Comment) -> String {
+    node_id("IssueComment", format!("{}:{number}:{}", repo.id, comment.id))
 }
 
 /// A release with its assets.
@@ -350,7 +391,7 @@ pub(crate) fn pull(
         "body": pull.body,
         "user": user(urls, author),
         "draft": pull.draft,
-        "labels": pull.labels.iter().map(|name| json!({"name": name, "color": "ededed"})).collect::<Vec<_>>(),
+        "labels": [],
         "assignees": [],
         "requested_reviewers": [],
         "requested_teams": [],

@@ -128,6 +128,8 @@ async fn protected_branches_keep_their_history() {
             allow_deletions: false,
             required_contexts: Vec::new(),
             require_pull_request: false,
+            required_approvals: 0,
+            strict: false,
             enforce_admins: false,
         };
         server.forge.protect("acme/widgets", protection).await.expect("protects");

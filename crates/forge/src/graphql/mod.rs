@@ -13,6 +13,8 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+pub(crate) use query::found;
+
 use crate::api_error::ApiError;
 use crate::rest::Call;
 

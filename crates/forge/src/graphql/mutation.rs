@@ -1,12 +1,15 @@
-//! The mutations that clients of pull requests use.
+//! The mutations that clients use: of pull requests here, of issues and what both share in [`threads`].
+
+mod threads;
 
 use serde_json::{Value, json};
 
 use super::node::{Node, Problem, Resolved};
 use super::query::by_id;
 use crate::auth::Need;
+use crate::issues::Thread;
 use crate::model::{Pull, Repo};
-use crate::pulls::{MergeMethod, Merging, NewPull};
+use crate::pulls::{MergeMethod, Merging, NewPull, Reverting};
 use crate::rest::{self, Call};
 
 type Answer = Result<Resolved, Problem>;
@@ -20,17 +23,17 @@ pub(crate) async fn run(call: &Call, name: &str, input: &Value) -> Answer {
         "reopenPullRequest" => edit(call, input, |pull| close(pull, true)).await,
         "markPullRequestReadyForReview" => edit(call, input, |pull| draft(pull, false)).await,
         "convertPullRequestToDraft" => edit(call, input, |pull| draft(pull, true)).await,
-        "updatePullRequest" => {
-            let (title, body) = (input["title"].as_str(), input["body"].as_str());
-            edit(call, input, |pull| {
-                pull.title = title.map_or_else(|| pull.title.clone(), str::to_owned);
-                pull.body = body.map(str::to_owned).or(pull.body.take());
-                Some("edited")
-            })
-            .await
+        "updatePullRequest" => update(call, input).await,
+        "updatePullRequestBranch" => {
+            let (repo, pull) = find(call, input["pullRequestId"].as_str().unwrap_or_default(), Need::PULLS).await?;
+            let expected = input["expectedHeadOid"].as_str().map(str::to_owned);
+            let rebase = input["updateMethod"] == json!("REBASE");
+            rest::update_branch(call, &repo, &pull, expected, rebase).await?;
+            let pull = call.forge.need_pull(&repo, pull.number).await?;
+            payload(repo, pull)
         }
+        "revertPullRequest" => revert(call, input).await,
         "createRepository" => create_repository(call, input).await,
-        "addComment" => comment(call, input).await,
         "addPullRequestReview" => {
             let (repo, pull) = find(call, input["pullRequestId"].as_str().unwrap_or_default(), Need::PULLS).await?;
             let text = |key: &str| input[key].as_str().unwrap_or_default();
@@ -38,7 +41,7 @@ pub(crate) async fn run(call: &Call, name: &str, input: &Value) -> Answer {
             let pull = call.forge.need_pull(&repo, pull.number).await?;
             payload(repo, pull)
         }
-        _ => Err(Problem::Undefined),
+        other => threads::run(call, other, input).await.unwrap_or(Err(Problem::Undefined)),
     }
 }
 
@@ -119,7 +122,6 @@ async fn create_repository(call: &Call, input: &Value) -> Answer {
 
 async fn merge(call: &Call, input: &Value) -> Answer {
     let (repo, pull) = find(call, input["pullRequestId"].as_str().unwrap_or_default(), Need::CONTENTS_WRITE).await?;
-    rest::check_required(call, &repo, &pull).await?;
     let text = |key: &str| input[key].as_str().map(str::to_owned);
     let merging = Merging {
         method: match input["mergeMethod"].as_str() {
@@ -131,6 +133,7 @@ async fn merge(call: &Call, input: &Value) -> Answer {
         message: text("commitBody"),
         expected_head: text("expectedHeadOid"),
     };
+    rest::check_required(call, &repo, &pull, Some(merging.method)).await?;
     call.forge.merge_pull(&repo, pull.number, &call.actor(), merging).await.map_err(rest::not_mergeable)?;
     let pull = call.forge.need_pull(&repo, pull.number).await?;
     payload(repo, pull)
@@ -155,13 +158,39 @@ async fn edit(call: &Call, input: &Value, change: impl FnOnce(&mut Pull) -> Opti
     payload(repo, pull)
 }
 
-async fn comment(call: &Call, input: &Value) -> Answer {
-    let (repo, pull) = find(call, input["subjectId"].as_str().unwrap_or_default(), Need::PULLS).await?;
-    let comment = rest::add_comment(call, &repo, &pull, input["body"].as_str().unwrap_or_default()).await?;
-    let page = call.forge.urls().page(&repo);
-    let url = format!("{page}/pull/{}#issuecomment-{}", pull.number, comment.id);
-    Ok(Resolved::plain(
-        "AddCommentPayload",
-        &json!({"commentEdge": {"node": {"url": url, "id": comment.id.to_string()}}}),
-    ))
+async fn update(call: &Call, input: &Value) -> Answer {
+    let (repo, pull) = find(call, input["pullRequestId"].as_str().unwrap_or_default(), Need::PULLS).await?;
+    let thread = Thread::Pull(Box::new(pull.clone()));
+    threads::change(call, &repo, &thread, input).await?;
+    if let Some(base) = input["baseRefName"].as_str().filter(|base| *base != pull.base_ref) {
+        let tip = call.forge.branch_tip(&repo, base).await?;
+        let tip = tip.ok_or_else(|| Problem::unprocessable("Base ref must be a branch"))?;
+        let before = json!({"base": {"ref": {"from": pull.base_ref}, "sha": {"from": pull.base_sha}}});
+        call.forge.rebase_pull(&repo, pull.number, &call.actor(), base, tip, before).await?;
+    }
+    let pull = call.forge.need_pull(&repo, pull.number).await?;
+    payload(repo, pull)
+}
+
+async fn revert(call: &Call, input: &Value) -> Answer {
+    let (repo, pull) = find(call, input["pullRequestId"].as_str().unwrap_or_default(), Need::CONTENTS_WRITE).await?;
+    let repo = call.repo(&repo.owner, &repo.name, Need::PULLS_WRITE).await?;
+    let text = |key: &str| input[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let reverting =
+        Reverting { title: text("title"), body: text("body"), draft: input["draft"].as_bool().unwrap_or(false) };
+    let new =
+        call.forge.revert_pull(&repo, pull.number, &call.actor(), reverting).await.map_err(|error| match error {
+            crate::Error::Exists { what: "branch", name } => {
+                Problem::unprocessable(format!("it was reverted before: the branch {name} exists"))
+            }
+            crate::Error::Conflict { paths } => {
+                Problem::unprocessable(format!("what came after is in the way of a revert, in {}", paths.join(", ")))
+            }
+            crate::Error::Invalid { reason, .. } => Problem::unprocessable(reason),
+            other => other.into(),
+        })?;
+    Ok(Resolved::node(Node::Fields(
+        "RevertPullRequestPayload",
+        vec![("pullRequest", Node::Pull(repo.clone(), pull)), ("revertPullRequest", Node::Pull(repo, new))],
+    )))
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{CheckRun, Comment, Pull, Release, Repo, Status, User};
+use crate::issues::Thread;
+use crate::model::{CheckRun, Comment, Issue, Label, Pull, Release, Repo, Status, User};
 
 /// A thing of a type.
 #[derive(Debug, Clone)]
@@ -18,7 +19,9 @@ pub(crate) enum Node {
     Commit(Repo, git::Commit),
     Check(Repo, CheckRun),
     Status(Status),
-    Comment(Repo, Pull, Comment),
+    Comment(Repo, Box<Thread>, Comment),
+    Issue(Repo, Box<Issue>),
+    Label(Repo, Label),
     /// A commit in the list of a pull request.
     PullCommit(Repo, git::Commit),
     /// All checks of a commit.
@@ -31,6 +34,8 @@ pub(crate) enum Node {
     Payload(Repo, Pull),
     /// A list with its page: type, things, how many there are in all, whether more follow, the last one's cursor.
     Connection(&'static str, Vec<Node>, usize, bool, String),
+    /// An object of a type with things for members, as mutations answer.
+    Fields(&'static str, Vec<(&'static str, Node)>),
     /// A plain object of a type: what it has is what can be asked.
     Plain(&'static str, Value),
 }
@@ -52,13 +57,15 @@ impl Node {
             Node::Check(..) => "CheckRun".to_owned(),
             Node::Status(_) => "StatusContext".to_owned(),
             Node::Comment(..) => "IssueComment".to_owned(),
+            Node::Issue(..) => "Issue".to_owned(),
+            Node::Label(..) => "Label".to_owned(),
             Node::PullCommit(..) => "PullRequestCommit".to_owned(),
             Node::Rollup(..) => "StatusCheckRollup".to_owned(),
             Node::Edge(..) => "Edge".to_owned(),
             Node::Created(_) => "CreateRepositoryPayload".to_owned(),
             Node::Payload(..) => "PullRequestPayload".to_owned(),
             Node::Connection(name, ..) => format!("{name}Connection"),
-            Node::Plain(name, _) => (*name).to_owned(),
+            Node::Plain(name, _) | Node::Fields(name, _) => (*name).to_owned(),
         }
     }
 
@@ -71,7 +78,10 @@ impl Node {
                     matches!(own.as_str(), "User" | "Bot" | "Organization")
                 }
                 "Node" => !matches!(self, Node::Query | Node::Mutation | Node::Connection(..)),
-                "IssueOrPullRequest" | "Comment" => own == "PullRequest",
+                "IssueOrPullRequest" | "Labelable" | "Assignable" | "Lockable" | "Closable" | "SearchResultItem" => {
+                    matches!(own.as_str(), "PullRequest" | "Issue")
+                }
+                "Comment" => matches!(own.as_str(), "PullRequest" | "Issue" | "IssueComment"),
                 "StatusCheckRollupContext" => matches!(self, Node::Check(..) | Node::Status(_)),
                 "GitObject" => matches!(self, Node::Commit(..)),
                 _ => false,

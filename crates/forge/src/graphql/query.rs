@@ -1,6 +1,7 @@
 //! The fields of each type.
 
 mod commits;
+mod issues;
 mod pulls;
 
 use serde_json::{Value, json};
@@ -16,7 +17,9 @@ use crate::time::rfc3339;
 type Answer = Result<Resolved, Problem>;
 
 use commits::{a_ref, check, commit, context, contexts, rollup_state};
-use pulls::{comment, pull, pulls};
+pub(crate) use issues::found;
+use issues::{comment, issue, label};
+use pulls::{pull, pulls};
 
 /// What a field of a node comes to.
 pub(crate) async fn field(call: &Call, node: &Node, name: &str, arguments: &Value) -> Answer {
@@ -27,7 +30,20 @@ pub(crate) async fn field(call: &Call, node: &Node, name: &str, arguments: &Valu
         Node::Pull(repo, one) => pull(call, repo, one, name, arguments).await,
         Node::Release(repo, one) => release(call, repo, one, name, arguments).await,
         Node::User(one) => user(call, one, name, arguments).await,
-        Node::Ref(repo, full, oid) => a_ref(call, repo, full, oid, name).await,
+        Node::Ref(repo, full, oid) => a_ref(call, repo, full, oid, name, arguments).await,
+        Node::Issue(repo, one) => issue(call, repo, one, name, arguments).await,
+        Node::Label(repo, one) => label(call, repo, one, name),
+        Node::Fields(_, members) => match members.iter().find(|(member, _)| *member == name) {
+            Some((_, node)) => Ok(Resolved::node(node.clone())),
+            None if name == "clientMutationId" => Ok(Resolved::NULL),
+            // The plain members, where there are such.
+            None => match members.iter().find(|(member, _)| member.is_empty()) {
+                Some((_, Node::Plain(kind, value))) if value.get(name).is_some() => {
+                    Ok(Resolved::plain(kind, &value[name]))
+                }
+                _ => Err(Problem::Undefined),
+            },
+        },
         Node::Commit(repo, one) => commit(call, repo, one, name, arguments).await,
         Node::Check(repo, run) => check(call, repo, run, name),
         Node::Status(status) => context(call, status, name),
@@ -122,7 +138,7 @@ async fn root(call: &Call, name: &str, arguments: &Value) -> Answer {
             Some(found) if name != "organization" || found.organization => Ok(Resolved::node(Node::User(found))),
             _ => Err(Problem::not_found(format!("Could not resolve to a User with the login of '{}'.", text("login")))),
         },
-        "search" => search(call, arguments).await,
+        "search" => issues::search(call, arguments).await,
         "node" => match by_id(call, text("id")).await? {
             Some(node) => Ok(Resolved::node(node)),
             None => {
@@ -139,8 +155,16 @@ async fn root(call: &Call, name: &str, arguments: &Value) -> Answer {
 /// What an id of [`node_id`] names, if the caller may see it.
 pub(crate) async fn by_id(call: &Call, id: &str) -> Result<Option<Node>, Problem> {
     let Some((kind, id)) = from_node_id(id) else { return Ok(None) };
-    let Ok(number) = id.parse::<u64>() else { return Ok(None) };
     let see = |repo: &Repo| call.principal.may(repo, Need::READ, call.forge.config().anonymous_read);
+    if kind == "IssueComment" {
+        let numbers: Vec<u64> = id.split(':').filter_map(|part| part.parse().ok()).collect();
+        let [repo, number, comment] = numbers[..] else { return Ok(None) };
+        let Some(repo) = call.forge.repository_by_id(repo).await?.filter(see) else { return Ok(None) };
+        let Ok(thread) = call.forge.need_thread(&repo, number).await else { return Ok(None) };
+        let found = thread.comments().iter().find(|one| one.id == comment).cloned();
+        return Ok(found.map(|comment| Node::Comment(repo, Box::new(thread), comment)));
+    }
+    let Ok(number) = id.parse::<u64>() else { return Ok(None) };
     match kind.as_str() {
         "Repository" => Ok(call.forge.repository_by_id(number).await?.filter(see).map(Node::Repository)),
         "PullRequest" => {
@@ -151,56 +175,25 @@ pub(crate) async fn by_id(call: &Call, id: &str) -> Result<Option<Node>, Problem
             }
             Ok(None)
         }
+        "Issue" => {
+            for repo in call.forge.repositories().await?.into_iter().filter(see) {
+                if let Some(issue) = call.forge.store().by_id::<crate::Issue>(repo.id, number).await? {
+                    return Ok(Some(Node::Issue(repo, Box::new(issue))));
+                }
+            }
+            Ok(None)
+        }
+        "Label" => {
+            for repo in call.forge.repositories().await?.into_iter().filter(see) {
+                if let Some(label) = call.forge.store().by_id::<crate::Label>(repo.id, number).await? {
+                    return Ok(Some(Node::Label(repo, label)));
+                }
+            }
+            Ok(None)
+        }
         "User" => Ok(call.forge.store().by_id::<User>(0, number).await?.map(Node::User)),
         _ => Ok(None),
     }
-}
-
-/// `search(type: ISSUE)` for pull requests: `repo:`, `is:`, `state:`, `author:`, `head:`, `base:`, `draft:` and words of the title.
-async fn search(call: &Call, arguments: &Value) -> Answer {
-    let query = arguments["query"].as_str().unwrap_or_default();
-    let mut repos = Vec::new();
-    let mut wanted: Vec<(String, String)> = Vec::new();
-    for word in query.split_whitespace() {
-        match word.split_once(':') {
-            Some(("repo", name)) => repos.push(name.trim_matches('"').to_owned()),
-            Some((key, value)) => wanted.push((key.to_owned(), value.trim_matches('"').to_owned())),
-            None => wanted.push(("title".to_owned(), word.trim_matches('"').to_lowercase())),
-        }
-    }
-    let mut found = Vec::new();
-    for repo in call.forge.repositories().await? {
-        let named = repos.is_empty() || repos.iter().any(|name| name.eq_ignore_ascii_case(&repo.full_name()));
-        if !named || !call.principal.may(&repo, Need::READ, call.forge.config().anonymous_read) {
-            continue;
-        }
-        let mut pulls: Vec<Pull> = call.forge.store().list(repo.id, "").await?;
-        pulls.reverse();
-        let me = &call.principal.login;
-        let matches = |pull: &Pull| {
-            wanted.iter().all(|(key, value)| match (key.as_str(), value.as_str()) {
-                ("is" | "type", "pr" | "pull-request" | "public" | "private") => true,
-                ("is" | "type", "issue") => false,
-                ("is" | "state", "open") => pull.open,
-                ("is" | "state", "closed") => !pull.open,
-                ("is", "merged") => pull.merged.is_some(),
-                ("is", "unmerged") => pull.merged.is_none(),
-                ("is", "draft") | ("draft", "true") => pull.draft,
-                ("draft", _) => !pull.draft,
-                ("author", "@me") => pull.author == *me,
-                ("author", login) => pull.author.eq_ignore_ascii_case(login),
-                ("head", branch) => pull.head_ref == branch,
-                ("base", branch) => pull.base_ref == branch,
-                ("label", label) => pull.labels.iter().any(|have| have == label),
-                ("title", word) => pull.title.to_lowercase().contains(word),
-                ("sort" | "archived" | "in", _) => true,
-                // Reviews, assignments and mentions are not kept: nobody has any.
-                _ => false,
-            })
-        };
-        found.extend(pulls.into_iter().filter(matches).map(|pull| Node::Pull(repo.clone(), pull)));
-    }
-    Ok(Resolved::node(Node::connection("SearchResultItem", found, arguments)))
 }
 
 async fn user(call: &Call, user: &User, name: &str, arguments: &Value) -> Answer {
@@ -263,7 +256,6 @@ async fn repository(call: &Call, repo: &Repo, name: &str, arguments: &Value) -> 
         | "isInOrganization"
         | "isDisabled"
         | "isLocked"
-        | "hasIssuesEnabled"
         | "hasWikiEnabled"
         | "hasProjectsEnabled"
         | "hasDiscussionsEnabled"
@@ -276,7 +268,8 @@ async fn repository(call: &Call, repo: &Repo, name: &str, arguments: &Value) -> 
             let empty = name == "isEmpty" && forge.git_of(repo)?.refs("refs/heads/").await?.is_empty();
             Resolved::value(empty)
         }
-        "mergeCommitAllowed"
+        "hasIssuesEnabled"
+        | "mergeCommitAllowed"
         | "squashMergeAllowed"
         | "rebaseMergeAllowed"
         | "viewerCanAdminister"
@@ -306,25 +299,61 @@ async fn repository(call: &Call, repo: &Repo, name: &str, arguments: &Value) -> 
         "archivedAt" => Resolved::NULL,
         "diskUsage" => Resolved::value(forge.git_of(repo)?.size_kib().await?),
         "forkCount" | "stargazerCount" => Resolved::value(0),
-        "issues" | "labels" | "milestones" | "projects" | "projectsV2" | "assignableUsers" | "mentionableUsers"
-        | "watchers" | "languages" | "repositoryTopics" | "fundingLinks" | "discussions" | "forks"
-        | "suggestedActors" => {
-            if name == "assignableUsers" || name == "suggestedActors" {
-                let owner = forge.user_or_ghost(&repo.owner).await?;
-                Resolved::node(Node::connection("User", vec![Node::User(owner)], arguments))
-            } else {
-                Resolved::node(Node::none("Empty"))
+        "milestones" | "projects" | "projectsV2" | "watchers" | "languages" | "repositoryTopics" | "fundingLinks"
+        | "discussions" | "forks" | "issueTypes" => Resolved::node(Node::none("Empty")),
+        "assignableUsers" | "suggestedActors" | "mentionableUsers" => {
+            let mut logins = crate::rest::assignable(call, repo).await?;
+            if let Some(query) = text("query") {
+                logins.retain(|login| login.to_lowercase().contains(&query.to_lowercase()));
             }
+            Resolved::node(Node::connection("User", issues::user_nodes(call, &logins).await?, arguments))
+        }
+        "rulesets" => {
+            let all: Vec<crate::Ruleset> = forge.store().list(repo.id, "").await?;
+            let nodes = all.iter().map(|ruleset| {
+                let value = json!({
+                    "databaseId": ruleset.id,
+                    "id": node_id("RepositoryRuleset", ruleset.id),
+                    "name": ruleset.name,
+                    "target": ruleset.target.to_uppercase(),
+                    "enforcement": ruleset.enforcement.to_uppercase(),
+                    "rules": {"totalCount": ruleset.rules.len()},
+                });
+                let mut members = vec![("source", Node::Repository(repo.clone()))];
+                members.push(("", Node::Plain("RepositoryRuleset", value)));
+                Node::Fields("RepositoryRuleset", members)
+            });
+            Resolved::node(Node::connection("RepositoryRuleset", nodes.collect(), arguments))
+        }
+        "issues" => Resolved::node(issues::issues(call, repo, arguments).await?),
+        "labels" => Resolved::node(issues::labels(call, repo, arguments).await?),
+        "label" => {
+            let found: Option<crate::Label> =
+                forge.store().get(repo.id, text("name").unwrap_or_default().to_lowercase()).await?;
+            Resolved::maybe(found.map(|label| Node::Label(repo.clone(), label)))
         }
         "issueTemplates" | "pullRequestTemplates" | "contactLinks" => Resolved::Nodes(Vec::new()),
         "pullRequests" => Resolved::node(pulls(call, repo, arguments).await?),
         "pullRequest" | "issueOrPullRequest" | "issue" => {
             let number = arguments["number"].as_u64().unwrap_or(0);
-            let found: Option<Pull> = forge.store().get(repo.id, padded(number)).await?;
-            match found.filter(|_| name != "issue") {
-                Some(found) => Resolved::node(Node::Pull(repo.clone(), found)),
+            let found = match forge.need_thread(repo, number).await {
+                Ok(thread) => Some(issues::thread_node(repo, thread)),
+                Err(crate::Error::NotFound { .. }) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let wanted = |node: &Node| match name {
+                "issue" => matches!(node, Node::Issue(..)),
+                "pullRequest" => matches!(node, Node::Pull(..)),
+                _ => true,
+            };
+            match found.filter(wanted) {
+                Some(found) => Resolved::node(found),
                 None => {
-                    let what = if name == "issue" { "an Issue" } else { "a PullRequest" };
+                    let what = match name {
+                        "issue" => "an Issue",
+                        "pullRequest" => "a PullRequest",
+                        _ => "an issue or pull request",
+                    };
                     let text = format!("Could not resolve to {what} with the number of {number}.");
                     return Err(Problem::not_found(text));
                 }
@@ -369,7 +398,7 @@ async fn repository(call: &Call, repo: &Repo, name: &str, arguments: &Value) -> 
             let commit = forge.git_of(repo)?.commit(revision).await?;
             Resolved::maybe(commit.map(|commit| Node::Commit(repo.clone(), commit)))
         }
-        "mergeQueue" | "planFeatures" | "pinnedIssues" => Resolved::NULL,
+        "mergeQueue" | "planFeatures" => Resolved::NULL,
         _ => return Err(Problem::Undefined),
     })
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Call, Reply, created, ok, raw};
 use crate::api_error::ApiError;
 use crate::auth::Need;
-use crate::model::{Protection, Repo};
+use crate::model::Repo;
 use crate::{RefChange, shape};
 
 pub(super) async fn dispatch(call: &Call, method: &Method, owner: &str, name: &str, path: &[&str]) -> Reply {
@@ -116,10 +116,6 @@ async fn change(call: &Call, owner: &str, name: &str, path: &str, put: bool) -> 
     let body: Value = call.json()?;
     let message = body["message"].as_str().ok_or_else(|| ApiError::unprocessable("\"message\" wasn't supplied."))?;
     let branch = body["branch"].as_str().unwrap_or(&repo.default_branch);
-    let protection: Option<Protection> = call.forge.store().get(repo.id, branch).await?;
-    if protection.is_some_and(|p| p.require_pull_request && (p.enforce_admins || !call.principal.is_admin())) {
-        return Err(ApiError::conflict("Changes must be made through a pull request."));
-    }
     let repository = call.forge.git_of(&repo)?;
     let tip = call.forge.branch_tip(&repo, branch).await?;
     let empty = tip.is_none() && branch == repo.default_branch && put;
@@ -161,6 +157,9 @@ async fn change(call: &Call, owner: &str, name: &str, path: &str, put: bool) -> 
         old: tip.unwrap_or_else(|| git::ZERO.to_owned()),
         new: id.clone(),
     };
+    if let Some(reason) = call.forge.refuses(&repo, &call.principal, &change).await? {
+        return Err(ApiError::conflict(reason));
+    }
     call.forge.move_refs(&repo, &call.actor(), &[change]).await?;
     let commit = repository.commit(&id).await?.ok_or_else(ApiError::not_found)?;
     let whole = shape::commit(call.forge.urls(), &repo, &commit);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Call, Reply, created, no_content, ok, raw};
 use crate::api_error::ApiError;
 use crate::auth::Need;
-use crate::model::{Protection, Repo};
+use crate::model::Repo;
 use crate::{RefChange, shape};
 
 pub(super) async fn dispatch(call: &Call, method: &Method, owner: &str, name: &str, path: &[&str]) -> Reply {
@@ -91,6 +91,7 @@ async fn create_ref(call: &Call, repo: &Repo, repository: &git::Repository) -> R
         return Err(ApiError::unprocessable("Object does not exist"));
     }
     let change = RefChange { name: name.to_owned(), old: git::ZERO.to_owned(), new: sha.to_owned() };
+    allowed(call, repo, &change).await?;
     call.forge.move_refs(repo, &call.actor(), &[change]).await.map_err(|error| match error {
         crate::Error::RefMoved { .. } => ApiError::unprocessable("Reference already exists"),
         other => other.into(),
@@ -98,9 +99,12 @@ async fn create_ref(call: &Call, repo: &Repo, repository: &git::Repository) -> R
     created(ref_value(call, repo, repository, name, sha).await?)
 }
 
-async fn protection_of(call: &Call, repo: &Repo, name: &str) -> Result<Option<Protection>, ApiError> {
-    let Some(branch) = name.strip_prefix("refs/heads/") else { return Ok(None) };
-    Ok(call.forge.store().get(repo.id, branch).await?)
+/// Refuses an update of a ref that its rules forbid.
+pub(super) async fn allowed(call: &Call, repo: &Repo, change: &RefChange) -> Result<(), ApiError> {
+    match call.forge.refuses(repo, &call.principal, change).await? {
+        None => Ok(()),
+        Some(reason) => Err(ApiError::unprocessable(reason)),
+    }
 }
 
 async fn move_ref(call: &Call, repo: &Repo, repository: &git::Repository, name: &str) -> Reply {
@@ -116,15 +120,11 @@ async fn move_ref(call: &Call, repo: &Repo, repository: &git::Repository, name: 
     if kind.is_none() || (name.starts_with("refs/heads/") && kind != Some(Kind::Commit)) {
         return Err(ApiError::unprocessable("Object does not exist"));
     }
-    if kind == Some(Kind::Commit) && !repository.is_ancestor(&old, sha).await? {
-        if !force {
-            return Err(ApiError::unprocessable("Update is not a fast forward"));
-        }
-        if protection_of(call, repo, name).await?.is_some_and(|protection| !protection.allow_force_pushes) {
-            return Err(ApiError::unprocessable("Cannot force-push to this branch"));
-        }
+    if kind == Some(Kind::Commit) && !force && !repository.is_ancestor(&old, sha).await? {
+        return Err(ApiError::unprocessable("Update is not a fast forward"));
     }
     let change = RefChange { name: name.to_owned(), old, new: sha.to_owned() };
+    allowed(call, repo, &change).await?;
     call.forge.move_refs(repo, &call.actor(), &[change]).await?;
     ok(ref_value(call, repo, repository, name, sha).await?)
 }
@@ -137,10 +137,8 @@ async fn delete_ref(call: &Call, repo: &Repo, repository: &git::Repository, name
     if name.strip_prefix("refs/heads/") == Some(repo.default_branch.as_str()) {
         return Err(ApiError::unprocessable("Cannot delete the default branch"));
     }
-    if protection_of(call, repo, name).await?.is_some_and(|protection| !protection.allow_deletions) {
-        return Err(ApiError::unprocessable("Cannot delete this branch"));
-    }
     let change = RefChange { name: name.to_owned(), old, new: git::ZERO.to_owned() };
+    allowed(call, repo, &change).await?;
     call.forge.move_refs(repo, &call.actor(), &[change]).await?;
     no_content()
 }

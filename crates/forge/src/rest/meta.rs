@@ -24,6 +24,7 @@ pub(super) async fn dispatch(call: &Call, method: &Method, path: &[&str]) -> Rep
         ("GET", ["users" | "orgs", login, "repos"]) => list(call, Some(login)).await,
         ("POST", ["user", "repos"]) => create(call, None).await,
         ("POST", ["orgs", login, "repos"]) => create(call, Some(login)).await,
+        ("GET", ["search", what @ ..]) => super::search::dispatch(call, what).await,
         ("GET", ["repositories", id]) => by_id(call, id).await,
         _ => Err(ApiError::not_found()),
     }

@@ -3,11 +3,15 @@
 mod commits;
 mod contents;
 mod gitdata;
+mod issues;
+mod labels;
 mod meta;
 mod pulls;
 mod releases;
 mod repos;
 mod reviews;
+mod rulesets;
+mod search;
 mod settings;
 mod statuses;
 
@@ -25,8 +29,9 @@ use crate::model::Repo;
 use crate::push::Actor;
 
 pub(crate) use contents::raw_file;
+pub(crate) use issues::{assignable, edit_text, joined, lock, may_change, may_comment, may_edit, open_issue, refused};
 pub(crate) use meta::create_repository;
-pub(crate) use pulls::{add_comment, check_required, fork_point, not_mergeable};
+pub(crate) use pulls::{check_required, fork_point, not_mergeable, request_reviews, update_branch};
 pub(crate) use releases::{download_by_name, upload_asset};
 pub(crate) use reviews::{decision, opinions, submit};
 
@@ -111,12 +116,20 @@ impl Call {
 
     /// One page of an object that holds a list, as `{"total_count": n, NAME: [...]}`.
     pub fn counted(&self, name: &str, items: Vec<Value>) -> Response {
+        self.counted_with(name, items, Value::Null)
+    }
+
+    /// As [`Call::counted`], with other members beside.
+    pub fn counted_with(&self, name: &str, items: Vec<Value>, beside: Value) -> Response {
         let total = items.len();
         let (skip, take) = self.window();
         let items: Vec<Value> = items.into_iter().skip(skip).take(take).collect();
         let mut body = serde_json::Map::new();
         body.insert("total_count".to_owned(), total.into());
         body.insert(name.to_owned(), items.into());
+        if let Value::Object(beside) = beside {
+            body.extend(beside);
+        }
         self.linked(Json(Value::Object(body)).into_response(), total)
     }
 
@@ -182,7 +195,10 @@ pub(crate) async fn dispatch(mut call: Call, path: &[&str]) -> Reply {
             contents::dispatch(&call, &method, owner, name, rest).await
         }
         ["commits" | "compare", ..] => commits::dispatch(&call, &method, owner, name, rest).await,
-        ["pulls" | "issues" | "labels", ..] => pulls::dispatch(&call, &method, owner, name, rest).await,
+        ["pulls", ..] => pulls::dispatch(&call, &method, owner, name, rest).await,
+        ["issues" | "assignees", ..] => issues::dispatch(&call, &method, owner, name, rest).await,
+        ["rulesets" | "rules", ..] => rulesets::dispatch(&call, &method, owner, name, rest).await,
+        ["labels", rest @ ..] => labels::dispatch(&call, &method, owner, name, rest).await,
         ["releases", rest @ ..] => releases::dispatch(&call, &method, owner, name, rest).await,
         ["statuses" | "check-runs" | "check-suites", ..] => statuses::dispatch(&call, &method, owner, name, rest).await,
         ["environments" | "actions" | "hooks" | "dispatches", ..] => {

@@ -1,21 +1,22 @@
-//! Pull requests, and the parts of issues that pull requests share.
+//! Pull requests. What they share with issues is in [`super::issues`].
 
+use axum::response::IntoResponse;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Call, Reply, created, ok, raw};
 use crate::api_error::ApiError;
 use crate::auth::Need;
-use crate::model::{Comment, Pull, Repo};
+use crate::model::{Pull, Repo};
 use crate::pulls::{MergeMethod, Merging, NewPull};
-use crate::{shape, time};
+use crate::shape;
 
 pub(super) async fn dispatch(call: &Call, method: &Method, owner: &str, name: &str, path: &[&str]) -> Reply {
     match (method.as_str(), path) {
         ("GET", ["pulls"]) => list(call, owner, name).await,
         ("POST", ["pulls"]) => create(call, owner, name).await,
         ("GET", ["pulls", number]) => one(call, owner, name, number).await,
-        ("PATCH", ["pulls" | "issues", number]) => edit(call, owner, name, number).await,
+        ("PATCH", ["pulls", number]) => edit(call, owner, name, number).await,
         ("GET", ["pulls", number, "commits"]) => commits(call, owner, name, number).await,
         ("GET", ["pulls", number, "files"]) => files(call, owner, name, number).await,
         ("GET", ["pulls", number, "merge"]) => {
@@ -25,20 +26,16 @@ pub(super) async fn dispatch(call: &Call, method: &Method, owner: &str, name: &s
         ("PUT", ["pulls", number, "merge"]) => merge(call, owner, name, number).await,
         ("GET", ["pulls", _, "comments"]) => Ok(call.page(Vec::new())),
         (_, ["pulls", _, "reviews", ..]) => super::reviews::dispatch(call, method, owner, name, path).await,
-        ("GET", ["issues", number, "comments"]) => {
+        (_, ["pulls", number, "requested_reviewers"]) => reviewers(call, method, owner, name, number).await,
+        ("PUT", ["pulls", number, "update-branch"]) => {
             let (repo, pull) = pull(call, owner, name, number, Need::PULLS).await?;
-            let mut values = Vec::new();
-            for comment in &pull.comments {
-                values.push(comment_value(call, &repo, &pull, comment).await?);
-            }
-            Ok(call.page(values))
+            let body: Value = call.json()?;
+            let expected = body["expected_head_sha"].as_str().map(str::to_owned);
+            update_branch(call, &repo, &pull, expected, false).await?;
+            let url = format!("{}/pulls/{}", call.forge.urls().repo(&repo), pull.number);
+            let answer = json!({"message": "Updating pull request branch.", "url": url});
+            Ok((StatusCode::ACCEPTED, axum::Json(answer)).into_response())
         }
-        ("POST", ["issues", number, "comments"]) => comment(call, owner, name, number).await,
-        ("GET", ["issues", number, "labels"]) => {
-            let (_, pull) = pull(call, owner, name, number, Need::PULLS).await?;
-            Ok(call.page(labels(&pull)))
-        }
-        ("POST", ["issues", number, "labels"]) => label(call, owner, name, number).await,
         _ => Err(ApiError::not_found()),
     }
 }
@@ -217,7 +214,7 @@ async fn merge(call: &Call, owner: &str, name: &str, number: &str) -> Reply {
             return Err(ApiError::unprocessable(format!("merge_method {other:?} is none of merge, squash and rebase")));
         }
     };
-    check_required(call, &repo, &pull).await?;
+    check_required(call, &repo, &pull, Some(method)).await?;
     let merged = call
         .forge
         .merge_pull(
@@ -249,120 +246,78 @@ pub(crate) fn not_mergeable(error: crate::Error) -> ApiError {
     }
 }
 
-/// Refuses a merge into a protected branch whose required checks have not succeeded.
-pub(crate) async fn check_required(call: &Call, repo: &Repo, pull: &Pull) -> Result<(), ApiError> {
-    let protection: Option<crate::Protection> = call.forge.store().get(repo.id, pull.base_ref.clone()).await?;
-    let Some(protection) = protection.filter(|p| p.enforce_admins || !call.principal.is_admin()) else {
-        return Ok(());
-    };
-    let (_, statuses) = call.forge.combined_status(repo, &pull.head_sha).await?;
-    let runs: Vec<crate::CheckRun> = call.forge.store().list(repo.id, format!("{}/", pull.head_sha)).await?;
-    let missing: Vec<&String> = protection
-        .required_contexts
-        .iter()
-        .filter(|context| {
-            let by_status = statuses.iter().any(|status| status.context == **context && status.state == "success");
-            let by_run = runs.iter().any(|run| {
-                run.name == **context && matches!(run.conclusion.as_deref(), Some("success" | "neutral" | "skipped"))
-            });
-            !by_status && !by_run
-        })
-        .collect();
-    match missing.as_slice() {
-        [] => Ok(()),
-        [one] => {
-            let text = format!("Required status check \"{one}\" is expected.");
-            Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, text))
-        }
-        many => {
-            let text = format!(
-                "{} of {} required status checks are expected.",
-                many.len(),
-                protection.required_contexts.len()
-            );
-            Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, text))
-        }
+/// Refuses a merge that the rules of the base branch forbid.
+pub(crate) async fn check_required(
+    call: &Call,
+    repo: &Repo,
+    pull: &Pull,
+    method: Option<MergeMethod>,
+) -> Result<(), ApiError> {
+    let method = method.map(|method| match method {
+        MergeMethod::Merge => "merge",
+        MergeMethod::Squash => "squash",
+        MergeMethod::Rebase => "rebase",
+    });
+    match call.forge.refuses_merge(repo, &call.principal, pull, method).await? {
+        None => Ok(()),
+        Some(reason) => Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, reason)),
     }
 }
 
-async fn comment_value(call: &Call, repo: &Repo, pull: &Pull, comment: &Comment) -> Result<Value, ApiError> {
-    let author = call.forge.user_or_ghost(&comment.author).await?;
-    let page = call.forge.urls().page(repo);
-    Ok(json!({
-        "id": comment.id,
-        "node_id": shape::node_id("IssueComment", comment.id),
-        "html_url": format!("{page}/pull/{}#issuecomment-{}", pull.number, comment.id),
-        "body": comment.body,
-        "user": shape::user(call.forge.urls(), &author),
-        "created_at": time::rfc3339(comment.created_at),
-        "updated_at": time::rfc3339(comment.created_at),
-    }))
-}
-
-async fn comment(call: &Call, owner: &str, name: &str, number: &str) -> Reply {
+async fn reviewers(call: &Call, method: &Method, owner: &str, name: &str, number: &str) -> Reply {
     let (repo, pull) = pull(call, owner, name, number, Need::PULLS).await?;
-    if call.principal.is_anonymous() {
-        return Err(ApiError::unauthenticated());
+    let asked_for = async |logins: &[String]| -> Result<Value, ApiError> {
+        Ok(json!({"users": call.forge.user_values(logins).await?, "teams": []}))
+    };
+    if method == Method::GET {
+        return ok(asked_for(&pull.reviewers).await?);
     }
-    if call.principal.is_job() {
-        call.repo(owner, name, Need::PULLS_WRITE).await?;
+    if method != Method::POST && method != Method::DELETE {
+        return Err(ApiError::not_found());
     }
+    call.repo(owner, name, Need::PULLS_WRITE).await?;
     let body: Value = call.json()?;
-    let text =
-        body["body"].as_str().ok_or_else(|| ApiError::validation("IssueComment", "body", "missing_field", ""))?;
-    let comment = add_comment(call, &repo, &pull, text).await?;
-    created(comment_value(call, &repo, &pull, &comment).await?)
+    if body["team_reviewers"].as_array().is_some_and(|teams| !teams.is_empty()) {
+        return Err(ApiError::validation("PullRequest", "team_reviewers", "invalid", "there are no teams here"));
+    }
+    let logins = body["reviewers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let logins: Vec<String> = logins.iter().filter_map(|login| login.as_str().map(str::to_owned)).collect();
+    let add = method == Method::POST;
+    request_reviews(call, &repo, &pull, |have| super::issues::joined(have, &logins, add)).await?;
+    let pull = call.forge.need_pull(&repo, pull.number).await?;
+    let value = call.forge.pull_value(&repo, &pull).await?;
+    if add { created(value) } else { ok(value) }
 }
 
-/// Adds a comment to a pull request.
-pub(crate) async fn add_comment(call: &Call, repo: &Repo, pull: &Pull, text: &str) -> Result<Comment, ApiError> {
-    let comment =
-        Comment { id: 0, author: call.principal.login.clone(), body: text.to_owned(), created_at: time::now() };
-    let (id, number) = (repo.id, pull.number);
-    let sender = call.forge.user_or_ghost(&call.principal.login).await?;
-    let mut payload = call.forge.envelope(repo, &sender).await?;
-    payload["action"] = json!("created");
-    payload["issue"] = call.forge.pull_value(repo, pull).await?;
-    payload["comment"] = json!({"body": text, "user": {"login": call.principal.login}});
-    let emission = crate::outbox::Emission::new("issue_comment", repo.full_name(), payload, call.principal.run());
-    let comment = call
-        .forge
-        .store()
-        .write(move |tx| {
-            let mut comment = comment;
-            comment.id = tx.next("comment")?;
-            let mut pull = tx
-                .get::<Pull>(id, &crate::model::padded(number))?
-                .ok_or_else(|| crate::Error::not_found("pull request", number.to_string()))?;
-            pull.comments.push(comment.clone());
-            pull.updated_at = time::now();
-            tx.put(id, &pull)?;
-            tx.emit(id, &emission)?;
-            Ok(comment)
-        })
-        .await?;
-    call.forge.ring();
-    Ok(comment)
+/// Asks for reviews in the caller's name.
+pub(crate) async fn request_reviews(
+    call: &Call,
+    repo: &Repo,
+    pull: &Pull,
+    wanted: impl FnOnce(&[String]) -> Vec<String>,
+) -> Result<(), ApiError> {
+    let asked = call.forge.set_reviewers(repo, pull.number, &call.actor(), wanted).await;
+    asked.map(drop).map_err(|error| match error {
+        crate::Error::Invalid { reason, .. } => ApiError::unprocessable(reason),
+        other => other.into(),
+    })
 }
 
-fn labels(pull: &Pull) -> Vec<Value> {
-    pull.labels.iter().map(|name| json!({"name": name, "color": "ededed"})).collect()
-}
-
-async fn label(call: &Call, owner: &str, name: &str, number: &str) -> Reply {
-    let (repo, before) = pull(call, owner, name, number, Need::PULLS_WRITE).await?;
-    let body: Value = call.json()?;
-    let wanted = body["labels"].as_array().or(body.as_array()).cloned().unwrap_or_default();
-    let pull = call
-        .forge
-        .edit_pull(&repo, before.number, &call.actor(), |pull| {
-            for label in wanted.iter().filter_map(Value::as_str) {
-                if !pull.labels.iter().any(|have| have == label) {
-                    pull.labels.push(label.to_owned());
-                }
-            }
-            Some("labeled")
-        })
-        .await?;
-    ok(json!(labels(&pull)))
+/// Brings a pull request's branch up to its base, for who may push to that branch.
+pub(crate) async fn update_branch(
+    call: &Call,
+    repo: &Repo,
+    pull: &Pull,
+    expected: Option<String>,
+    rebase: bool,
+) -> Result<(), ApiError> {
+    let head = call.forge.repository_by_id(pull.head_repo).await?.ok_or_else(ApiError::not_found)?;
+    call.repo(&head.owner, &head.name, Need::CONTENTS_WRITE).await?;
+    let updated = call.forge.update_pull_branch(repo, &head, pull.number, &call.actor(), expected, rebase).await;
+    updated.map(drop).map_err(|error| match error {
+        crate::Error::RefMoved { .. } => ApiError::unprocessable("expected_head_sha does not match the current head"),
+        crate::Error::Conflict { .. } => ApiError::unprocessable("merge conflict between base and head"),
+        crate::Error::Invalid { reason, .. } => ApiError::unprocessable(reason),
+        other => other.into(),
+    })
 }

@@ -135,10 +135,12 @@ fn protection_value(call: &Call, repo: &Repo, protection: &Protection) -> Value 
         "allow_deletions": {"enabled": protection.allow_deletions},
     });
     if !protection.required_contexts.is_empty() {
-        value["required_status_checks"] = json!({"strict": false, "contexts": protection.required_contexts});
+        value["required_status_checks"] =
+            json!({"strict": protection.strict, "contexts": protection.required_contexts});
     }
     if protection.require_pull_request {
-        value["required_pull_request_reviews"] = json!({"required_approving_review_count": 0});
+        value["required_pull_request_reviews"] =
+            json!({"required_approving_review_count": protection.required_approvals});
     }
     value
 }
@@ -156,13 +158,39 @@ async fn protect(call: &Call, owner: &str, name: &str, branch: &str) -> Reply {
         return Err(ApiError::new(StatusCode::NOT_FOUND, "Branch not found"));
     }
     let body: Value = call.json()?;
-    let contexts = body["required_status_checks"]["contexts"].as_array().cloned().unwrap_or_default();
+    // What would bind nobody here is refused rather than taken.
+    let asks = |value: &Value| !matches!(value, Value::Null | Value::Bool(false));
+    let reviews = &body["required_pull_request_reviews"];
+    for (name, value) in [
+        ("restrictions", &body["restrictions"]),
+        ("required_conversation_resolution", &body["required_conversation_resolution"]),
+        ("required_linear_history", &body["required_linear_history"]),
+        ("block_creations", &body["block_creations"]),
+        ("lock_branch", &body["lock_branch"]),
+        ("dismiss_stale_reviews", &reviews["dismiss_stale_reviews"]),
+        ("require_code_owner_reviews", &reviews["require_code_owner_reviews"]),
+        ("require_last_push_approval", &reviews["require_last_push_approval"]),
+    ] {
+        if asks(value) {
+            let text = format!("'{name}' is not enforced here; leave it out, or see whether a ruleset has it");
+            return Err(ApiError::validation("ProtectedBranch", name, "custom", &text));
+        }
+    }
+    let checks = &body["required_status_checks"];
+    let mut contexts = checks["contexts"].as_array().cloned().unwrap_or_default();
+    for check in checks["checks"].as_array().into_iter().flatten() {
+        if !contexts.contains(&check["context"]) {
+            contexts.push(check["context"].clone());
+        }
+    }
     let protection = Protection {
         branch: branch.to_owned(),
         allow_force_pushes: body["allow_force_pushes"].as_bool().unwrap_or(false),
         allow_deletions: body["allow_deletions"].as_bool().unwrap_or(false),
         required_contexts: contexts.iter().filter_map(|context| context.as_str().map(str::to_owned)).collect(),
-        require_pull_request: body["required_pull_request_reviews"].is_object(),
+        require_pull_request: reviews.is_object(),
+        required_approvals: reviews["required_approving_review_count"].as_u64().unwrap_or(0),
+        strict: checks["strict"].as_bool().unwrap_or(false),
         enforce_admins: body["enforce_admins"].as_bool().unwrap_or(false),
     };
     let protection = call.forge.store().put(repo.id, protection).await?;

@@ -90,13 +90,16 @@ async fn put(call: &Call, repo: &Repo, pull: &Pull, review: &Review, action: &st
     payload["review"] = value(call, repo, pull, review).await?;
     payload["review"]["state"] = json!(review.state.to_lowercase());
     let emission = Emission::new("pull_request_review", repo.full_name(), payload, call.principal.run());
-    let (id, number, review) = (repo.id, pull.number, review.clone());
+    let (id, number, review, answered) = (repo.id, pull.number, review.clone(), action == "submitted");
     call.forge
         .store()
         .write(move |tx| {
             let missing = || Error::not_found("pull request", number.to_string());
             let mut pull = tx.get::<Pull>(id, &padded(number))?.ok_or_else(missing)?;
             pull.reviews.retain(|known| known.id != review.id);
+            if answered {
+                pull.reviewers.retain(|login| *login != review.author);
+            }
             pull.reviews.push(review);
             pull.reviews.sort_by_key(|review| review.id);
             pull.updated_at = time::now();

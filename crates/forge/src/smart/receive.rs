@@ -19,7 +19,7 @@ use super::{Service, admit, answer, channel, protocol, serve};
 use crate::api_error::ApiError;
 use crate::auth::Principal;
 use crate::listener::{Push, PushOutput};
-use crate::model::{Protection, Repo, Role};
+use crate::model::Repo;
 use crate::pktline::{self, Commands, Packet, RefChange, Report};
 use crate::push::Actor;
 use crate::{Error, Forge};
@@ -67,9 +67,7 @@ async fn begin(
             None => return Err(ApiError::bad_request("not a push: it ends before its commands do")),
         }
     };
-    let protections: Vec<Protection> = forge.store().list(repo.id, "").await?;
-    let bound = principal.role(&repo, false) == Some(Role::Admin);
-    let rules = rules(&protections, bound);
+    let rules = rules(forge, &repo, principal, &commands.changes).await?;
     // The hook is a script: where no rule asks for it, nothing is started for each ref.
     let hooks = rules.iter().any(|(_, names)| !names.is_empty()).then(|| forge.hooks_dir());
     let mut command = serve(forge, &repo, Service::ReceivePack, &protocol(headers), hooks.as_deref())?;
@@ -93,21 +91,42 @@ async fn begin(
     Ok(answer("application/x-git-receive-pack-result", response))
 }
 
-/// What the `update` hook is told of protected branches. Administrators are bound only where a rule says so.
-fn rules(protections: &[Protection], administrator: bool) -> [(&'static str, String); 3] {
-    let listed = |wanted: &dyn Fn(&Protection) -> bool| {
-        let names: Vec<String> = protections
-            .iter()
-            .filter(|protection| wanted(protection))
-            .map(|protection| format!("refs/heads/{}", protection.branch))
-            .collect();
-        names.join("\n")
-    };
-    [
-        ("FORGE_NO_FORCE", listed(&|p| !p.allow_force_pushes)),
-        ("FORGE_NO_DELETE", listed(&|p| !p.allow_deletions)),
-        ("FORGE_PULL_ONLY", listed(&|p| p.require_pull_request && (p.enforce_admins || !administrator))),
-    ]
+/// The most that the hook is told, which is what an environment has room for.
+const MOST_RULES: usize = 100_000;
+
+/// What the `update` hook is told of the refs that a push moves: those that may not be, and why; those whose history must be kept; those
+/// whose history must stay a line.
+async fn rules(
+    forge: &Forge,
+    repo: &Repo,
+    principal: &Principal,
+    changes: &[RefChange],
+) -> Result<[(&'static str, String); 3], ApiError> {
+    let (mut refused, mut kept, mut line) = (String::new(), String::new(), String::new());
+    let names = changes.iter().map(|change| change.name.as_str());
+    let limits = forge.limits(repo, principal, names, false).await?;
+    for (change, limits) in changes.iter().zip(limits) {
+        let missing = forge.missing_checks(repo, &change.new, &limits.contexts).await?;
+        let reason = limits.refuses(change, &missing);
+        for (list, wanted, detail) in [
+            (&mut refused, reason.is_some(), reason.as_deref().unwrap_or_default()),
+            (&mut kept, limits.no_force, ""),
+            (&mut line, limits.linear, ""),
+        ] {
+            if wanted {
+                list.push_str(&change.name);
+                if !detail.is_empty() {
+                    list.push('\t');
+                    list.push_str(detail);
+                }
+                list.push('\n');
+            }
+        }
+    }
+    if [&refused, &kept, &line].iter().any(|list| list.len() > MOST_RULES) {
+        return Err(ApiError::unprocessable("the push moves too many protected refs at once; push fewer of them"));
+    }
+    Ok([("FORGE_REFUSED", refused), ("FORGE_NO_FORCE", kept), ("FORGE_LINEAR", line)])
 }
 
 /// A push under way.

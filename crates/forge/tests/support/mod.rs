@@ -1,6 +1,8 @@
 //! A forge on a port of its own, and real clients against it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod gh;
+
 use std::path::{Path, PathBuf};
 
 use forge::{Config, Forge, NewRepository};

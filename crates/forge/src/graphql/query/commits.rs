@@ -124,7 +124,7 @@ pub(super) fn context(_: &Call, status: &Status, name: &str) -> Answer {
 }
 
 /// A branch or tag.
-pub(super) async fn a_ref(call: &Call, repo: &Repo, full: &str, oid: &str, name: &str) -> Answer {
+pub(super) async fn a_ref(call: &Call, repo: &Repo, full: &str, oid: &str, name: &str, arguments: &Value) -> Answer {
     let short = full.trim_start_matches("refs/heads/").trim_start_matches("refs/tags/");
     Ok(match name {
         "id" => Resolved::value(node_id("Ref", format!("{}:{full}", repo.id))),
@@ -132,7 +132,44 @@ pub(super) async fn a_ref(call: &Call, repo: &Repo, full: &str, oid: &str, name:
         "prefix" => Resolved::value(full.trim_end_matches(short)),
         "target" => Resolved::Value(json!(oid)).into_commit(call, repo).await?,
         "repository" => Resolved::node(Node::Repository(repo.clone())),
-        "branchProtectionRule" => Resolved::NULL,
+        "branchProtectionRule" => {
+            let rule = call.forge.store().get::<crate::Protection>(repo.id, short).await?;
+            let rule = rule.map(|rule| {
+                json!({
+                    "requiresStrictStatusChecks": rule.strict,
+                    "requiredApprovingReviewCount": rule.required_approvals,
+                    "requiredStatusCheckContexts": rule.required_contexts,
+                })
+            });
+            rule.map_or(Resolved::NULL, |rule| Resolved::plain("BranchProtectionRule", &rule))
+        }
+        "compare" => {
+            let head = arguments["headRef"].as_str().unwrap_or_default();
+            let repository = call.forge.git_of(repo)?;
+            let branch = head.split_once(':').map_or(head, |(_, branch)| branch);
+            // A fork's branch is known here as the head of its pull request.
+            let pulls: Vec<crate::Pull> = call.forge.store().list(repo.id, "").await?;
+            let of_pull = |pull: &&crate::Pull| {
+                pull.open
+                    && pull.head_ref == branch
+                    && (head == branch || head == format!("{}:{branch}", pull.head_owner))
+            };
+            let sha = match pulls.iter().rev().find(of_pull) {
+                Some(pull) => Some(pull.head_sha.clone()),
+                None => call.forge.branch_tip(repo, branch).await?,
+            };
+            let missing = || Problem::not_found(format!("Could not resolve to a ref with the name '{head}'."));
+            let sha = sha.ok_or_else(missing)?;
+            let (ahead, behind) =
+                (repository.count(&format!("{oid}..{sha}")).await?, repository.count(&format!("{sha}..{oid}")).await?);
+            let status = match (ahead, behind) {
+                (0, 0) => "IDENTICAL",
+                (_, 0) => "AHEAD",
+                (0, _) => "BEHIND",
+                _ => "DIVERGED",
+            };
+            Resolved::plain("Comparison", &json!({"aheadBy": ahead, "behindBy": behind, "status": status}))
+        }
         "associatedPullRequests" => Resolved::node(Node::none("PullRequest")),
         _ => return Err(Problem::Undefined),
     })

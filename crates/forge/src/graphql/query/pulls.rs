@@ -2,6 +2,7 @@
 
 use super::commits::rollup;
 use super::*;
+use crate::issues::Thread;
 
 pub(super) async fn pulls(call: &Call, repo: &Repo, arguments: &Value) -> Result<Node, Problem> {
     let states: Vec<&str> = match &arguments["states"] {
@@ -52,9 +53,10 @@ pub(super) async fn pull(call: &Call, repo: &Repo, pull: &Pull, name: &str, argu
         "merged" => Resolved::value(pull.merged.is_some()),
         "isDraft" => Resolved::value(pull.draft),
         "isCrossRepository" => Resolved::value(pull.head_repo != repo.id),
-        "maintainerCanModify" | "isInMergeQueue" | "isMergeQueueEnabled" | "locked" | "viewerDidAuthor" => {
+        "maintainerCanModify" | "isInMergeQueue" | "isMergeQueueEnabled" | "viewerDidAuthor" => {
             Resolved::value(name == "viewerDidAuthor" && pull.author == call.principal.login)
         }
+        "locked" => Resolved::value(pull.locked.is_some()),
         "author" => Resolved::node(Node::User(forge.user_or_ghost(&pull.author).await?)),
         "authorAssociation" => Resolved::value("OWNER"),
         "headRefName" => Resolved::value(pull.head_ref.clone()),
@@ -65,15 +67,9 @@ pub(super) async fn pull(call: &Call, repo: &Repo, pull: &Pull, name: &str, argu
         "headRepositoryOwner" => Resolved::node(Node::User(forge.user_or_ghost(&pull.head_owner).await?)),
         "repository" | "baseRepository" => Resolved::node(Node::Repository(repo.clone())),
         "baseRef" => {
-            let rule = forge.store().get::<crate::Protection>(repo.id, pull.base_ref.clone()).await?;
-            let rule = rule.map(|rule| {
-                json!({
-                    "requiresStrictStatusChecks": false,
-                    "requiredApprovingReviewCount": 0,
-                    "requiredStatusCheckContexts": rule.required_contexts,
-                })
-            });
-            Resolved::plain("Ref", &json!({"name": pull.base_ref, "branchProtectionRule": rule}))
+            let full = format!("refs/heads/{}", pull.base_ref);
+            let tip = forge.branch_tip(repo, &pull.base_ref).await?;
+            Resolved::maybe(tip.map(|oid| Node::Ref(repo.clone(), full, oid)))
         }
         "createdAt" => Resolved::value(rfc3339(pull.created_at)),
         "updatedAt" => Resolved::value(rfc3339(pull.updated_at)),
@@ -96,8 +92,9 @@ pub(super) async fn pull(call: &Call, repo: &Repo, pull: &Pull, name: &str, argu
         "mergeStateStatus" => Resolved::value(match (pull.open, pull.draft, &pull.test_merge_sha) {
             (false, ..) => "UNKNOWN",
             (true, true, _) => "DRAFT",
-            (true, false, Some(_)) => "CLEAN",
             (true, false, None) => "DIRTY",
+            (true, false, Some(_)) if crate::rest::check_required(call, repo, pull, None).await.is_err() => "BLOCKED",
+            (true, false, Some(_)) => "CLEAN",
         }),
         "additions" => Resolved::value(diff().await?.iter().map(|file| file.additions).sum::<u64>()),
         "deletions" => Resolved::value(diff().await?.iter().map(|file| file.deletions).sum::<u64>()),
@@ -128,36 +125,36 @@ pub(super) async fn pull(call: &Call, repo: &Repo, pull: &Pull, name: &str, argu
         }
         "statusCheckRollup" => rollup(call, repo, &pull.head_sha).await?,
         "comments" => {
-            let nodes =
-                pull.comments.iter().map(|one| Node::Comment(repo.clone(), pull.clone(), one.clone())).collect();
-            Resolved::node(Node::connection("IssueComment", nodes, arguments))
+            let thread = Thread::Pull(Box::new(pull.clone()));
+            Resolved::node(issues::comments(repo, &thread, arguments))
         }
         "labels" => {
-            let nodes = pull
-                .labels
-                .iter()
-                .map(|label| {
-                    Node::Plain(
-                        "Label",
-                        json!({"id": node_id("Label", label), "name": label, "description": "", "color": "ededed"}),
-                    )
-                })
-                .collect();
+            let nodes = issues::label_nodes(call, repo, &pull.labels).await?;
             Resolved::node(Node::connection("Label", nodes, arguments))
+        }
+        "assignees" | "assignedActors" => {
+            let nodes = issues::user_nodes(call, &pull.assignees).await?;
+            Resolved::node(Node::connection("User", nodes, arguments))
+        }
+        "reviewRequests" => {
+            let users = issues::user_nodes(call, &pull.reviewers).await?.into_iter();
+            let nodes = users.map(|user| Node::Fields("ReviewRequest", vec![("requestedReviewer", user)])).collect();
+            Resolved::node(Node::connection("ReviewRequest", nodes, arguments))
         }
         "reviews" => Resolved::node(reviews(call, repo, pull, pull.reviews.iter(), arguments)),
         "latestReviews" | "latestOpinionatedReviews" => {
             Resolved::node(reviews(call, repo, pull, crate::rest::opinions(pull).into_iter(), arguments))
         }
-        "reviewRequests"
-        | "reviewThreads"
-        | "assignees"
-        | "assignedActors"
-        | "participants"
-        | "projectCards"
-        | "projectItems"
-        | "closingIssuesReferences" => Resolved::node(Node::none("Empty")),
-        "suggestedReviewerActors" => Resolved::node(Node::none("Empty")),
+        "reviewThreads" | "participants" | "projectCards" | "projectItems" | "closingIssuesReferences" => {
+            Resolved::node(Node::none("Empty"))
+        }
+        "suggestedReviewerActors" => {
+            let mut logins = crate::rest::assignable(call, repo).await?;
+            logins.retain(|login| *login != pull.author);
+            let users = issues::user_nodes(call, &logins).await?.into_iter();
+            let nodes = users.map(|user| Node::Fields("SuggestedReviewerActor", vec![("reviewer", user)])).collect();
+            Resolved::node(Node::connection("SuggestedReviewerActor", nodes, arguments))
+        }
         "reviewDecision" => Resolved::value(crate::rest::decision(pull)),
         "milestone" | "autoMergeRequest" | "stack" => Resolved::NULL,
         "reactionGroups" => Resolved::Nodes(Vec::new()),
@@ -192,24 +189,4 @@ fn reviews<'a>(
         )
     });
     Node::connection("PullRequestReview", nodes.collect(), arguments)
-}
-
-pub(super) async fn comment(call: &Call, repo: &Repo, of: &Pull, comment: &Comment, name: &str) -> Answer {
-    Ok(match name {
-        "id" => Resolved::value(node_id("IssueComment", comment.id)),
-        "author" => Resolved::node(Node::User(call.forge.user_or_ghost(&comment.author).await?)),
-        "authorAssociation" => Resolved::value("OWNER"),
-        "body" => Resolved::value(comment.body.clone()),
-        "createdAt" => Resolved::value(rfc3339(comment.created_at)),
-        "includesCreatedEdit" | "isMinimized" | "viewerDidAuthor" => {
-            Resolved::value(name == "viewerDidAuthor" && comment.author == call.principal.login)
-        }
-        "minimizedReason" => Resolved::value(""),
-        "reactionGroups" => Resolved::Nodes(Vec::new()),
-        "url" => {
-            let page = call.forge.urls().page(repo);
-            Resolved::value(format!("{page}/pull/{}#issuecomment-{}", of.number, comment.id))
-        }
-        _ => return Err(Problem::Undefined),
-    })
 }
