@@ -81,7 +81,7 @@ fn sweep_manifests(store: &Store, name: &str, options: &GcOptions, report: &mut 
     for digest in &doomed {
         state.drop_manifest(name, digest);
     }
-    let pending = store.append(&mut state, &records, false);
+    let pending = store.append(&mut state, &records, None);
     drop(state);
     pending.wait().map_err(Error::Journal)
 }
@@ -126,7 +126,7 @@ fn sweep_links(store: &Store, name: &str, options: &GcOptions, report: &mut GcRe
         for digest in batch {
             state.unlink(name, digest);
         }
-        let pending = store.append(&mut state, &records, false);
+        let pending = store.append(&mut state, &records, None);
         drop(state);
         pending.wait().map_err(Error::Journal)?;
     }

@@ -6,7 +6,6 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::LazyLock;
 
 use common::{Served, image};
 use oci::layout::Layout;
@@ -28,59 +27,9 @@ fn quietly(program: impl AsRef<std::ffi::OsStr>, dir: &Path, arguments: &[&str])
     command.is_ok_and(|status| status.success())
 }
 
-/// The archive of Debian that this machine uses.
-fn archive() -> Option<String> {
-    let targets = std::process::Command::new("apt-get")
-        .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Origin: Debian", "Created-By: Packages"])
-        .output();
-    let targets = String::from_utf8_lossy(&targets.ok()?.stdout).into_owned();
-    // Neither its security archive nor its updates.
-    let of_release = |line: &&str| line.split_once(' ').is_some_and(|(_, release)| !release.contains('-'));
-    Some(targets.lines().find(of_release)?.split_once(' ')?.0.to_owned())
-}
-
-/// Where Debian's programs are, unpacked below the target directory.
+/// Where Debian's programs are.
 fn debian() -> Option<PathBuf> {
-    static ROOT: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("judge-debian-sid");
-        let root = home.join("root");
-        if home.join("done").exists() {
-            return Some(root);
-        }
-        let archive = archive()?;
-        let sources = format!(
-            "Types: deb\nURIs: {archive}\nSuites: sid\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
-        );
-        std::fs::create_dir_all(home.join("lists/partial")).expect("directory");
-        std::fs::create_dir_all(home.join("parts")).expect("directory");
-        std::fs::write(home.join("parts/sid.sources"), sources).expect("sources");
-        let at = |name: &str| home.join(name).display().to_string();
-        let options = [
-            format!("-oDir::Etc::sourceparts={}", at("parts")),
-            "-oDir::Etc::sourcelist=/dev/null".to_owned(),
-            format!("-oDir::State::lists={}", at("lists")),
-            "-oDir::Cache::pkgcache=".to_owned(),
-            "-oDir::Cache::srcpkgcache=".to_owned(),
-        ];
-        let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        let apt = |more: &[&str]| quietly("apt-get", &home, &[&options[..], more].concat());
-        let made = apt(&["update"]) && apt(&[&["download"], &PACKAGES[..]].concat());
-        let packages = std::fs::read_dir(&home).expect("directory").flatten().map(|entry| entry.path());
-        let packages = packages.filter(|path| path.extension().is_some_and(|extension| extension == "deb"));
-        let unpacked = made
-            && packages.into_iter().all(|package| {
-                quietly("dpkg-deb", &home, &["-x", &package.display().to_string(), &root.display().to_string()])
-            });
-        if unpacked {
-            let _ = std::fs::remove_dir_all(home.join("lists"));
-            std::fs::write(home.join("done"), "").expect("noted");
-        }
-        if !unpacked {
-            eprintln!("skipped: Debian's cosign, crane, docker-buildx and oras cannot be fetched here");
-        }
-        unpacked.then_some(root)
-    });
-    ROOT.clone()
+    judges::debian(env!("CARGO_TARGET_TMPDIR"), "sid", &PACKAGES)
 }
 
 /// A program with a home of its own.

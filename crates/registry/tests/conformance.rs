@@ -272,8 +272,8 @@ async fn manifests_that_are_refused() {
     let put = |reference: &str, value: &Value| served.put_manifest("a", reference, value);
     served.refuse(put("sha256:baddigeststring", &manifest), 400, "DIGEST_INVALID").await;
     served.refuse(put(oci::Digest::of(b"other").as_str(), &manifest), 400, "DIGEST_INVALID").await;
-    served.refuse(put("-bad", &manifest), 400, "TAG_INVALID").await;
-    served.refuse(put("t?tag=-bad", &manifest), 400, "TAG_INVALID").await;
+    served.refuse(put("-bad", &manifest), 400, "MANIFEST_INVALID").await;
+    served.refuse(put("t?tag=-bad", &manifest), 400, "MANIFEST_INVALID").await;
     let mut missing = manifest.clone();
     missing["layers"][0]["digest"] = oci::Digest::of(b"never pushed").to_string().into();
     served.refuse(put("t", &missing), 400, "MANIFEST_BLOB_UNKNOWN").await;
@@ -333,7 +333,7 @@ async fn tags_and_repositories_in_pages() {
         next = format!("?{}", query.split('>').next().expect("link"));
     }
     assert_eq!(collected, tags);
-    served.refuse(served.request("GET", "/v2/a/b/tags/list?n=x"), 400, "PAGINATION_NUMBER_INVALID").await;
+    served.refuse(served.request("GET", "/v2/a/b/tags/list?n=x"), 400, "UNSUPPORTED").await;
     let catalog: Value = served.expect("GET", "/v2/_catalog?n=5", 200).await.json().await.expect("json");
     assert_eq!(catalog["repositories"], json!(["a/b"]));
     served.stop().await;
@@ -457,5 +457,104 @@ async fn a_torn_journal_loses_only_what_was_not_acknowledged() {
             .count(),
         0
     );
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_the_specification() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let served = open(dir.path()).await;
+    let digest = served.push("a", b"content").await;
+    // What cannot be a tag is not there.
+    for method in ["GET", "HEAD", "DELETE"] {
+        served.expect(method, "/v2/a/manifests/.INVALID_MANIFEST_NAME", 404).await;
+    }
+    served.refuse(served.request("GET", "/v2/a/manifests/.INVALID_MANIFEST_NAME"), 404, "MANIFEST_UNKNOWN").await;
+    served.refuse(served.request("GET", "/v2/a/nothing/x"), 404, "NAME_UNKNOWN").await;
+    // Methods that are not supported: which are.
+    for (method, path, allowed) in [
+        ("POST", "/v2/a/manifests/x", "GET, HEAD, PUT, DELETE"),
+        ("PUT", "/v2/a/tags/list", "GET, HEAD"),
+        ("DELETE", "/v2/", "GET, HEAD"),
+        ("GET", "/v2/a/blobs/uploads/", "POST"),
+    ] {
+        assert_eq!(header(&served.expect(method, path, 405).await, "allow"), allowed, "{method} {path}");
+    }
+    // Ranges are of GET.
+    let head = served.request("HEAD", &format!("/v2/a/blobs/{digest}")).header("range", "bytes=0-1");
+    assert_eq!(header(&expect(head, 200).await, "content-length"), "7");
+    // What cannot be mounted is uploaded.
+    served.expect("POST", "/v2/b/blobs/uploads/?mount=sha256:bad&from=a", 202).await;
+    served.expect("POST", "/v2/b/blobs/uploads/?mount=md5:0123&from=a", 202).await;
+    // Nothing, by either algorithm.
+    for algorithm in [oci::Algorithm::Sha256, oci::Algorithm::Sha512] {
+        let nothing = oci::Hasher::new(algorithm).finish();
+        let post =
+            served.request("POST", &with("/v2/a/blobs/uploads/", nothing.as_str())).header("content-length", "0");
+        expect(post, 201).await;
+        assert_eq!(
+            served.expect("GET", &format!("/v2/a/blobs/{nothing}"), 200).await.bytes().await.expect("body").len(),
+            0
+        );
+    }
+    // A chunk is as long as it says, without a Content-Length too.
+    for (body, status) in [(&b"12345"[..], 202), (b"1234", 400), (b"123456", 400)] {
+        let location = served.begin("a").await;
+        let stream = futures::stream::iter(
+            body.chunks(2).map(|part| Ok::<_, std::io::Error>(part.to_vec())).collect::<Vec<_>>(),
+        );
+        let patch = served.request("PATCH", &location).header("content-range", "0-4");
+        let answer = expect(patch.body(reqwest::Body::wrap_stream(stream)), status).await;
+        if status == 400 {
+            assert_eq!(answer.json::<Value>().await.expect("json")["errors"][0]["code"], "SIZE_INVALID");
+        }
+    }
+    // An upload that is given up is gone.
+    let location = served.begin("a").await;
+    served.expect("DELETE", &location, 204).await;
+    for method in ["GET", "PATCH", "DELETE"] {
+        served.refuse(served.request(method, &location), 404, "BLOB_UPLOAD_UNKNOWN").await;
+    }
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_referrers_come_in_pages() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let served = open(dir.path()).await;
+    let subject = json!({"mediaType": media::OCI_MANIFEST, "digest": oci::Digest::of(b"subject"), "size": 1});
+    let mut expected = std::collections::BTreeSet::new();
+    for n in 0..5 {
+        let kind = if n == 4 { "application/x.other" } else { "application/x.one" };
+        let extra = json!({"artifactType": kind, "subject": subject, "annotations": {"large": "x".repeat(1_500_000)}});
+        let manifest = image(&served, "a", &format!("r{n}"), extra).await;
+        expect(served.put_manifest("a", &digest_of(&manifest), &manifest), 201).await;
+        expected.insert((digest_of(&manifest), kind));
+    }
+    for (filter, count) in [("", 5), ("?artifactType=application/x.one", 4)] {
+        let mut found = std::collections::BTreeSet::new();
+        let mut pages = 0;
+        let mut next = format!("/v2/a/referrers/{}{filter}", oci::Digest::of(b"subject"));
+        loop {
+            let answer = served.expect("GET", &next, 200).await;
+            assert_eq!(header(&answer, "content-type"), media::OCI_INDEX);
+            let link = header(&answer, "link");
+            let body = answer.bytes().await.expect("body");
+            assert!(body.len() <= oci::MAX_MANIFEST);
+            let page: Value = serde_json::from_slice(&body).expect("json");
+            for entry in page["manifests"].as_array().expect("manifests") {
+                found.insert((
+                    entry["digest"].as_str().expect("digest").to_owned(),
+                    entry["artifactType"].clone().to_string(),
+                ));
+            }
+            pages += 1;
+            let Some((path, _)) = link.strip_prefix('<').and_then(|link| link.split_once('>')) else { break };
+            next = path.to_owned();
+        }
+        assert!(pages > 1);
+        assert_eq!(found.len(), count);
+        assert!(found.iter().all(|(digest, _)| expected.iter().any(|(known, _)| known == digest)));
+    }
     served.stop().await;
 }

@@ -22,7 +22,7 @@ pub(super) async fn answer(context: &Context<'_>, name: &str, digest: &Digest) -
             context.allow_delete(name)?;
             delete(context, name, digest).await
         }
-        _ => Err(ApiError::method()),
+        _ => Err(ApiError::method("GET, HEAD, DELETE")),
     }
 }
 
@@ -44,6 +44,8 @@ async fn get(context: &Context<'_>, name: &str, digest: &Digest) -> Result<Respo
     }
     let range = match context.header(header::IF_RANGE) {
         Some(tag) if tag.trim_matches('"') != digest.as_str() => Wanted::All,
+        // Only GET has ranges.
+        _ if head => Wanted::All,
         _ => range::wanted(context.header(header::RANGE), size),
     };
     let (status, start, end) = match range {
@@ -99,7 +101,7 @@ async fn delete(context: &Context<'_>, name: &str, digest: &Digest) -> Result<Re
             return Err(unknown(digest, name));
         }
         let record = Record::Unlink { repository: name.to_owned(), digest: digest.clone() };
-        store.append(&mut state, &[record], false)
+        store.append(&mut state, &[record], None)
     };
     pending.durable().await.map_err(ApiError::internal)?;
     Ok(empty(response(StatusCode::ACCEPTED)))

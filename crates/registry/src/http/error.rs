@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::auth::{Action, Auth, Refusal};
 
-/// Error codes.
+/// Error codes. The names that clients see are those of the specification, which allows no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     BlobUnknown,
@@ -24,7 +24,6 @@ pub(crate) enum Code {
     NameUnknown,
     RangeInvalid,
     SizeInvalid,
-    TagInvalid,
     Unauthorized,
     Denied,
     Unsupported,
@@ -45,15 +44,14 @@ impl Code {
             Self::ManifestInvalid | Self::ManifestTooLarge => "MANIFEST_INVALID",
             Self::ManifestUnknown => "MANIFEST_UNKNOWN",
             Self::NameInvalid => "NAME_INVALID",
-            Self::NameUnknown => "NAME_UNKNOWN",
+            // The specification has no code for a path that is none.
+            Self::NameUnknown | Self::NotFound => "NAME_UNKNOWN",
             Self::SizeInvalid => "SIZE_INVALID",
-            Self::TagInvalid => "TAG_INVALID",
             Self::Unauthorized => "UNAUTHORIZED",
             Self::Denied => "DENIED",
-            Self::Unsupported => "UNSUPPORTED",
-            Self::NotFound => "NOT_FOUND",
+            // Nor one for a page that cannot be.
+            Self::Unsupported | Self::PaginationInvalid => "UNSUPPORTED",
             Self::TooManyRequests => "TOOMANYREQUESTS",
-            Self::PaginationInvalid => "PAGINATION_NUMBER_INVALID",
             Self::Internal => "UNKNOWN",
         }
     }
@@ -71,7 +69,6 @@ impl Code {
             | Self::ManifestInvalid
             | Self::NameInvalid
             | Self::SizeInvalid
-            | Self::TagInvalid
             | Self::PaginationInvalid => StatusCode::BAD_REQUEST,
             Self::ManifestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RangeInvalid => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -141,8 +138,10 @@ impl ApiError {
         Self::new(Code::Internal, "the registry failed; its log says why").because(text)
     }
 
-    pub(crate) fn method() -> Self {
-        Self::new(Code::Unsupported, "this method is not supported here")
+    /// A method that is none of `allowed`.
+    pub(crate) fn method(allowed: &'static str) -> Self {
+        Self::new(Code::Unsupported, format!("this method is not supported here; use {allowed}"))
+            .header("allow", allowed)
     }
 
     pub(crate) fn refused(refusal: Refusal, wanted: Option<(String, Vec<Action>)>) -> Self {

@@ -11,10 +11,13 @@ use oci::{Descriptor, Digest, Document, Hasher, Index, MAX_MANIFEST, ManifestErr
 use serde_json::json;
 
 use super::error::{ApiError, Code};
-use super::route::Reference;
+use super::route::{Reference, encode};
 use super::{Context, empty, internal, json_response, response};
 use crate::config::{MissingContent, Pushed};
 use crate::store::{Meta, Record, State, candidates, now};
+
+/// Bytes of descriptors in one answer that lists referrers: with what is around them, an index that clients still read.
+const PAGE: usize = MAX_MANIFEST - 64 * 1024;
 
 pub(super) async fn answer(
     context: &Context<'_>,
@@ -35,11 +38,14 @@ pub(super) async fn answer(
             context.allow_delete(name)?;
             delete(context, name, reference).await
         }
-        _ => Err(ApiError::method()),
+        _ => Err(ApiError::method("GET, HEAD, PUT, DELETE")),
     }
 }
 
 async fn get(context: &Context<'_>, name: &str, reference: &Reference) -> Result<Response, ApiError> {
+    if !reference.is_valid() {
+        return Err(unknown(name, reference));
+    }
     let found = context.registry.0.mirror.manifest(name, reference).await?;
     let Some((descriptor, warning)) = found else {
         return Err(unknown(name, reference));
@@ -65,6 +71,15 @@ async fn get(context: &Context<'_>, name: &str, reference: &Reference) -> Result
 }
 
 async fn put(context: &Context<'_>, name: &str, reference: &Reference, body: Body) -> Result<Response, ApiError> {
+    let extra: Vec<String> = context.query.all("tag").map(str::to_owned).collect();
+    let named = match reference {
+        Reference::Tag(tag) => Some(tag),
+        Reference::Digest(_) => None,
+    };
+    if let Some(bad) = named.into_iter().chain(&extra).find(|tag| !oci::reference::valid_tag(tag)) {
+        let shown: String = bad.chars().take(128).collect();
+        return Err(ApiError::new(Code::ManifestInvalid, format!("tag {shown:?} is not valid")));
+    }
     let bytes = read(body).await?;
     let declared = context.header(header::CONTENT_TYPE).map(media::essence).filter(|t| !t.is_empty());
     // Docker's schema 1 is named in the refusal, because people meet it.
@@ -88,11 +103,6 @@ async fn put(context: &Context<'_>, name: &str, reference: &Reference, body: Bod
             (found, Vec::new())
         }
     };
-    let extra: Vec<String> = context.query.all("tag").map(str::to_owned).collect();
-    if let Some(bad) = extra.iter().find(|tag| !oci::reference::valid_tag(tag)) {
-        let shown: String = bad.chars().take(128).collect();
-        return Err(ApiError::new(Code::TagInvalid, format!("tag {shown:?} is not valid")));
-    }
     tags.extend(extra.iter().cloned());
     tags.dedup();
     let subject = store(context, name, bytes, document, &media_type, &digest, &tags).await?;
@@ -171,7 +181,7 @@ async fn store(
         }
         state.add_manifest(&name, &digest, meta);
         tags.iter().for_each(|tag| state.tag(&name, tag, &digest, None));
-        Ok(store.append(&mut state, &records, true))
+        Ok(store.append(&mut state, &records, Some(digest.algorithm())))
     });
     let pending = writing.await.map_err(ApiError::internal)??;
     pending.durable().await.map_err(ApiError::internal)?;
@@ -217,6 +227,9 @@ fn check_content(state: &State, name: &str, meta: &Meta, missing: MissingContent
 }
 
 async fn delete(context: &Context<'_>, name: &str, reference: &Reference) -> Result<Response, ApiError> {
+    if !reference.is_valid() {
+        return Err(unknown(name, reference));
+    }
     let store = &context.registry.0.store;
     let pending = {
         let mut state = store.write();
@@ -230,7 +243,7 @@ async fn delete(context: &Context<'_>, name: &str, reference: &Reference) -> Res
         if !removed {
             return Err(unknown(name, reference));
         }
-        store.append(&mut state, &[record], false)
+        store.append(&mut state, &[record], None)
     };
     pending.durable().await.map_err(ApiError::internal)?;
     Ok(empty(response(StatusCode::ACCEPTED)))
@@ -239,11 +252,14 @@ async fn delete(context: &Context<'_>, name: &str, reference: &Reference) -> Res
 /// `GET /v2/NAME/referrers/DIGEST`
 pub(super) async fn referrers(context: &Context<'_>, name: &str, digest: &Digest) -> Result<Response, ApiError> {
     if !matches!(context.method, Method::GET | Method::HEAD) {
-        return Err(ApiError::method());
+        return Err(ApiError::method("GET, HEAD"));
     }
     context.allow_pull(name)?;
     let filter = context.query.get("artifactType").filter(|t| !t.is_empty());
-    let index = {
+    let after = context.query.get("last").unwrap_or_default();
+    let mut page = Vec::new();
+    let mut more = false;
+    {
         let state = context.registry.0.store.read();
         let names = candidates(name);
         let repository = names.iter().find_map(|name| state.repositories.get(name));
@@ -251,19 +267,34 @@ pub(super) async fn referrers(context: &Context<'_>, name: &str, digest: &Digest
             let digests = repository.referrers.get(digest).into_iter().flatten();
             digests.filter_map(|digest| Some((digest, repository.manifests.get(digest)?)))
         });
-        let described = found.filter(|(_, meta)| filter.is_none_or(|f| meta.artifact_type.as_deref() == Some(f)));
-        Index::new(
-            described
-                .map(|(digest, meta)| Descriptor {
-                    artifact_type: meta.artifact_type.clone(),
-                    annotations: meta.annotations.clone(),
-                    ..meta.descriptor(digest)
-                })
-                .collect(),
-        )
-    };
-    let value = serde_json::to_value(&index).map_err(ApiError::internal)?;
+        let wanted = found
+            .filter(|(_, meta)| filter.is_none_or(|f| meta.artifact_type.as_deref() == Some(f)))
+            .filter(|(digest, _)| digest.as_str() > after);
+        let mut bytes = 0;
+        for (digest, meta) in wanted {
+            let descriptor = Descriptor {
+                artifact_type: meta.artifact_type.clone(),
+                annotations: meta.annotations.clone(),
+                ..meta.descriptor(digest)
+            };
+            bytes += serde_json::to_vec(&descriptor).map_err(ApiError::internal)?.len() + 1;
+            if bytes > PAGE && !page.is_empty() {
+                more = true;
+                break;
+            }
+            page.push(descriptor);
+        }
+    }
+    let last = page.last().filter(|_| more).map(|descriptor| descriptor.digest.clone());
+    let value = serde_json::to_value(Index::new(page)).map_err(ApiError::internal)?;
     let mut response = json_response(StatusCode::OK, media::OCI_INDEX, &value);
+    if let Some(last) = last {
+        let filter = filter.map(|f| format!("artifactType={}&", encode(f))).unwrap_or_default();
+        let link = format!("</v2/{name}/referrers/{digest}?{filter}last={}>; rel=\"next\"", encode(last.as_str()));
+        if let Ok(link) = http::HeaderValue::from_str(&link) {
+            response.headers_mut().insert(header::LINK, link);
+        }
+    }
     if filter.is_some() {
         response.headers_mut().insert("oci-filters-applied", http::HeaderValue::from_static("artifactType"));
     }
@@ -288,6 +319,7 @@ fn invalid(error: ManifestError) -> ApiError {
 }
 
 fn unknown(name: &str, reference: &Reference) -> ApiError {
-    ApiError::new(Code::ManifestUnknown, format!("{reference} is not in repository {name}"))
-        .detail(json!({"name": name, "reference": reference.to_string()}))
+    let shown: String = reference.to_string().chars().take(160).collect();
+    ApiError::new(Code::ManifestUnknown, format!("{shown} is not in repository {name}"))
+        .detail(json!({"name": name, "reference": shown}))
 }

@@ -10,6 +10,7 @@ mod range;
 mod route;
 mod tags;
 mod token;
+mod unread;
 mod uploads;
 
 use std::net::{IpAddr, SocketAddr};
@@ -43,6 +44,10 @@ struct Context<'a> {
 }
 
 async fn handle(State(registry): State<Registry>, request: Request) -> Response {
+    unread::answered(request, |request| handled(registry, request)).await
+}
+
+async fn handled(registry: Registry, request: Request) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
     let (parts, body) = request.into_parts();
     let head = parts.method == Method::HEAD;
@@ -101,7 +106,7 @@ async fn identify(registry: &Registry, headers: &HeaderMap, peer: Option<IpAddr>
 /// `/v2/`: tells Docker whether there is something to log in to.
 fn base(context: &Context<'_>) -> Result<Response, ApiError> {
     if !matches!(context.method, Method::GET | Method::HEAD) {
-        return Err(ApiError::method());
+        return Err(ApiError::method("GET, HEAD"));
     }
     if context.registry.0.auth.has_users() && matches!(context.identity, Identity::Anonymous) {
         return Err(ApiError::refused(Refusal::Unauthorized, None));

@@ -12,7 +12,7 @@ use crate::store::candidates;
 /// `GET /v2/NAME/tags/list`
 pub(super) async fn list(context: &Context<'_>, name: &str) -> Result<Response, ApiError> {
     if !matches!(context.method, Method::GET | Method::HEAD) {
-        return Err(ApiError::method());
+        return Err(ApiError::method("GET, HEAD"));
     }
     context.allow_pull(name)?;
     let (page, more) = {
@@ -30,7 +30,7 @@ pub(super) async fn list(context: &Context<'_>, name: &str) -> Result<Response, 
 /// `GET /v2/_catalog`: the repositories that the sender may read.
 pub(super) fn catalog(context: &Context<'_>) -> Result<Response, ApiError> {
     if !matches!(context.method, Method::GET | Method::HEAD) {
-        return Err(ApiError::method());
+        return Err(ApiError::method("GET, HEAD"));
     }
     let (page, more) = {
         let state = context.registry.0.store.read();

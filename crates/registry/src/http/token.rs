@@ -47,7 +47,7 @@ pub(super) async fn answer(
             let user = login.map_err(|refusal| ApiError::refused(refusal, None))?;
             Ok(issue(registry, Some(user), &form))
         }
-        _ => Err(ApiError::method()),
+        _ => Err(ApiError::method("GET, POST")),
     }
 }
 

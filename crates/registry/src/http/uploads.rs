@@ -7,7 +7,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use http::{Method, StatusCode, header};
-use oci::{Algorithm, Digest};
+use oci::{Algorithm, Digest, Hasher};
 
 use super::error::{ApiError, Code};
 use super::{Context, empty, range, response, route};
@@ -24,16 +24,16 @@ const AT_ONCE: usize = 32 * 1024;
 /// `POST /v2/NAME/blobs/uploads/`
 pub(super) async fn start(context: &Context<'_>, name: &str, body: Body) -> Result<Response, ApiError> {
     if context.method != Method::POST {
-        return Err(ApiError::method());
+        return Err(ApiError::method("POST"));
     }
     context.allow_push(name)?;
     let store = &context.registry.0.store;
-    if let Some(mount) = context.query.get("mount") {
-        let digest = route::digest(mount)?;
-        if let Some(pending) = store.mount(&sources(context), name, &digest) {
-            pending.durable().await.map_err(ApiError::internal)?;
-            return Ok(created(name, &digest));
-        }
+    // What cannot be mounted is uploaded, for whatever reason.
+    if let Some(digest) = context.query.get("mount").and_then(|mount| mount.parse::<Digest>().ok())
+        && let Some(pending) = store.mount(&sources(context), name, &digest)
+    {
+        pending.durable().await.map_err(ApiError::internal)?;
+        return Ok(created(name, &digest));
     }
     let digest = context.query.get("digest").map(route::digest).transpose()?;
     let algorithm = match (&digest, context.query.get("digest-algorithm")) {
@@ -48,11 +48,11 @@ pub(super) async fn start(context: &Context<'_>, name: &str, body: Body) -> Resu
     let upload = store.uploads.start(name, algorithm);
     let Some(digest) = digest else { return Ok(accepted(&upload)) };
     // A digest without content is the beginning of an upload, unless the digest is that of nothing.
-    if context.header(header::CONTENT_LENGTH) == Some("0") && digest != Digest::of(b"") {
+    if context.header(header::CONTENT_LENGTH) == Some("0") && digest != Hasher::new(algorithm).finish() {
         return Ok(accepted(&upload));
     }
     let turn = upload.turn.lock().await;
-    if let Err(error) = receive(&upload, body.into_data_stream()).await {
+    if let Err(error) = receive(&upload, None, body.into_data_stream()).await {
         store.uploads.end(&upload);
         return Err(error);
     }
@@ -75,6 +75,10 @@ pub(super) async fn continue_(context: &Context<'_>, name: &str, id: &str, body:
         _ => None,
     };
     let _turn = upload.turn.lock().await;
+    // Whoever had the turn before may have ended it.
+    if store.uploads.find(name, id).is_none() {
+        return Err(unknown());
+    }
     match context.method {
         Method::GET | Method::HEAD => Ok(progress(StatusCode::NO_CONTENT, &upload)),
         Method::DELETE => {
@@ -82,22 +86,26 @@ pub(super) async fn continue_(context: &Context<'_>, name: &str, id: &str, body:
             Ok(empty(response(StatusCode::NO_CONTENT)))
         }
         Method::PATCH => {
-            check_range(context, &upload)?;
-            receive(&upload, body.into_data_stream()).await?;
+            let length = check_range(context, &upload)?;
+            receive(&upload, length, body.into_data_stream()).await?;
             let kept = Arc::clone(&upload);
             blocking(move || kept.keep()).await?;
             Ok(accepted(&upload))
         }
         Method::PUT => {
-            check_range(context, &upload)?;
-            receive(&upload, body.into_data_stream()).await?;
+            let length = check_range(context, &upload)?;
+            receive(&upload, length, body.into_data_stream()).await?;
             match digest {
                 Some(digest) => finish(context, &upload, &digest).await,
-                None => Err(ApiError::method()),
+                None => Err(unsupported()),
             }
         }
-        _ => Err(ApiError::method()),
+        _ => Err(unsupported()),
     }
+}
+
+fn unsupported() -> ApiError {
+    ApiError::method("GET, HEAD, PATCH, PUT, DELETE")
 }
 
 /// Repositories that a mount may take from: the one named, else any that the sender may read.
@@ -112,9 +120,9 @@ fn sources(context: &Context<'_>) -> Vec<String> {
     }
 }
 
-/// A chunk must begin where the last one ended, and be as long as it says.
-fn check_range(context: &Context<'_>, upload: &Upload) -> Result<(), ApiError> {
-    let Some(text) = context.header(header::CONTENT_RANGE) else { return Ok(()) };
+/// A chunk must begin where the last one ended, and be as long as it says: its length, where it says one.
+fn check_range(context: &Context<'_>, upload: &Upload) -> Result<Option<u64>, ApiError> {
+    let Some(text) = context.header(header::CONTENT_RANGE) else { return Ok(None) };
     let size = upload.size();
     let invalid = |message: String| {
         ApiError::new(Code::RangeInvalid, message)
@@ -129,23 +137,29 @@ fn check_range(context: &Context<'_>, upload: &Upload) -> Result<(), ApiError> {
         )));
     }
     let length = context.header(header::CONTENT_LENGTH).and_then(|n| n.parse::<u64>().ok());
-    if length.is_some_and(|length| length != last - first + 1) {
+    let announced = last - first + 1;
+    if length.is_some_and(|length| length != announced) {
         return Err(ApiError::new(Code::SizeInvalid, "Content-Range and Content-Length differ"));
     }
-    Ok(())
+    Ok(Some(announced))
 }
 
 /// Writes a body to the upload. While one batch is written, the next is received, and the disk has begun with those before: what
 /// is left to it when the digest has come is little.
-async fn receive(upload: &Arc<Upload>, mut body: BodyDataStream) -> Result<(), ApiError> {
+async fn receive(upload: &Arc<Upload>, length: Option<u64>, mut body: BodyDataStream) -> Result<(), ApiError> {
     let mut writing: Option<tokio::task::JoinHandle<std::io::Result<()>>> = None;
     let mut batch: Vec<Bytes> = Vec::new();
     let mut bytes = 0;
+    let mut received = 0;
     let mut unflushed = 0;
     let mut flushing: Option<tokio::task::JoinHandle<()>> = None;
     let outcome = loop {
         match body.try_next().await {
             Ok(Some(chunk)) => {
+                received += chunk.len() as u64;
+                if length.is_some_and(|length| received > length) {
+                    break Err(wrong_size(upload));
+                }
                 bytes += chunk.len();
                 batch.push(chunk);
                 if bytes >= BATCH {
@@ -163,6 +177,7 @@ async fn receive(upload: &Arc<Upload>, mut body: BodyDataStream) -> Result<(), A
                     writing = Some(tokio::task::spawn_blocking(move || upload.write(&full)));
                 }
             }
+            Ok(None) if length.is_some_and(|length| received < length) => break Err(wrong_size(upload)),
             Ok(None) => break Ok(()),
             // What came before the cut stays: the client may continue.
             Err(error) => {
@@ -184,6 +199,14 @@ async fn receive(upload: &Arc<Upload>, mut body: BodyDataStream) -> Result<(), A
         task.await.map_err(ApiError::internal)?;
     }
     outcome
+}
+
+fn wrong_size(upload: &Upload) -> ApiError {
+    ApiError::new(
+        Code::SizeInvalid,
+        "the chunk is not as long as its Content-Range says; ask with GET how much is here",
+    )
+    .header("location", location(upload))
 }
 
 /// Verifies the digest and makes the upload a blob.

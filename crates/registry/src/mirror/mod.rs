@@ -240,7 +240,7 @@ impl Mirror {
             if let Some(tag) = &tag {
                 state.tag(&repository, tag, &digest, Some(at));
             }
-            Ok(store.append(&mut state, &records, true))
+            Ok(store.append(&mut state, &records, Some(digest.algorithm())))
         });
         let pending = writing.await.map_err(|e| Failure::Storage(e.to_string()))?;
         let pending = pending.map_err(|e| Failure::Storage(e.cause().unwrap_or(&e.message).to_owned()))?;
@@ -260,7 +260,7 @@ impl Mirror {
             state.tag(repository, tag, digest, at);
             let (repository, tag) = (repository.to_owned(), tag.to_owned());
             let record = Record::Tag { repository, tag, digest: digest.clone(), mirrored: at };
-            self.store.append(&mut state, &[record], false)
+            self.store.append(&mut state, &[record], None)
         };
         pending.durable().await.map_err(|e| Failure::Storage(e.to_string()))
     }

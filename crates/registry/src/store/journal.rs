@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use oci::Digest;
+use oci::{Algorithm, Digest};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -55,7 +55,7 @@ type Ack = oneshot::Sender<Result<(), Arc<io::Error>>>;
 enum Message {
     Write {
         lines: Vec<u8>,
-        new_blob: bool,
+        needs: Needs,
         ack: Ack,
     },
     /// Starts over with these lines.
@@ -66,6 +66,29 @@ enum Message {
     Flush {
         ack: Ack,
     },
+}
+
+/// What must be on disk with, or before, a change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Needs {
+    /// Directories in which a blob got its name: SHA-256, SHA-512.
+    dirs: [bool; 2],
+    /// The names come first: the change replaces something, so that losing it would lose what was there before. A link to a blob that
+    /// is not on disk is dropped when the journal is read, and nothing is lost.
+    before: bool,
+}
+
+impl Needs {
+    fn of(records: &[Record], new_blob: Option<Algorithm>) -> Self {
+        let links = records.iter().all(|record| matches!(record, Record::Link { .. }));
+        let dirs = [Algorithm::Sha256, Algorithm::Sha512].map(|algorithm| new_blob == Some(algorithm));
+        Self { dirs, before: new_blob.is_some() && !links }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let dirs = [self.dirs[0] || other.dirs[0], self.dirs[1] || other.dirs[1]];
+        Self { dirs, before: self.before || other.before }
+    }
 }
 
 /// Does the work that follows a change but is not waited for.
@@ -113,7 +136,8 @@ fn ended() -> Arc<io::Error> {
 }
 
 impl Journal {
-    pub(crate) fn start(path: PathBuf, blob_dirs: Vec<PathBuf>, export: Box<dyn Export>) -> io::Result<Self> {
+    /// `blob_dirs` are those of SHA-256 and SHA-512.
+    pub(crate) fn start(path: PathBuf, blob_dirs: [PathBuf; 2], export: Box<dyn Export>) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let bytes = Arc::new(AtomicU64::new(file.metadata()?.len()));
         let (sender, receiver) = channel();
@@ -125,14 +149,16 @@ impl Journal {
     }
 
     /// Appends records. To be called while the lock is held under which the change was made, so that the order is the same.
-    pub(crate) fn append(&self, records: &[Record], new_blob: bool) -> Pending {
+    /// `new_blob` is the algorithm of a blob that got its name in the same change.
+    pub(crate) fn append(&self, records: &[Record], new_blob: Option<Algorithm>) -> Pending {
         let mut lines = Vec::with_capacity(records.len() * 160);
         for record in records {
             // A record is plain strings and numbers: writing it to memory cannot fail.
             let _ = serde_json::to_writer(&mut lines, record);
             lines.push(b'\n');
         }
-        self.send(|ack| Message::Write { lines, new_blob, ack })
+        let needs = Needs::of(records, new_blob);
+        self.send(|ack| Message::Write { lines, needs, ack })
     }
 
     /// Replaces the journal by an equal, shorter one. Same rule about the lock.
@@ -178,7 +204,7 @@ impl Drop for Journal {
 struct Writer {
     path: PathBuf,
     file: File,
-    blob_dirs: Vec<PathBuf>,
+    blob_dirs: [PathBuf; 2],
     /// Set by the first failure: what follows would build on something that is not on disk.
     failed: Option<Arc<io::Error>>,
     bytes: Arc<AtomicU64>,
@@ -217,13 +243,13 @@ impl Writer {
             };
             let mut acks = Vec::new();
             let mut lines = Vec::new();
-            let mut new_blob = false;
+            let mut needs = Needs::default();
             let mut next = Some(first);
             while let Some(message) = next.take() {
                 match message {
-                    Message::Write { lines: more, new_blob: blob, ack } => {
+                    Message::Write { lines: more, needs: also, ack } => {
                         lines.extend_from_slice(&more);
-                        new_blob |= blob;
+                        needs = needs.and(also);
                         acks.push(ack);
                     }
                     Message::Replace { lines: all, ack } => {
@@ -236,7 +262,7 @@ impl Writer {
                         }
                     }
                     Message::Flush { ack } => {
-                        let result = self.write(&lines, new_blob);
+                        let result = self.write(&lines, needs);
                         lines.clear();
                         acks.drain(..).for_each(|waiting: Ack| drop(waiting.send(result.clone())));
                         export.export();
@@ -249,26 +275,38 @@ impl Writer {
                 }
             }
             if !acks.is_empty() {
-                let result = self.write(&lines, new_blob);
+                let result = self.write(&lines, needs);
                 acks.into_iter().for_each(|ack| drop(ack.send(result.clone())));
                 dirty_since.get_or_insert_with(Instant::now);
             }
         }
     }
 
-    fn write(&mut self, lines: &[u8], new_blob: bool) -> Result<(), Arc<io::Error>> {
+    fn write(&mut self, lines: &[u8], needs: Needs) -> Result<(), Arc<io::Error>> {
         if let Some(failed) = &self.failed {
             return Err(Arc::clone(failed));
         }
         let attempt = || -> io::Result<()> {
-            if new_blob {
-                self.blob_dirs.iter().try_for_each(|dir| File::open(dir)?.sync_all())?;
+            let dirs = || {
+                let mut dirs = self.blob_dirs.iter().zip(needs.dirs).filter(|(_, changed)| *changed);
+                dirs.try_for_each(|(dir, _)| File::open(dir)?.sync_all())
+            };
+            if needs.before || lines.is_empty() {
+                dirs()?;
             }
-            if !lines.is_empty() {
-                (&self.file).write_all(lines)?;
+            if lines.is_empty() {
+                return Ok(());
+            }
+            (&self.file).write_all(lines)?;
+            if needs.before || needs.dirs == [false; 2] {
+                return self.file.sync_data();
+            }
+            // At once, so that the file system needs one commit for both.
+            std::thread::scope(|scope| {
+                let names = scope.spawn(dirs);
                 self.file.sync_data()?;
-            }
-            Ok(())
+                names.join().unwrap_or_else(|_| Err(io::Error::other("syncing a directory panicked")))
+            })
         };
         match attempt() {
             Ok(()) => {

@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use oci::blob::BlobStore;
 use oci::layout::Layout;
-use oci::{Descriptor, Digest, Document, Index, REF_NAME};
+use oci::{Algorithm, Descriptor, Digest, Document, Index, REF_NAME};
 
 pub(crate) use cache::MAX_ITEM;
 pub(crate) use journal::{Pending, Record};
@@ -146,7 +146,7 @@ impl Store {
         let uploads = Uploads::open(dir.join("uploads"))?;
         let state = Arc::new(RwLock::new(state));
         let export = IndexExport { layout: layout.clone(), state: Arc::clone(&state), last: None };
-        let dirs = ["sha256", "sha512"].map(|name| dir.join("blobs").join(name)).to_vec();
+        let dirs = [Algorithm::Sha256, Algorithm::Sha512].map(|algorithm| dir.join("blobs").join(algorithm.name()));
         let journal = Journal::start(path.clone(), dirs, Box::new(export)).map_err(io("open", &path))?;
         Ok(Self { blobs, state, cache: Cache::default(), uploads, journal, _lock: lock })
     }
@@ -164,8 +164,8 @@ impl Store {
         &self.blobs
     }
 
-    /// Appends to the journal; the guard proves that the order is right.
-    pub(crate) fn append(&self, _state: &mut State, records: &[Record], new_blob: bool) -> Pending {
+    /// Appends to the journal; the guard proves that the order is right. `new_blob` is the algorithm of a blob that was placed.
+    pub(crate) fn append(&self, _state: &mut State, records: &[Record], new_blob: Option<Algorithm>) -> Pending {
         self.journal.append(records, new_blob)
     }
 
@@ -214,7 +214,7 @@ impl Store {
         let at = now();
         state.link(to, digest, at);
         let record = Record::Link { repository: to.to_owned(), digest: digest.clone(), at };
-        Some(self.append(&mut state, &[record], false))
+        Some(self.append(&mut state, &[record], None))
     }
 
     /// Gives a synced, verified file its name as a blob of a repository.
@@ -224,7 +224,7 @@ impl Store {
         let at = now();
         state.link(repository, digest, at);
         let record = Record::Link { repository: repository.to_owned(), digest: digest.clone(), at };
-        Ok(self.append(&mut state, &[record], true))
+        Ok(self.append(&mut state, &[record], Some(digest.algorithm())))
     }
 
     /// Renames a synced file into the blobs, or drops it when the blob is there.
