@@ -64,6 +64,57 @@ pub fn helm(tmp: impl AsRef<Path>) -> Option<PathBuf> {
     Some(dir.join("helm"))
 }
 
+/// The files of Debian's packages from a suite (`sid` for the newest), fetched from the archive that this machine uses and not
+/// installed. What comes changes with the suite.
+///
+/// `tmp` is the test's `CARGO_TARGET_TMPDIR`. `None`, with a note, where they cannot be had.
+///
+/// # Panics
+/// In CI, when they cannot be had.
+pub fn debian(tmp: impl AsRef<Path>, suite: &str, packages: &[&str]) -> Option<PathBuf> {
+    let dir = installed(tmp.as_ref(), suite, packages, |dir| {
+        let Some(archive) = debian_archive() else { return false };
+        let at = |name: &str| dir.join(name).display().to_string();
+        let sources = format!(
+            "Types: deb\nURIs: {archive}\nSuites: {suite}\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n"
+        );
+        let written = std::fs::create_dir_all(dir.join("lists/partial"))
+            .and_then(|()| std::fs::create_dir_all(dir.join("parts")))
+            .and_then(|()| std::fs::write(dir.join("parts/suite.sources"), sources));
+        let apt = |words: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command.current_dir(dir).args([
+                format!("-oDir::Etc::sourceparts={}", at("parts")),
+                "-oDir::Etc::sourcelist=/dev/null".to_owned(),
+                format!("-oDir::State::lists={}", at("lists")),
+                "-oDir::Cache::pkgcache=".to_owned(),
+                "-oDir::Cache::srcpkgcache=".to_owned(),
+            ]);
+            runs(command.args(words))
+        };
+        let fetched = written.is_ok() && apt(&["update"]) && apt(&[&["download"], packages].concat());
+        let _ = remove_dir_all(dir.join("lists"));
+        let archives = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let archives = archives.filter(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        fetched
+            && archives
+                .into_iter()
+                .all(|archive| runs(Command::new("dpkg-deb").arg("-x").arg(archive).arg(dir.join("root"))))
+    })?;
+    Some(dir.join("root"))
+}
+
+/// The archive of Debian that this machine uses.
+fn debian_archive() -> Option<String> {
+    let targets = Command::new("apt-get")
+        .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Origin: Debian", "Created-By: Packages"])
+        .output();
+    let targets = String::from_utf8_lossy(&targets.ok()?.stdout).into_owned();
+    // Neither its security archive nor its updates.
+    let of_release = |line: &&str| line.split_once(' ').is_some_and(|(_, release)| !release.contains('-'));
+    Some(targets.lines().find(of_release)?.split_once(' ')?.0.to_owned())
+}
+
 const UNPACK_HELM: &str = r#"
 import glob, io, os, sys, tarfile, zipfile
 home = sys.argv[1]
