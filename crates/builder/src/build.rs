@@ -135,6 +135,8 @@ pub struct BuildRequest {
     pub epoch: i64,
     /// Layer compression.
     pub compression: Compression,
+    /// Docker's media types instead of OCI's. Annotations and zstd need OCI's, so they win.
+    pub docker_types: bool,
     /// Attach an SPDX bill of materials.
     pub sbom: bool,
     /// Attach SLSA provenance.
@@ -174,6 +176,7 @@ impl BuildRequest {
             ulimits: Vec::new(),
             epoch: 0,
             compression: Compression::default(),
+            docker_types: false,
             sbom: false,
             provenance: false,
             cache_from: Vec::new(),

@@ -16,6 +16,7 @@ pub mod duration;
 mod fetch;
 pub mod fs;
 mod git;
+mod hcl;
 pub mod ignore;
 pub mod images;
 pub mod progress;

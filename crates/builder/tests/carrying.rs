@@ -200,6 +200,11 @@ fn a_step_uses_the_ssh_agent_and_the_image_does_not_keep_it() {
     docker.build(&named, &["--ssh", "mine"]).ok();
     let wrong = docker.build(&named.replace("ssh-add -l", "ssh-add -L"), &[]).fails(1);
     assert!(wrong.contains("mine") && wrong.contains("--ssh"), "{wrong}");
+    // For somebody who is not root, as the mount says.
+    let other = format!(
+        "{base}USER 1000:1000\nRUN --mount=type=ssh,uid=1000,gid=1000,mode=0660 ssh-add -l && test \"$(busybox stat -c %u:%g:%a $SSH_AUTH_SOCK)\" = 1000:1000:660\n"
+    );
+    docker.build(&other, &["--ssh", "default"]).ok();
     // A step that did not ask for it does not see it.
     let wrong = docker.build(&format!("{base}RUN ssh-add -l\n"), &["--ssh", "default"]).fails(1);
     assert!(wrong.contains("Could not open a connection to your authentication agent"), "{wrong}");

@@ -50,7 +50,7 @@ fn refusals_name_the_thing() {
         It has: build, builder, buildx, history, image, images, info, inspect, load, login, logout, manifest, pull, push, rmi, save, system, tag, version
         [1]
         $ docker buildx bake
-        docker: 'buildx bake' is not supported by this builder; call 'docker buildx build' for each target
+        ERROR: couldn't find a bake definition
         [1]
         $ docker image lss
         docker: 'image lss' is not a docker command that this builder has.

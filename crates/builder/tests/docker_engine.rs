@@ -10,6 +10,8 @@ mod cases;
 mod daemon;
 #[path = "engine/image.rs"]
 mod image;
+#[path = "engine/more.rs"]
+mod more;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -75,7 +77,10 @@ fn images_are_those_of_a_docker_engine() {
     let only = std::env::var("ONLY").ok();
     let mut failures = Vec::new();
     let mut spent = [std::time::Duration::ZERO; 2];
-    for case in CASES.iter().filter(|case| only.as_deref().is_none_or(|only| case.name.contains(only))) {
+    let all = CASES.len() + more::MORE.len();
+    for case in
+        CASES.iter().chain(more::MORE.iter()).filter(|case| only.as_deref().is_none_or(|only| case.name.contains(only)))
+    {
         let mut reference = engine.docker();
         let begun = std::time::Instant::now();
         let theirs = build(
@@ -113,7 +118,7 @@ fn images_are_those_of_a_docker_engine() {
     }
     println!(
         "{} cases, {} differ; building took docker {:.1?}, this builder {:.1?}",
-        CASES.len(),
+        all,
         failures.len(),
         spent[0],
         spent[1]

@@ -10,7 +10,7 @@ use super::outputs::{Level, Outcome, annotations};
 use super::perform::Run;
 use super::usage::{Count, takes};
 use super::{Docker, Failure, agent, builders, context};
-use crate::build::{BuildRequest, Secret, Source};
+use crate::build::{BuildRequest, BuildResult, Secret, Source};
 use crate::cache::carried;
 use crate::dockerfile::ast::Network;
 use crate::dockerfile::csv;
@@ -83,7 +83,19 @@ const UNUSED: &[&str] = &[
     "memory-swap",
 ];
 
+/// A finished build.
+pub(super) struct Built {
+    pub result: BuildResult,
+    /// What `--metadata-file` says of it.
+    pub metadata: serde_json::Value,
+}
+
 pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Result<(), Failure> {
+    perform(docker, command, args).map(drop)
+}
+
+/// Builds as a command line says; nothing comes out when it asks for something else than an image.
+pub(super) fn perform(docker: &mut Docker, command: &str, args: &[String]) -> Result<Option<Built>, Failure> {
     let parsed = parse(command, FLAGS, args)?;
     for name in REFUSED {
         if parsed.given(name) {
@@ -123,6 +135,7 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
     }
     request.tags.append(&mut outcome.names.clone());
     request.compression = outcome.compression.unwrap_or_default();
+    request.docker_types = outcome.docker_types;
     if outcome.push && request.tags.is_empty() {
         return Err(Failure::new("ERROR: tag is needed when pushing to registry"));
     }
@@ -144,8 +157,8 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
     request.context = found.context;
     request.ignore = found.ignore;
     match (parsed.on("check"), parsed.last("call")) {
-        (true, None) | (_, Some("check" | "lint")) => return super::call::check(docker, &request),
-        (_, Some(call)) if call != "build" => return super::call::call(docker, call, &request),
+        (true, None) | (_, Some("check" | "lint")) => return super::call::check(docker, &request).map(|()| None),
+        (_, Some(call)) if call != "build" => return super::call::call(docker, call, &request).map(|()| None),
         _ => {}
     }
     caches(docker, &parsed, &mut request, quiet)?;
@@ -158,13 +171,14 @@ pub(super) fn build(docker: &mut Docker, command: &str, args: &[String]) -> Resu
         let id = if platforms.len() > 1 { &result.descriptor.digest } else { &result.id };
         std::fs::write(docker.cwd.join(path), id.to_string())?;
     }
+    let metadata = metadata(&result, &names, &outcome);
     if let Some(path) = parsed.last("metadata-file") {
-        metadata(docker, path, &result, &names, &outcome)?;
+        std::fs::write(docker.cwd.join(path), format!("{metadata:#}"))?;
     }
     if quiet {
         docker.say(result.id.as_str())?;
     }
-    Ok(())
+    Ok(Some(Built { result, metadata }))
 }
 
 /// Flags that are values of the request.
@@ -224,13 +238,7 @@ fn wrong_value(flag: &str, value: &str, why: &str) -> Failure {
 }
 
 /// What `--metadata-file` says.
-fn metadata(
-    docker: &Docker,
-    path: &str,
-    result: &crate::build::BuildResult,
-    names: &[String],
-    outcome: &Outcome,
-) -> Result<(), Failure> {
+fn metadata(result: &BuildResult, names: &[String], outcome: &Outcome) -> serde_json::Value {
     let mut metadata = serde_json::json!({
         "containerimage.config.digest": result.id,
         "containerimage.descriptor": result.descriptor,
@@ -241,7 +249,7 @@ fn metadata(
     if !names.is_empty() {
         metadata["image.name"] = names.join(",").into();
     }
-    Ok(std::fs::write(docker.cwd.join(path), format!("{metadata:#}"))?)
+    metadata
 }
 
 /// `--platform`, `DOCKER_DEFAULT_PLATFORM`; `local` is this machine's.

@@ -2,9 +2,10 @@
 
 use super::flags::{Flag, parse};
 use super::imagetools::imagetools;
-use super::{Docker, Failure, build, builders, unknown};
+use super::{Docker, Failure, bake, build, builders, unknown};
 
 const KNOWN: &[&str] = &[
+    "bake",
     "build",
     "create",
     "du",
@@ -64,9 +65,11 @@ pub(super) fn buildx(docker: &mut Docker, args: &[String]) -> Result<(), Failure
         "inspect" => builders::inspect(docker, outer, rest),
         "du" => builders::disk_usage(docker, rest),
         "prune" => builders::prune(docker, rest),
-        "bake" => Err(Failure::new(
-            "docker: 'buildx bake' is not supported by this builder; call 'docker buildx build' for each target",
-        )),
+        "bake" | "f" => {
+            let named = outer.map(|name| format!("--builder={name}"));
+            let rest: Vec<String> = named.into_iter().chain(rest.iter().cloned()).collect();
+            bake::bake(docker, &rest)
+        }
         other => Err(unknown("buildx ", other, KNOWN)),
     }
 }

@@ -103,7 +103,7 @@ fn inside(dir: &Path, path: &str) -> PathBuf {
     dir.join(&crate::ignore::clean(&format!("/{path}"))[1..])
 }
 
-fn is_web(text: &str) -> bool {
+pub(super) fn is_web(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
@@ -142,7 +142,7 @@ fn hub_address(text: &str) -> String {
 }
 
 /// A checkout, when the text is the address of a repository.
-fn git(text: &str, request: &BuildRequest, into: &Path) -> Result<Option<PathBuf>, Failure> {
+pub(super) fn git(text: &str, request: &BuildRequest, into: &Path) -> Result<Option<PathBuf>, Failure> {
     let wrong =
         |what: String| Failure::new(format!("ERROR: unable to prepare context: unable to fetch {text}: {what}"));
     let Some(remote) = Remote::parse(text) else { return Ok(None) };

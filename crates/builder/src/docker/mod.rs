@@ -6,6 +6,7 @@
 
 mod agent;
 mod archive;
+mod bake;
 mod build;
 mod builders;
 mod buildx;

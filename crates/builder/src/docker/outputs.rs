@@ -23,6 +23,8 @@ pub(super) struct Outcome {
     pub exports: Vec<Export>,
     /// Compression of layers, when an output says it.
     pub compression: Option<Compression>,
+    /// Docker's media types instead of OCI's.
+    pub docker_types: bool,
     /// Annotations, when outputs or flags say them.
     pub annotations: Vec<Annotation>,
 }
@@ -107,7 +109,6 @@ pub(super) fn annotations(text: &str) -> Result<Vec<Annotation>, Failure> {
 
 /// Attributes of outputs that say what is so anyway.
 const ALREADY: &[(&str, &[&str])] = &[
-    ("oci-mediatypes", &["true"]),
     ("rewrite-timestamp", &["true"]),
     ("force-compression", &["true", "false"]),
     ("name-canonical", &["true", "false"]),
@@ -137,6 +138,14 @@ impl Outcome {
             fields.iter().map(|field| field.split_once('=').unwrap_or((field, "true"))).collect();
         let on = |name: &str| fields.get(name).is_some_and(|value| *value == "true");
         self.compression = compression(&fields)?.or(self.compression);
+        match fields.get("oci-mediatypes").copied() {
+            None => {}
+            Some("true") => self.docker_types = false,
+            Some("false") => self.docker_types = true,
+            Some(other) => {
+                return Err(Failure::new(format!("ERROR: oci-mediatypes={other}: non-bool value specified")));
+            }
+        }
         let kind = if text == "cacheonly" { text } else { fields.get("type").copied().unwrap_or("local") };
         for (key, value) in &fields {
             let annotation = key.strip_prefix("annotation").and_then(|rest| {
@@ -157,6 +166,7 @@ impl Outcome {
                     | "tar"
                     | "compression"
                     | "compression-level"
+                    | "oci-mediatypes"
                     | "cacheonly"
             );
             let as_it_is = ALREADY.iter().any(|(name, values)| name == key && values.contains(value));

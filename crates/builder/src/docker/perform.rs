@@ -86,10 +86,14 @@ impl Run<'_> {
             own.map(|(_, result)| result.clone()).ok_or_else(|| Failure::new("ERROR: no platform was given"))?;
         let images = self.builder.images();
         let unnamed: Vec<String> = entries.iter().map(|entry| format!("<none>@{}", entry.digest)).collect();
+        let of_docker = entries.iter().all(|entry| entry.media_type == media::DOCKER_MANIFEST);
         let mut index = Index::new(entries);
-        index.media_type = Some(media::OCI_INDEX.to_owned());
+        let list =
+            of_docker && !self.outcome.annotates(Level::Index) && !self.outcome.annotates(Level::ManifestDescriptor);
+        let index_type = if list { media::DOCKER_LIST } else { media::OCI_INDEX };
+        index.media_type = Some(index_type.to_owned());
         index.annotations = self.outcome.annotated(Level::Index, &request.platform);
-        result.descriptor = images.layout().put_json(media::OCI_INDEX, &index)?;
+        result.descriptor = images.layout().put_json(index_type, &index)?;
         result.descriptor.annotations = self.outcome.annotated(Level::IndexDescriptor, &request.platform);
         match request.tags.as_slice() {
             [] => images.keep(&result.descriptor)?,

@@ -7,6 +7,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("", "[OPTIONS] COMMAND [ARG...]"),
     ("build", "[OPTIONS] PATH | URL | -"),
     ("builder prune", ""),
+    ("buildx bake", "[OPTIONS] [TARGET...]"),
     ("buildx build", "[OPTIONS] PATH | URL | -"),
     ("buildx create", "[OPTIONS] [CONTEXT|ENDPOINT]"),
     ("buildx du", ""),

@@ -5,6 +5,7 @@
 //! are not part of the step's key.
 
 mod diff;
+mod forward;
 mod mounts;
 mod output;
 mod roots;

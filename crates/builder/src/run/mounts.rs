@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use runtime::container::{Mount as Bind, Source as From};
 
+use super::forward::Forward;
 use crate::build::Cause;
 use crate::cache::Key;
 use crate::dockerfile::{Mount, MountKind, Sharing};
@@ -31,6 +32,8 @@ pub(super) struct Prepared {
     locks: Vec<File>,
     /// Secret files, removed when the container has ended.
     secrets: Vec<tempfile::TempPath>,
+    /// Agents that are passed on until then.
+    forwards: Vec<Forward>,
 }
 
 struct Tree {
@@ -121,7 +124,15 @@ impl Solve<'_> {
                     match self.request.ssh.get(&id) {
                         Some(socket) => {
                             prepared.env.push(("SSH_AUTH_SOCK".to_owned(), target.to_string_lossy().into_owned()));
-                            prepared.binds.push(Bind { source: From::Bind(socket.clone()), target, readonly: false });
+                            let mut socket = socket.clone();
+                            if mount.mode.is_some() || mount.uid.is_some() || mount.gid.is_some() {
+                                // The agent's own socket keeps its owner: what the command sees is another that leads there.
+                                let forward = Forward::start(&socket, mount.mode, (mount.uid, mount.gid));
+                                let forward = forward.map_err(super::io("pass on an SSH agent"))?;
+                                socket = forward.socket().to_owned();
+                                prepared.forwards.push(forward);
+                            }
+                            prepared.binds.push(Bind { source: From::Bind(socket), target, readonly: false });
                         }
                         None if mount.required => {
                             return Err(Cause::Message(format!("unset ssh forward key {id}: pass --ssh {id}")));

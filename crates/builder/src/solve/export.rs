@@ -36,10 +36,24 @@ impl Solve<'_> {
         }
         let layout = self.builder.images.layout();
         let store = |wrong| Error::Images(crate::images::Error::Layout(wrong));
-        let config = layout.put_json(media::OCI_CONFIG, &image).map_err(store)?;
+        let zstd = layers.iter().any(|layer| layer.media_type == media::OCI_LAYER_ZSTD);
+        let of_docker = self.request.docker_types && self.request.annotations.is_empty() && !zstd;
+        let (config_type, manifest_type) = match of_docker {
+            true => (media::DOCKER_CONFIG, media::DOCKER_MANIFEST),
+            false => (media::OCI_CONFIG, media::OCI_MANIFEST),
+        };
+        let config = layout.put_json(config_type, &image).map_err(store)?;
         let mut manifest = Manifest::new(config.clone(), layers);
+        manifest.media_type = Some(manifest_type.to_owned());
         manifest.annotations = self.request.annotations.clone();
-        let descriptor = layout.put_json(media::OCI_MANIFEST, &manifest).map_err(store)?;
+        for layer in manifest.layers.iter_mut().filter(|_| of_docker) {
+            layer.media_type = match layer.media_type.as_str() {
+                media::OCI_LAYER => media::DOCKER_LAYER.to_owned(),
+                media::OCI_LAYER_GZIP => media::DOCKER_LAYER_GZIP.to_owned(),
+                _ => continue,
+            };
+        }
+        let descriptor = layout.put_json(manifest_type, &manifest).map_err(store)?;
         step.note(format!("writing image {} done", config.digest));
         if self.request.tags.is_empty() {
             self.builder.images.keep(&descriptor)?;

@@ -177,20 +177,20 @@ pub fn write_context(dir: &Path) {
     }
 }
 
-const fn plain(name: &'static str, dockerfile: &'static str) -> Case {
+pub const fn plain(name: &'static str, dockerfile: &'static str) -> Case {
     Case { name, dockerfile, classic: None, args: Vec::new(), context: "", expect: Expect::Same }
 }
 
-const fn fails(name: &'static str, dockerfile: &'static str) -> Case {
+pub const fn fails(name: &'static str, dockerfile: &'static str) -> Case {
     Case { name, dockerfile, classic: None, args: Vec::new(), context: "", expect: Expect::Fails }
 }
 
 /// New words, judged by old ones that mean the same.
-const fn modern(name: &'static str, dockerfile: &'static str, classic: &'static str) -> Case {
+pub const fn modern(name: &'static str, dockerfile: &'static str, classic: &'static str) -> Case {
     Case { name, dockerfile, classic: Some(classic), args: Vec::new(), context: "", expect: Expect::Files }
 }
 
-fn with(case: Case, args: &[&'static str]) -> Case {
+pub fn with(case: Case, args: &[&'static str]) -> Case {
     Case { args: args.to_vec(), ..case }
 }
 
