@@ -2,16 +2,21 @@
 //!
 //! One bare repository per URL stands below the room's directory. It is a cache: deleting it costs a fetch. Fetches of one
 //! URL do not run side by side, and a fetch that began after the moment that somebody wants to see the state of serves them too.
+//! So it is with what is read of a commit: Applications that share a chart share one reading of it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use git::Repository;
 use sha2::{Digest as _, Sha256};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::Error;
+
+/// Of how many commits of a repository that which was read is kept.
+const COMMITS: usize = 2;
 
 /// Where a URL of an Application is really fetched from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +44,38 @@ struct Slot {
     repository: Option<Repository>,
     /// When the last fetch that ended well began.
     fetched: Option<Instant>,
+    /// The commits of the revisions that were asked for since.
+    revisions: HashMap<String, String>,
+    /// What was read, the newest commit first.
+    read: VecDeque<Arc<Contents>>,
+}
+
+impl Slot {
+    /// What was read of a commit, which becomes the newest.
+    fn contents(&mut self, commit: &str) -> Arc<Contents> {
+        let known = self.read.iter().position(|contents| contents.commit == commit);
+        let contents = known.and_then(|at| self.read.remove(at)).unwrap_or_else(|| {
+            Arc::new(Contents { commit: commit.to_owned(), files: Mutex::default(), directories: Mutex::default() })
+        });
+        self.read.push_front(Arc::clone(&contents));
+        self.read.truncate(COMMITS);
+        contents
+    }
+}
+
+/// What is read once: by path, empty until somebody has read it.
+type Once<T> = Mutex<HashMap<String, Arc<OnceCell<Option<T>>>>>;
+
+/// What was read of one commit.
+struct Contents {
+    commit: String,
+    files: Once<Vec<u8>>,
+    directories: Once<BTreeMap<String, Vec<u8>>>,
+}
+
+fn cell<T>(once: &Once<T>, path: &str) -> Arc<OnceCell<Option<T>>> {
+    let mut known = once.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(known.entry(path.to_owned()).or_default())
 }
 
 /// One commit of one repository.
@@ -49,6 +86,7 @@ pub struct Checkout {
     pub url: String,
     /// Full commit id.
     pub commit: String,
+    contents: Arc<Contents>,
 }
 
 impl Repositories {
@@ -73,53 +111,94 @@ impl Repositories {
             None => {
                 let dir = self.dir.join(format!("{}.git", cache_name(url)));
                 let repository = match Repository::open(&dir) {
-                    Ok(repository) => repository,
-                    Err(_) => Repository::init_bare(&dir, "main").await.map_err(fetch_error)?,
+                    Ok(repository) if !is_crowded(&dir) => repository,
+                    _ => {
+                        // Fetched anew: quicker than packing what is here.
+                        let _ = std::fs::remove_dir_all(&dir);
+                        Repository::init_bare(&dir, "main").await.map_err(fetch_error)?
+                    }
                 };
                 slot.repository = Some(repository.clone());
                 repository
             }
         };
         let read_error = |source| Error::Read { url: url.to_owned(), revision: revision.to_owned(), source };
-        let checkout = |commit| Checkout { repository: repository.clone(), url: url.to_owned(), commit };
         // A full commit id never moves.
-        if git::is_oid(revision)
-            && let Some(commit) = repository.rev_parse(&format!("{revision}^{{commit}}")).await.map_err(read_error)?
-        {
-            return Ok(checkout(commit));
-        }
-        if slot.fetched.is_none_or(|fetched| fetched < since) {
-            let began = Instant::now();
-            let remote = (self.resolve)(url);
-            let refspecs =
-                ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*", "+HEAD:refs/remotes/origin/HEAD"];
-            repository.fetch(&remote.url, &refspecs, &remote.environment).await.map_err(fetch_error)?;
-            slot.fetched = Some(began);
-        }
-        for name in [
-            format!("refs/remotes/origin/{revision}^{{commit}}"),
-            format!("refs/tags/{revision}^{{commit}}"),
-            format!("{revision}^{{commit}}"),
-        ] {
-            if let Some(commit) = repository.rev_parse(&name).await.map_err(read_error)? {
-                return Ok(checkout(commit));
+        let commit = if git::is_oid(revision) {
+            repository.rev_parse(&format!("{revision}^{{commit}}")).await.map_err(read_error)?
+        } else {
+            None
+        };
+        let commit = match commit {
+            Some(commit) => commit,
+            None => {
+                if slot.fetched.is_none_or(|fetched| fetched < since) {
+                    let began = Instant::now();
+                    let remote = (self.resolve)(url);
+                    let refspecs = [
+                        "+refs/heads/*:refs/remotes/origin/*",
+                        "+refs/tags/*:refs/tags/*",
+                        "+HEAD:refs/remotes/origin/HEAD",
+                    ];
+                    repository.fetch(&remote.url, &refspecs, &remote.environment).await.map_err(fetch_error)?;
+                    slot.fetched = Some(began);
+                    slot.revisions.clear();
+                }
+                match slot.revisions.get(revision) {
+                    Some(commit) => commit.clone(),
+                    None => {
+                        let commit = find(&repository, revision).await.map_err(read_error)?;
+                        let commit = commit
+                            .ok_or_else(|| Error::Revision { url: url.to_owned(), revision: revision.to_owned() })?;
+                        slot.revisions.insert(revision.to_owned(), commit.clone());
+                        commit
+                    }
+                }
             }
-        }
-        Err(Error::Revision { url: url.to_owned(), revision: revision.to_owned() })
+        };
+        let contents = slot.contents(&commit);
+        Ok(Checkout { repository, url: url.to_owned(), commit, contents })
     }
+}
+
+/// Whether there are about as many loose objects as make git pack them (`gc.auto`): so many that one of their 256 directories tells.
+fn is_crowded(dir: &Path) -> bool {
+    std::fs::read_dir(dir.join("objects/17")).is_ok_and(|entries| entries.count() > 6700 / 256)
+}
+
+/// The commit of a branch, a tag, or whatever else git makes of a name.
+async fn find(repository: &Repository, revision: &str) -> Result<Option<String>, git::Error> {
+    for name in [
+        format!("refs/remotes/origin/{revision}^{{commit}}"),
+        format!("refs/tags/{revision}^{{commit}}"),
+        format!("{revision}^{{commit}}"),
+    ] {
+        if let Some(commit) = repository.rev_parse(&name).await? {
+            return Ok(Some(commit));
+        }
+    }
+    Ok(None)
 }
 
 impl Checkout {
     /// The content of one file; `None` when there is none.
     pub async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.repository.read_file(&self.commit, path).await.map_err(|source| self.error(source))
+        let cell = cell(&self.contents.files, path);
+        let read = cell.get_or_try_init(|| self.repository.read_file(&self.commit, path)).await;
+        read.cloned().map_err(|source| self.error(source))
     }
 
     /// Every file below a directory, by its path relative to that directory. `None` when there is no such directory.
     pub async fn files(&self, path: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, Error> {
         let path = path.trim_matches('/');
         let path = if path == "." { "" } else { path.strip_prefix("./").unwrap_or(path) };
-        let entries = self.repository.tree(&self.commit, path).await.map_err(|source| self.error(source))?;
+        let cell = cell(&self.contents.directories, path);
+        let read = cell.get_or_try_init(|| self.read_directory(path)).await;
+        read.cloned().map_err(|source| self.error(source))
+    }
+
+    async fn read_directory(&self, path: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, git::Error> {
+        let entries = self.repository.tree(&self.commit, path).await?;
         let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
         let files: Vec<_> = entries
             .into_iter()
@@ -129,7 +208,7 @@ impl Checkout {
             return Ok(None);
         }
         let ids: Vec<&str> = files.iter().map(|entry| entry.oid.as_str()).collect();
-        let contents = self.repository.read_blobs(&ids).await.map_err(|source| self.error(source))?;
+        let contents = self.repository.read_blobs(&ids).await?;
         let named = files.iter().zip(contents).map(|(entry, content)| (entry.path[prefix.len()..].to_owned(), content));
         Ok(Some(named.collect()))
     }

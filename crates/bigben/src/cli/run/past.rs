@@ -140,8 +140,7 @@ impl Which {
     }
 
     async fn plain(&self) -> Result<Found> {
-        let repo = self.instance.repo()?;
-        self.find(async || Setup::plain(&repo).await).await
+        self.find(async || Setup::plain(&self.instance.repo()?).await).await
     }
 }
 
@@ -273,9 +272,8 @@ impl std::io::Write for Lines {
 
 /// Runs a run again and shows it to its end.
 pub async fn rerun(args: &Rerun) -> Result<ExitCode> {
-    let repo = args.which.instance.repo()?;
     let setup = async || -> Result<Setup> {
-        let mut setup = Setup::plain(&repo).await?;
+        let mut setup = Setup::plain(&args.which.instance.repo()?).await?;
         setup.host.secrets = inputs::secrets(&args.secret)?;
         setup.host.variables = inputs::pairs(&args.var, "--var")?;
         setup.host.env = args.env_file.as_deref().map(inputs::env_file).transpose()?.unwrap_or_default();
