@@ -93,7 +93,12 @@ impl ApiServer {
     ) {
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
             let (server, peer) = (self.clone(), peer.clone());
-            async move { Ok::<_, std::convert::Infallible>(server.respond(peer, request.map(axum::body::Body::new)).await) }
+            async move {
+                let request = request.map(axum::body::Body::new);
+                Ok::<_, std::convert::Infallible>(
+                    unread::answered(request, |request| server.respond(peer, request)).await,
+                )
+            }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(Duration::from_secs(30));

@@ -29,6 +29,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use apiserver::{ApiServer, Identity};
 use axum::Router;
+use axum::middleware::{Next, from_fn};
 use axum::serve::{Listener, ListenerExt as _};
 use forge::Forge;
 use gitops::GitOps;
@@ -350,6 +351,7 @@ fn serve_http(
     shutdown: &CancellationToken,
 ) -> Result<()> {
     let listener = undelayed(TcpListener::from_std(listener).context("cannot use a listener")?);
+    let router = router.layer(from_fn(|request, next: Next| unread::answered(request, |request| next.run(request))));
     let token = shutdown.clone();
     tasks.spawn(async move {
         axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned()).await.map_err(anyhow::Error::from)

@@ -10,7 +10,6 @@ mod range;
 mod route;
 mod tags;
 mod token;
-mod unread;
 mod uploads;
 
 use std::net::{IpAddr, SocketAddr};

@@ -69,11 +69,9 @@ impl Drop for Lent {
     }
 }
 
-/// Answers a request, and sees to what `answer` does not read of it.
-pub(super) async fn answered<F: Future<Output = Response>>(
-    request: Request,
-    answer: impl FnOnce(Request) -> F,
-) -> Response {
+/// Answers a request, and sees to what `answer` does not read of its body: at most 32 MiB and 3 seconds of it are read on, else the
+/// response has `connection: close`. Streams of HTTP/2 are left as they are.
+pub async fn answered<F: Future<Output = Response>>(request: Request, answer: impl FnOnce(Request) -> F) -> Response {
     // Streams of HTTP/2 end one by one.
     if request.version() > Version::HTTP_11 || request.body().is_end_stream() {
         return answer(request).await;
