@@ -7,7 +7,7 @@ use objects::status::Cause;
 use objects::{GroupKind, Status, meta};
 use serde_json::{Value, json};
 
-use crate::Api;
+use crate::{Api, Ipv4Cidr};
 
 impl Api {
     /// Gives a Service the address and node ports that its type needs. The caller holds the allocation lock until the
@@ -35,16 +35,19 @@ impl Api {
             let address = match address.as_str() {
                 "None" => address,
                 "" => self
-                    .free_address(&used)
+                    .service_ranges()
+                    .into_iter()
+                    .find_map(|range| free_address(range, &used))
                     .ok_or_else(|| Status::internal("failed to allocate a serviceIP: range is full"))?,
                 wanted => {
                     let kept = old.and_then(|o| o.pointer("/spec/clusterIP")) == Some(&json!(wanted));
-                    let inside = wanted.parse::<Ipv4Addr>().is_ok_and(|a| self.config.service_cidr.contains(a));
+                    let ranges = self.service_ranges();
+                    let inside = wanted.parse::<Ipv4Addr>().is_ok_and(|a| ranges.iter().any(|r| r.contains(a)));
                     if !kept && !inside {
-                        let cidr = self.config.service_cidr;
+                        let ranges: Vec<String> = ranges.iter().map(|r| format!("{}/{}", r.base, r.prefix)).collect();
                         let detail = format!(
-                            "failed to allocate IP {wanted}: the provided IP is not in the valid range {}/{}",
-                            cidr.base, cidr.prefix
+                            "failed to allocate IP {wanted}: the provided IP is not in the valid range {}",
+                            ranges.join(", ")
                         );
                         return Err(fail(Cause::invalid("spec.clusterIPs", &json!([wanted]), detail)));
                     }
@@ -64,18 +67,6 @@ impl Api {
             self.node_ports(service, &others, &fail)?;
         }
         Ok(())
-    }
-
-    fn free_address(&self, used: &HashSet<&str>) -> Option<String> {
-        let cidr = self.config.service_cidr;
-        let size = cidr.size().saturating_sub(2);
-        // The low end is left for addresses that people choose.
-        let reserved = (size / 16).clamp(16, 256).min(size / 2);
-        let start = rand::random_range(0..size.max(1));
-        let spread = |i: u32| 1 + (start + i) % size;
-        let upper = (0..size).map(spread).filter(|n| *n > reserved);
-        let lower = (0..size).map(spread).filter(|n| *n <= reserved && *n > 10);
-        upper.chain(lower).map(|n| cidr.nth(n).to_string()).find(|a| !used.contains(a.as_str()))
     }
 
     fn node_ports(&self, service: &mut Value, others: &[Value], fail: &dyn Fn(Cause) -> Status) -> Result<(), Status> {
@@ -122,4 +113,16 @@ impl Api {
         }
         Ok(())
     }
+}
+
+/// An address of a range that nobody has, taken at random.
+fn free_address(range: Ipv4Cidr, used: &HashSet<&str>) -> Option<String> {
+    let size = range.size().saturating_sub(2);
+    // The low end is left for addresses that people choose.
+    let reserved = (size / 16).clamp(16, 256).min(size / 2);
+    let start = rand::random_range(0..size.max(1));
+    let spread = |i: u32| 1 + (start + i) % size;
+    let upper = (0..size).map(spread).filter(|n| *n > reserved);
+    let lower = (0..size).map(spread).filter(|n| *n <= reserved && (*n > 10 || size <= 16));
+    upper.chain(lower).map(|n| range.nth(n).to_string()).find(|a| !used.contains(a.as_str()))
 }

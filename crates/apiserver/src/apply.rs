@@ -292,6 +292,16 @@ pub(crate) fn validate(kind: &Kind, version: &str, object: &Value, old: Option<&
     Err(Status::invalid(&kind.group_kind(), meta::name(object), causes))
 }
 
+/// Refuses a status that its kind does not allow.
+pub(crate) fn validate_status(kind: &Kind, object: &Value, old: &Value) -> Result<(), Status> {
+    let mut causes = Vec::new();
+    (kind.strategy.status)(object, old, &mut causes);
+    if causes.is_empty() {
+        return Ok(());
+    }
+    Err(Status::invalid(&kind.group_kind(), meta::name(object), causes))
+}
+
 /// A built-in object without the spec that it needs.
 fn required(object: &Value, kind: &Kind, version: &str, causes: &mut Vec<Cause>) {
     let Some(schema) = kind.schema(version) else { return };

@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::Api;
+use crate::apiservices::SERVICES;
 use crate::config::Identity;
 use crate::request::Target;
 use crate::store::{Change, Draft, Expect};
 
-const SERVICES: &str = "apiregistration.k8s.io/apiservices";
 const EVERY: Duration = Duration::from_secs(15);
 const SLICES: &str = "discovery.k8s.io/endpointslices";
 /// How long changes of endpoints are gathered.

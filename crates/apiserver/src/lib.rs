@@ -6,6 +6,7 @@
 
 mod admission;
 mod allocate;
+mod apiservices;
 mod apply;
 pub mod auth;
 mod availability;
@@ -22,6 +23,7 @@ mod metrics;
 mod negotiate;
 mod openapi;
 mod proxy;
+mod ranges;
 mod request;
 mod setup;
 pub mod store;

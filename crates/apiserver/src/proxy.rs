@@ -338,8 +338,7 @@ pub(crate) async fn post_json(
 /// Groups that aggregated servers bring: group and versions.
 pub(crate) fn aggregated_groups(api: &Api) -> Vec<(String, Vec<String>)> {
     let mut groups: Vec<(String, Vec<String>)> = Vec::new();
-    for service in api.store.list("apiregistration.k8s.io/apiservices", None, |_| true).items.iter().map(|s| s.value())
-    {
+    for service in api.store.list(crate::apiservices::SERVICES, None, |_| true).items.iter().map(|s| s.value()) {
         if !service["spec"]["service"].is_object() {
             continue;
         }
@@ -364,7 +363,7 @@ pub(crate) async fn aggregated(
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
     let name = format!("{}.{}", target.version, target.group);
-    let Some(service) = api.store.get("apiregistration.k8s.io/apiservices", &key("", &name)).map(|s| s.value()) else {
+    let Some(service) = api.store.get(crate::apiservices::SERVICES, &key("", &name)).map(|s| s.value()) else {
         return Err(Status::no_such_path());
     };
     let backend = &service["spec"]["service"];

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::typing::POLICIES;
 use crate::auth::bootstrap;
 use crate::auth::pki::Authority;
 use crate::auth::token::Signer;
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::handlers::Call;
 use crate::handlers::flow::Flow;
 use crate::kinds::{Kind, Registry, custom};
+use crate::ranges::RANGES;
 use crate::store::{self, Change, Draft, Expect, Refused, Store, Stored};
 use crate::{Api, Error};
 
@@ -112,6 +114,8 @@ impl Api {
             outcome?;
         }
         self.levels_changed().await;
+        self.ranges_changed().await;
+        self.local_services().await;
         for stored in self.store.list("services", None, |_| true).items {
             self.addresses_of(&stored.value(), false).await;
         }
@@ -138,7 +142,7 @@ impl Api {
         }
     }
 
-    async fn put(
+    pub(crate) async fn put(
         &self,
         kind: &Kind,
         key: String,
@@ -157,6 +161,8 @@ impl Api {
             CRDS => self.crd_changed(&stored.value()).await,
             "secrets" => self.fill_token_secret(stored).await,
             "services" => self.addresses_of(&stored.value(), false).await,
+            RANGES => self.ranges_changed().await,
+            POLICIES => self.policy_checked(&stored.value()).await,
             FLOW_SCHEMAS | LEVELS => self.levels_changed().await,
             _ => {}
         }
@@ -170,10 +176,20 @@ impl Api {
         if &*call.kind.table == "services" && (deleted || call.target.subresource.is_empty()) {
             return self.addresses_of(&stored.value(), deleted).await;
         }
+        if &*call.kind.table == RANGES && call.target.subresource.is_empty() {
+            return self.ranges_changed().await;
+        }
+        if !deleted && &*call.kind.table == POLICIES && call.target.subresource.is_empty() {
+            return self.policy_checked(&stored.value()).await;
+        }
+        if deleted && &*call.kind.table == crate::apiservices::SERVICES {
+            return self.local_services().await;
+        }
         if &*call.kind.table == CRDS {
             let crd = stored.value();
             if deleted {
                 self.kinds.set_custom(meta::name(&crd), None);
+                self.local_services().await;
             } else {
                 Box::pin(self.crd_changed(&crd)).await;
             }
@@ -254,12 +270,16 @@ impl Api {
         // An address belongs to the Service until another says otherwise: only what is not its own any more goes.
         let mine = |s: &Stored| !has.contains(&s.name()) && s.value()["spec"]["parentRef"] == parent;
         let stale = self.store.list(ADDRESSES, None, mine).items;
+        if stale.is_empty() {
+            return;
+        }
         let kinds = self.kinds.kinds();
         let Some(kind) = kinds.resource("networking.k8s.io", "ipaddresses") else { return };
         for stored in stale {
             let (key, expect) = (stored.key.to_string(), Expect::Revision(stored.revision));
             let _ = self.put(kind, key, expect, &mut stored.value(), true).await;
         }
+        self.ranges_changed().await;
     }
 
     /// A Secret that asks for a token gets one without an end.
@@ -357,6 +377,7 @@ impl Api {
             Ok(kind) => {
                 self.store.reindex(&kind.table, &kind.selectable);
                 self.kinds.set_custom(&name, Some(kind));
+                self.local_services().await;
             }
             Err(reason) => tracing::warn!(crd = name, reason, "CRD is not served"),
         }
@@ -400,11 +421,12 @@ impl Api {
             self.update_own(CRDS, &store::key("", name), |object| meta::remove_finalizer(object, CRD_FINALIZER)).await;
         if changed {
             self.kinds.set_custom(name, None);
+            self.local_services().await;
         }
     }
 
     /// Changes an object of the server's own accord; answers whether it did.
-    async fn update_own(&self, table: &str, key: &str, change: impl Fn(&mut Value) -> bool) -> bool {
+    pub(crate) async fn update_own(&self, table: &str, key: &str, change: impl Fn(&mut Value) -> bool) -> bool {
         let kinds = self.kinds.kinds();
         let Some(kind) = kinds.all().iter().find(|k| *k.table == *table) else { return false };
         for _ in 0..32 {

@@ -69,6 +69,12 @@ fn kinds() -> Vec<(&'static str, Value)> {
             "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
             json!({"spec": {"policyName": "p.example.com", "validationActions": ["Deny"]}}),
         ),
+        (
+            "/apis/certificates.k8s.io/v1/namespaces/default/podcertificaterequests",
+            json!({"spec": {"signerName": "example.com/e2e", "podName": "p", "podUID": "1", "serviceAccountName": "default", "serviceAccountUID": "2",
+                "nodeName": "n", "nodeUID": "3", "stubPKCS10Request": request_for(&rcgen::KeyPair::generate().expect("a key"))}}),
+        ),
+        ("/apis/certificates.k8s.io/v1/clustertrustbundles", json!({"spec": {"trustBundle": authority()}})),
         ("/apis/resource.k8s.io/v1/deviceclasses", json!({"spec": {}})),
         (
             "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims",
@@ -88,6 +94,19 @@ fn kinds() -> Vec<(&'static str, Value)> {
         ),
         ("/apis/apps/v1/namespaces/default/controllerrevisions", json!({"revision": 1, "data": {"a": 1}})),
     ]
+}
+
+/// A certificate request in DER, base64, as kubelets send it for a Pod.
+fn request_for(key: &rcgen::KeyPair) -> String {
+    let request = rcgen::CertificateParams::default().serialize_request(key).expect("a request");
+    base64::Engine::encode(&base64::engine::general_purpose::STANDARD, request.der())
+}
+
+/// The certificate of some authority, in PEM.
+fn authority() -> String {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.self_signed(&rcgen::KeyPair::generate().expect("a key")).expect("a certificate").pem()
 }
 
 async fn discovered(server: &ApiServer, collection: &str) -> Vec<String> {
@@ -205,6 +224,78 @@ async fn addresses() {
     assert_eq!(send(&server, "PATCH", &one, json!({"metadata": {"labels": {"a": "b"}}})).await.code, 200);
     let ranges = send(&server, "GET", "/apis/networking.k8s.io/v1/servicecidrs/kubernetes", Value::Null).await;
     assert_eq!(ranges.body["status"]["conditions"][0]["type"], "Ready", "{}", ranges.body);
+}
+
+/// Addresses of a further range, as long as it is there; a range in use goes when its last address does.
+#[tokio::test]
+async fn services_in_a_further_range() {
+    let (_dir, server, _client) = common::server().await;
+    let (ranges, services) = ("/apis/networking.k8s.io/v1/servicecidrs", "/api/v1/namespaces/default/services");
+    let service = |name: &str, address: &str| json!({"metadata": {"name": name}, "spec": {"clusterIP": address, "ports": [{"port": 80}]}});
+    assert_eq!(send(&server, "POST", services, service("early", "203.0.113.10")).await.code, 422);
+    let range = json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["203.0.113.0/24"]}});
+    assert_eq!(send(&server, "POST", ranges, range).await.code, 201);
+    let one = format!("{ranges}/more");
+    let object = send(&server, "GET", &one, Value::Null).await.body;
+    assert_eq!(object["status"]["conditions"][0]["status"], "True", "{object}");
+    assert_eq!(send(&server, "POST", services, service("late", "203.0.113.10")).await.code, 201);
+    assert_eq!(send(&server, "DELETE", &one, Value::Null).await.code, 200);
+    let object = send(&server, "GET", &one, Value::Null).await.body;
+    assert_eq!(object["status"]["conditions"][0]["reason"], "Terminating", "{object}");
+    assert_eq!(send(&server, "POST", services, service("later", "203.0.113.11")).await.code, 422);
+    assert_eq!(send(&server, "DELETE", &format!("{services}/late"), Value::Null).await.code, 200);
+    assert_eq!(send(&server, "GET", &one, Value::Null).await.code, 404);
+}
+
+#[tokio::test]
+async fn each_group_has_its_apiservice() {
+    let (_dir, server, _client) = common::server().await;
+    let services = "/apis/apiregistration.k8s.io/v1/apiservices";
+    for name in ["v1.", "v1.apps", "v2.autoscaling", "v1.certificates.k8s.io"] {
+        let object = send(&server, "GET", &format!("{services}/{name}"), Value::Null).await.body;
+        assert_eq!(object["status"]["conditions"][0]["reason"], "Local", "{object}");
+    }
+    let names = json!({"plural": "toys", "singular": "toy", "kind": "Toy", "listKind": "ToyList"});
+    let version =
+        json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}});
+    let crd = json!({"metadata": {"name": "toys.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}});
+    let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(send(&server, "POST", crds, crd).await.code, 201);
+    let one = format!("{services}/v1.example.com");
+    assert_eq!(send(&server, "GET", &one, Value::Null).await.code, 200);
+    assert_eq!(send(&server, "DELETE", &format!("{services}/v1.apps"), Value::Null).await.code, 200);
+    assert_eq!(send(&server, "GET", &format!("{services}/v1.apps"), Value::Null).await.code, 200, "it comes back");
+    assert_eq!(send(&server, "GET", "/apis/apps/v1/deployments", Value::Null).await.code, 200);
+    assert_eq!(send(&server, "DELETE", &format!("{crds}/toys.example.com"), Value::Null).await.code, 200);
+    assert_eq!(send(&server, "GET", &one, Value::Null).await.code, 404);
+}
+
+/// Resources of a running pod by its subresource, and what is refused there.
+#[tokio::test]
+async fn resources_of_pods_are_resized() {
+    let (_dir, server, _client) = common::server().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let both =
+        |cpu: &str| json!({"requests": {"cpu": cpu, "memory": "35Mi"}, "limits": {"cpu": cpu, "memory": "35Mi"}});
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c1", "image": "i", "resources": both("20m")}]}});
+    assert_eq!(send(&server, "POST", pods, pod).await.code, 201);
+    let one = format!("{pods}/p/resize");
+    let resize = async |resources: Value| {
+        let body = json!({"spec": {"containers": [{"name": "c1", "image": "i", "resources": resources}]}});
+        send(&server, "PATCH", &one, body).await
+    };
+    let more = resize(both("25m")).await;
+    assert_eq!((more.code, &more.body["metadata"]["generation"]), (200, &json!(2)), "{}", more.body);
+    assert_eq!(more.body["spec"]["containers"][0]["resources"], both("25m"));
+    let refused = resize(json!({"requests": {"cpu": "25m", "memory": "35Mi"}})).await;
+    assert!(refused.message().contains("resource limits cannot be removed"), "{}", refused.body);
+    let refused = resize(json!({"requests": {"cpu": "10m", "memory": "35Mi"}, "limits": both("25m")["limits"]})).await;
+    assert!(refused.message().contains("Pod QOS Class may not change as a result of resizing"), "{}", refused.body);
+    let range = json!({"metadata": {"name": "l"}, "spec": {"limits": [{"type": "Container", "max": {"cpu": "30m"}}]}});
+    assert_eq!(send(&server, "POST", "/api/v1/namespaces/default/limitranges", range).await.code, 201);
+    let refused = resize(both("60m")).await;
+    let wanted = "forbidden: maximum cpu usage per Container is 30m, but limit is 60m";
+    assert!(refused.message().contains(wanted), "{}", refused.body);
 }
 
 #[tokio::test]

@@ -37,13 +37,16 @@ pub(crate) struct Scope {
     pub(crate) no_authorizer: bool,
     /// Whether it makes changes: messages of objects and of JSON patches.
     pub(crate) messages: bool,
+    /// The type of the object.
+    pub(crate) object: Ty,
 }
 
 impl Scope {
     /// Compiles an expression of a type.
     pub(crate) fn compile(&self, source: &str, wanted: &[Ty]) -> Result<Program, String> {
         let mut known: Vec<Variable> =
-            ["object", "oldObject", "request"].iter().map(|n| Variable::new(n, Ty::Dyn)).collect();
+            ["object", "oldObject"].iter().map(|n| Variable::new(n, self.object.clone())).collect();
+        known.push(Variable::new("request", Ty::Dyn));
         if !self.no_authorizer {
             known.push(Variable::new("authorizer", Ty::Opaque("kubernetes.authorization.Authorizer")));
         }

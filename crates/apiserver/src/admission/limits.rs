@@ -107,10 +107,12 @@ fn check(
             Some(r) if r < least => {
                 faults.push(format!("minimum {name} usage per {what} is {least}, but request is {r}"))
             }
-            _ => {}
-        }
-        if let Some(l) = limit.filter(|l| *l < least) {
-            faults.push(format!("minimum {name} usage per {what} is {least}, but limit is {l}"));
+            // Of one resource the first fault is told.
+            Some(_) => {
+                if let Some(l) = limit.filter(|l| *l < least) {
+                    faults.push(format!("minimum {name} usage per {what} is {least}, but limit is {l}"));
+                }
+            }
         }
     }
     for (name, max) in bound("max") {
@@ -124,10 +126,11 @@ fn check(
                 faults.push(format!("maximum {name} usage per {what} is {most}.  No limit is specified"))
             }
             Some(l) if l > most => faults.push(format!("maximum {name} usage per {what} is {most}, but limit is {l}")),
-            _ => {}
-        }
-        if let Some(r) = request.filter(|r| *r > most) {
-            faults.push(format!("maximum {name} usage per {what} is {most}, but request is {r}"));
+            _ => {
+                if let Some(r) = request.filter(|r| *r > most) {
+                    faults.push(format!("maximum {name} usage per {what} is {most}, but request is {r}"));
+                }
+            }
         }
     }
     for (name, ratio) in bound("maxLimitRequestRatio") {

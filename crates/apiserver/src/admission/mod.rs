@@ -8,6 +8,7 @@ mod pods;
 pub(crate) mod policy;
 mod quota;
 mod security;
+pub(crate) mod typing;
 pub(crate) mod webhook;
 
 use objects::status::{Cause, Details};
@@ -96,8 +97,13 @@ impl Api {
         if call.kind.namespaced && ((whole && writes) || ephemeral) {
             self.pod_security(call, object)?;
         }
-        if attempt.operation == Operation::Create && matches!(&*call.kind.table, "pods" | "persistentvolumeclaims") {
+        let bounded =
+            attempt.operation == Operation::Create && matches!(&*call.kind.table, "pods" | "persistentvolumeclaims");
+        if bounded || attempt.subresource == "resize" {
             self.limit_bounds(&call.kind.group_resource(), object)?;
+        }
+        if &*call.kind.group == "certificates.k8s.io" && attempt.operation != Operation::Delete {
+            self.only_for_signer(&call.who, &call.kind.group_resource(), attempt.subresource, object)?;
         }
         if let ("namespaces", Operation::Update, Some(old)) = (&*call.kind.table, attempt.operation, old) {
             self.namespace_security(call, object, old);

@@ -11,8 +11,15 @@ fn level(name: &str, shares: u64, queuing: Option<(u64, u64)>) -> Value {
         }
         None => json!({"type": "Reject"}),
     };
+    let lends = match name {
+        "system" => 33,
+        "node-high" => 25,
+        "workload-high" | "global-default" => 50,
+        "workload-low" => 90,
+        _ => 0,
+    };
     json!({"apiVersion": API, "kind": "PriorityLevelConfiguration", "metadata": metadata(name), "spec": {"type": "Limited",
-        "limited": {"nominalConcurrencyShares": shares, "lendablePercent": 0, "limitResponse": response}}})
+        "limited": {"nominalConcurrencyShares": shares, "lendablePercent": lends, "limitResponse": response}}})
 }
 
 fn metadata(name: &str) -> Value {

@@ -84,18 +84,42 @@ pub(crate) fn stamp(object: &mut Value, who: &Identity) {
 }
 
 impl Api {
+    /// Whether someone may do something (`approve`, `sign`, `attest`) for a signer, or for all of its domain.
+    fn may_for_signer(&self, who: &Identity, verb: &str, signer: &str) -> bool {
+        let domain = format!("{}/*", signer.split('/').next().unwrap_or(""));
+        [signer, &domain].into_iter().any(|name| {
+            let ask = Ask { verb, group: "certificates.k8s.io", resource: "signers", name, ..Ask::default() };
+            self.authorised(who, &ask)
+        })
+    }
+
+    /// Refuses what only those may write who act for a signer: its bundles, and answers to requests of Pods.
+    pub(crate) fn only_for_signer(
+        &self,
+        who: &Identity,
+        resource: &GroupResource,
+        subresource: &str,
+        object: &Value,
+    ) -> Result<(), Status> {
+        let signer = object.pointer("/spec/signerName").and_then(Value::as_str).unwrap_or("");
+        let verb = match (&*resource.resource, subresource) {
+            ("clustertrustbundles", _) if !signer.is_empty() => "attest",
+            ("podcertificaterequests", "status") => "sign",
+            _ => return Ok(()),
+        };
+        if self.may_for_signer(who, verb, signer) {
+            return Ok(());
+        }
+        let why = format!("user not permitted to {verb} for signerName {signer:?}");
+        Err(Status::forbidden(resource, meta::name(object), why))
+    }
+
     /// Takes the conditions of an approval into a request; signs one that is approved and meant for a signer of ours.
     pub(crate) fn approve(&self, who: &Identity, sent: &Value, before: &Value) -> Result<Value, Status> {
         let resource = GroupResource::new("certificates.k8s.io", "certificatesigningrequests");
         let name = meta::name(before);
         let signer = before.pointer("/spec/signerName").and_then(Value::as_str).unwrap_or("");
-        let domain = format!("{}/*", signer.split('/').next().unwrap_or(""));
-        let may = |name: &str| {
-            let ask =
-                Ask { verb: "approve", group: "certificates.k8s.io", resource: "signers", name, ..Ask::default() };
-            self.authorised(who, &ask)
-        };
-        if !may(signer) && !may(&domain) {
+        if !self.may_for_signer(who, "approve", signer) {
             let why = format!("user not permitted to approve requests with signerName {signer:?}");
             return Err(Status::forbidden(&resource, name, why));
         }

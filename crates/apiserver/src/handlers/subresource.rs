@@ -9,11 +9,12 @@ use objects::{GroupKind, GroupResource, Status, meta, time};
 use serde_json::{Value, json};
 
 use super::delete::{self, Deleted, Options};
-use super::write::{Done, patched, replace, take_field};
+use super::write::{Done, patched, replace};
 use super::{Call, read, render};
 use crate::apply;
 use crate::kinds::Scale;
 use crate::negotiate::{content_type, parse_body};
+use crate::strategy::resize;
 
 /// Reads a subresource.
 pub(super) async fn get(call: &Call) -> Result<Response<Body>, Status> {
@@ -126,17 +127,14 @@ pub(super) fn prepare(call: &Call, subresource: &str, object: &mut Value, before
         }
         "approval" => *object = call.api.approve(&call.who, object, before)?,
         "resize" => {
-            let mut out = before.clone();
-            for field in ["containers", "initContainers"] {
-                let wanted =
-                    object.pointer(&format!("/spec/{field}")).and_then(Value::as_array).cloned().unwrap_or_default();
-                for container in
-                    out.pointer_mut(&format!("/spec/{field}")).and_then(Value::as_array_mut).into_iter().flatten()
-                {
-                    if let Some(new) = wanted.iter().find(|w| w["name"] == container["name"]) {
-                        take_field(container, new, "resources");
-                    }
-                }
+            apply::default(&call.kind, object);
+            let out = resize::taken(before, object);
+            let mut causes = resize::faults(before, object, &out);
+            if causes.is_empty() {
+                (call.kind.strategy.validate)(&out, None, &mut causes);
+            }
+            if !causes.is_empty() {
+                return Err(Status::invalid(&call.kind.group_kind(), meta::name(before), causes));
             }
             *object = out;
         }

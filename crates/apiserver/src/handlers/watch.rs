@@ -1,6 +1,7 @@
 //! Watch: a stream of events from a revision on.
 
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use futures::stream;
 use http::{Response, StatusCode};
 use objects::Status;
 use serde_json::{Value, json};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::read::{Selection, not_ahead, resource_version};
 use super::{Call, answer, render};
@@ -21,14 +23,15 @@ use crate::store::{Event, EventKind, Stored, Watcher};
 
 const BOOKMARKS: Duration = Duration::from_secs(30);
 
+/// A watch. With a thousand of them each event wakes all: what is waited for beside events is made once, not for every event.
 struct Stream {
     watcher: Watcher,
     selection: Selection,
     shape: Shape,
     queue: VecDeque<Bytes>,
     bookmarks: Option<tokio::time::Interval>,
-    ends: Instant,
-    shutdown: tokio_util::sync::CancellationToken,
+    ends: Pin<Box<Sleep>>,
+    shutdown: Pin<Box<WaitForCancellationFutureOwned>>,
     last_bookmark: u64,
     done: bool,
 }
@@ -164,17 +167,17 @@ pub(super) async fn watch(call: &Call) -> Result<Response<Body>, Status> {
         }
         Err(expired) => return Err(Status::expired(expired.to_string())),
     }
-    let state = Stream {
+    let state = Box::new(Stream {
         watcher,
         selection,
         shape,
         queue,
         bookmarks,
-        ends,
-        shutdown: call.api.shutdown.clone(),
+        ends: Box::pin(tokio::time::sleep_until(ends)),
+        shutdown: Box::pin(call.api.shutdown.clone().cancelled_owned()),
         last_bookmark: after,
         done: false,
-    };
+    });
     let body = Body::from_stream(stream::unfold(state, |mut state| async move {
         let frame = state.next().await?;
         Some((Ok::<_, std::convert::Infallible>(frame), state))
@@ -229,7 +232,13 @@ impl Stream {
                     None => std::future::pending().await,
                 }
             };
+            if self.ends.is_elapsed() {
+                self.done = true;
+                continue;
+            }
             tokio::select! {
+                // Events first: while there are any, nothing else needs to be asked.
+                biased;
                 events = self.watcher.next() => match events {
                     Ok(events) => {
                         self.push_all(events).await;
@@ -247,8 +256,8 @@ impl Stream {
                         }
                     }
                 }
-                () = tokio::time::sleep_until(self.ends) => self.done = true,
-                () = self.shutdown.cancelled() => self.done = true,
+                () = self.ends.as_mut() => self.done = true,
+                () = self.shutdown.as_mut() => self.done = true,
             }
         }
     }

@@ -285,6 +285,7 @@ pub(crate) async fn replace(
     match call.target.subresource.as_str() {
         "" => apply::validate(kind, &version.name, &object, Some(&before))?,
         "status" if kind.custom => apply::validate(kind, &version.name, &object, Some(&before))?,
+        "status" => apply::validate_status(kind, &object, &before)?,
         _ => {}
     }
     call.api.permit(&attempt, &object, Some(&before)).await?;

@@ -11,6 +11,8 @@ pub mod rules;
 mod table;
 mod values;
 
+pub(crate) use values::declared;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
 

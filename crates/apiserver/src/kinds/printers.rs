@@ -116,6 +116,34 @@ printer!(SLICES, [("Node", "string", 0), ("Driver", "string", 0), ("Pool", "stri
     vec![text(o, "/spec/nodeName").into(), text(o, "/spec/driver").into(), text(o, "/spec/pool/name").into(), age(o)]
 });
 
+printer!(TRUST_BUNDLES, [("SignerName", "string", 0), AGE], |o| {
+    let signer = text(o, "/spec/signerName");
+    vec![if signer.is_empty() { "<none>" } else { signer }.into(), age(o)]
+});
+
+printer!(
+    POD_CERTIFICATE_REQUESTS,
+    [
+        ("PodName", "string", 0),
+        ("ServiceAccountName", "string", 0),
+        ("NodeName", "string", 0),
+        ("SignerName", "string", 0),
+        ("State", "string", 0),
+        AGE
+    ],
+    |o| {
+        let ends = |c: &&Value| ["Issued", "Denied", "Failed"].contains(&text(c, "/type"));
+        let end = list(o, "/status/conditions").iter().find(ends);
+        let mut cells: Vec<Value> = ["podName", "serviceAccountName", "nodeName", "signerName"]
+            .iter()
+            .map(|field| text(o, &format!("/spec/{field}")).into())
+            .collect();
+        cells.push(end.map_or("Pending", |c| text(c, "/type")).into());
+        cells.push(age(o));
+        cells
+    }
+);
+
 /// The columns of one of these kinds.
 pub(super) fn of(resource: &str) -> Option<&'static Printer> {
     Some(match resource {
@@ -129,6 +157,8 @@ pub(super) fn of(resource: &str) -> Option<&'static Printer> {
         "mutatingadmissionpolicybindings" | "validatingadmissionpolicybindings" => &POLICY_BINDINGS,
         "resourceclaims" => &CLAIMS,
         "resourceslices" => &SLICES,
+        "clustertrustbundles" => &TRUST_BUNDLES,
+        "podcertificaterequests" => &POD_CERTIFICATE_REQUESTS,
         _ => return None,
     })
 }
@@ -150,6 +180,8 @@ mod tests {
             "mutatingadmissionpolicybindings",
             "resourceclaims",
             "resourceslices",
+            "clustertrustbundles",
+            "podcertificaterequests",
         ] {
             let printer = of(resource).unwrap();
             assert_eq!((printer.cells)(&serde_json::json!({})).len(), printer.columns.len(), "{resource}");

@@ -137,6 +137,8 @@ static LINES: &[Line] = &[
     line("authorization.k8s.io", V1, "selfsubjectrulesreviews", "SelfSubjectRulesReview", NONE, REVIEW, NONE, NONE, &strategy::PLAIN),
     line("authorization.k8s.io", V1, "subjectaccessreviews", "SubjectAccessReview", NONE, REVIEW, NONE, NONE, &strategy::PLAIN),
     line("certificates.k8s.io", V1, "certificatesigningrequests", "CertificateSigningRequest", &["csr"], STATUS, &["approval"], &["spec.signerName"], &strategy::SIGNING_REQUEST),
+    line("certificates.k8s.io", V1, "clustertrustbundles", "ClusterTrustBundle", NONE, GENERATION, NONE, &["spec.signerName"], &strategy::TRUST_BUNDLE),
+    line("certificates.k8s.io", V1, "podcertificaterequests", "PodCertificateRequest", NONE, NS | STATUS, NONE, &["spec.signerName", "spec.podName", "spec.nodeName"], &strategy::POD_CERTIFICATE_REQUEST),
     line("apiextensions.k8s.io", V1, "customresourcedefinitions", "CustomResourceDefinition", &["crd", "crds"], STATUS | GENERATION | EXTENSIONS, NONE, NONE, &strategy::CUSTOM_RESOURCE_DEFINITION),
     line("apiregistration.k8s.io", V1, "apiservices", "APIService", NONE, STATUS | EXTENSIONS, NONE, NONE, &strategy::PLAIN),
     line(ADMISSION, V1, "mutatingadmissionpolicies", "MutatingAdmissionPolicy", NONE, GENERATION | EXTENSIONS, NONE, NONE, &strategy::MUTATING_POLICY),

@@ -13,11 +13,19 @@ fn format<'a>(schema: SchemaRef<'a>) -> &'a str {
 
 /// The type of the values of a schema. Of an object with metadata, rules see `apiVersion`, `kind`, `metadata.name` and
 /// `metadata.generateName`.
-pub(super) fn declared(schema: SchemaRef<'_>, root: bool) -> Ty {
+pub(crate) fn declared(schema: SchemaRef<'_>, root: bool) -> Ty {
+    within(schema, root, &[])
+}
+
+/// `above` are the schemas around this one: some name themselves, and are of any type then.
+fn within(schema: SchemaRef<'_>, root: bool, above: &[usize]) -> Ty {
     let node = schema.node();
-    if node.nullable {
+    let own = std::ptr::from_ref(node).addr();
+    if node.nullable || above.contains(&own) {
         return Ty::Dyn;
     }
+    let above: Vec<usize> = above.iter().copied().chain([own]).collect();
+    let declared = |schema, root| within(schema, root, &above);
     match node.kind {
         Type::Any | Type::IntOrString => Ty::Dyn,
         Type::Boolean => Ty::Bool,

@@ -124,7 +124,12 @@ impl Watcher {
         if self.after < table.floor {
             return Err(Expired { after: self.after, floor: table.floor });
         }
-        let start = table.ring.partition_point(|e| e.object.revision <= self.after);
+        // Who keeps up lacks the last few: they are found from the end, others by halving.
+        let recent = table.ring.iter().rev().take(8).take_while(|e| e.object.revision > self.after).count();
+        let start = match recent {
+            8 => table.ring.partition_point(|e| e.object.revision <= self.after),
+            recent => table.ring.len() - recent,
+        };
         let events: Vec<_> = table.ring.range(start..).take(BATCH).cloned().collect();
         if let Some(last) = events.last() {
             self.after = last.object.revision;

@@ -3,6 +3,7 @@
 mod addresses;
 mod apps;
 mod batch;
+mod certificates;
 mod config;
 mod crds;
 mod devices;
@@ -11,6 +12,7 @@ mod network;
 mod pod;
 mod policy;
 mod quantities;
+pub(crate) mod resize;
 
 use objects::names;
 use objects::status::Cause;
@@ -31,6 +33,8 @@ pub struct Strategy {
     pub update: fn(&mut Value, &Value),
     /// Finds faults; the second is the old object on update.
     pub validate: fn(&Value, Option<&Value>, &mut Vec<Cause>),
+    /// Finds faults of a status that is written; the second is the old object.
+    pub status: fn(&Value, &Value, &mut Vec<Cause>),
 }
 
 /// Syntax of names.
@@ -64,10 +68,10 @@ impl NameRule {
 fn nothing(_: &mut Value) {}
 fn no_update(_: &mut Value, _: &Value) {}
 fn no_faults(_: &Value, _: Option<&Value>, _: &mut Vec<Cause>) {}
+fn any_status(_: &Value, _: &Value, _: &mut Vec<Cause>) {}
 
 /// A kind without anything special.
-pub static PLAIN: Strategy =
-    Strategy { name: NameRule::Subdomain, default: nothing, create: nothing, update: no_update, validate: no_faults };
+pub static PLAIN: Strategy = PLAIN_CONST;
 
 macro_rules! strategies {
     ($($(#[$doc:meta])* $name:ident = { $($field:ident: $value:expr),* $(,)? };)*) => {
@@ -77,8 +81,14 @@ macro_rules! strategies {
     };
 }
 
-const PLAIN_CONST: Strategy =
-    Strategy { name: NameRule::Subdomain, default: nothing, create: nothing, update: no_update, validate: no_faults };
+const PLAIN_CONST: Strategy = Strategy {
+    name: NameRule::Subdomain,
+    default: nothing,
+    create: nothing,
+    update: no_update,
+    validate: no_faults,
+    status: any_status,
+};
 
 strategies! {
     /// Custom resources.
@@ -169,6 +179,10 @@ strategies! {
     CUSTOM_RESOURCE_DEFINITION = { default: crds::default, create: drop_status, update: crds::update, validate: crds::validate };
     /// CertificateSigningRequest.
     SIGNING_REQUEST = { create: drop_status, update: signing_request_update, validate: crate::auth::signing::validate };
+    /// PodCertificateRequest.
+    POD_CERTIFICATE_REQUEST = { default: certificates::request_default, create: drop_status, validate: certificates::request, status: certificates::request_status };
+    /// ClusterTrustBundle.
+    TRUST_BUNDLE = { name: NameRule::Path, validate: certificates::bundle };
     /// Webhook configurations.
     WEBHOOKS = { default: policy::webhooks_default, validate: policy::webhooks };
     /// ValidatingAdmissionPolicy.

@@ -94,6 +94,8 @@ pub(super) fn service(object: &Value, old: Option<&Value>, causes: &mut Vec<Caus
     one_of(spec, "sessionAffinity", "spec", &["ClientIP", "None"], causes);
     one_of(spec, "externalTrafficPolicy", "spec", &["Cluster", "Local"], causes);
     one_of(spec, "internalTrafficPolicy", "spec", &["Cluster", "Local"], causes);
+    let near = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+    one_of(spec, "trafficDistribution", "spec", &near, causes);
     let kind = text(spec, "type");
     let ports = list(spec, "ports");
     let headless = text(spec, "clusterIP") == "None";

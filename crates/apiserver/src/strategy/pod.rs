@@ -156,6 +156,9 @@ fn volume_default(volume: &mut Map<String, Value>) {
                 if let Some(token) = part.get_mut("serviceAccountToken").and_then(Value::as_object_mut) {
                     set(token, "expirationSeconds", 3600);
                 }
+                if let Some(certificate) = part.get_mut("podCertificate").and_then(Value::as_object_mut) {
+                    set(certificate, "maxExpirationSeconds", 86_400);
+                }
                 if let Some(downward) = part.get_mut("downwardAPI").and_then(Value::as_object_mut) {
                     for item in each_mut(downward, "items") {
                         field_ref_default(item);
@@ -195,10 +198,16 @@ pub(super) fn update(object: &mut Value, old: &Value) {
     }
 }
 
-/// The quality-of-service class.
-fn quality(object: &Value) -> &'static str {
-    let containers: Vec<&Value> =
-        list(&object["spec"], "containers").iter().chain(list(&object["spec"], "initContainers")).collect();
+/// The quality-of-service class: that of the pod's own resources where it has some, else of its containers'.
+pub(super) fn quality(object: &Value) -> &'static str {
+    let own = json!({"resources": object["spec"]["resources"]});
+    let whole =
+        ["requests", "limits"].iter().any(|kind| own["resources"][kind].as_object().is_some_and(|m| !m.is_empty()));
+    let containers: Vec<&Value> = if whole {
+        vec![&own]
+    } else {
+        list(&object["spec"], "containers").iter().chain(list(&object["spec"], "initContainers")).collect()
+    };
     let mut any = false;
     let mut guaranteed = true;
     for container in containers {
@@ -219,7 +228,8 @@ fn quality(object: &Value) -> &'static str {
     }
 }
 
-/// What a Pod asks for (`requests` or `limits`): the sum of its containers, or the most of an init container.
+/// What a Pod asks for (`requests` or `limits`): the sum of its containers, or the most of an init container; or what it says
+/// as a whole.
 pub fn requests_of(pod: &Value, kind: &str) -> BTreeMap<String, Quantity> {
     let mut total = BTreeMap::new();
     let of = |container: &Value| -> BTreeMap<String, Quantity> {
@@ -247,6 +257,8 @@ pub fn requests_of(pod: &Value, kind: &str) -> BTreeMap<String, Quantity> {
         let entry = total.entry(name).or_insert(value);
         *entry = (*entry).max(value);
     }
+    // What the pod says for itself as a whole stands for the sum of its containers.
+    total.extend(of(&pod["spec"]));
     let overhead = pod["spec"].get("overhead").and_then(Value::as_object);
     let overhead =
         overhead.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), Quantity::from_value(v).ok()?))).collect();
@@ -349,6 +361,12 @@ fn spec_faults(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
             });
         } else if !volumes.insert(name) {
             causes.push(Cause::duplicate(format!("{at}.name"), &json!(name)));
+        }
+        for (n, source) in list(&volume["projected"], "sources").iter().enumerate() {
+            if source["podCertificate"].is_object() {
+                let at = format!("{at}.projected.sources[{n}].podCertificate");
+                super::certificates::projection(&source["podCertificate"], &at, causes);
+            }
         }
         if volume.as_object().is_some_and(|v| v.len() > 2) {
             causes.push(Cause::forbidden(&at, "may not specify more than 1 volume type"));

@@ -1,6 +1,7 @@
 //! Fairness: priority levels share the requests in flight among them, and within a level each flow has its turns. A client that
 //! floods is told to slow down; it does not starve the others. Which level and flow a request belongs to is said by
-//! FlowSchema and PriorityLevelConfiguration objects.
+//! FlowSchema and PriorityLevelConfiguration objects. A level that has seats to lend lends those that stand empty to levels
+//! that are full; it has them back as the requests on them end.
 
 mod plan;
 
@@ -50,6 +51,12 @@ struct Level {
     /// Requests of one flow that may wait.
     waiting: usize,
     all: Arc<Semaphore>,
+    /// How many of its seats others may sit on at the same time.
+    lends: Arc<Semaphore>,
+    /// How many seats of others its own requests may sit on.
+    borrows: Arc<Semaphore>,
+    /// What the two above were made with.
+    terms: (usize, usize),
     flows: Mutex<HashMap<String, Arc<Client>>>,
 }
 
@@ -77,11 +84,12 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The right to be in flight.
+/// The right to be in flight: a seat, and what else is counted for it.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    _all: OwnedSemaphorePermit,
-    _own: OwnedSemaphorePermit,
+    _seat: OwnedSemaphorePermit,
+    _turn: OwnedSemaphorePermit,
+    _borrowed: Option<OwnedSemaphorePermit>,
 }
 
 impl Class {
@@ -97,10 +105,7 @@ impl Flow {
     /// With so many requests in flight over all levels that are not exempt.
     pub(crate) fn new(in_flight: usize) -> Self {
         let total = in_flight.max(4);
-        let level = |seats: Option<usize>| {
-            let all = Arc::new(Semaphore::new(seats.unwrap_or(1)));
-            Arc::new(Level { uid: plan::header(""), seats, waiting: WAITING, all, flows: Mutex::default() })
-        };
+        let level = |seats: Option<usize>| Arc::new(Level::new(plan::header(""), seats, WAITING, (0, 0)));
         Self { total, plan: RwLock::default(), fallback: [level(None), level(Some(total.div_ceil(40)))] }
     }
 
@@ -124,12 +129,15 @@ impl Flow {
             let queue = response["queuing"]["queueLengthLimit"].as_u64().unwrap_or(50).saturating_mul(4);
             let waiting =
                 if response["type"] == "Reject" { 0 } else { usize::try_from(queue).unwrap_or(WAITING).min(WAITING) };
-            let same = before.levels.get(&name).filter(|l| l.uid == uid && l.seats == seats && l.waiting == waiting);
-            let fresh = || {
-                let all = Arc::new(Semaphore::new(seats.unwrap_or(1)));
-                Arc::new(Level { uid, seats, waiting, all, flows: Mutex::default() })
+            let part = |field: &str| {
+                let percent = usize::try_from(object["spec"]["limited"][field].as_u64()?).ok()?;
+                Some((seats.unwrap_or(0).saturating_mul(percent) / 100).min(Semaphore::MAX_PERMITS))
             };
-            (name, same.cloned().unwrap_or_else(fresh))
+            // Without a limit of its own a level borrows what it can get.
+            let terms = (part("lendablePercent").unwrap_or(0), part("borrowingLimitPercent").unwrap_or(self.total));
+            let as_before = |l: &&Arc<Level>| (&l.uid, l.seats, l.waiting, l.terms) == (&uid, seats, waiting, terms);
+            let same = before.levels.get(&name).filter(as_before).cloned();
+            (name, same.unwrap_or_else(|| Arc::new(Level::new(uid, seats, waiting, terms))))
         };
         let mut schemas: Vec<Schema> = schemas.iter().map(Schema::of).collect();
         schemas.sort_by(|a, b| a.rank().cmp(&b.rank()));
@@ -162,13 +170,31 @@ impl Flow {
     pub(crate) async fn enter(&self, class: &Class) -> Result<Option<Permit>, Status> {
         match class.level.seats {
             None => Ok(None),
-            Some(seats) => class.level.enter(&class.flow, seats).await.map(Some),
+            Some(seats) => class.level.enter(&class.flow, seats, || self.borrow(&class.level)).await.map(Some),
         }
+    }
+
+    /// A seat of another level that has one to lend.
+    fn borrow(&self, level: &Arc<Level>) -> Option<Permit> {
+        let borrowed = Arc::clone(&level.borrows).try_acquire_owned().ok()?;
+        let plan = self.plan();
+        let lent = plan.levels.values().filter(|other| !Arc::ptr_eq(other, level)).find_map(|other| {
+            let turn = Arc::clone(&other.lends).try_acquire_owned().ok()?;
+            Some((Arc::clone(&other.all).try_acquire_owned().ok()?, turn))
+        });
+        lent.map(|(seat, turn)| Permit { _seat: seat, _turn: turn, _borrowed: Some(borrowed) })
     }
 }
 
 impl Level {
-    async fn enter(&self, flow: &str, seats: usize) -> Result<Permit, Status> {
+    fn new(uid: HeaderValue, seats: Option<usize>, waiting: usize, terms: (usize, usize)) -> Self {
+        let all = Arc::new(Semaphore::new(seats.unwrap_or(1)));
+        let (lends, borrows) = (Arc::new(Semaphore::new(terms.0)), Arc::new(Semaphore::new(terms.1)));
+        Self { uid, seats, waiting, all, lends, borrows, terms, flows: Mutex::default() }
+    }
+
+    /// Waits for a seat; `borrow` finds one elsewhere when there is none here.
+    async fn enter(&self, flow: &str, seats: usize, borrow: impl FnOnce() -> Option<Permit>) -> Result<Permit, Status> {
         use std::sync::atomic::Ordering::Relaxed;
         let client = {
             let mut flows = self.flows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,7 +216,10 @@ impl Level {
         if let (Ok(own), Ok(all)) =
             (Arc::clone(&client.turns).try_acquire_owned(), Arc::clone(&self.all).try_acquire_owned())
         {
-            return Ok(Permit { _all: all, _own: own });
+            return Ok(Permit { _seat: all, _turn: own, _borrowed: None });
+        }
+        if let Some(permit) = borrow() {
+            return Ok(permit);
         }
         let waiting = Waiting(&client);
         if client.waiting.fetch_add(1, Relaxed) >= self.waiting {
@@ -199,7 +228,7 @@ impl Level {
         let turn = async {
             let own = Arc::clone(&client.turns).acquire_owned().await.ok()?;
             let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-            Some(Permit { _all: all, _own: own })
+            Some(Permit { _seat: all, _turn: own, _borrowed: None })
         };
         let outcome = tokio::time::timeout(PATIENCE, turn).await;
         drop(waiting);
@@ -262,6 +291,36 @@ mod tests {
         assert_eq!(before.elapsed(), Duration::ZERO, "a level that rejects does not let wait");
         drop(held);
         flow.enter(&single).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn empty_seats_are_lent() {
+        let flow = flow(8);
+        let level = |name: &str, shares: u64, lends: u64, borrows: u64| {
+            json!({"metadata": {"name": name, "uid": name}, "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": shares,
+                "lendablePercent": lends, "borrowingLimitPercent": borrows, "limitResponse": {"type": "Reject"}}}})
+        };
+        let schema = |name: &str| {
+            json!({"metadata": {"name": name, "uid": name}, "spec": {"matchingPrecedence": 1, "priorityLevelConfiguration": {"name": name},
+                "rules": [{"subjects": [{"kind": "User", "user": {"name": name}}], "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}]}]}})
+        };
+        flow.adopt(&[schema("rich"), schema("poor")], &[level("rich", 6, 50, 0), level("poor", 2, 0, 100)]);
+        assert_eq!(flow.limits(), [("poor".to_owned(), 2), ("rich".to_owned(), 6)]);
+        let (rich, poor) = (class(&flow, "rich"), class(&flow, "poor"));
+        // One seat of its own for one flow, and as many of others as it may borrow.
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(flow.enter(&poor).await.unwrap());
+        }
+        assert_eq!(flow.enter(&poor).await.unwrap_err().code, 429, "borrows no more than it may");
+        for _ in 0..3 {
+            held.push(flow.enter(&rich).await.unwrap());
+        }
+        assert_eq!(flow.enter(&rich).await.unwrap_err().code, 429, "who may not borrow does not");
+        held.clear();
+        for _ in 0..3 {
+            held.push(flow.enter(&rich).await.unwrap());
+        }
     }
 
     #[tokio::test(start_paused = true)]
