@@ -477,3 +477,38 @@ async fn a_pod_with_resource_claims_waits_and_says_why() {
     assert!(message.contains("resource claims are not allocated"), "{message}");
     world.stop().await;
 }
+
+/// An adapter's metrics API is a group as any other: here its series are custom resources.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_external_metric_scales() {
+    let world = World::start(&nodes()).await;
+    let (group, version) = ("external.metrics.k8s.io", "v1beta1");
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let definition = json!({"metadata": {"name": format!("backlog.{group}"), "annotations": {"api-approved.kubernetes.io": "unapproved"}},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"plural": "backlog", "kind": "Backlog"},
+            "versions": [{"name": version, "served": true, "storage": true, "schema": schema}]}});
+    let mut definition = definition;
+    (definition["apiVersion"], definition["kind"]) =
+        (json!("apiextensions.k8s.io/v1"), json!("CustomResourceDefinition"));
+    world.api.create(&kinds::CUSTOM_RESOURCES, &definition).await.expect("the metric's group");
+    let series = kinds::Kind::dynamic(group, version, "Backlog", "backlog", true);
+    for (name, queue, value) in [("a", "in", "20"), ("b", "in", "15500m"), ("c", "out", "900")] {
+        let metadata = json!({"name": name, "namespace": "default", "labels": {"queue": queue}});
+        let object = json!({"apiVersion": format!("{group}/{version}"), "kind": "Backlog", "metadata": metadata, "value": value});
+        world.api.create(&series, &object).await.expect("a series");
+    }
+    world.create(&kinds::DEPLOYMENTS, support::deployment("web", 1)).await;
+    let selector = json!({"matchLabels": {"queue": "in"}});
+    let metric = json!({"type": "External", "external": {"metric": {"name": "backlog", "selector": selector},
+        "target": {"type": "AverageValue", "averageValue": "10"}}});
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
+    let spec = json!({"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 6, "metrics": [metric]});
+    world.create(&kinds::AUTOSCALERS, json!({"metadata": {"name": "web"}, "spec": spec})).await;
+    world.until_one(&kinds::DEPLOYMENTS, "web", "four replicas", |d| d["spec"]["replicas"] == 4).await;
+    let says = |s: &Value| {
+        meta::list(s, &["status", "currentMetrics"]).iter().any(|m| m["external"]["metric"]["name"] == "backlog")
+    };
+    let scaler = world.until_one(&kinds::AUTOSCALERS, "web", "its metric", says).await;
+    assert!(meta::condition(&scaler, "ScalingActive").is_some_and(|c| c["status"] == "True"), "{scaler}");
+    world.stop().await;
+}

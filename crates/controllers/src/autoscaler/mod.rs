@@ -1,8 +1,7 @@
-//! Horizontal autoscaling by the resource usage that `metrics.k8s.io` reports.
-//!
-//! Of the metric types, `Resource` and `ContainerResource` are served; the others need an adapter that this cluster does not
-//! have, and the conditions say so.
+//! Horizontal autoscaling by the resource usage that `metrics.k8s.io` reports, and by what adapters tell in
+//! `custom.metrics.k8s.io` and `external.metrics.k8s.io`, where there are any; where not, the conditions say so.
 
+mod custom;
 mod plan;
 
 pub use plan::{Memory, PERIOD, Proposal, Sample, Target, Tolerance, propose};
@@ -93,66 +92,41 @@ impl Controller {
         &self,
         scaler: &Value,
         current: i64,
-        pods: &[Arc<Value>],
+        (pods, selector): (&[Arc<Value>], &str),
     ) -> std::result::Result<Verdict, (&'static str, String)> {
         let mut verdict: Option<Verdict> = None;
         let mut problem = None;
         let mut shown = Vec::new();
         let tolerance = Tolerance::of(scaler);
+        let question = custom::Question {
+            api: &self.cluster.api,
+            resources: &self.resources,
+            namespace: meta::namespace(scaler),
+            selector,
+            pods,
+            current,
+            tolerance,
+        };
         for metric in meta::list(scaler, &["spec", "metrics"]) {
-            let (source, container, failed) = match meta::text(metric, &["type"]) {
-                "Resource" => (&metric["resource"], None, "FailedGetResourceMetric"),
+            let (answer, failed) = match meta::text(metric, &["type"]) {
+                "Resource" => {
+                    (self.resource(metric, &metric["resource"], None, &question).await, "FailedGetResourceMetric")
+                }
                 "ContainerResource" => {
                     let source = &metric["containerResource"];
-                    (source, source["container"].as_str(), "FailedGetContainerResourceMetric")
+                    let answer = self.resource(metric, source, source["container"].as_str(), &question).await;
+                    (answer, "FailedGetContainerResourceMetric")
                 }
-                "Pods" => {
-                    problem = Some((
-                        "FailedGetPodsMetric",
-                        "no custom metrics API (custom.metrics.k8s.io) is registered".to_owned(),
-                    ));
-                    continue;
-                }
-                "Object" => {
-                    problem = Some((
-                        "FailedGetObjectMetric",
-                        "no custom metrics API (custom.metrics.k8s.io) is registered".to_owned(),
-                    ));
-                    continue;
-                }
-                _ => {
-                    problem = Some((
-                        "FailedGetExternalMetric",
-                        "no external metrics API (external.metrics.k8s.io) is registered".to_owned(),
-                    ));
-                    continue;
-                }
+                "Pods" => (question.pods(&metric["pods"]).await, "FailedGetPodsMetric"),
+                "Object" => (question.object(&metric["object"]).await, "FailedGetObjectMetric"),
+                _ => (question.external(&metric["external"]).await, "FailedGetExternalMetric"),
             };
-            let resource = meta::text(source, &["name"]);
-            let target = match meta::text(source, &["target", "type"]) {
-                "Utilization" => {
-                    Target::Utilization(meta::int(source, &["target", "averageUtilization"]).unwrap_or(80))
-                }
-                _ => Target::Average(quantity::milli(&source["target"]["averageValue"]).unwrap_or(0)),
-            };
-            let samples = match self.samples(meta::namespace(scaler), resource, container).await {
-                Ok(samples) => samples,
-                Err(error) => {
-                    problem =
-                        Some((failed, format!("unable to get metrics for resource {resource}: {}", error.message())));
-                    continue;
-                }
-            };
-            match propose(current, pods, &samples, resource, container, (target, tolerance), Timestamp::now()) {
-                Ok(proposal) => {
-                    shown.push(current_metric(metric, resource, container, &proposal));
-                    let subject = match target {
-                        Target::Utilization(_) => "resource utilization (percentage of request)",
-                        Target::Average(_) => "resource",
-                    };
-                    let reason = format!("{resource} {subject}");
-                    if verdict.as_ref().is_none_or(|v| proposal.replicas > v.replicas) {
-                        verdict = Some(Verdict { replicas: proposal.replicas, metrics: Vec::new(), reason });
+            match answer {
+                Ok(answer) => {
+                    shown.push(answer.shown);
+                    if verdict.as_ref().is_none_or(|v| answer.replicas > v.replicas) {
+                        let (replicas, reason) = (answer.replicas, answer.subject);
+                        verdict = Some(Verdict { replicas, metrics: Vec::new(), reason });
                     }
                 }
                 Err(text) => problem = Some((failed, text)),
@@ -165,6 +139,35 @@ impl Controller {
             (None, Some(problem)) => Err(problem),
             (None, None) => Err(("InvalidMetricSourceType", "the autoscaler has no metrics".to_owned())),
         }
+    }
+
+    /// What a resource's usage says.
+    async fn resource(
+        &self,
+        metric: &Value,
+        source: &Value,
+        container: Option<&str>,
+        question: &custom::Question<'_>,
+    ) -> std::result::Result<custom::Answer, String> {
+        let resource = meta::text(source, &["name"]);
+        let (target, subject) = match meta::text(source, &["target", "type"]) {
+            "Utilization" => {
+                let percent = meta::int(source, &["target", "averageUtilization"]).unwrap_or(80);
+                (Target::Utilization(percent), "resource utilization (percentage of request)")
+            }
+            _ => (Target::Average(quantity::milli(&source["target"]["averageValue"]).unwrap_or(0)), "resource"),
+        };
+        let samples = self.samples(question.namespace, resource, container).await;
+        let samples =
+            samples.map_err(|error| format!("unable to get metrics for resource {resource}: {}", error.message()))?;
+        let target = (target, question.tolerance);
+        let proposal =
+            propose(question.current, question.pods, &samples, resource, container, target, Timestamp::now())?;
+        Ok(custom::Answer {
+            replicas: proposal.replicas,
+            shown: current_metric(metric, resource, container, &proposal),
+            subject: format!("{resource} {subject}"),
+        })
     }
 
     async fn write(&self, scaler: &Arc<Value>, status: &Value) -> Result<()> {
@@ -260,7 +263,8 @@ impl Reconcile for Controller {
             self.write(&scaler, &status).await?;
             return Ok(Some(PERIOD));
         }
-        let selector = Selector::parse(meta::text(&scale, &["status", "selector"]));
+        let selected = meta::text(&scale, &["status", "selector"]).to_owned();
+        let selector = Selector::parse(&selected);
         let mut pods = self.pods.in_namespace(&key.namespace);
         pods.retain(|p| !selector.is_empty() && selector.matches_object(p));
 
@@ -271,7 +275,7 @@ impl Reconcile for Controller {
         } else if current < min {
             (min, None, "Current number of replicas below Spec.MinReplicas".to_owned())
         } else {
-            match self.judge(&scaler, current, &pods).await {
+            match self.judge(&scaler, current, (&pods, &selected)).await {
                 Ok(verdict) => {
                     let message =
                         format!("the HPA was able to successfully calculate a replica count from {}", verdict.reason);

@@ -30,7 +30,7 @@ impl Tolerance {
         Tolerance { up: read("scaleUp"), down: read("scaleDown") }
     }
 
-    fn covers(self, ratio: f64) -> bool {
+    pub(super) fn covers(self, ratio: f64) -> bool {
         // A rounding error must not move what is exactly at the bound.
         ratio <= 1.0 + self.up + 1e-9 && ratio >= 1.0 - self.down - 1e-9
     }

@@ -201,7 +201,23 @@ fn endpoint(service: &Value, pod: &Value, family: &str, zone: &dyn Fn(&str) -> O
     if let Some(hostname) = ports::hostname(service, pod) {
         endpoint["hostname"] = json!(hostname);
     }
+    if ready && let Some(hints) = hints(service, &endpoint) {
+        endpoint["hints"] = hints;
+    }
     Some(endpoint)
+}
+
+/// For whose connections an endpoint is meant first: those of its own zone, or of its own node before them.
+fn hints(service: &Value, endpoint: &Value) -> Option<Value> {
+    let wish = meta::text(service, &["spec", "trafficDistribution"]);
+    let mut hints = Map::new();
+    if wish == "PreferSameNode" && endpoint.get("nodeName").is_some() {
+        hints.insert("forNodes".into(), json!([{"name": endpoint["nodeName"]}]));
+    }
+    if matches!(wish, "PreferSameNode" | "PreferSameZone" | "PreferClose") && endpoint.get("zone").is_some() {
+        hints.insert("forZones".into(), json!([{"name": endpoint["zone"]}]));
+    }
+    (!hints.is_empty()).then(|| hints.into())
 }
 
 #[cfg(test)]
@@ -239,6 +255,25 @@ mod tests {
         let expect =
             |ready, serving, terminating| json!({"ready": ready, "serving": serving, "terminating": terminating});
         assert_eq!(conditions, [expect(true, true, false), expect(false, false, false), expect(false, true, true)]);
+    }
+
+    #[test]
+    fn whom_an_endpoint_is_meant_for() {
+        let of = |wish: Option<&str>, ready: bool, zone: Option<&str>| {
+            let mut service = service();
+            if let Some(wish) = wish {
+                service["spec"]["trafficDistribution"] = json!(wish);
+            }
+            let pods = [Arc::new(pod("a", "10.0.0.1", ready))];
+            let plan = plan(&service, &pods, &[], &|_| zone.map(str::to_owned));
+            plan.create[0]["endpoints"][0].get("hints").cloned()
+        };
+        let (node, zones) = (json!([{"name": "node"}]), json!([{"name": "z"}]));
+        assert_eq!(of(None, true, Some("z")), None);
+        assert_eq!(of(Some("PreferClose"), true, Some("z")), Some(json!({"forZones": zones})));
+        assert_eq!(of(Some("PreferSameZone"), true, None), None);
+        assert_eq!(of(Some("PreferSameNode"), true, Some("z")), Some(json!({"forNodes": node, "forZones": zones})));
+        assert_eq!(of(Some("PreferSameNode"), false, Some("z")), None, "only those that are ready");
     }
 
     #[test]
