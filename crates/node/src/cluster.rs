@@ -58,6 +58,25 @@ pub(crate) struct Endpoint {
     pub(crate) serving: bool,
     pub(crate) hostname: Option<String>,
     pub(crate) node: Option<String>,
+    /// The nodes whose connections it is meant for, by preference, and the zones.
+    pub(crate) hints: Hints,
+}
+
+/// For whom an endpoint is meant: names of nodes and of zones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Hints {
+    nodes: Vec<String>,
+    zones: Vec<String>,
+}
+
+impl Hints {
+    fn parse(value: &Value) -> Hints {
+        let names = |field: &str| {
+            let list = value[field].as_array().into_iter().flatten();
+            list.filter_map(|one| one["name"].as_str().map(str::to_owned)).collect()
+        };
+        Hints { nodes: names("forNodes"), zones: names("forZones") }
+    }
 }
 
 /// All of it at one moment.
@@ -65,6 +84,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct State {
     pub(crate) services: BTreeMap<Key, Service>,
     pub(crate) slices: BTreeMap<Key, Slice>,
+    /// The zones of the nodes that are in one.
+    pub(crate) zones: BTreeMap<String, String>,
 }
 
 /// The current state, and a number that changes with it.
@@ -141,6 +162,7 @@ impl Slice {
                     serving,
                     hostname: one["hostname"].as_str().map(str::to_owned),
                     node: one["nodeName"].as_str().map(str::to_owned),
+                    hints: Hints::parse(&one["hints"]),
                 });
             }
         }
@@ -173,14 +195,14 @@ impl State {
     }
 
     /// Where connections to a Service's port go: ready endpoints, or when there are none those that still serve while they end.
-    /// With `node`, only those on that node.
+    /// With `on`, only those on that node; with `from`, of those that are ready the ones meant for that node, where there are.
     pub(crate) fn targets(
         &self,
-        namespace: &str,
-        service: &str,
+        (namespace, service): (&str, &str),
         port_name: &str,
         protocol: &str,
-        node: Option<&str>,
+        on: Option<&str>,
+        from: Option<&str>,
     ) -> Vec<SocketAddrV4> {
         let all = self.services.get(&(namespace.to_owned(), service.to_owned())).is_some_and(|s| s.publish_not_ready);
         let (mut ready, mut ending) = (Vec::new(), Vec::new());
@@ -189,17 +211,31 @@ impl State {
             else {
                 continue;
             };
-            let here = |endpoint: &&Endpoint| node.is_none() || endpoint.node.as_deref() == node;
+            let here = |endpoint: &&Endpoint| on.is_none() || endpoint.node.as_deref() == on;
             for endpoint in slice.endpoints.iter().filter(here) {
                 let address = SocketAddrV4::new(endpoint.address, *port);
                 if endpoint.ready || all {
-                    ready.push(address);
+                    ready.push((&endpoint.hints, address));
                 } else if endpoint.serving {
                     ending.push(address);
                 }
             }
         }
-        if ready.is_empty() { ending } else { ready }
+        if ready.is_empty() { ending } else { self.nearest(&ready, from) }
+    }
+
+    /// The endpoints that are meant for a node, else those for its zone, else all. Hints count only where all have them.
+    fn nearest(&self, ready: &[(&Hints, SocketAddrV4)], node: Option<&str>) -> Vec<SocketAddrV4> {
+        let meant = |names: fn(&Hints) -> &[String], own: Option<&str>| {
+            let all = ready.iter().all(|(hints, _)| !names(hints).is_empty());
+            let own = own.filter(|_| all)?;
+            let near = ready.iter().filter(|(hints, _)| names(hints).iter().any(|name| name == own));
+            Some(near.map(|(_, address)| *address).collect::<Vec<_>>()).filter(|near| !near.is_empty())
+        };
+        let zone = node.and_then(|node| self.zones.get(node)).map(String::as_str);
+        meant(|hints| &hints.nodes, node)
+            .or_else(|| meant(|hints| &hints.zones, zone))
+            .unwrap_or_else(|| ready.iter().map(|(_, address)| *address).collect())
     }
 }
 
@@ -241,10 +277,31 @@ impl Cluster {
         self.version.send_modify(|version| *version += 1);
     }
 
-    /// Follows Services and EndpointSlices until cancelled.
+    /// Takes in a change of the nodes, of which only zones are looked at.
+    fn nodes_changed(&self, change: &Change) {
+        let zone = |node: &Value| {
+            let zone = objects::meta::label(node, "topology.kubernetes.io/zone")?.to_owned();
+            Some((objects::meta::name(node).to_owned(), zone))
+        };
+        let mut zones = self.read().zones.clone();
+        match change {
+            Change::Reset(all) => zones = all.iter().filter_map(zone).collect(),
+            Change::Applied(node) => match zone(node) {
+                Some((name, zone)) => drop(zones.insert(name, zone)),
+                None => drop(zones.remove(objects::meta::name(node))),
+            },
+            Change::Deleted(node) => drop(zones.remove(objects::meta::name(node))),
+        }
+        if self.read().zones != zones {
+            self.change(|state| state.zones = zones);
+        }
+    }
+
+    /// Follows Services, EndpointSlices and the zones of nodes until cancelled.
     pub(crate) async fn follow(&self, api: &Api, cancel: CancellationToken) {
         let (services, mut service_changes) = mpsc::channel(64);
         let (slices, mut slice_changes) = mpsc::channel(64);
+        let (nodes, mut node_changes) = mpsc::channel(64);
         let key =
             |object: &Value| (objects::meta::namespace(object).to_owned(), objects::meta::name(object).to_owned());
         let receive = async {
@@ -260,12 +317,14 @@ impl Cluster {
                         Change::Applied(object) => drop(state.slices.insert(key(&object), Slice::parse(&object))),
                         Change::Deleted(object) => drop(state.slices.remove(&key(&object))),
                     }),
+                    Some(change) = node_changes.recv() => self.nodes_changed(&change),
                     else => return,
                 }
             }
         };
         tokio::join!(
             api.follow("/api/v1/services", "", services, cancel.clone()),
+            api.follow("/api/v1/nodes", "", nodes, cancel.clone()),
             api.follow("/apis/discovery.k8s.io/v1/endpointslices", "", slices, cancel),
             receive
         );
@@ -300,11 +359,42 @@ pub(crate) mod tests {
     #[test]
     fn ready_first_then_those_that_still_serve() {
         let mut state = sample();
-        assert_eq!(state.targets("shop", "web", "http", "TCP", None), ["10.244.0.5:8080".parse().expect("an address")]);
+        assert_eq!(
+            state.targets(("shop", "web"), "http", "TCP", None, None),
+            ["10.244.0.5:8080".parse().expect("an address")]
+        );
         state.slices.get_mut(&("shop".to_owned(), "web-1".to_owned())).expect("there").endpoints.remove(0);
-        assert_eq!(state.targets("shop", "web", "http", "TCP", None), ["10.244.0.6:8080".parse().expect("an address")]);
-        assert!(state.targets("shop", "web", "other", "TCP", None).is_empty());
-        assert!(state.targets("shop", "web", "http", "TCP", Some("elsewhere")).is_empty());
-        assert_eq!(state.targets("shop", "web", "http", "TCP", Some("worker")).len(), 1);
+        assert_eq!(
+            state.targets(("shop", "web"), "http", "TCP", None, None),
+            ["10.244.0.6:8080".parse().expect("an address")]
+        );
+        assert!(state.targets(("shop", "web"), "other", "TCP", None, None).is_empty());
+        assert!(state.targets(("shop", "web"), "http", "TCP", Some("elsewhere"), None).is_empty());
+        assert_eq!(state.targets(("shop", "web"), "http", "TCP", Some("worker"), None).len(), 1);
+    }
+
+    #[test]
+    fn the_near_ones_before_the_others() {
+        let mut state = State::default();
+        let spec = json!({"spec": {"clusterIP": "10.96.3.4", "ports": [{"name": "http", "port": 80}]}});
+        state.services.insert(("shop".into(), "web".into()), Service::parse(&spec));
+        let endpoint = |last: u8, node: &str, zone: &str| json!({"addresses": [format!("10.244.0.{last}")], "nodeName": node, "hints": {"forNodes": [{"name": node}], "forZones": [{"name": zone}]}});
+        let mut slice = json!({"metadata": {"labels": {"kubernetes.io/service-name": "web"}}, "ports": [{"name": "http", "port": 80}],
+            "endpoints": [endpoint(1, "a", "z1"), endpoint(2, "b", "z1"), endpoint(3, "c", "z2")]});
+        state.slices.insert(("shop".into(), "web-1".into()), Slice::parse(&slice));
+        state.zones = [("a", "z1"), ("d", "z2"), ("e", "z3")].map(|(n, z)| (n.to_owned(), z.to_owned())).into();
+        let last = |state: &State, from: Option<&str>| {
+            let targets = state.targets(("shop", "web"), "http", "TCP", None, from);
+            targets.iter().map(|t| t.ip().octets()[3]).collect::<Vec<_>>()
+        };
+        assert_eq!(last(&state, Some("a")), [1], "on the same node");
+        assert_eq!(last(&state, Some("d")), [3], "in the same zone");
+        assert_eq!(last(&state, Some("e")), [1, 2, 3], "no one is near");
+        assert_eq!(last(&state, None), [1, 2, 3]);
+        if let Some(one) = slice["endpoints"][2].as_object_mut() {
+            one.remove("hints");
+        }
+        state.slices.insert(("shop".into(), "web-1".into()), Slice::parse(&slice));
+        assert_eq!(last(&state, Some("a")), [1, 2, 3], "hints that some lack do not count");
     }
 }

@@ -40,6 +40,10 @@ pub(crate) struct Network {
     /// The pods by their addresses.
     pub(crate) registry: Registry,
     used: Mutex<Used>,
+    /// The range of the ClusterIPs.
+    services: (Ipv4Addr, u8),
+    /// Addresses of Services beside that range which are the machine's own now.
+    adopted: Mutex<BTreeSet<Ipv4Addr>>,
 }
 
 #[derive(Default)]
@@ -91,20 +95,49 @@ impl Network {
             let hostname: String = name.chars().take(63).collect();
             namespaces.insert(name.clone(), PodNamespaces::create(&hostname, Some(&link), &[])?);
         }
-        let services = Route {
-            to: config.service_cidr.0,
-            prefix: config.service_cidr.1,
-            link: Some(LOOPBACK),
-            table: TABLE_LOCAL,
-            local: true,
-            ..Route::host(config.service_cidr.0, LOOPBACK)
-        };
+        let services = taken(config.service_cidr);
         netlink.add_route(&services).context(|| "make the service addresses local".into())?;
         // An address that no pod has: whoever asks for it is told so at once.
         netlink
             .add_route(&Route::unreachable(config.pod_cidr.0, config.pod_cidr.1))
             .context(|| "add the route to the pods".into())?;
-        Ok(Network { nodes, namespaces, registry: Registry::default(), used: Mutex::default() })
+        Ok(Network {
+            nodes,
+            namespaces,
+            registry: Registry::default(),
+            used: Mutex::default(),
+            services: config.service_cidr,
+            adopted: Mutex::default(),
+        })
+    }
+
+    /// Makes the machine answer for those of the addresses that lie beside the range of the ClusterIPs (external IPs, and those
+    /// of further ServiceCIDRs), and for no others any more. Addresses of pods and nodes stay theirs.
+    pub(crate) fn adopt(&self, addresses: impl Iterator<Item = Ipv4Addr>) {
+        let foreign = |ip: &Ipv4Addr| {
+            !contains(self.services, *ip) && !self.is_inside(*ip) && !ip.is_loopback() && !ip.is_unspecified()
+        };
+        let wanted: BTreeSet<Ipv4Addr> = addresses.filter(foreign).collect();
+        let mut adopted = self.adopted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if *adopted == wanted {
+            return;
+        }
+        let changed = Netlink::open().and_then(|mut netlink| {
+            for gone in adopted.difference(&wanted) {
+                netlink.delete_route(&taken((*gone, 32)))?;
+            }
+            wanted.difference(&adopted).try_for_each(|new| netlink.add_route(&taken((*new, 32))))
+        });
+        match changed {
+            Ok(()) => *adopted = wanted,
+            Err(error) => tracing::warn!(%error, "the addresses of services cannot be made the machine's own"),
+        }
+    }
+
+    /// The addresses of Services beside the range of the ClusterIPs, as inclusive ranges.
+    pub(crate) fn adopted(&self) -> Vec<(u32, u32)> {
+        let adopted = self.adopted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        adopted.iter().map(|ip| (u32::from(*ip), u32::from(*ip))).collect()
     }
 
     /// The nodes' shares, by name.
@@ -249,6 +282,11 @@ impl Drop for Lease {
     }
 }
 
+/// A route by which the machine takes a range of addresses as its own.
+fn taken((to, prefix): (Ipv4Addr, u8)) -> Route {
+    Route { prefix, table: TABLE_LOCAL, local: true, ..Route::host(to, LOOPBACK) }
+}
+
 fn contains((network, prefix): (Ipv4Addr, u8), address: Ipv4Addr) -> bool {
     let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
     u32::from(address) & mask == u32::from(network) & mask
@@ -270,6 +308,8 @@ mod tests {
             namespaces: BTreeMap::new(),
             registry: Registry::default(),
             used: Mutex::default(),
+            services: (Ipv4Addr::new(10, 96, 0, 0), 16),
+            adopted: Mutex::default(),
         })
     }
 

@@ -78,11 +78,18 @@ impl Fronts {
         self.version.subscribe()
     }
 
-    /// The endpoints behind a front: all of them, or with `node` those on that node.
-    pub(crate) fn targets(&self, state: &State, front: &Front, back: &Back, node: Option<&str>) -> Vec<SocketAddrV4> {
+    /// The endpoints behind a front: all of them, with `on` those on that node, with `from` those meant for that node.
+    pub(crate) fn targets(
+        &self,
+        state: &State,
+        front: &Front,
+        back: &Back,
+        on: Option<&str>,
+        from: Option<&str>,
+    ) -> Vec<SocketAddrV4> {
         match back {
             Back::Service { namespace, name, port, .. } => {
-                state.targets(namespace, name, port, if front.udp { "UDP" } else { "TCP" }, node)
+                state.targets((namespace, name), port, if front.udp { "UDP" } else { "TCP" }, on, from)
             }
             Back::Pod(address) => vec![*address],
             Back::ApiServer => vec![self.apiserver],
@@ -187,6 +194,7 @@ impl Proxy {
             {
                 wanted.insert(front.clone(), Back::Pod(*back));
             }
+            self.network.adopt(wanted.keys().filter(|front| front.node.is_none()).map(|front| front.address));
             self.fronts.replace(&wanted);
             wanted.retain(|_, back| *back != Back::Dns);
             running.retain(|front, (back, stop)| {
@@ -287,7 +295,8 @@ impl Proxy {
             None if local.internal => from,
             _ => None,
         };
-        let mut targets = self.fronts.targets(&self.cluster.read(), front, back, node);
+        let near = front.node.as_deref().or(from);
+        let mut targets = self.fronts.targets(&self.cluster.read(), front, back, node, near);
         if let IpAddr::V4(pod) = peer {
             targets.retain(|target| self.policy.admits(pod, *target, front.udp));
         }
@@ -339,7 +348,7 @@ impl Proxy {
                 }
                 Ok(()) = changes.changed() => {
                     // A client that goes on asking is not kept with an endpoint that has gone.
-                    let current = self.fronts.targets(&self.cluster.read(), front, back, None);
+                    let current = self.fronts.targets(&self.cluster.read(), front, back, None, None);
                     sessions.retain(|_, session| {
                         let stays = current.contains(&session.target);
                         if !stays {

@@ -32,6 +32,7 @@ async fn machine(dir: PathBuf, cgroup: String) {
     let upstream = std::fs::read_to_string(dir.join("dns")).expect("the port of a name server");
     config.upstream_dns = Some(("203.0.113.53".into(), upstream.trim().parse().expect("a number")));
     config.cgroup_parent = cgroup;
+    (config.endpoints, config.signatures) = support::signatures::policy(&dir);
     node::run(config, CancellationToken::new()).await.expect("the node runs");
 }
 
@@ -190,6 +191,7 @@ async fn scenario(world: &World) {
         support::lifecycle::groups(world).await;
         return;
     }
+    support::signatures::all(world).await;
     support::network::all(world).await;
     support::features::all(world).await;
     support::lifecycle::all(world).await;
@@ -223,12 +225,14 @@ async fn surroundings(path: PathBuf, tool: &Path) -> Surroundings {
     let (names, name_port) = support::network::name_server().await;
     let (echo, echo_port) = support::network::echo().await;
     std::fs::write(path.join("dns"), name_port.to_string()).expect("written");
+    let (registry, serving_images) = support::signatures::registry(&path).await;
     let host =
         DialServer::bind(&path.join("host.sock")).expect("a socket").with_policy(Arc::new(move |host, asked| {
             match (host, asked) {
                 ("203.0.113.9", 7) => Ok(("127.0.0.1".into(), echo_port)),
                 ("203.0.113.9", _) => Ok(("127.0.0.1".into(), port)),
                 ("203.0.113.53", port) => Ok(("127.0.0.1".into(), port)),
+                ("203.0.113.40", 5000) => Ok(("127.0.0.1".into(), registry.port())),
                 _ => Err("unknown".into()),
             }
         }));
@@ -245,7 +249,14 @@ async fn surroundings(path: PathBuf, tool: &Path) -> Surroundings {
         stderr: std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned().ok(),
     };
     let machine = machine::spawn(spec).await.expect("a machine");
-    let tasks = vec![serving.abort_handle(), world_outside.abort_handle(), dialling.abort_handle(), names, echo];
+    let tasks = vec![
+        serving.abort_handle(),
+        world_outside.abort_handle(),
+        dialling.abort_handle(),
+        names,
+        echo,
+        serving_images,
+    ];
     Surroundings { world: World { api, dir: path }, machine, cgroup, tasks }
 }
 

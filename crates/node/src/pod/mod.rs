@@ -1,6 +1,7 @@
 //! Pods: a worker for each pod that is bound to one of our nodes.
 
 pub(crate) mod admission;
+mod certificates;
 pub(crate) mod cgroup;
 pub(crate) mod env;
 pub(crate) mod files;
@@ -13,6 +14,7 @@ pub(crate) mod spec;
 pub(crate) mod status;
 mod stopping;
 mod storage;
+mod trust;
 pub(crate) mod volumes;
 pub(crate) mod worker;
 

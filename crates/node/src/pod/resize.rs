@@ -13,8 +13,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// The resources of the containers that can be changed while they run.
 pub(super) fn wanted(pod: &Value) -> BTreeMap<String, Value> {
-    let apps = containers(pod, "containers").iter();
-    let all = apps.chain(containers(pod, "initContainers").iter().filter(|c| is_sidecar(c)));
+    let all = containers(pod, "containers").iter().chain(containers(pod, "initContainers"));
     all.filter_map(|c| Some((c["name"].as_str()?.to_owned(), c["resources"].clone()))).collect()
 }
 
@@ -79,7 +78,10 @@ impl Worker {
             return;
         }
         let Some(container) = container(pod, name) else { return };
-        if must_restart(container, &track.resources, target) {
+        let of_init = self.pod["spec"]["initContainers"].as_array().is_some_and(|list| list.contains(container));
+        // What runs once and ends is not run twice for the sake of other resources.
+        let lasting = !of_init || is_sidecar(container);
+        if lasting && must_restart(container, &track.resources, target) {
             self.resizing.progress = Some((None, None));
             self.replace(name);
             return;
@@ -120,8 +122,8 @@ mod tests {
     }
 
     #[test]
-    fn sidecars_can_change_and_init_containers_cannot() {
+    fn all_containers_can_change() {
         let pod = json!({"spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": "1"}}}], "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]}});
-        assert_eq!(wanted(&pod).keys().collect::<Vec<_>>(), ["a", "s"]);
+        assert_eq!(wanted(&pod).keys().collect::<Vec<_>>(), ["a", "i", "s"]);
     }
 }

@@ -4,6 +4,7 @@
 //! current one, and for each file a link through it, so that an update changes all files at once.
 
 use super::env::{Downward, data, field, resource};
+use super::{certificates, trust};
 use crate::error::{Context, Error, Result};
 use crate::images::PullPolicy;
 use crate::shared::Shared;
@@ -69,7 +70,7 @@ pub(crate) fn refers(pod: &Value, source: &crate::shared::Source) -> bool {
 pub(crate) async fn refresh(shared: &Shared, pod: &Value, dir: &Path, downward: &Downward) {
     for volume in pod["spec"]["volumes"].as_array().into_iter().flatten() {
         let place = dir.join("volumes").join(volume["name"].as_str().unwrap_or_default());
-        match files(shared, pod, volume, downward, Some(&place)).await {
+        match files(shared, pod, volume, downward, &place, true).await {
             Ok(Some(files)) => {
                 if let Err(error) = publish(&place, &files).and_then(|()| give_to_group(pod, volume, &place)) {
                     tracing::warn!(error = error.line(), "a volume cannot be refreshed");
@@ -87,7 +88,7 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
             .context(|| format!("open up {}", path.display()))
     };
-    if let Some(files) = files(shared, pod, volume, downward, None).await? {
+    if let Some(files) = files(shared, pod, volume, downward, place, false).await? {
         make(place, 0o755)?;
         publish(place, &files)?;
         return Ok(Volume { path: place.to_owned(), readonly: true });
@@ -231,13 +232,14 @@ fn mode(value: &Value, fallback: u32) -> u32 {
     value.as_u64().map_or(fallback, |mode| mode as u32 & 0o777)
 }
 
-/// The files of a volume that shows objects; `None` for other volumes. With `previous`, a token still good for a while is kept.
+/// The files of a volume that shows objects; `None` for other volumes. With `again`, a token still good for a while is kept.
 async fn files(
     shared: &Shared,
     pod: &Value,
     volume: &Value,
     downward: &Downward,
-    previous: Option<&Path>,
+    place: &Path,
+    again: bool,
 ) -> Result<Option<Files>> {
     let mut files = Files::new();
     let sources: Vec<(Value, u32)> = if let Some(projected) = volume.get("projected").filter(|v| v.is_object()) {
@@ -254,16 +256,26 @@ async fn files(
     } else {
         return Ok(None);
     };
-    for (source, fallback) in sources {
+    // Only the pod's group or its one user may read a secret; where there is neither, whoever the containers run as.
+    let owned = pod["spec"]["securityContext"]["fsGroup"].is_u64() || one_user(pod).is_some();
+    for (index, (source, fallback)) in sources.into_iter().enumerate() {
+        let private = if owned { 0o600 } else { fallback };
         for (kind, plural, what) in [("configMap", "configmaps", "configmap"), ("secret", "secrets", "secret")] {
             if let Some(reference) = source.get(kind).filter(|v| v.is_object()) {
                 add_object(shared, pod, reference, plural, what, fallback, &mut files).await?;
             }
         }
-        for kind in ["clusterTrustBundle", "podCertificate"] {
-            if source[kind].is_object() {
-                return Err(Error::Invalid(format!("projected sources of type {kind} are not supported here")));
+        if let Some(wanted) = source.get("clusterTrustBundle").filter(|v| v.is_object()) {
+            let path = wanted["path"].as_str().unwrap_or_default().to_owned();
+            files.insert(path, (fallback, trust::bundle(&shared.api, wanted).await?.into_bytes()));
+        }
+        if let Some(wanted) = source.get("podCertificate").filter(|v| v.is_object()) {
+            let kept = place.with_file_name(format!(".{}-{index}.json", volume["name"].as_str().unwrap_or_default()));
+            if let Some(parent) = place.parent() {
+                std::fs::create_dir_all(parent).context(|| format!("make {}", parent.display()))?;
             }
+            let credential = certificates::credential(&shared.api, pod, wanted, &kept).await?;
+            files.extend(credential.files(wanted).into_iter().map(|(path, text)| (path, (private, text.into_bytes()))));
         }
         for item in source["downwardAPI"]["items"].as_array().into_iter().flatten() {
             let value = match item["fieldRef"]["fieldPath"].as_str() {
@@ -278,13 +290,11 @@ async fn files(
         }
         if let Some(token) = source.get("serviceAccountToken").filter(|v| v.is_object()) {
             let path = token["path"].as_str().unwrap_or("token").to_owned();
-            let text = match previous.and_then(|place| still_good(&place.join(&path))) {
+            let text = match again.then(|| still_good(&place.join(&path))).flatten() {
                 Some(text) => text,
                 None => request_token(shared, pod, token).await?,
             };
-            // Only the pod's group or its one user may read a token; where there is neither, whoever the containers run as.
-            let owned = pod["spec"]["securityContext"]["fsGroup"].is_u64() || one_user(pod).is_some();
-            files.insert(path, (if owned { 0o600 } else { fallback }, text.into_bytes()));
+            files.insert(path, (private, text.into_bytes()));
         }
     }
     Ok(Some(files))
@@ -436,9 +446,11 @@ fn give_to_group(pod: &Value, volume: &Value, path: &Path) -> Result<()> {
     let shows = ["configMap", "secret", "downwardAPI", "projected"].iter().any(|kind| volume[kind].is_object());
     if let (Some(user), true) = (one_user(pod), volume["projected"].is_object()) {
         for source in volume["projected"]["sources"].as_array().into_iter().flatten() {
-            if source["serviceAccountToken"].is_object() {
-                let token = source["serviceAccountToken"]["path"].as_str().unwrap_or("token");
-                let _ = std::os::unix::fs::chown(path.join(token), Some(user), None);
+            let token = source["serviceAccountToken"]
+                .as_object()
+                .map(|token| token.get("path").and_then(Value::as_str).unwrap_or("token").to_owned());
+            for secret in token.into_iter().chain(certificates::paths(&source["podCertificate"])) {
+                let _ = std::os::unix::fs::chown(path.join(secret), Some(user), None);
             }
         }
     }

@@ -163,7 +163,8 @@ impl Engine {
             (pods, version) = self.network.registry.all();
             let list: Vec<Policy> = policies.values().map(|(_, policy)| policy.clone()).collect();
             let (egress, ingress) = World { policies: &list, pods: &pods, namespaces }.groups();
-            let mut filter = Filter { egress, ingress, exempt: self.exempt.clone(), denied: Vec::new() };
+            let exempt = ranges(self.exempt.iter().copied().chain(self.network.adopted()));
+            let mut filter = Filter { egress, ingress, exempt, denied: Vec::new() };
             filter.denied = self.denied(&filter, &pods);
             filter
         };
@@ -191,7 +192,7 @@ impl Engine {
         }
         let mut denied = Vec::new();
         for (front, back) in fronts {
-            let targets = self.fronts.targets(&self.cluster.read(), &front, &back, None);
+            let targets = self.fronts.targets(&self.cluster.read(), &front, &back, None, None);
             if targets.is_empty() {
                 continue;
             }

@@ -4,6 +4,7 @@
 pub mod features;
 pub mod lifecycle;
 pub mod network;
+pub mod signatures;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
