@@ -76,6 +76,7 @@ impl World {
             &kinds::DISRUPTION_BUDGETS,
             &kinds::CONTROLLER_REVISIONS,
             &kinds::REPLICATION_CONTROLLERS,
+            &kinds::AUTOSCALERS,
         ] {
             cache.store(kind);
         }
