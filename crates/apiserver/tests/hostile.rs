@@ -154,23 +154,3 @@ async fn what_is_stored_can_be_read() {
     let config = apiserver::Config { dir: dir.path().join("state"), ..apiserver::Config::default() };
     ApiServer::open(config).await.expect("it opens again");
 }
-
-/// What is left of a body that nobody read must not be taken for the next request of its connection.
-#[tokio::test]
-async fn what_is_refused_unread_closes_its_connection() {
-    let (_dir, server, _client) = common::server().await;
-    for (who, length, body, code, closes) in [
-        (Identity::admin(), Some("99999999"), "{}", 413, true),
-        (Identity::user("nobody"), None, "{}", 403, true),
-        (Identity::admin(), None, "{}", 422, false),
-        (Identity::user("nobody"), None, "", 403, false),
-    ] {
-        let mut request = Request::post(MAPS).header("content-type", "application/json");
-        if let Some(length) = length {
-            request = request.header("content-length", length);
-        }
-        let response = server.respond(Some(who), request.body(Body::from(body)).expect("a request")).await;
-        let close = response.headers().get("connection").is_some_and(|v| v == "close");
-        assert_eq!((response.status().as_u16(), close), (code, closes), "{body:?} {length:?}");
-    }
-}

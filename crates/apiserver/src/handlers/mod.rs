@@ -10,17 +10,13 @@ mod watch;
 pub(crate) mod write;
 
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use objects::Status;
 
@@ -88,45 +84,9 @@ impl Call {
     }
 }
 
-/// A request's body that tells when it was read to its end.
-struct Noted {
-    body: Body,
-    ended: Arc<AtomicBool>,
-}
-
-impl HttpBody for Noted {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
-            self.ended.store(true, Ordering::Relaxed);
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// Answers a request; a fault of ours is an answer too. Where a request is refused before it was read, its connection is not for
-/// another one: what is left of the body would be taken for it.
+/// Answers a request; a fault of ours is an answer too.
 pub(crate) async fn respond(api: Arc<Api>, peer: Option<Identity>, request: Request<Body>) -> Response<Body> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let ended = Arc::new(AtomicBool::new(request.body().is_end_stream() || request.version() > http::Version::HTTP_11));
-    let request = match ended.load(Ordering::Relaxed) {
-        true => request,
-        false => request.map(|body| Body::new(Noted { body, ended: Arc::clone(&ended) })),
-    };
     let outcome = AssertUnwindSafe(route(api, peer, request)).catch_unwind().await;
     let mut response = match outcome {
         Ok(Ok(response)) => response,
@@ -141,9 +101,6 @@ pub(crate) async fn respond(api: Arc<Api>, peer: Option<Identity>, request: Requ
     };
     if method == Method::HEAD {
         *response.body_mut() = Body::empty();
-    }
-    if response.status().as_u16() >= 400 && !ended.load(Ordering::Relaxed) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

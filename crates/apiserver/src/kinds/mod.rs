@@ -1,6 +1,7 @@
 //! The kinds that are served. What is special about a kind is data here: names, versions, schema, subresources, fields to
 //! select by, table columns, and a few functions for defaults and validation. Everything else is generic.
 
+mod cells;
 pub mod columns;
 mod convert;
 pub mod costs;
