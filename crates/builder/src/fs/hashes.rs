@@ -15,8 +15,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::Error;
 
-/// How long a file must have been still before its hash is remembered, in nanoseconds.
+/// How long a file must have been still before its hash is remembered, in nanoseconds: longer than the steps of the clock that
+/// stamps files.
 const SETTLED: i128 = 20_000_000;
+/// The same, where the file system knows only whole seconds, or every other one.
+const SETTLED_COARSE: i128 = 2_100_000_000;
 
 /// SHA-256 of bytes.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
@@ -57,6 +60,14 @@ impl Stamp {
             mtime: nanos(meta.mtime(), meta.mtime_nsec()),
             ctime: nanos(meta.ctime(), meta.ctime_nsec()),
         }
+    }
+}
+
+impl Stamp {
+    /// Whether a change from now on would leave another stamp.
+    fn is_settled(&self, now: i128) -> bool {
+        let coarse = [self.mtime, self.ctime].iter().all(|at| at % 1_000_000_000 == 0);
+        now - self.mtime.max(self.ctime) > if coarse { SETTLED_COARSE } else { SETTLED }
     }
 }
 
@@ -103,7 +114,7 @@ impl HashCache {
         let sha = sha256_reader(&file).map_err(Error::io("read", path))?;
         let after = Stamp::of(&file.metadata().map_err(Error::io("inspect", path))?);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_nanos() as i128);
-        if after == stamp && now - stamp.mtime.max(stamp.ctime) > SETTLED {
+        if after == stamp && stamp.is_settled(now) {
             let mut known = self.known.lock().expect("hash cache lock is never poisoned");
             known.files.insert(path.to_owned(), (stamp, sha));
             known.changed = true;
@@ -130,5 +141,23 @@ impl HashCache {
         if let Err(wrong) = written {
             tracing::debug!(file = %file.display(), error = %wrong, "context hashes were not kept");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_changed_just_now_is_hashed_again() {
+        let second = 1_000_000_000;
+        let stamp = |mtime, ctime| Stamp { dev: 1, ino: 1, size: 1, mtime, ctime };
+        assert!(!stamp(100 * second + 5, 100 * second + 5).is_settled(100 * second + 10_000_000));
+        assert!(stamp(100 * second + 5, 100 * second + 5).is_settled(100 * second + 30_000_000));
+        // Touched back in time, changed now.
+        assert!(!stamp(5, 100 * second + 5).is_settled(100 * second + 10_000_000));
+        // Whole seconds only.
+        assert!(!stamp(100 * second, 100 * second).is_settled(101 * second + 900_000_000));
+        assert!(stamp(100 * second, 100 * second).is_settled(103 * second));
     }
 }

@@ -3,10 +3,11 @@
 use crate::build::Cause;
 use crate::fs::view::View;
 
-/// Resolves a `--chown` value or a `USER`.
+/// Resolves a `--chown` value or a `USER` to who owns files. A user that the image does not know is root, a group that it does not
+/// know is the user's, as BuildKit has it; to *run* as one fails.
 ///
 /// # Errors
-/// When a name is not known in the image.
+/// When the image cannot be read.
 pub(crate) fn resolve(
     text: &str,
     view: &dyn Fn() -> Result<std::sync::Arc<View>, crate::fs::Error>,
@@ -22,17 +23,16 @@ pub(crate) fn resolve(
     let (uid, primary) = match user.parse::<u32>() {
         Ok(uid) => (uid, uid),
         Err(_) if user.is_empty() || user == "root" && group.is_none() => (0, 0),
-        Err(_) => field(&read("etc/passwd")?, user, &[2, 3])
-            .and_then(|ids| Some((*ids.first()?, *ids.get(1)?)))
-            .ok_or_else(|| Cause::Message(format!("unable to convert uid/gid chown string to host mapping: can't find uid for user {user}: no such user: {user}")))?,
+        Err(_) => match field(&read("etc/passwd")?, user, &[2, 3]).as_deref() {
+            Some([uid, gid]) => (*uid, *gid),
+            _ => (0, 0),
+        },
     };
     let gid = match group {
         None => primary,
         Some(group) => match group.parse::<u32>() {
             Ok(gid) => gid,
-            Err(_) => field(&read("etc/group")?, group, &[2])
-                .and_then(|ids| ids.first().copied())
-                .ok_or_else(|| Cause::Message(format!("unable to convert uid/gid chown string to host mapping: can't find gid for group {group}: no such group: {group}")))?,
+            Err(_) => field(&read("etc/group")?, group, &[2]).and_then(|ids| ids.first().copied()).unwrap_or(primary),
         },
     };
     Ok((uid, gid))

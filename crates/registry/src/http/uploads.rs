@@ -14,8 +14,6 @@ use super::{Context, empty, range, response, route};
 use crate::auth::Action;
 use crate::store::{Upload, candidates};
 
-/// Bytes after which the disk begins with what is written.
-const FLUSH: usize = 4 << 20;
 /// Bytes that are collected before they are written.
 const BATCH: usize = 256 * 1024;
 /// Bytes that are written without changing threads.
@@ -151,8 +149,6 @@ async fn receive(upload: &Arc<Upload>, length: Option<u64>, mut body: BodyDataSt
     let mut batch: Vec<Bytes> = Vec::new();
     let mut bytes = 0;
     let mut received = 0;
-    let mut unflushed = 0;
-    let mut flushing: Option<tokio::task::JoinHandle<()>> = None;
     let outcome = loop {
         match body.try_next().await {
             Ok(Some(chunk)) => {
@@ -167,13 +163,7 @@ async fn receive(upload: &Arc<Upload>, length: Option<u64>, mut body: BodyDataSt
                         joined(previous).await?;
                     }
                     let (upload, full) = (Arc::clone(upload), std::mem::take(&mut batch));
-                    unflushed += bytes;
                     bytes = 0;
-                    if unflushed >= FLUSH && flushing.as_ref().is_none_or(|task| task.is_finished()) {
-                        let upload = Arc::clone(&upload);
-                        flushing = Some(tokio::task::spawn_blocking(move || upload.flush()));
-                        unflushed = 0;
-                    }
                     writing = Some(tokio::task::spawn_blocking(move || upload.write(&full)));
                 }
             }
@@ -194,9 +184,6 @@ async fn receive(upload: &Arc<Upload>, length: Option<u64>, mut body: BodyDataSt
         blocking(move || upload.write(&batch)).await?;
     } else if bytes > 0 {
         upload.write(&batch).map_err(ApiError::internal)?;
-    }
-    if let Some(task) = flushing {
-        task.await.map_err(ApiError::internal)?;
     }
     outcome
 }

@@ -17,6 +17,9 @@ use rand::Rng;
 
 use super::{Error, now};
 
+/// Bytes after which the disk begins with what is written.
+const WRITE_BEHIND: u64 = 1 << 20;
+
 /// All uploads.
 pub(crate) struct Uploads {
     dir: PathBuf,
@@ -37,6 +40,8 @@ pub(crate) struct Upload {
 struct Sink {
     file: Option<File>,
     size: u64,
+    /// Bytes that the disk was told to begin with.
+    told: u64,
     hasher: Option<Hasher>,
     algorithm: Algorithm,
 }
@@ -53,7 +58,7 @@ impl Uploads {
             };
             let (Ok(repository), data) = (fs::read_to_string(&path), dir.join(id)) else { continue };
             let size = fs::metadata(&data).map_or(0, |m| m.len());
-            let sink = Sink { file: None, size, hasher: None, algorithm: Algorithm::Sha256 };
+            let sink = Sink { file: None, size, told: size, hasher: None, algorithm: Algorithm::Sha256 };
             open.insert(id.to_owned(), Arc::new(Upload::new(id.to_owned(), repository, data, sink)));
         }
         // Files without a note of their repository were never acknowledged.
@@ -70,7 +75,7 @@ impl Uploads {
 
     pub(crate) fn start(&self, repository: &str, algorithm: Algorithm) -> Arc<Upload> {
         let id = uuid(rand::rng().random());
-        let sink = Sink { file: None, size: 0, hasher: Some(Hasher::new(algorithm)), algorithm };
+        let sink = Sink { file: None, size: 0, told: 0, hasher: Some(Hasher::new(algorithm)), algorithm };
         let path = self.dir.join(&id);
         let upload = Arc::new(Upload::new(id.clone(), repository.to_owned(), path, sink));
         self.lock().insert(id, Arc::clone(&upload));
@@ -128,7 +133,7 @@ impl Upload {
     pub(crate) fn write(&self, chunks: &[Bytes]) -> io::Result<()> {
         let mut sink = self.sink();
         sink.prepare(&self.path)?;
-        let Sink { file: Some(file), hasher: Some(hasher), size, .. } = &mut *sink else {
+        let Sink { file: Some(file), hasher: Some(hasher), size, told, .. } = &mut *sink else {
             return Err(io::Error::other("upload was not prepared"));
         };
         for chunk in chunks {
@@ -140,14 +145,14 @@ impl Upload {
             hasher.update(chunk);
             *size += chunk.len() as u64;
         }
-        Ok(())
-    }
-
-    /// Has the disk begin with what is written so far. What fails here is told when the upload is sealed. Blocking.
-    pub(crate) fn flush(&self) {
-        if let Ok(file) = File::open(&self.path) {
-            let _ = file.sync_data();
+        // The disk begins, so that little is left to it when the digest has come. A sync would wait, and commit each time; to say
+        // that pages are not needed has them written, and drops only those that are.
+        if *size - *told >= WRITE_BEHIND {
+            let length = std::num::NonZeroU64::new(*size - *told);
+            let _ = rustix::fs::fadvise(&*file, *told, length, rustix::fs::Advice::DontNeed);
+            *told = *size;
         }
+        Ok(())
     }
 
     /// Notes to which repository it belongs, so that it survives the process. Blocking.
@@ -194,6 +199,7 @@ impl Sink {
                 hasher.update(&buffer[..n]);
                 self.size += n as u64;
             }
+            self.told = self.size;
             self.hasher = Some(hasher);
         }
         Ok(())
