@@ -8,7 +8,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
@@ -272,12 +272,48 @@ fn outputs_are_files_directories_and_layouts() {
     for (output, said) in [
         ("type=odd", "output type \"odd\" is not supported"),
         ("type=local", "dest= must name a directory"),
-        ("type=image,oci-mediatypes=false", "oci-mediatypes=false is not supported"),
+        ("type=image,oci-mediatypes=odd", "non-bool value specified"),
         ("type=image,push-by-digest=true,push=true", "push-by-digest needs name="),
     ] {
         let wrong = docker.build(text, &["-o", output]).fails(1);
         assert!(wrong.contains(said), "{output}: {wrong}");
     }
+}
+
+#[test]
+fn docker_types_where_they_are_asked_for() {
+    let docker = Docker::new();
+    docker.write("f", "content");
+    let json = |path: PathBuf| -> serde_json::Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let images = docker.dir.path().join("state/images");
+    let types = |output: &str, more: &[&str]| {
+        docker.build("FROM scratch\nCOPY f /f\n", &[&["-t", "typed", "-o", output], more].concat()).ok();
+        let index = json(images.join("index.json"));
+        let named = |entry: &&serde_json::Value| {
+            entry["annotations"]["org.opencontainers.image.ref.name"]
+                .as_str()
+                .is_some_and(|name| name.contains("typed"))
+        };
+        let entry = index["manifests"].as_array().unwrap().iter().find(named).unwrap();
+        let blob = |of: &serde_json::Value| images.join("blobs").join(of["digest"].as_str().unwrap().replace(':', "/"));
+        let mut top = json(blob(entry));
+        assert_eq!(top["mediaType"], entry["mediaType"]);
+        if let Some(children) = top["manifests"].as_array().cloned() {
+            top = json(blob(&children[0]));
+        }
+        [&entry["mediaType"], &top["mediaType"], &top["config"]["mediaType"], &top["layers"][0]["mediaType"]]
+            .map(|found| found.as_str().unwrap().to_owned())
+    };
+    use oci::media::*;
+    let of_docker = [DOCKER_MANIFEST, DOCKER_MANIFEST, DOCKER_CONFIG, DOCKER_LAYER_GZIP];
+    assert_eq!(types("type=image,oci-mediatypes=false", &[]), of_docker);
+    assert_eq!(types("type=image,oci-mediatypes=false,compression=uncompressed", &[])[3], DOCKER_LAYER);
+    assert_eq!(types("type=image", &[])[1..], [OCI_MANIFEST, OCI_CONFIG, OCI_LAYER_GZIP]);
+    let both = "--platform=linux/amd64,linux/arm64";
+    assert_eq!(types("type=image,oci-mediatypes=false", &[both])[..2], [DOCKER_LIST, DOCKER_MANIFEST]);
+    // What Docker's types cannot say needs OCI's.
+    assert_eq!(types("type=image,oci-mediatypes=false,compression=zstd", &[])[3], OCI_LAYER_ZSTD);
+    assert_eq!(types("type=image,oci-mediatypes=false", &["--annotation", "a=b"])[0], OCI_MANIFEST);
 }
 
 #[test]

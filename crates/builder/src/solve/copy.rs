@@ -127,6 +127,11 @@ impl Solve<'_> {
         };
         let chown = match &copy.chown {
             None => None,
+            Some(text) if (copy.link || state.layers.is_empty()) && super::users::has_names(text) => {
+                return Err(Cause::Message(format!(
+                    "invalid user index: -1: {text} names a user, and there is no image below that knows any; use numbers"
+                )));
+            }
             Some(text) => Some(super::users::resolve(text, &|| match &view {
                 Some(view) => Ok(view.clone()),
                 None => Ok(Arc::new(View::stack(&self.builder.layers, &[])?)),

@@ -38,6 +38,11 @@ pub(crate) fn resolve(
     Ok((uid, gid))
 }
 
+/// Whether an image must be asked for the numbers.
+pub(super) fn has_names(text: &str) -> bool {
+    text.split(':').any(|part| !part.is_empty() && part != "root" && part.parse::<u32>().is_err())
+}
+
 fn field(text: &str, name: &str, columns: &[usize]) -> Option<Vec<u32>> {
     let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
     let parts: Vec<&str> = line.split(':').collect();
@@ -54,6 +59,8 @@ mod tests {
         assert_eq!(resolve("10", &none).unwrap(), (10, 10));
         assert_eq!(resolve("10:20", &none).unwrap(), (10, 20));
         assert_eq!(resolve("root", &none).unwrap(), (0, 0));
+        assert!(!has_names("10:20") && !has_names("root:root") && !has_names("7:"));
+        assert!(has_names("app") && has_names("0:staff"));
         assert_eq!(field("a:x:1:2\nb:x:3:4\n", "b", &[2, 3]), Some(vec![3, 4]));
     }
 }

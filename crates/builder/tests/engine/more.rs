@@ -74,7 +74,7 @@ pub static MORE: std::sync::LazyLock<Vec<Case>> = std::sync::LazyLock::new(|| {
             "copy-chown-unknown",
             "FROM base\nCOPY --chown=nobody-here a.txt /x\nCOPY --chown=app:no-group a.txt /y\nCOPY --chown=none:none dir /z\n",
         ),
-        plain(
+        fails(
             "copy-chown-without-passwd",
             "FROM scratch\nCOPY --chown=app:staff a.txt /x\nCOPY --chown=app a.txt /y/z\n",
         ),
