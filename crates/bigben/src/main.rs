@@ -1,5 +1,6 @@
 //! The `bigben` command.
 
+mod charts;
 mod cli;
 mod client;
 mod daemon;

@@ -225,7 +225,7 @@ impl Delivered {
         let mut votes: BTreeMap<(String, String), usize> = BTreeMap::new();
         for (_, application) in &self.applications {
             let Ok(spec) = gitops::application::Spec::of(application) else { continue };
-            for source in spec.all_sources() {
+            for source in spec.all_sources().iter().filter(|source| source.chart_reference().is_none()) {
                 let url = gitops::repository::normalized(&source.repo_url);
                 if let Some((host, path)) = url.split_once("://").and_then(|(_, rest)| rest.split_once('/'))
                     && path.split('/').count() == 2

@@ -51,6 +51,10 @@ impl Spec {
             let reason = "neither spec.source nor spec.sources is set".to_owned();
             return Err(Error::Spec { application: name.to_owned(), reason });
         }
+        if let Some(source) = spec.all_sources().iter().find(|s| !s.chart.is_empty() && s.target_revision.is_empty()) {
+            let reason = format!("targetRevision is required for a source that is a chart: {} has none", source.chart);
+            return Err(Error::Spec { application: name.to_owned(), reason });
+        }
         Ok(spec)
     }
 
@@ -59,6 +63,14 @@ impl Spec {
         match (&self.source, self.sources.is_empty()) {
             (Some(source), true) => std::slice::from_ref(source),
             _ => &self.sources,
+        }
+    }
+
+    /// Its sources, to be changed.
+    pub fn all_sources_mut(&mut self) -> &mut [Source] {
+        match (&mut self.source, self.sources.is_empty()) {
+            (Some(source), true) => std::slice::from_mut(source),
+            _ => &mut self.sources,
         }
     }
 
@@ -103,6 +115,28 @@ impl Source {
     /// The revision to resolve.
     pub fn revision(&self) -> &str {
         if self.target_revision.is_empty() { "HEAD" } else { &self.target_revision }
+    }
+
+    /// The chart that is meant, where the source is no repository of git: `chart` of a Helm repository (`http(s)://`) or of a
+    /// registry (a host and a path without a scheme, or `oci://`), or an `oci://` URL by itself.
+    pub fn chart_reference(&self) -> Option<helm::cli::Reference> {
+        let url = self.repo_url.trim();
+        let version = Some(self.target_revision.trim().to_owned()).filter(|version| !version.is_empty());
+        let in_registry = url.strip_prefix("oci://").map(|path| path.trim_end_matches('/'));
+        if self.chart.is_empty() {
+            let chart = format!("oci://{}", in_registry?);
+            return Some(helm::cli::Reference { chart, repo: None, version });
+        }
+        if in_registry.is_none() && url.contains("://") {
+            return Some(helm::cli::Reference { chart: self.chart.clone(), repo: Some(url.to_owned()), version });
+        }
+        let path = in_registry.unwrap_or(url).trim_end_matches('/');
+        Some(helm::cli::Reference { chart: format!("oci://{path}/{}", self.chart), repo: None, version })
+    }
+
+    /// The directory that is read: of a chart that is named, all of it.
+    pub fn root(&self) -> &str {
+        if self.chart.is_empty() { &self.path } else { "" }
     }
 }
 
@@ -337,6 +371,31 @@ mod tests {
         assert_eq!(
             Spec::of(&application).unwrap_err().to_string(),
             "application x: neither spec.source nor spec.sources is set"
+        );
+    }
+
+    #[test]
+    fn a_chart_is_in_a_repository_or_in_a_registry() {
+        let reference = |url: &str, chart: &str| {
+            let source = Source { repo_url: url.to_owned(), chart: chart.to_owned(), ..Source::default() };
+            source.chart_reference().map(|reference| (reference.repo, reference.chart))
+        };
+        let registry = |chart: &str| Some((None, chart.to_owned()));
+        assert_eq!(reference("https://github.com/o/r", ""), None);
+        assert_eq!(reference("git@github.com:o/r.git", ""), None);
+        assert_eq!(reference("https://h/charts", "a"), Some((Some("https://h/charts".to_owned()), "a".to_owned())));
+        assert_eq!(reference("registry-1.docker.io/o", "a"), registry("oci://registry-1.docker.io/o/a"));
+        assert_eq!(reference("oci://ghcr.io/o/", "a"), registry("oci://ghcr.io/o/a"));
+        assert_eq!(reference("oci://ghcr.io/o/a", ""), registry("oci://ghcr.io/o/a"));
+    }
+
+    #[test]
+    fn a_chart_needs_a_revision() {
+        let application = json!({"metadata": {"name": "x"}, "spec": {"destination": {},
+            "source": {"repoURL": "https://h", "chart": "a"}}});
+        assert_eq!(
+            Spec::of(&application).unwrap_err().to_string(),
+            "application x: targetRevision is required for a source that is a chart: a has none"
         );
     }
 

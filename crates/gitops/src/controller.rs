@@ -5,7 +5,7 @@
 //! [`GitOps::push`]), a change of a tracked object or of the Application itself, and the reconciliation interval
 //! as a fallback.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,10 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::application::Spec;
 use crate::compare::normalized;
-use crate::generate::{self, SourceType, Target};
+use crate::generate::{SourceType, Target};
 use crate::health::{self, HealthStatus};
-use crate::repository::{self, Checkout, Repositories};
+use crate::charts::{self, Asked, Known, Reach};
+use crate::repository;
 use crate::resource::{self, ResourceKey, TRACKING_ID};
+use crate::source::Sources;
 use crate::status::{self, Compared, Comparison};
 use crate::{Error, crd, plan, project, sync};
 
@@ -53,10 +55,12 @@ fn definition_kind() -> Kind {
 pub struct Config {
     /// The cluster that holds the Applications, and to which they are synced.
     pub client: kube::Client,
-    /// Copies of repositories go here.
+    /// Copies of repositories and charts go here.
     pub dir: PathBuf,
     /// Where the URLs of repositories lead.
     pub resolve: repository::Resolve,
+    /// Fetches charts.
+    pub reach: Reach,
     /// Namespace of the Applications.
     pub namespace: String,
     /// `timeout.reconciliation`: how often a repository is looked at without being told of a push.
@@ -140,7 +144,7 @@ pub struct GitOps {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) applications: Arc<Store>,
     projects: Arc<Store>,
-    repositories: Repositories,
+    sources: Sources,
     queue: Arc<Queue<String>>,
     kinds: Mutex<HashMap<(String, String), Kind>>,
     watched: Mutex<BTreeSet<Kind>>,
@@ -175,13 +179,14 @@ impl GitOps {
         let cluster = Cluster::new(api, events, shutdown.clone());
         let applications = cluster.store(&application_kind());
         let projects = cluster.store(&project_kind());
-        let repositories = Repositories::new(config.dir.clone(), Arc::clone(&config.resolve));
+        let sources =
+            Sources::new(config.dir.clone(), Arc::clone(&config.resolve), Arc::clone(&config.reach));
         let gitops = Arc::new(Self {
             config,
             cluster,
             applications,
             projects,
-            repositories,
+            sources,
             queue: Arc::new(Queue::new()),
             kinds: Mutex::default(),
             watched: Mutex::default(),
@@ -358,7 +363,7 @@ impl GitOps {
         match self.try_compare(application, spec).await {
             Ok(comparison) => comparison,
             Err(error) => Comparison {
-                revisions: vec![application["status"]["sync"]["revision"].as_str().unwrap_or_default().to_owned()],
+                revisions: last_revisions(application),
                 source_types: Vec::new(),
                 resources: Vec::new(),
                 error: Some(error.chain()),
@@ -519,19 +524,20 @@ impl GitOps {
     pub(crate) async fn resolve(&self, application: &Value, spec: &Spec) -> Result<Resolved, Error> {
         let name = meta::name(application);
         let fingerprint = hash(&application["spec"]);
-        let (known, since) = {
+        let (known, asked) = {
             let mut memory = lock(&self.memory);
             let memory = memory.entry(name.to_owned()).or_default();
             let due = memory.resolved_at.is_none_or(|at| at.elapsed() >= self.config.reconciliation);
             let hard = std::mem::take(&mut memory.hard);
             let stale = memory.stale.take();
+            let asked = Asked { since: stale.unwrap_or_else(Instant::now), told: stale.is_some(), hard };
             let known = memory.resolved.clone().filter(|known| known.spec == fingerprint && !hard);
             match known {
                 Some(known) if !due && stale.is_none() => return Ok(known),
-                known => (known, stale.unwrap_or_else(Instant::now)),
+                known => (known, asked),
             }
         };
-        let outcome = self.resolve_now(name, spec, fingerprint, known, since).await;
+        let outcome = self.resolve_now(name, spec, fingerprint, known, asked).await;
         let mut memory = lock(&self.memory);
         let memory = memory.entry(name.to_owned()).or_default();
         match &outcome {
@@ -540,7 +546,7 @@ impl GitOps {
                 memory.resolved = Some(resolved.clone());
             }
             // Tried again with the next event.
-            Err(_) => memory.stale = memory.stale.max(Some(since)),
+            Err(_) => memory.stale = memory.stale.max(Some(asked.since)),
         }
         outcome
     }
@@ -551,40 +557,28 @@ impl GitOps {
         spec: &Spec,
         fingerprint: u64,
         known: Option<Resolved>,
-        since: Instant,
+        asked: Asked,
     ) -> Result<Resolved, Error> {
-        let mut checkouts = Vec::new();
-        let mut references: BTreeMap<String, Checkout> = BTreeMap::new();
-        for source in spec.all_sources() {
-            if !source.chart.is_empty() {
-                return Err(Error::Unsupported {
-                    what: "spec.source.chart (a chart from a Helm repository)".to_owned(),
-                });
-            }
-            let checkout = self.repositories.checkout(&source.repo_url, source.revision(), since).await?;
-            if !source.reference.is_empty() {
-                references.insert(source.reference.clone(), checkout.clone());
-            }
-            checkouts.push((source, checkout));
-        }
-        let revisions: Vec<String> = checkouts.iter().map(|(_, checkout)| checkout.commit.clone()).collect();
+        let opened = self.sources.open(spec, &self.known_repositories(spec).await?, asked).await?;
+        let revisions = opened.revisions();
         if let Some(known) = known
             && known.revisions == revisions
         {
             return Ok(known);
         }
-        let target = self.target(name, spec).await?;
-        let mut source_types = Vec::new();
-        let mut objects = Vec::new();
-        for (source, checkout) in &checkouts {
-            if !source.reference.is_empty() && source.path.is_empty() {
-                continue;
-            }
-            let (source_type, manifests) = generate::manifests(source, checkout, &references, &target).await?;
-            source_types.push(source_type);
-            objects.extend(manifests);
-        }
+        let (source_types, objects) = opened.manifests(&self.target(name, spec).await?).await?;
         Ok(Resolved { spec: fingerprint, revisions, source_types, objects: Arc::new(objects) })
+    }
+
+    /// The repositories of charts that Secrets beside the Applications describe.
+    async fn known_repositories(&self, spec: &Spec) -> Result<Vec<Known>, Error> {
+        let kind = Kind::dynamic("", "v1", "Secret", "secrets", true);
+        let selector = format!("{} in (repository, repo-creds)", charts::SECRET_TYPE);
+        let query = [("labelSelector".to_owned(), selector)];
+        let listed = self.cluster.api.list(&kind, &self.config.namespace, &query, informer::reflector::View::Objects).await?;
+        let mut secrets = listed["items"].as_array().cloned().unwrap_or_default();
+        secrets.retain(|secret| charts::serves(secret, &spec.project));
+        Ok(Known::all(&secrets))
     }
 
     async fn target(&self, name: &str, spec: &Spec) -> Result<Target, Error> {
@@ -603,17 +597,23 @@ impl GitOps {
             *lock(&self.target) = target.clone();
         }
         target.application = name.to_owned();
+        target.project = spec.project.clone();
         target.namespace = spec.destination.namespace.clone();
         Ok(target)
     }
 
-    /// What the Application says at another revision: what a rollback applies.
-    pub(crate) async fn resolve_at(&self, application: &Value, spec: &Spec, revision: &str) -> Result<Resolved, Error> {
+    /// What the Application says at other revisions, one a source: what a rollback applies. Sources beyond them stay.
+    pub(crate) async fn resolve_at(
+        &self,
+        application: &Value,
+        spec: &Spec,
+        revisions: &[String],
+    ) -> Result<Resolved, Error> {
         let mut spec = spec.clone();
-        if let Some(source) = &mut spec.source {
-            source.target_revision = revision.to_owned();
+        for (source, revision) in spec.all_sources_mut().iter_mut().zip(revisions) {
+            source.target_revision.clone_from(revision);
         }
-        self.resolve_now(meta::name(application), &spec, 0, None, Instant::now()).await
+        self.resolve_now(meta::name(application), &spec, 0, None, Asked::now()).await
     }
 
     /// Writes `status` where it changed, and takes the refresh annotation away.
@@ -632,7 +632,7 @@ impl GitOps {
         if changed {
             self.config.observer.observe(Event::Status {
                 application: meta::name(application).to_owned(),
-                revision: comparison.revision().to_owned(),
+                revision: comparison.commit().to_owned(),
                 sync: comparison.sync_status().to_owned(),
                 health: health.status,
                 message: health.message,
@@ -703,6 +703,16 @@ impl GitOps {
         let rest: Vec<&String> = finalizers.iter().filter(|name| *name != finalizer).collect();
         let patch = json!({"metadata": {"finalizers": rest}});
         self.cluster.patch(&application_kind(), application, "", patch, true).await.map(|_| ())
+    }
+}
+
+/// The revisions that were compared last.
+fn last_revisions(application: &Value) -> Vec<String> {
+    let sync = &application["status"]["sync"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    match sync["revisions"].as_array() {
+        Some(revisions) => revisions.iter().map(text).collect(),
+        None => vec![text(&sync["revision"])],
     }
 }
 

@@ -57,6 +57,28 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// A chart could not be had.
+    #[error("cannot fetch chart {chart} of {url}: {reason}")]
+    Chart {
+        /// Its name, or the registry's reference of it.
+        chart: String,
+        /// The URL in the Application.
+        url: String,
+        /// Why, in Helm's words.
+        reason: String,
+    },
+    /// Repositories of charts cannot be reached as the Secrets say.
+    #[error("cannot reach repositories of charts: {reason}")]
+    Reach {
+        /// Why.
+        reason: String,
+    },
+    /// A source names a file of another source, or of the network, that cannot be had.
+    #[error("{reason}")]
+    Reference {
+        /// Which, and why.
+        reason: String,
+    },
     /// Something that this Argo CD does not do.
     #[error("{what} is not supported here")]
     Unsupported {

@@ -1,22 +1,25 @@
 //! From a source to manifests: a Helm chart is rendered, a directory of manifests is read.
-//!
-//! Reading the repository is the only IO; [`directory`] and [`chart`] are pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use helm::cli::Fetch;
 use objects::meta;
 use regex::Regex;
 use serde_json::Value;
 
 use crate::Error;
-use crate::application::{Directory, Helm, Source};
-use crate::repository::Checkout;
+use crate::application::{Directory, Source};
+use crate::render;
+use crate::source::Contents;
 
 /// What the manifests are generated for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Target {
     /// The Application's name, which is the release's.
     pub application: String,
+    /// Its project.
+    pub project: String,
     /// The destination's namespace.
     pub namespace: String,
     /// The cluster's version, such as `v1.37.0`.
@@ -44,32 +47,38 @@ impl SourceType {
     }
 }
 
-/// The manifests of one source at one commit. `references` are the other sources' checkouts, by their `ref`.
+/// What a source may use besides its own files.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// What other sources hold, by their `ref`.
+    pub references: &'a BTreeMap<String, Contents>,
+    /// Whether there is no other source.
+    pub is_one: bool,
+    /// Fetches dependencies and value files.
+    pub fetch: &'a Arc<dyn Fetch>,
+}
+
+/// The manifests of one source.
 ///
 /// # Errors
 /// Names the file and what is wrong with it; what is not supported is [`Error::Unsupported`].
 pub async fn manifests(
     source: &Source,
-    checkout: &Checkout,
-    references: &BTreeMap<String, Checkout>,
+    contents: &Contents,
+    around: &Around<'_>,
     target: &Target,
 ) -> Result<(SourceType, Vec<Value>), Error> {
     let unsupported = |what: &str| Err(Error::Unsupported { what: what.to_owned() });
     if source.plugin.is_some() {
         return unsupported("spec.source.plugin");
     }
-    if !source.chart.is_empty() {
-        return unsupported("spec.source.chart (a chart from a Helm repository)");
-    }
-    let files = checkout.files(&source.path).await?.ok_or_else(|| Error::Path {
-        url: checkout.url.clone(),
-        revision: checkout.commit.clone(),
+    let files = contents.files(source.root()).await?.ok_or_else(|| Error::Path {
+        url: contents.url().to_owned(),
+        revision: contents.revision().to_owned(),
         path: source.path.clone(),
     })?;
     if files.contains_key("Chart.yaml") {
-        let helm = source.helm.clone().unwrap_or_default();
-        let values = read_values(&helm, source, checkout, references).await?;
-        let objects = chart(&source.path, files, &helm, values, target)?;
+        let objects = render::chart(source, contents, files, around, target).await?;
         return Ok((SourceType::Helm, objects));
     }
     if source.kustomize.is_some()
@@ -79,78 +88,6 @@ pub async fn manifests(
     }
     let options = source.directory.clone().unwrap_or_default();
     Ok((SourceType::Directory, directory(&source.path, &files, &options)?))
-}
-
-/// The text of each value file, in order, and of each file parameter.
-struct Texts {
-    values: Vec<(String, Vec<u8>)>,
-    parameters: Vec<(String, Vec<u8>)>,
-}
-
-async fn read_values(
-    helm: &Helm,
-    source: &Source,
-    checkout: &Checkout,
-    references: &BTreeMap<String, Checkout>,
-) -> Result<Texts, Error> {
-    let missing = |path: &str| Error::Path {
-        url: checkout.url.clone(),
-        revision: checkout.commit.clone(),
-        path: path.to_owned(),
-    };
-    let mut texts = Texts { values: Vec::new(), parameters: Vec::new() };
-    for file in &helm.value_files {
-        if file.contains("://") {
-            return Err(Error::Unsupported { what: format!("the remote value file {file}") });
-        }
-        match read_file(file, source, checkout, references).await? {
-            Some(content) => texts.values.push((file.clone(), content)),
-            None if helm.ignore_missing_value_files => {}
-            None => return Err(missing(file)),
-        }
-    }
-    for parameter in &helm.file_parameters {
-        let content = read_file(&parameter.path, source, checkout, references).await?;
-        let content = content.ok_or_else(|| missing(&parameter.path))?;
-        texts.parameters.push((parameter.name.clone(), content));
-    }
-    Ok(texts)
-}
-
-/// A file relative to the chart, to the repository's root (`/...`), or to another source (`$ref/...`).
-async fn read_file(
-    file: &str,
-    source: &Source,
-    checkout: &Checkout,
-    references: &BTreeMap<String, Checkout>,
-) -> Result<Option<Vec<u8>>, Error> {
-    if let Some(rest) = file.strip_prefix('$') {
-        let (name, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let checkout = references.get(name).ok_or_else(|| Error::Unsupported {
-            what: format!("the value file {file}: no source has ref: {name}, which"),
-        })?;
-        return checkout.read(path).await;
-    }
-    match join(&source.path, file) {
-        Some(path) => checkout.read(&path).await,
-        None => Ok(None),
-    }
-}
-
-/// Joins and cleans a path; `None` when it leads out of the repository.
-fn join(directory: &str, file: &str) -> Option<String> {
-    let base = if file.starts_with('/') { "" } else { directory };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in base.split('/').chain(file.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
 }
 
 /// Plain manifests: every `.yaml`, `.yml` and `.json` file.
@@ -180,7 +117,7 @@ pub fn directory(path: &str, files: &BTreeMap<String, Vec<u8>>, options: &Direct
 }
 
 /// The manifests in one file.
-fn parse(path: &str, content: &[u8]) -> Result<Vec<Value>, Error> {
+pub(crate) fn parse(path: &str, content: &[u8]) -> Result<Vec<Value>, Error> {
     let invalid = |source: Box<dyn std::error::Error + Send + Sync>| Error::Manifest { path: path.to_owned(), source };
     let text = std::str::from_utf8(content).map_err(|error| invalid(error.into()))?;
     let documents = goyaml::documents(text).map_err(|error| invalid(error.into()))?;
@@ -246,71 +183,6 @@ fn glob(pattern: &str) -> Result<Option<Regex>, Error> {
     Ok(Some(regex))
 }
 
-/// A rendered chart, hooks and CRDs included. Values are merged as Argo CD does it: files in order, then `values`, then
-/// `valuesObject`, then parameters, then file parameters.
-fn chart(
-    path: &str,
-    files: BTreeMap<String, Vec<u8>>,
-    helm: &Helm,
-    texts: Texts,
-    target: &Target,
-) -> Result<Vec<Value>, Error> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Helm { path: path.to_owned(), source };
-    let chart = helm::Chart::from_files(files).map_err(|error| failed(error.into()))?;
-    let mut values = helm::values::Merged::default();
-    for (name, content) in &texts.values {
-        values.file(name, content).map_err(|error| failed(error.into()))?;
-    }
-    if let Some(object) = &helm.values_object {
-        values.object(object.clone()).map_err(|error| failed(error.into()))?;
-    } else if !helm.values.is_empty() {
-        values.file("values", helm.values.as_bytes()).map_err(|error| failed(error.into()))?;
-    }
-    for parameter in &helm.parameters {
-        let text = format!("{}={}", parameter.name, escape_commas(&parameter.value));
-        let set = if parameter.force_string { values.set_string(&text) } else { values.set(&text) };
-        set.map_err(|error| failed(error.into()))?;
-    }
-    for (name, content) in &texts.parameters {
-        let content = String::from_utf8_lossy(content);
-        values.set_file(name, &content).map_err(|error| failed(error.into()))?;
-    }
-    let or = |set: &str, otherwise: &str| {
-        if set.is_empty() { otherwise.to_owned() } else { set.to_owned() }
-    };
-    let options = helm::RenderOptions {
-        release_name: or(&helm.release_name, &target.application),
-        namespace: or(&helm.namespace, &target.namespace),
-        kube_version: Some(or(&helm.kube_version, &target.kube_version)).filter(|v| !v.is_empty()),
-        api_versions: if helm.api_versions.is_empty() {
-            target.api_versions.clone()
-        } else {
-            helm.api_versions.clone()
-        },
-        include_crds: !helm.skip_crds,
-        skip_schema_validation: helm.skip_schema_validation,
-        ..helm::RenderOptions::default()
-    };
-    let rendered = chart.render(values.finish(), &options).map_err(|error| failed(error.into()))?;
-    let mut objects = Vec::new();
-    let mut texts: Vec<(&str, &str)> = Vec::new();
-    texts.extend(rendered.crds.iter().map(|manifest| (&*manifest.path, &*manifest.text)));
-    texts.extend(rendered.manifests.iter().map(|manifest| (&*manifest.path, &*manifest.text)));
-    texts.extend(rendered.hooks.iter().map(|hook| (&*hook.path, &*hook.text)));
-    for (path, text) in texts {
-        objects.extend(parse(path, text.as_bytes())?);
-    }
-    Ok(objects)
-}
-
-/// Commas separate parameters in `--set`; in a value that is no list they are meant as they stand.
-fn escape_commas(value: &str) -> String {
-    if value.starts_with('{') && value.ends_with('}') {
-        return value.to_owned();
-    }
-    value.replace(',', "\\,")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,19 +192,6 @@ mod tests {
     }
 
     const CONFIG: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: x\n";
-
-    #[test]
-    fn paths_stay_in_the_repository() {
-        for (directory, file, expected) in [
-            ("charts/app", "values.yaml", Some("charts/app/values.yaml")),
-            ("charts/app", "/app/v.yaml", Some("app/v.yaml")),
-            ("charts/app", "../v.yaml", Some("charts/v.yaml")),
-            ("charts/app", "../../../v.yaml", None),
-            ("charts/app", "/../v.yaml", None),
-        ] {
-            assert_eq!(join(directory, file).as_deref(), expected, "{file}");
-        }
-    }
 
     #[test]
     fn a_directory_is_read_as_deep_as_it_says() {

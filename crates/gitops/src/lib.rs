@@ -1,7 +1,7 @@
 //! Argo CD Applications, synced: a stand-in for Argo CD that speaks to the cluster as any client does.
 //!
 //! An Application says where manifests are (`spec.source`) and where they go (`spec.destination`). The room reads them from git
-//! without a checkout, renders charts with the `helm` engine, compares them with the cluster and applies the difference.
+//! without a checkout, or from repositories and registries of charts, renders charts with the `helm` engine, compares them with the cluster and applies the difference.
 //! Everything that is known of an Application is in its own `status`; the room keeps only caches.
 //!
 //! It serves no pages and opens no sockets: [`api::router`] is Argo CD's REST API for whoever binds one.
@@ -10,6 +10,7 @@
 
 pub mod api;
 pub mod application;
+pub mod charts;
 pub mod compare;
 mod controller;
 pub mod crd;
@@ -18,8 +19,10 @@ pub mod generate;
 pub mod health;
 pub mod plan;
 pub mod project;
+mod render;
 pub mod repository;
 pub mod resource;
+pub mod source;
 pub mod status;
 pub mod sync;
 

@@ -93,6 +93,17 @@ impl Comparison {
     pub fn revision(&self) -> &str {
         self.revisions.first().map_or("", String::as_str)
     }
+
+    /// The revision that tells of a push: the first that is a commit, or else the first.
+    pub fn commit(&self) -> &str {
+        commit(&self.revisions)
+    }
+}
+
+/// The first revision that is a commit, or else the first.
+pub(crate) fn commit(revisions: &[String]) -> &str {
+    let commit = revisions.iter().find(|revision| git::is_oid(revision));
+    commit.or(revisions.first()).map_or("", String::as_str)
 }
 
 /// The new `status`, given the old one. `now` is RFC 3339; it is written only where something else changed.

@@ -15,7 +15,7 @@ use crate::controller::{Event, GitOps, application_kind};
 use crate::health::{self, HealthStatus};
 use crate::plan::{self, DeletePolicy, Phase, Step};
 use crate::resource::{self, ResourceKey, SYNC_OPTIONS};
-use crate::status::Comparison;
+use crate::status::{self, Comparison};
 use crate::{Error, compare};
 
 /// How long after a sync the same revision is synced again because the live state was changed.
@@ -57,14 +57,16 @@ pub fn wanted(application: &Value, spec: &Spec, comparison: &Comparison) -> Want
     }
     let mut operation = json!({
         "initiatedBy": {"automated": true},
-        "sync": {"revision": comparison.revision(), "prune": automated.prune,
-            "syncOptions": spec.sync_policy.sync_options},
+        "sync": {"prune": automated.prune, "syncOptions": spec.sync_policy.sync_options},
     });
+    name_revisions(&mut operation["sync"], spec, &comparison.revisions);
     if let Some(retry) = &spec.sync_policy.retry {
         operation["retry"] = json!({"limit": retry.limit});
     }
-    let attempted = state["syncResult"]["revision"] == *comparison.revision()
-        && state["syncResult"]["source"] == application["spec"]["source"];
+    let mut this = json!({});
+    name_revisions(&mut this, spec, &comparison.revisions);
+    name_sources(&mut this, spec, application);
+    let attempted = SOURCE_FIELDS.iter().all(|field| state["syncResult"][*field] == this[*field]);
     if !attempted {
         return Wanted::Now(operation);
     }
@@ -76,9 +78,28 @@ pub fn wanted(application: &Value, spec: &Spec, comparison: &Comparison) -> Want
     if since < SELF_HEAL { Wanted::Later(SELF_HEAL - since) } else { Wanted::Now(operation) }
 }
 
+/// What tells what was synced: the first and the third of one source, the others of several.
+const SOURCE_FIELDS: [&str; 4] = ["revision", "revisions", "source", "sources"];
+
+/// Writes `revision`, or of several sources `revisions`.
+fn name_revisions(into: &mut Value, spec: &Spec, revisions: &[String]) {
+    if spec.is_multi_source() {
+        into["revisions"] = json!(revisions);
+    } else {
+        into["revision"] = json!(revisions.first().map_or("", String::as_str));
+    }
+}
+
+/// Writes `source` or `sources`, as the Application has them.
+fn name_sources(into: &mut Value, spec: &Spec, application: &Value) {
+    let field = if spec.is_multi_source() { "sources" } else { "source" };
+    into[field] = application["spec"][field].clone();
+}
+
 /// What a sync does, read from its operation.
 struct Request {
-    revision: String,
+    /// One a source; none for what the Application says.
+    revisions: Vec<String>,
     prune: bool,
     dry_run: bool,
     only: Vec<Value>,
@@ -100,8 +121,13 @@ impl Request {
             }
             retry
         });
+        let named = sync["revisions"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let mut revisions: Vec<String> = named.map(str::to_owned).collect();
+        if let (true, Some(revision)) = (revisions.is_empty(), sync["revision"].as_str().filter(|r| !r.is_empty())) {
+            revisions.push(revision.to_owned());
+        }
         Self {
-            revision: sync["revision"].as_str().unwrap_or_default().to_owned(),
+            revisions,
             prune: sync["prune"] == true,
             dry_run: sync["dryRun"] == true,
             only: sync["resources"].as_array().cloned().unwrap_or_default(),
@@ -147,24 +173,30 @@ pub async fn run(
     let request = Request::of(operation, spec);
     let name = meta::name(application).to_owned();
     let started = objects::time::now();
-    let other = !request.revision.is_empty() && request.revision != comparison.revision();
+    let other = request.revisions.iter().zip(&comparison.revisions).any(|(asked, compared)| asked != compared);
     let resolved = if other {
-        room.resolve_at(application, spec, &request.revision).await
+        room.resolve_at(application, spec, &request.revisions).await
     } else {
         room.resolve(application, spec).await
     };
-    let revision = match &resolved {
-        Ok(resolved) => resolved.revisions.first().cloned().unwrap_or_default(),
-        Err(_) => comparison.revision().to_owned(),
-    };
+    let revisions = resolved.as_ref().map_or(&comparison.revisions, |resolved| &resolved.revisions);
+    let revision = status::commit(revisions).to_owned();
+    let mut read = json!({});
+    name_revisions(&mut read, spec, revisions);
+    name_sources(&mut read, spec, application);
+    // What the other way of writing sources left behind goes.
+    for field in SOURCE_FIELDS {
+        read[field] = read[field].take();
+    }
     room.config.observer.observe(Event::SyncStarted { application: name.clone(), revision: revision.clone() });
     let mut state = json!({
         "operation": operation,
         "phase": "Running",
         "message": "waiting for the objects to be applied",
         "startedAt": started,
-        "syncResult": {"revision": revision, "source": application["spec"]["source"], "resources": []},
+        "syncResult": read,
     });
+    state["syncResult"]["resources"] = json!([]);
     let mut application = begin(room, application, &state).await?;
 
     let mut attempt = 0;
@@ -200,14 +232,14 @@ pub async fn run(
         Some(text) => text.clone(),
     });
     let history = (error.is_none() && !request.dry_run && request.only.is_empty()).then(|| {
-        let source = json!({
-            "revision": revision,
-            "source": application["spec"]["source"],
+        let mut entry = json!({
             "deployStartedAt": started,
             "deployedAt": objects::time::now(),
             "initiatedBy": if request.automated { json!({"automated": true}) } else { operation["initiatedBy"].clone() },
         });
-        history(&application["status"]["history"], source, spec.revision_history_limit)
+        name_revisions(&mut entry, spec, revisions);
+        name_sources(&mut entry, spec, &application);
+        history(&application["status"]["history"], entry, spec.revision_history_limit)
     });
     write(room, &application, &state, history).await?;
     room.config.observer.observe(Event::SyncEnded { application: name, revision, error });

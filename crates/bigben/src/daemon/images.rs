@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use gitops::generate::{self, Target};
-use gitops::repository::Repositories;
+use gitops::charts::{Asked, Reach};
+use gitops::generate::Target;
+use gitops::source::Sources;
 use oci::Reference;
 use serde_json::Value;
 
@@ -23,45 +25,56 @@ pub struct Image {
     pub application: String,
 }
 
-/// Every image that the Applications of a repository name.
-async fn named(git_dir: &Path, delivered: &Delivered, cache: PathBuf) -> Result<BTreeSet<Image>> {
+/// Every image that the Applications of a repository name. What cannot be fetched from elsewhere is left out: its Application says so.
+async fn named(git_dir: &Path, delivered: &Delivered, cache: PathBuf, reach: Reach) -> Result<BTreeSet<Image>> {
     let mut images = BTreeSet::new();
     let local = git_dir.to_string_lossy().into_owned();
-    let begun = tokio::time::Instant::now();
-    let repositories = Repositories::new(
-        cache,
-        std::sync::Arc::new(move |_| gitops::repository::Remote { url: local.clone(), environment: Vec::new() }),
-    );
+    let production = format!("https://{}/", delivered.forge_host);
+    let resolve = move |url: &str| {
+        let is_here = gitops::repository::normalized(url).starts_with(&production);
+        let url = if is_here { local.clone() } else { url.to_owned() };
+        gitops::repository::Remote { url, environment: Vec::new() }
+    };
+    let sources = Sources::new(cache, Arc::new(resolve), reach);
+    let asked = Asked::now();
     for (path, application) in &delivered.applications {
         let name = objects::meta::name(application).to_owned();
         let spec = gitops::application::Spec::of(application).with_context(|| path.clone())?;
-        let mut checkouts = Vec::new();
-        let mut references = BTreeMap::new();
-        for source in spec.all_sources() {
-            let checkout = repositories.checkout(&source.repo_url, source.revision(), begun).await?;
-            if !source.reference.is_empty() {
-                references.insert(source.reference.clone(), checkout.clone());
-            }
-            checkouts.push((source, checkout));
-        }
         let target = Target {
             application: name.clone(),
+            project: spec.project.clone(),
             namespace: spec.destination.namespace.clone(),
             kube_version: apiserver::VERSION.to_owned(),
             api_versions: Vec::new(),
         };
-        for (source, checkout) in checkouts {
-            let (_, objects) = generate::manifests(source, &checkout, &references, &target)
-                .await
-                .with_context(|| format!("cannot render Application {name}"))?;
-            for object in &objects {
-                collect(object, &mut |reference| {
-                    images.insert(Image { reference, application: name.clone() });
-                });
+        let manifests = async { sources.open(&spec, &[], asked).await?.manifests(&target).await };
+        let objects = match manifests.await {
+            Ok((_, objects)) => objects,
+            Err(error) if is_elsewhere(&error, delivered) => {
+                tracing::warn!(application = name, error = error.chain(), "the images of an Application are not known yet");
+                continue;
             }
+            Err(error) => return Err(error).with_context(|| format!("cannot render Application {name}")),
+        };
+        for object in &objects {
+            collect(object, &mut |reference| {
+                images.insert(Image { reference, application: name.clone() });
+            });
         }
     }
     Ok(images)
+}
+
+/// Whether what failed is not the delivered repository's.
+fn is_elsewhere(error: &gitops::Error, delivered: &Delivered) -> bool {
+    match error {
+        gitops::Error::Chart { .. } | gitops::Error::Reach { .. } | gitops::Error::Reference { .. } => true,
+        gitops::Error::Fetch { url, .. } => {
+            let production = format!("https://{}/", delivered.forge_host);
+            !gitops::repository::normalized(url).starts_with(&production)
+        }
+        _ => false,
+    }
 }
 
 /// Those of the images that the repository's own workflows make: the ones that they name. Where they name none, because scripts
@@ -119,8 +132,14 @@ impl Catalogue {
     ///
     /// # Errors
     /// Names the Application that cannot be rendered.
-    pub async fn of(git_dir: &Path, commit: String, delivered: &Delivered, cache: PathBuf) -> Result<Self> {
-        let named = named(git_dir, delivered, cache).await?;
+    pub async fn of(
+        git_dir: &Path,
+        commit: String,
+        delivered: &Delivered,
+        cache: PathBuf,
+        reach: Reach,
+    ) -> Result<Self> {
+        let named = named(git_dir, delivered, cache, reach).await?;
         let made_here = made_here(&named, &delivered.workflows);
         Ok(Self { commit, named, made_here })
     }
@@ -137,7 +156,7 @@ impl Daemon {
         if catalogue.commit != commit {
             let repository = self.forge.git(&self.delivered.full_name).await?;
             let cache = self.options.state.join("gitops-preview");
-            *catalogue = Catalogue::of(repository.dir(), commit, &self.delivered, cache).await?;
+            *catalogue = Catalogue::of(repository.dir(), commit, &self.delivered, cache, Arc::clone(&self.reach)).await?;
         }
         Ok(catalogue.clone())
     }

@@ -95,6 +95,8 @@ pub struct Daemon {
     pub api: informer::Api,
     /// Argo CD.
     pub gitops: Arc<GitOps>,
+    /// Fetches charts.
+    pub reach: gitops::charts::Reach,
     /// The kept ledger.
     pub deliveries: Arc<Deliveries>,
     /// Spans from events.
@@ -170,11 +172,13 @@ async fn serve(options: Options) -> Result<()> {
     let deliveries = Deliveries::open(&state.join("deliveries.jsonl"))?;
     let forge_url = format!("http://127.0.0.1:{}", instance.ports.forge);
     let forge = Forge::open(forge::Config::new(state.join("forge"), &forge_url)).await?;
-    let (delivered, catalogue) = rooms::read_files(&options, &forge).await?;
+    let endpoints = rooms::endpoints(instance.ports.registry);
+    let reach = rooms::reach(&endpoints)?;
+    // No registry of this instance answers yet.
+    let (delivered, catalogue) = rooms::read_files(&options, &forge, rooms::reach("")?).await?;
     rooms::prepare_forge(&forge, &delivered, &instance).await?;
     let follower = Follower::new(Arc::clone(&deliveries), &delivered.workflows);
 
-    let endpoints = rooms::endpoints(instance.ports.registry);
     let registry = rooms::open_registry(&state, &instance, &catalogue, &forge)?;
     let engine = rooms::open_engine(&options, &forge, &forge_url, &delivered, &endpoints).await?;
 
@@ -221,7 +225,7 @@ async fn serve(options: Options) -> Result<()> {
         launch::start_machine(&state, &instance, &delivered, &endpoints, listeners.http, listeners.https, signatures)
             .await?;
 
-    let gitops = rooms::open_gitops(&state, &api, &delivered, &follower, &forge_url, &shutdown).await?;
+    let gitops = rooms::open_gitops(&state, &api, &delivered, &follower, &forge_url, Arc::clone(&reach), &shutdown).await?;
     let daemon = Arc::new(Daemon {
         options,
         instance,
@@ -232,6 +236,7 @@ async fn serve(options: Options) -> Result<()> {
         registry,
         api: informer::Api::new(api.client(Identity::admin()), "bigben"),
         gitops,
+        reach,
         deliveries,
         follower,
         client: api.client(Identity::admin()),

@@ -119,7 +119,9 @@ impl Daemon {
             None => history.iter().rev().collect(),
         };
         for entry in candidates {
-            let revision = entry["revision"].as_str().unwrap_or_default();
+            // Of several sources, the one that is the repository.
+            let revisions = entry["revisions"].as_array().into_iter().flatten().chain([&entry["revision"]]);
+            let revision = revisions.filter_map(Value::as_str).find(|revision| git::is_oid(revision)).unwrap_or_default();
             let Ok(then) = files(revision.to_owned()).await else { continue };
             let mut changes: Vec<(String, Option<Vec<u8>>)> = Vec::new();
             for path in now.keys().chain(then.keys().filter(|path| !now.contains_key(*path))) {
@@ -295,6 +297,7 @@ fn meta_text(node: &Value, field: &str) -> String {
 async fn files_of(repository: &git::Repository, spec: &Spec, revision: &str) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut files = BTreeMap::new();
     for source in spec.all_sources() {
+        let is_chart = source.chart_reference().is_some();
         let outside: Vec<&str> = source
             .helm
             .iter()
@@ -308,7 +311,7 @@ async fn files_of(repository: &git::Repository, spec: &Spec, revision: &str) -> 
                 files.insert((*path).to_owned(), content);
             }
         }
-        if outside.is_empty() {
+        if outside.is_empty() && !is_chart {
             let entries = repository.tree(revision, source.path.trim_matches('/')).await?;
             let blobs: Vec<_> = entries.into_iter().filter(|entry| entry.kind == git::Kind::Blob).collect();
             let ids: Vec<&str> = blobs.iter().map(|entry| entry.oid.as_str()).collect();

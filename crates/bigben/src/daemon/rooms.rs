@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use apiserver::{ApiServer, Identity};
 use forge::Forge;
 use gitops::GitOps;
+use gitops::charts::{Known, Reach};
+use oci::EndpointMap;
 use registry::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +16,7 @@ use super::follow::Follower;
 use super::images::{self, Catalogue};
 use super::packages::Packages;
 use super::{Options, USER, host};
+use crate::charts::Online;
 use crate::repository::{self, Delivered};
 use crate::state::{Instance, StateDir};
 
@@ -31,13 +34,22 @@ pub fn endpoints(port: u16) -> String {
     hub.chain(mirrored).collect::<Vec<_>>().join(",")
 }
 
+/// Who fetches charts for Applications, given the endpoint map as text.
+///
+/// # Errors
+/// A text that is no endpoint map.
+pub fn reach(endpoints: &str) -> Result<Reach> {
+    let endpoints = EndpointMap::parse(endpoints)?;
+    Ok(Arc::new(move |known: &[Known]| Ok(Arc::new(Online::among(known, &endpoints)))))
+}
+
 /// What the files of the delivered repository say, and the images that its Applications name.
-pub async fn read_files(options: &Options, forge: &Forge) -> Result<(Delivered, Catalogue)> {
+pub async fn read_files(options: &Options, forge: &Forge, reach: Reach) -> Result<(Delivered, Catalogue)> {
     let source = source_of(options, forge).await?;
     let commit = repository::head(&source)?;
     let delivered = repository::read(&source, &commit)?;
     let cache = options.state.join("gitops-preview");
-    let catalogue = Catalogue::of(&source, commit, &delivered, cache).await?;
+    let catalogue = Catalogue::of(&source, commit, &delivered, cache, reach).await?;
     Ok((delivered, catalogue))
 }
 
@@ -142,6 +154,7 @@ pub async fn open_gitops(
     delivered: &Delivered,
     follower: &Arc<Follower>,
     forge_url: &str,
+    reach: Reach,
     shutdown: &CancellationToken,
 ) -> Result<Arc<GitOps>> {
     struct Observer(Arc<Follower>);
@@ -164,6 +177,7 @@ pub async fn open_gitops(
         client: api.client(Identity::admin()),
         dir: state.join("gitops"),
         resolve: Arc::new(resolve),
+        reach,
         namespace: delivered.argo_namespace().to_owned(),
         reconciliation: delivered.reconciliation,
         servers: vec!["https://kubernetes.default.svc".to_owned()],

@@ -500,7 +500,8 @@ impl Daemon {
                 return true;
             }
             let status = &application["status"];
-            let newest = status["sync"]["revision"] == *main || status["sync"]["revisions"][0] == *main;
+            let revisions = status["sync"]["revisions"].as_array().into_iter().flatten();
+            let newest = revisions.chain([&status["sync"]["revision"]]).any(|revision| *revision == *main);
             let over = status["sync"]["status"] == "Synced"
                 || status["operationState"]["phase"] == "Failed"
                 || status["conditions"].as_array().is_some_and(|conditions| !conditions.is_empty())

@@ -173,7 +173,7 @@ async fn sync(State(api): State<Api>, Path(name): Path<String>, request: Option<
         return Err(Refusal::new(StatusCode::PRECONDITION_FAILED, reason));
     }
     let mut sync = json!({});
-    for field in ["prune", "dryRun", "resources", "manifests"] {
+    for field in ["prune", "dryRun", "resources", "manifests", "revisions"] {
         if !request[field].is_null() {
             sync[field] = request[field].clone();
         }
@@ -205,8 +205,9 @@ async fn rollback(State(api): State<Api>, Path(name): Path<String>, Json(request
         let reason = format!("application {name} does not have deployment with id {id}");
         return Err(Refusal::new(StatusCode::BAD_REQUEST, reason));
     };
+    let field = if entry["revisions"].is_array() { "revisions" } else { "revision" };
     let operation = json!({"initiatedBy": {"username": "admin"}, "sync": {
-        "revision": entry["revision"], "prune": request["prune"] == true, "dryRun": request["dryRun"] == true,
+        field: entry[field], "prune": request["prune"] == true, "dryRun": request["dryRun"] == true,
         "syncOptions": spec.sync_policy.sync_options}});
     operate(&api, &application, operation).await
 }
@@ -265,7 +266,7 @@ async fn manifests(State(api): State<Api>, Path(name): Path<String>, Query(query
     let application = find(&api, &name)?;
     let spec = Spec::of(&application)?;
     let resolved = match query.get("revision").filter(|revision| !revision.is_empty()) {
-        Some(revision) => api.room.resolve_at(&application, &spec, revision).await?,
+        Some(revision) => api.room.resolve_at(&application, &spec, std::slice::from_ref(revision)).await?,
         None => api.room.resolve(&application, &spec).await?,
     };
     let texts: Vec<String> = resolved.objects.iter().map(Value::to_string).collect();

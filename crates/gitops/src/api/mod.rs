@@ -138,13 +138,18 @@ async fn clusters(State(api): State<Api>) -> Json<Value> {
 }
 
 async fn repositories(State(api): State<Api>) -> Json<Value> {
-    let mut urls = std::collections::BTreeSet::new();
+    let mut urls = std::collections::BTreeMap::new();
     for application in api.room.applications.all() {
         if let Ok(spec) = crate::application::Spec::of(&application) {
-            urls.extend(spec.all_sources().iter().map(|source| source.repo_url.clone()));
+            let kind = |source: &crate::application::Source| match source.chart_reference() {
+                None => "git",
+                Some(_) if source.chart.is_empty() => "oci",
+                Some(_) => "helm",
+            };
+            urls.extend(spec.all_sources().iter().map(|source| (source.repo_url.clone(), kind(source))));
         }
     }
-    let items: Vec<Value> = urls.into_iter().map(|url| json!({"repo": url, "type": "git"})).collect();
+    let items: Vec<Value> = urls.into_iter().map(|(url, kind)| json!({"repo": url, "type": kind})).collect();
     Json(json!({"metadata": {}, "items": items}))
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::dependency::{Fetch, Found, from_index, from_registry};
+use super::dependency::{Fetch, Found, Package, entry, from_index, from_registry, tag};
 use crate::chart::Chart;
 use crate::error::Error;
 use crate::value::quote::quote;
@@ -24,6 +24,66 @@ impl Reference {
         Reference { chart: path.as_ref().display().to_string(), ..Reference::default() }
     }
 
+    /// The version of a chart in a repository or a registry that is meant. An exact version is not looked for.
+    ///
+    /// # Errors
+    /// What is not found, in Helm's words; a chart that is in neither.
+    pub fn version(&self, fetch: &dyn Fetch) -> Result<String, Error> {
+        let wanted = self.wanted();
+        match &self.repo {
+            Some(repo) => match entry(repo, self.chart.trim(), wanted, fetch, &mut Default::default())? {
+                Found::Chart(entry) => Ok(entry.version),
+                _ => Err(self.not_found(repo)),
+            },
+            None => {
+                let (repository, wanted) = self.in_registry()?;
+                tag(repository, wanted, fetch)
+            }
+        }
+    }
+
+    /// The archive of a chart in a repository or a registry.
+    ///
+    /// # Errors
+    /// As [`Reference::version`], and an archive that cannot be had.
+    pub fn package(&self, fetch: &dyn Fetch) -> Result<Package, Error> {
+        match &self.repo {
+            Some(repo) => {
+                match from_index(repo, self.chart.trim(), self.wanted(), fetch, &mut Default::default())? {
+                    Found::Chart(package) => Ok(package),
+                    _ => Err(self.not_found(repo)),
+                }
+            }
+            None => {
+                let (repository, wanted) = self.in_registry()?;
+                from_registry(repository, wanted, fetch)
+            }
+        }
+    }
+
+    fn wanted(&self) -> &str {
+        self.version.as_deref().unwrap_or("").trim()
+    }
+
+    fn not_found(&self, repo: &str) -> Error {
+        let version = self.wanted();
+        let version = if version.is_empty() { String::new() } else { format!(" version {}", quote(version)) };
+        Error::Refused(format!("chart {}{version} not found in {repo} repository", quote(self.chart.trim())))
+    }
+
+    /// The repository of a reference to a registry, and the version that is wanted of it: a tag may stand in the reference itself.
+    fn in_registry(&self) -> Result<(&str, &str), Error> {
+        let name = self.chart.trim();
+        if !name.starts_with("oci://") {
+            return Err(Error::Refused(format!("chart {} is in no repository and in no registry", quote(name))));
+        }
+        let last = name.rsplit('/').next().unwrap_or(name);
+        Ok(match last.split_once(':') {
+            Some((_, tag)) if self.wanted().is_empty() => (&name[..name.len() - tag.len() - 1], tag),
+            _ => (name, self.wanted()),
+        })
+    }
+
     /// Gets and reads the chart.
     ///
     /// # Errors
@@ -36,12 +96,8 @@ impl Reference {
                 Error::Refused(format!("chart {} is not on this disk, and nothing is fetched here", quote(name)))
             })
         };
-        if let Some(repo) = &self.repo {
-            let Found::Chart(_, bytes) = from_index(repo, name, version, online()?, &mut Default::default())? else {
-                let version = if version.is_empty() { String::new() } else { format!(" version {}", quote(version)) };
-                return Err(Error::Refused(format!("chart {}{version} not found in {repo} repository", quote(name))));
-            };
-            return crate::load::from_archive(&bytes);
+        if self.repo.is_some() {
+            return crate::load::from_archive(&self.package(online()?)?.archive);
         }
         if Path::new(name).exists() {
             return crate::load::from_path(name);
@@ -50,14 +106,7 @@ impl Reference {
             return Err(Error::Refused(format!("path {} not found", quote(name))));
         }
         if name.starts_with("oci://") {
-            // A tag may stand in the reference itself.
-            let last = name.rsplit('/').next().unwrap_or(name);
-            let (repository, tag) = match last.split_once(':') {
-                Some((_, tag)) if version.is_empty() => (&name[..name.len() - tag.len() - 1], tag),
-                _ => (name, version),
-            };
-            let (_, bytes) = from_registry(repository, tag, online()?)?;
-            return crate::load::from_archive(&bytes);
+            return crate::load::from_archive(&self.package(online()?)?.archive);
         }
         if name.starts_with("http://") || name.starts_with("https://") {
             let bytes = online()?.get(name).map_err(Error::Refused)?;
@@ -70,7 +119,7 @@ impl Reference {
         let url = fetch.and_then(|fetch| fetch.repository(repo));
         let url = url.ok_or_else(|| Error::Refused(format!("repo {repo} not found")))?;
         let why = match from_index(&url, chart, version, online()?, &mut Default::default())? {
-            Found::Chart(_, bytes) => return crate::load::from_archive(&bytes),
+            Found::Chart(package) => return crate::load::from_archive(&package.archive),
             Found::NoChart => "no chart name found".to_owned(),
             Found::NoVersion => format!("no chart version found for {chart}-{version}"),
         };

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod dependency;
+mod jsonpath;
 pub mod lint;
 pub mod locate;
 mod post;
@@ -15,7 +16,7 @@ pub use cluster::Cluster;
 pub use dependency::{Built, Fetch, build as dependency_build, list as dependency_list, update as dependency_update};
 pub use lint::{LintArgs, LintReport, Message, Severity, lint, lint_on};
 pub use locate::Reference;
-pub use show::{ShowWhat, show};
+pub use show::{ShowWhat, show, show_path};
 pub use template::{Around, TemplateArgs, TemplateOutput, template, template_on};
 
 use std::path::{Path, PathBuf};

@@ -60,6 +60,16 @@ pub fn show(chart: &Chart, what: ShowWhat) -> Result<String, Error> {
     Ok(out)
 }
 
+/// What a template of Kubernetes' JSONPath gives for the values of `values.yaml` (`show values --jsonpath`): nothing where something
+/// that it names is not there.
+///
+/// # Errors
+/// A template that cannot be read.
+pub fn show_path(chart: &Chart, template: &str) -> Result<String, Error> {
+    super::jsonpath::evaluate(template, &chart.values)
+        .map_err(|e| Error::Refused(format!("error parsing jsonpath {template}: {e}")))
+}
+
 /// `Chart.yaml` as Helm writes it back.
 pub fn chart_yaml(chart: &Chart) -> String {
     let m = &chart.metadata;

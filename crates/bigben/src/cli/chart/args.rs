@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use helm::cli::ValueArgs;
 
+use crate::charts::{Files, Reach};
+
 /// Values, as Helm's flags give them.
 #[derive(clap::Args, Clone)]
 pub struct Values {
@@ -44,7 +46,7 @@ impl From<&Values> for ValueArgs {
     }
 }
 
-/// Which chart of a repository.
+/// Which chart of a repository, and how that is reached.
 #[derive(clap::Args, Clone)]
 pub struct Source {
     /// The repository that the chart is in
@@ -56,6 +58,11 @@ pub struct Source {
     /// Pre-releases too, when no version is given
     #[arg(long)]
     pub devel: bool,
+    /// Send the credentials to other hosts too
+    #[arg(long)]
+    pub pass_credentials: bool,
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 impl Source {
@@ -66,37 +73,6 @@ impl Source {
             version => version.map(str::to_owned),
         }
     }
-}
-
-/// How repositories and registries are reached.
-#[derive(clap::Args, Clone, Default)]
-pub struct Reach {
-    /// The user that the repository or registry knows
-    #[arg(long, value_name = "NAME")]
-    pub username: Option<String>,
-    /// That user's password
-    #[arg(long, value_name = "PASSWORD")]
-    pub password: Option<String>,
-    /// Trust servers whose certificates this file's sign
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
-    /// The certificate that this client shows
-    #[arg(long, value_name = "FILE", requires = "key_file")]
-    pub cert_file: Option<PathBuf>,
-    /// The key of that certificate
-    #[arg(long, value_name = "FILE", requires = "cert_file")]
-    pub key_file: Option<PathBuf>,
-    /// Trust every server
-    #[arg(long)]
-    pub insecure_skip_tls_verify: bool,
-    /// Speak HTTP with the registry
-    #[arg(long)]
-    pub plain_http: bool,
-    /// Refused: signatures of charts are not checked here
-    #[arg(long, hide = true)]
-    pub verify: bool,
-    #[arg(long, hide = true, value_name = "FILE")]
-    pub keyring: Option<PathBuf>,
 }
 
 /// What every command of Helm takes.
@@ -145,6 +121,13 @@ pub struct Global {
     qps: Option<f32>,
     #[arg(long, alias = "colour", hide = true, value_parser = ["never", "auto", "always"])]
     color: Option<String>,
+}
+
+impl Global {
+    /// Where Helm's own files are.
+    pub fn files(&self) -> Files<'_> {
+        Files { registries: self.registry_config.as_deref(), repositories: self.repository_config.as_deref() }
+    }
 }
 
 /// What tells Helm how to install: it changes nothing of what is rendered.
@@ -261,11 +244,6 @@ pub struct Template {
     /// Makes random values the same at every run
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Send the credentials to other hosts too
-    #[arg(long)]
-    pub pass_credentials: bool,
-    #[command(flatten)]
-    pub reach: Reach,
     #[command(flatten)]
     pub global: Global,
     #[command(flatten)]
@@ -316,13 +294,11 @@ pub struct Show {
     pub what: What,
     /// The chart: a path, a URL, a name in a repository
     pub chart: PathBuf,
+    /// Of the values, what this template of JSONPath gives
+    #[arg(long, value_name = "TEMPLATE")]
+    pub jsonpath: Option<String>,
     #[command(flatten)]
     pub source: Source,
-    /// Send the credentials to other hosts too
-    #[arg(long)]
-    pub pass_credentials: bool,
-    #[command(flatten)]
-    pub reach: Reach,
     #[command(flatten)]
     pub global: Global,
 }

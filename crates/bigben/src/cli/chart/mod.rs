@@ -2,7 +2,6 @@
 
 mod args;
 mod cluster;
-mod online;
 mod plugin;
 
 use std::process::ExitCode;
@@ -12,8 +11,8 @@ use anyhow::{Context as _, Result, bail};
 use helm::cli::{self, Around, LintArgs, ShowWhat, TemplateArgs};
 
 pub use self::args::{Dependency, Lint, Show, Template};
-use self::args::{DependencyCommand, DryRun, Fetching, What};
-use self::online::Online;
+use self::args::{DependencyCommand, DryRun, Fetching, Global, Source, What};
+use crate::charts::Online;
 
 /// Prints a text as it is: what looks like a terminal's commands in it is somebody's data. A reader that has gone is no error.
 fn put(text: &str) -> Result<()> {
@@ -23,6 +22,11 @@ fn put(text: &str) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         wrote => wrote.context("cannot write to standard output"),
     }
+}
+
+/// Who fetches the chart that is named.
+fn origin(source: &Source, global: &Global) -> Result<Online> {
+    Online::new(&source.reach, global.files(), source.repo.as_deref(), source.pass_credentials)
 }
 
 /// Prints the manifests.
@@ -64,7 +68,7 @@ pub fn template(args: &Template) -> Result<ExitCode> {
         debug: args.global.debug,
         seed: args.seed,
     };
-    let online = Online::new(&args.reach, &args.global, args.source.repo.as_deref(), args.pass_credentials)?;
+    let online = origin(&args.source, &args.global)?;
     let around =
         Around { cluster: cluster.map(|cluster| cluster as Arc<dyn cli::Cluster>), fetch: Some(Arc::new(online)) };
     let output = cli::template_on(&arguments, &around)?;
@@ -77,7 +81,7 @@ pub fn template(args: &Template) -> Result<ExitCode> {
 
 /// Prints the findings. Exit code 1 when there are errors.
 pub fn lint(args: &Lint) -> Result<ExitCode> {
-    let online = Online::new(&Default::default(), &args.global, None, false)?;
+    let online = Online::new(&Default::default(), args.global.files(), None, false)?;
     let arguments = LintArgs {
         charts: args.charts.clone(),
         values: (&args.values).into(),
@@ -100,8 +104,15 @@ pub fn show(args: &Show) -> Result<ExitCode> {
         repo: args.source.repo.clone(),
         version: args.source.version(),
     };
-    let online = Online::new(&args.reach, &args.global, args.source.repo.as_deref(), args.pass_credentials)?;
+    let online = origin(&args.source, &args.global)?;
     let chart = reference.load(Some(&online))?;
+    if let Some(template) = args.jsonpath.as_deref().filter(|template| !template.is_empty()) {
+        if !matches!(args.what, What::Values) {
+            bail!("--jsonpath is for `show values` alone: leave it out");
+        }
+        put(&cli::show_path(&chart, template)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let what = match args.what {
         What::All => ShowWhat::All,
         What::Chart => ShowWhat::Chart,
@@ -116,7 +127,7 @@ pub fn show(args: &Show) -> Result<ExitCode> {
 /// Lists or fetches dependencies.
 pub fn dependency(args: &Dependency) -> Result<ExitCode> {
     let fetched = |args: &Fetching, how: fn(&std::path::Path, &dyn cli::Fetch) -> Result<cli::Built, helm::Error>| {
-        let online = Online::new(&args.reach, &args.global, None, false)?;
+        let online = Online::new(&args.reach, args.global.files(), None, false)?;
         anyhow::Ok(how(&args.chart, &online)?.text)
     };
     let text = match &args.command {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::online::directory;
+use crate::charts::directory;
 
 /// The program that `--post-renderer` names, and what it is given before the arguments of flags: a path is a path, and a bare
 /// name that of a plugin, where there is one.

@@ -55,7 +55,45 @@ enum Got {
 /// A lock that is out of date, and a dependency that is not found, in Helm's words.
 pub fn build(dir: &Path, fetch: &dyn Fetch) -> Result<Built, Error> {
     let chart = read(dir)?;
-    let Some(locked) = chart.lock.as_deref().and_then(lock::read) else { return resolve(dir, &chart, fetch) };
+    match locked(&chart, fetch)? {
+        Some(wanted) => gather(dir, &chart, wanted, fetch),
+        None => resolve(dir, &chart, fetch),
+    }
+}
+
+/// Adds to the files of a chart the archives of the dependencies that it lacks, as [`build`] does on a disk. `folder` gives the files
+/// of a directory that `file://` names, by its path from the chart.
+///
+/// # Errors
+/// As [`build`].
+pub fn complete(
+    files: &mut BTreeMap<String, Vec<u8>>,
+    folder: &dyn Fn(&str) -> Option<BTreeMap<String, Vec<u8>>>,
+    fetch: &dyn Fetch,
+) -> Result<(), Error> {
+    let chart = Chart::from_files(files.clone())?;
+    if super::check(&chart).is_ok() {
+        return Ok(());
+    }
+    let wanted = match locked(&chart, fetch)? {
+        Some(wanted) => wanted,
+        None => addressed(&chart.metadata.dependencies, fetch)?.iter().map(wish).collect(),
+    };
+    let folder = |path: &str| {
+        let files = folder(path).ok_or_else(|| refuse(format!("directory {path} not found")))?;
+        crate::load::without_ignored(files)
+    };
+    let (_, archives) = collect(Path::new(""), &chart, wanted, &folder, fetch)?;
+    for (d, archive) in archives {
+        files.retain(|path, _| !path.strip_prefix("charts/").is_some_and(|file| is_version_of(file, &d.name)));
+        files.insert(format!("charts/{}-{}.tgz", d.name, d.version), archive);
+    }
+    Ok(())
+}
+
+/// What the lock names, where there is one; it must fit `Chart.yaml`.
+fn locked(chart: &Chart, fetch: &dyn Fetch) -> Result<Option<Vec<Resolved>>, Error> {
+    let Some(locked) = chart.lock.as_deref().and_then(lock::read) else { return Ok(None) };
     let old = chart.metadata.api_version == "v1";
     let asked = addressed(&chart.metadata.dependencies, fetch)?;
     let fits = locked.digest == lock::digest(&asked, &locked.dependencies)
@@ -66,7 +104,7 @@ pub fn build(dir: &Path, fetch: &dyn Fetch) -> Result<Built, Error> {
             "the lock file ({lock}) is out of sync with the dependencies file ({file}). Please update the dependencies with 'helm dependency update'"
         )));
     }
-    gather(dir, &chart, locked.dependencies, fetch)
+    Ok(Some(locked.dependencies))
 }
 
 /// Gets what fits `Chart.yaml` best, and writes `Chart.lock` when that has changed.
@@ -144,30 +182,23 @@ fn addressed(asked: &[Dependency], fetch: &dyn Fetch) -> Result<Vec<Dependency>,
     Err(refuse(text))
 }
 
+/// The archives of dependencies, with what was chosen.
+type Archives = Vec<(Resolved, Vec<u8>)>;
+
+/// The files of a directory that `file://` names.
+type Folder<'f> = &'f dyn Fn(&str) -> Result<BTreeMap<String, Vec<u8>>, Error>;
+
 /// Gets dependencies into `charts/`. Nothing there changes before everything was got.
 fn gather(dir: &Path, chart: &Chart, wanted: Vec<Resolved>, fetch: &dyn Fetch) -> Result<Built, Error> {
-    let mut built = Built { resolved: Vec::new(), text: format!("Saving {} charts\n", wanted.len()) };
-    let mut indexes = Indexes::new();
-    let mut archives = Vec::new();
-    let mut unfit = Vec::new();
-    for mut d in wanted {
-        match obtain(dir, chart, &mut d, fetch, &mut indexes, &mut built.text)? {
-            Got::There => {}
-            Got::Archive(bytes) => archives.push((d.clone(), bytes)),
-            Got::Unfit => {
-                let [name, repository, version] = [&d.name, &d.repository, &d.version].map(|text| quote(text));
-                unfit.push(format!("{name} (repository {repository}, version {version})"));
-            }
+    let folder = |path: &str| {
+        let folder = if path.starts_with('/') { PathBuf::from(path) } else { dir.join(path) };
+        let folder = PathBuf::from(crate::funcs::paths::clean(&folder.to_string_lossy()));
+        match folder.exists() {
+            true => crate::load::dir_files(&folder),
+            false => Err(refuse(format!("directory {} not found", folder.display()))),
         }
-        built.resolved.push(d);
-    }
-    if !unfit.is_empty() {
-        return Err(refuse(format!(
-            "can't get a valid version for {} subchart(s): {}. Make sure a matching chart version exists in the repo, or change the version constraint in Chart.yaml",
-            unfit.len(),
-            unfit.join(", ")
-        )));
-    }
+    };
+    let (mut built, archives) = collect(dir, chart, wanted, &folder, fetch)?;
     built.text.push_str("Deleting outdated charts\n");
     let charts = dir.join("charts");
     std::fs::create_dir_all(&charts).map_err(|e| io(&charts, e))?;
@@ -179,6 +210,39 @@ fn gather(dir: &Path, chart: &Chart, wanted: Vec<Resolved>, fetch: &dyn Fetch) -
         write_file(&target, &bytes).map_err(|e| io(&target, e))?;
     }
     Ok(built)
+}
+
+/// Gets dependencies, and says what Helm says meanwhile.
+fn collect(
+    dir: &Path,
+    chart: &Chart,
+    wanted: Vec<Resolved>,
+    folder: Folder<'_>,
+    fetch: &dyn Fetch,
+) -> Result<(Built, Archives), Error> {
+    let mut built = Built { resolved: Vec::new(), text: format!("Saving {} charts\n", wanted.len()) };
+    let mut indexes = Indexes::new();
+    let mut archives = Vec::new();
+    let mut unfit = Vec::new();
+    for mut d in wanted {
+        match obtain(dir, chart, &mut d, folder, fetch, &mut indexes, &mut built.text)? {
+            Got::There => {}
+            Got::Archive(bytes) => archives.push((d.clone(), bytes)),
+            Got::Unfit => {
+                let [name, repository, version] = [&d.name, &d.repository, &d.version].map(|text| quote(text));
+                unfit.push(format!("{name} (repository {repository}, version {version})"));
+            }
+        }
+        built.resolved.push(d);
+    }
+    if unfit.is_empty() {
+        return Ok((built, archives));
+    }
+    Err(refuse(format!(
+        "can't get a valid version for {} subchart(s): {}. Make sure a matching chart version exists in the repo, or change the version constraint in Chart.yaml",
+        unfit.len(),
+        unfit.join(", ")
+    )))
 }
 
 fn wish(d: &Dependency) -> Resolved {
@@ -194,6 +258,7 @@ fn obtain(
     dir: &Path,
     chart: &Chart,
     d: &mut Resolved,
+    folder: Folder<'_>,
     fetch: &dyn Fetch,
     indexes: &mut Indexes,
     said: &mut String,
@@ -219,12 +284,7 @@ fn obtain(
         return Ok(Got::There);
     }
     if let Some(path) = d.repository.strip_prefix("file://") {
-        let folder = if path.starts_with('/') { PathBuf::from(path) } else { dir.join(path) };
-        let folder = PathBuf::from(crate::funcs::paths::clean(&folder.to_string_lossy()));
-        if !folder.exists() {
-            return Err(refuse(format!("directory {} not found", folder.display())));
-        }
-        let files = crate::load::dir_files(&folder)?;
+        let files = folder(path)?;
         let local = Chart::from_packed(files.clone())?;
         if !fits(&local) {
             return Ok(Got::Unfit);
@@ -234,10 +294,10 @@ fn obtain(
     }
     if d.repository.starts_with("oci://") {
         let repository = format!("{}/{}", d.repository.trim_end_matches('/'), d.name);
-        let (version, bytes) = from_registry(&repository, &d.version, fetch)?;
-        d.version = version;
+        let package = from_registry(&repository, &d.version, fetch)?;
+        d.version = package.version;
         said.push_str(&format!("Downloading {} from repo {}\n", d.name, d.repository));
-        return Ok(Got::Archive(bytes));
+        return Ok(Got::Archive(package.archive));
     }
     if !d.repository.starts_with("http://") && !d.repository.starts_with("https://") {
         return Err(refuse(format!("could not find protocol handler for: {}", scheme(&d.repository))));
@@ -245,10 +305,10 @@ fn obtain(
     match from_index(&d.repository, &d.name, &d.version, fetch, indexes)? {
         Found::NoChart => Err(refuse(format!("{} chart not found in repo {}", d.name, d.repository))),
         Found::NoVersion => Ok(Got::Unfit),
-        Found::Chart(version, bytes) => {
-            d.version = version;
+        Found::Chart(package) => {
+            d.version = package.version;
             said.push_str(&format!("Downloading {} from repo {}\n", d.name, d.repository));
-            Ok(Got::Archive(bytes))
+            Ok(Got::Archive(package.archive))
         }
     }
 }
@@ -260,13 +320,17 @@ fn scheme(url: &str) -> &str {
 fn remove_old(charts: &Path, name: &str) -> std::io::Result<()> {
     for entry in std::fs::read_dir(charts)? {
         let entry = entry?;
-        let file = entry.file_name().to_string_lossy().into_owned();
-        let version = file.strip_prefix(&format!("{name}-")).and_then(|r| r.strip_suffix(".tgz"));
-        if version.is_some_and(|v| Version::parse(v).is_ok()) {
+        if is_version_of(&entry.file_name().to_string_lossy(), name) {
             std::fs::remove_file(entry.path())?;
         }
     }
     Ok(())
+}
+
+/// Whether a file in `charts/` is an archive of that chart.
+fn is_version_of(file: &str, name: &str) -> bool {
+    let version = file.strip_prefix(name).and_then(|rest| rest.strip_prefix('-')?.strip_suffix(".tgz"));
+    version.is_some_and(|version| Version::parse(version).is_ok())
 }
 
 /// Writes beside and renames, so that no half file is ever seen.

@@ -9,8 +9,9 @@ mod obtain;
 
 use std::path::{Path, PathBuf};
 
-pub use self::build::{Built, Resolved, build, pack, update};
-pub(super) use self::obtain::{Found, from_index, from_registry};
+pub use self::build::{Built, Resolved, build, complete, pack, update};
+pub use self::obtain::Package;
+pub(super) use self::obtain::{Found, entry, from_index, from_registry, tag};
 use crate::chart::{Chart, Dependency};
 use crate::error::Error;
 use crate::funcs::semver::{Constraints, Version};

@@ -30,27 +30,42 @@ fn index<'i>(base: &str, fetch: &dyn Fetch, indexes: &'i mut Indexes) -> Result<
 }
 
 /// What a repository with an index has of a chart.
-pub(in crate::cli) enum Found {
+pub(in crate::cli) enum Found<T> {
     /// Nothing.
     NoChart,
     /// Other versions.
     NoVersion,
-    /// A version, and its archive.
-    Chart(String, Vec<u8>),
+    /// What was asked for.
+    Chart(T),
 }
 
-/// A chart of a repository with an index. `wanted` is a version or a range; empty is the newest
-/// that is no pre-release.
+/// A chart archive as it was got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// The version that was chosen.
+    pub version: String,
+    /// The archive.
+    pub archive: Vec<u8>,
+}
+
+/// One version of a chart in an index.
+pub(in crate::cli) struct Entry {
+    pub(in crate::cli) version: String,
+    url: String,
+    digest: Option<String>,
+}
+
+/// What an index says of a chart. `wanted` is a version or a range; empty is the newest that is no pre-release.
 ///
 /// # Errors
-/// Helm's message, where the chart or its version is not there.
-pub(in crate::cli) fn from_index(
+/// An index that cannot be had.
+pub(in crate::cli) fn entry(
     repository: &str,
     name: &str,
     wanted: &str,
     fetch: &dyn Fetch,
     indexes: &mut Indexes,
-) -> Result<Found, Error> {
+) -> Result<Found<Entry>, Error> {
     let base = repository.trim_end_matches('/');
     let index = index(base, fetch, indexes)?;
     let entries = index["entries"][name].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -63,50 +78,95 @@ pub(in crate::cli) fn from_index(
     };
     let entry = entries.iter().find(|e| e["version"].as_str() == Some(&version));
     let url = entry.and_then(|e| e["urls"][0].as_str()).unwrap_or("");
+    let url = if url.is_empty() || url.contains("://") {
+        url.to_owned()
+    } else {
+        format!("{base}/{}", url.trim_start_matches('/'))
+    };
+    let digest = entry.and_then(|e| e["digest"].as_str()).map(str::to_owned);
+    Ok(Found::Chart(Entry { version, url, digest }))
+}
+
+/// A chart of a repository with an index, as [`entry`] finds it.
+///
+/// # Errors
+/// Helm's message, where the index or the archive cannot be had or the archive is not what the index says.
+pub(in crate::cli) fn from_index(
+    repository: &str,
+    name: &str,
+    wanted: &str,
+    fetch: &dyn Fetch,
+    indexes: &mut Indexes,
+) -> Result<Found<Package>, Error> {
+    let Entry { version, url, digest } = match entry(repository, name, wanted, fetch, indexes)? {
+        Found::NoChart => return Ok(Found::NoChart),
+        Found::NoVersion => return Ok(Found::NoVersion),
+        Found::Chart(entry) => entry,
+    };
     if url.is_empty() {
         let [name, version] = [name, &version].map(crate::value::quote::quote);
         return Err(refuse(format!("chart {name} version {version} has no downloadable URLs")));
     }
-    let absolute = if url.contains("://") { url.to_owned() } else { format!("{base}/{}", url.trim_start_matches('/')) };
-    let bytes = fetch.get(&absolute).map_err(refuse)?;
-    if let Some(digest) = entry.and_then(|e| e["digest"].as_str()) {
+    // An index may lead to a registry.
+    let archive = match url.strip_prefix("oci://") {
+        Some(reference) => fetch.oci_chart(reference),
+        None => fetch.get(&url),
+    };
+    let archive = archive.map_err(refuse)?;
+    if let Some(digest) = digest {
         use sha2::Digest as _;
-        let got = hex::encode(sha2::Sha256::digest(&bytes));
+        let got = hex::encode(sha2::Sha256::digest(&archive));
         let want = digest.trim_start_matches("sha256:");
         if got != want {
             return Err(refuse(format!("chart {name} ({version}) has digest {got}, the index says {want}")));
         }
     }
-    Ok(Found::Chart(version, bytes))
+    Ok(Found::Chart(Package { version, archive }))
 }
 
-/// A chart of a registry (`oci://host/path`, without the version): its version and its archive.
+/// The version of a chart in a registry (`oci://host/path`, without the version) that `wanted` means.
 ///
 /// # Errors
-/// As [`from_index`].
-pub(in crate::cli) fn from_registry(
-    repository: &str,
-    wanted: &str,
-    fetch: &dyn Fetch,
-) -> Result<(String, Vec<u8>), Error> {
-    let repository = repository.strip_prefix("oci://").unwrap_or(repository).trim_end_matches('/');
-    let exact =
-        Version::parse(wanted).is_ok() && wanted.split(['-', '+']).next().unwrap_or("").matches('.').count() == 2;
-    let version = if exact {
-        wanted.to_owned()
-    } else {
-        let tags = fetch.oci_tags(repository).map_err(refuse)?;
-        let tags: Vec<String> = tags.into_iter().map(|t| t.replace('_', "+")).collect();
-        let found = best(tags.iter().map(String::as_str), if wanted.is_empty() { "*" } else { wanted });
-        found.ok_or_else(|| {
-            refuse(match wanted {
-                "" => format!("unable to locate any tags in provided repository: oci://{repository}"),
-                _ => format!("could not locate a version matching provided version string {wanted}"),
-            })
-        })?
+/// Helm's message, where no tag fits or the tags cannot be had.
+pub(in crate::cli) fn tag(repository: &str, wanted: &str, fetch: &dyn Fetch) -> Result<String, Error> {
+    let repository = bare(repository);
+    if wanted.starts_with("sha256:") || is_exact(wanted) {
+        return Ok(wanted.to_owned());
+    }
+    let tags = fetch.oci_tags(repository).map_err(refuse)?;
+    let tags: Vec<String> = tags.into_iter().map(|t| t.replace('_', "+")).collect();
+    let found = best(tags.iter().map(String::as_str), if wanted.is_empty() { "*" } else { wanted });
+    found.ok_or_else(|| {
+        refuse(match wanted {
+            "" => format!("unable to locate any tags in provided repository: oci://{repository}"),
+            _ => format!("could not locate a version matching provided version string {wanted}"),
+        })
+    })
+}
+
+/// A chart of a registry, as [`tag`] finds it.
+///
+/// # Errors
+/// As [`tag`], and where the archive cannot be had.
+pub(in crate::cli) fn from_registry(repository: &str, wanted: &str, fetch: &dyn Fetch) -> Result<Package, Error> {
+    let version = tag(repository, wanted, fetch)?;
+    let repository = bare(repository);
+    let reference = match version.starts_with("sha256:") {
+        true => format!("{repository}@{version}"),
+        false => format!("{repository}:{}", version.replace('+', "_")),
     };
-    let reference = format!("{repository}:{}", version.replace('+', "_"));
-    Ok((version, fetch.oci_chart(&reference).map_err(refuse)?))
+    let archive = fetch.oci_chart(&reference).map_err(refuse)?;
+    Ok(Package { version, archive })
+}
+
+fn bare(repository: &str) -> &str {
+    repository.strip_prefix("oci://").unwrap_or(repository).trim_end_matches('/')
+}
+
+/// Whether a text is one whole version and no range.
+fn is_exact(text: &str) -> bool {
+    let core = text.split(['-', '+']).next().unwrap_or("");
+    core.starts_with(|c: char| c.is_ascii_digit()) && core.matches('.').count() == 2 && Version::parse(text).is_ok()
 }
 
 /// The greatest version that satisfies a constraint.

@@ -1,120 +1,25 @@
 //! Rendering a chart: values, templates, output.
 
+mod built_in;
+mod options;
+
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::Lookup;
+pub use self::options::{DEFAULT_KUBE_VERSION, RenderOptions, Served};
+
+use self::built_in::{capabilities, release};
 use crate::chart::Chart;
-use crate::chart::kube::KubeVersion;
 use crate::error::Error;
 use crate::funcs::random::Random;
 use crate::output::{Hook, Manifest, sort};
 use crate::template::ast::Tree;
 use crate::template::error::explain;
 use crate::template::exec::{Exec, Host, Limits, NO_VALUE, Set};
-use crate::value::{Data, Entries, Field, ListTy, MapTy, Object, Struct, Value};
+use crate::value::{Data, Entries, MapTy, Value};
 use crate::values::coalesce::coalesce_values;
 use crate::values::process::{Node, process};
-
-/// How to render.
-#[derive(Clone)]
-pub struct RenderOptions {
-    /// `.Release.Name`
-    pub release_name: String,
-    /// `.Release.Namespace`
-    pub namespace: String,
-    /// `.Release.Revision`
-    pub revision: i64,
-    /// `.Release.IsUpgrade`; otherwise it is an installation.
-    pub is_upgrade: bool,
-    /// `.Capabilities.KubeVersion`, with or without `v`; [`DEFAULT_KUBE_VERSION`] when not given.
-    pub kube_version: Option<String>,
-    /// Added to `.Capabilities.APIVersions`.
-    pub api_versions: Vec<String>,
-    /// What a cluster serves: then `kube_version` and `api_versions` count for nothing.
-    pub served: Option<Served>,
-    /// Whether custom resource definitions are part of the manifests.
-    pub include_crds: bool,
-    /// Whether the notes of subcharts are part of the notes.
-    pub sub_notes: bool,
-    /// Do not check values against `values.schema.json`.
-    pub skip_schema_validation: bool,
-    /// Answers `lookup`; without it everything is absent.
-    pub lookup: Option<Arc<dyn Lookup>>,
-    /// Whether `getHostByName` may ask the system.
-    pub enable_dns: bool,
-    /// Makes random functions and keys the same for the same seed.
-    pub seed: Option<u64>,
-    /// What `now` gives, in nanoseconds since 1970; the clock otherwise.
-    pub now: Option<i128>,
-    /// Fail on keys that are missing.
-    pub strict: bool,
-    /// `required` and `fail` pass.
-    pub lint: bool,
-    /// Bounds.
-    pub limits: Limits,
-}
-
-/// What a cluster says of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Served {
-    /// `gitVersion`, such as `v1.33.1`.
-    pub version: String,
-    /// `major`
-    pub major: String,
-    /// `minor`
-    pub minor: String,
-    /// Group versions, and with a kind (`apps/v1/Deployment`) every resource.
-    pub api_versions: Vec<String>,
-}
-
-/// The version of Kubernetes that Helm 4.2 assumes without a cluster.
-pub const DEFAULT_KUBE_VERSION: &str = "v1.36.0";
-
-impl Default for RenderOptions {
-    fn default() -> Self {
-        RenderOptions {
-            release_name: "release-name".to_owned(),
-            namespace: "default".to_owned(),
-            revision: 1,
-            is_upgrade: false,
-            kube_version: None,
-            api_versions: Vec::new(),
-            served: None,
-            include_crds: false,
-            sub_notes: false,
-            skip_schema_validation: false,
-            lookup: None,
-            enable_dns: false,
-            seed: None,
-            now: None,
-            strict: false,
-            lint: false,
-            limits: Limits::default(),
-        }
-    }
-}
-
-impl RenderOptions {
-    fn version(&self) -> KubeVersion {
-        if let Some(served) = &self.served {
-            return KubeVersion {
-                version: served.version.clone(),
-                normalized: served.version.clone(),
-                major: served.major.clone(),
-                minor: served.minor.clone(),
-            };
-        }
-        let wanted = self.kube_version.as_deref().unwrap_or(DEFAULT_KUBE_VERSION);
-        // What is no version stands as it is given: the command refuses it before.
-        KubeVersion::parse(wanted).unwrap_or_else(|_| KubeVersion {
-            version: wanted.to_owned(),
-            normalized: wanted.to_owned(),
-            ..KubeVersion::default()
-        })
-    }
-}
 
 /// What a rendering gives.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -128,65 +33,6 @@ pub struct Rendered {
     /// The notes.
     pub notes: String,
 }
-
-/// Built-in API versions of Kubernetes 1.36, as Helm lists them.
-const API_VERSIONS: &[&str] = &[
-    "v1",
-    "admissionregistration.k8s.io/v1",
-    "admissionregistration.k8s.io/v1alpha1",
-    "admissionregistration.k8s.io/v1beta1",
-    "internal.apiserver.k8s.io/v1alpha1",
-    "apps/v1",
-    "apps/v1beta1",
-    "apps/v1beta2",
-    "authentication.k8s.io/v1",
-    "authentication.k8s.io/v1alpha1",
-    "authentication.k8s.io/v1beta1",
-    "authorization.k8s.io/v1",
-    "authorization.k8s.io/v1beta1",
-    "autoscaling/v1",
-    "autoscaling/v2",
-    "batch/v1",
-    "batch/v1beta1",
-    "certificates.k8s.io/v1",
-    "certificates.k8s.io/v1beta1",
-    "certificates.k8s.io/v1alpha1",
-    "coordination.k8s.io/v1alpha2",
-    "coordination.k8s.io/v1beta1",
-    "coordination.k8s.io/v1",
-    "discovery.k8s.io/v1",
-    "discovery.k8s.io/v1beta1",
-    "events.k8s.io/v1",
-    "events.k8s.io/v1beta1",
-    "extensions/v1beta1",
-    "flowcontrol.apiserver.k8s.io/v1",
-    "flowcontrol.apiserver.k8s.io/v1beta1",
-    "flowcontrol.apiserver.k8s.io/v1beta2",
-    "flowcontrol.apiserver.k8s.io/v1beta3",
-    "networking.k8s.io/v1",
-    "networking.k8s.io/v1beta1",
-    "node.k8s.io/v1",
-    "node.k8s.io/v1alpha1",
-    "node.k8s.io/v1beta1",
-    "policy/v1",
-    "policy/v1beta1",
-    "rbac.authorization.k8s.io/v1",
-    "rbac.authorization.k8s.io/v1beta1",
-    "rbac.authorization.k8s.io/v1alpha1",
-    "resource.k8s.io/v1",
-    "resource.k8s.io/v1beta2",
-    "resource.k8s.io/v1beta1",
-    "resource.k8s.io/v1alpha3",
-    "scheduling.k8s.io/v1alpha2",
-    "scheduling.k8s.io/v1beta1",
-    "scheduling.k8s.io/v1",
-    "storage.k8s.io/v1beta1",
-    "storage.k8s.io/v1",
-    "storage.k8s.io/v1alpha1",
-    "storagemigration.k8s.io/v1beta1",
-    "apiextensions.k8s.io/v1beta1",
-    "apiextensions.k8s.io/v1",
-];
 
 /// Stack of the thread that renders: nested templates need room, and only what is used is taken.
 const STACK: usize = 256 << 20;
@@ -338,64 +184,6 @@ fn as_values(v: &Value) -> Value {
         Value::Map(m) => m.seen_as(MapTy::Values),
         _ => Value::map_of(MapTy::Values, Entries::new()),
     }
-}
-
-fn release(options: &RenderOptions) -> Value {
-    let fields = [
-        ("Name", Value::str(&options.release_name)),
-        ("Namespace", Value::str(&options.namespace)),
-        ("IsUpgrade", Value::Bool(options.is_upgrade)),
-        ("IsInstall", Value::Bool(!options.is_upgrade)),
-        ("Revision", Value::int(options.revision)),
-        ("Service", Value::str("Helm")),
-    ];
-    Value::map(fields.into_iter().map(|(k, v)| (k.into(), v)).collect())
-}
-
-fn field(name: &'static str, json: Option<&'static str>, omit_empty: bool, value: Value) -> Field {
-    Field { name, json, omit_empty, value }
-}
-
-fn structure(name: &'static str, display: Option<&str>, fields: Vec<Field>) -> Value {
-    Value::Object(Rc::new(Object::Struct(Struct { name, fields, display: display.map(Into::into) })))
-}
-
-fn capabilities(options: &RenderOptions) -> Value {
-    let KubeVersion { version: shown, normalized, major, minor } = options.version();
-    let kube = structure(
-        "common.KubeVersion",
-        Some(&normalized),
-        vec![
-            field("Version", Some("Version"), false, Value::str(&shown)),
-            field("normalizedVersion", None, false, Value::str(&normalized)),
-            field("Major", Some("Major"), false, Value::str(&major)),
-            field("Minor", Some("Minor"), false, Value::str(&minor)),
-        ],
-    );
-    let apis: Vec<Value> = match &options.served {
-        Some(served) => served.api_versions.iter().map(Value::str).collect(),
-        None => API_VERSIONS.iter().map(Value::str).chain(options.api_versions.iter().map(Value::str)).collect(),
-    };
-    let helm = structure(
-        "version.BuildInfo",
-        None,
-        vec![
-            field("Version", Some("version"), true, Value::str("v4.2")),
-            field("GitCommit", Some("git_commit"), true, Value::str("")),
-            field("GitTreeState", Some("git_tree_state"), true, Value::str("")),
-            field("GoVersion", Some("go_version"), true, Value::str("go1.26.6")),
-            field("KubeClientVersion", Some("kube_client_version"), true, Value::str("v1.36")),
-        ],
-    );
-    structure(
-        "*common.Capabilities",
-        None,
-        vec![
-            field("KubeVersion", Some("KubeVersion"), false, kube),
-            field("APIVersions", Some("APIVersions"), false, Value::list_of(ListTy::VersionSet, apis)),
-            field("HelmVersion", Some("HelmVersion"), false, helm),
-        ],
-    )
 }
 
 fn collect<'c>(

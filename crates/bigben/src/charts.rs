@@ -1,16 +1,64 @@
-//! Fetching charts from repositories and registries, with the credentials and certificates that flags and Helm's own files name.
+//! Fetching charts from repositories and registries, with credentials and certificates: those that flags and Helm's own files name,
+//! or those that an instance's Secrets hold.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;
+use gitops::charts::Known;
 use helm::cli::Fetch;
 use oci::client::Credentials;
 use oci::{EndpointMap, Reference};
 use reqwest::Url;
 
-use super::args::{Global, Reach};
+/// How long a server may take to take a connection.
+const CONNECT: Duration = Duration::from_secs(30);
+/// How long a server may say nothing.
+const SILENCE: Duration = Duration::from_secs(60);
+/// Bytes that an index or a chart may have.
+const LARGEST: usize = 256 << 20;
+
+/// How repositories and registries are reached.
+#[derive(clap::Args, Clone, Default)]
+pub struct Reach {
+    /// The user that the repository or registry knows
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// That user's password
+    #[arg(long, value_name = "PASSWORD")]
+    pub password: Option<String>,
+    /// Trust servers whose certificates this file's sign
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// The certificate that this client shows
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// The key of that certificate
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
+    /// Trust every server
+    #[arg(long)]
+    pub insecure_skip_tls_verify: bool,
+    /// Speak HTTP with the registry
+    #[arg(long)]
+    pub plain_http: bool,
+    /// Refused: signatures of charts are not checked here
+    #[arg(long, hide = true)]
+    pub verify: bool,
+    #[arg(long, hide = true, value_name = "FILE")]
+    pub keyring: Option<PathBuf>,
+}
+
+/// Where Helm's own files are; their usual places when not given.
+#[derive(Clone, Copy, Default)]
+pub struct Files<'a> {
+    /// Credentials for registries.
+    pub registries: Option<&'a Path>,
+    /// The repositories that have names.
+    pub repositories: Option<&'a Path>,
+}
 
 /// Fetches charts; nothing is started before something is fetched.
 pub struct Online {
@@ -18,8 +66,10 @@ pub struct Online {
     reach: Reach,
     /// The repository that the credentials are for; every host when none is named.
     origin: Option<Url>,
+    /// Docker's files with the credentials of registries; the first that knows a host wins.
     registries: Vec<PathBuf>,
     repositories: Vec<Repository>,
+    endpoints: EndpointMap,
 }
 
 struct Started {
@@ -27,31 +77,56 @@ struct Started {
     http: reqwest::Client,
 }
 
-/// A repository that has a name.
+/// A repository, or a registry, that is known.
 struct Repository {
     name: String,
+    /// Without a scheme it is a registry's.
     url: String,
+    /// Whether it is every repository below.
+    is_template: bool,
     reach: Reach,
+    /// The certificate and its key, when they are in no files.
+    certificate: Option<Vec<u8>>,
     pass_credentials: bool,
+}
+
+impl Repository {
+    /// Whether a URL, or a registry's `host/path`, is in it.
+    fn holds(&self, url: &str) -> bool {
+        let own = self.url.trim_end_matches('/');
+        url.strip_prefix(own).is_some_and(|rest| self.is_template || rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Whether it is reached unlike others.
+    fn is_special(&self) -> bool {
+        let reach = &self.reach;
+        reach.ca_file.is_some()
+            || reach.cert_file.is_some()
+            || reach.insecure_skip_tls_verify
+            || self.certificate.is_some()
+    }
 }
 
 impl Online {
     /// What the flags say; `repo` is the repository that they are about.
-    pub fn new(reach: &Reach, global: &Global, repo: Option<&str>, pass_credentials: bool) -> Result<Online> {
+    ///
+    /// # Errors
+    /// A flag that is not supported, and a file that cannot be read.
+    pub fn new(reach: &Reach, files: Files<'_>, repo: Option<&str>, pass_credentials: bool) -> Result<Online> {
         if reach.verify {
             bail!("--verify is not supported: signatures of charts are not checked here, leave it out");
         }
         let config = directory("HELM_CONFIG_HOME", "XDG_CONFIG_HOME", ".config");
         let own = |name: &str| config.as_ref().map(|dir| dir.join(name));
-        let registries = match &global.registry_config {
-            Some(file) => vec![file.clone()],
+        let registries = match files.registries {
+            Some(file) => vec![file.to_owned()],
             None => {
                 let docker = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
                 let docker = docker.or_else(|| Some(home()?.join(".docker"))).map(|dir| dir.join("config.json"));
                 own("registry/config.json").into_iter().chain(docker).collect()
             }
         };
-        let repositories = global.repository_config.clone().or_else(|| own("repositories.yaml"));
+        let repositories = files.repositories.map(Path::to_owned).or_else(|| own("repositories.yaml"));
         let origin = if pass_credentials { None } else { repo.and_then(|repo| Url::parse(repo).ok()) };
         Ok(Online {
             started: OnceLock::new(),
@@ -59,14 +134,41 @@ impl Online {
             origin,
             registries,
             repositories: repositories.map(|file| named(&file)).transpose()?.unwrap_or_default(),
+            endpoints: EndpointMap::default(),
         })
+    }
+
+    /// What an instance knows, and where its registries' names lead. Nobody's files are read.
+    pub fn among(known: &[Known], endpoints: &EndpointMap) -> Online {
+        let filled = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let repositories = known.iter().map(|known| Repository {
+            name: known.name.clone(),
+            url: known.url.clone(),
+            is_template: known.is_template,
+            reach: Reach {
+                username: filled(&known.username),
+                password: filled(&known.password),
+                insecure_skip_tls_verify: known.insecure,
+                ..Reach::default()
+            },
+            certificate: filled(&known.certificate.0).map(|pem| format!("{pem}\n{}", known.certificate.1).into_bytes()),
+            pass_credentials: false,
+        });
+        Online {
+            started: OnceLock::new(),
+            reach: Reach::default(),
+            origin: None,
+            registries: Vec::new(),
+            repositories: repositories.collect(),
+            endpoints: endpoints.clone(),
+        }
     }
 
     fn run<T>(&self, ask: impl AsyncFnOnce(&reqwest::Client) -> Result<T, String>) -> Result<T, String> {
         let started = self.started.get_or_init(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-            let http = client(&self.reach).map_err(|error| format!("{error:#}"))?;
+            let http = client(&self.reach, None).map_err(|error| format!("{error:#}"))?;
             Ok(Started { runtime: Mutex::new(runtime), http })
         });
         let started = started.as_ref().map_err(Clone::clone)?;
@@ -74,11 +176,9 @@ impl Online {
         runtime.block_on(ask(&started.http))
     }
 
-    /// The repository that a URL belongs to.
+    /// The repository that a URL, or a registry's `host/path`, belongs to: the one that is named closest.
     fn repository_of(&self, url: &str) -> Option<&Repository> {
-        self.repositories.iter().find(|repository| {
-            url.strip_prefix(repository.url.trim_end_matches('/')).is_some_and(|rest| rest.starts_with('/'))
-        })
+        self.repositories.iter().filter(|repository| repository.holds(url)).max_by_key(|repository| repository.url.len())
     }
 
     /// User and password for a URL.
@@ -93,8 +193,9 @@ impl Online {
             return self.origin.as_ref().is_none_or(same).then(|| parts(own));
         }
         let repository = self.repositories.iter().find(|repository| {
+            let is_host = || Url::parse(&repository.url).is_ok_and(|origin| same(&origin));
             repository.reach.username.is_some()
-                && (repository.pass_credentials || Url::parse(&repository.url).is_ok_and(|origin| same(&origin)))
+                && (repository.pass_credentials || (is_host() && (!repository.is_template || repository.holds(url.as_str()))))
         })?;
         Some(parts(&repository.reach))
     }
@@ -112,7 +213,12 @@ impl Online {
             }
         }
         let host = reference.registry();
-        let mut endpoints = EndpointMap::default();
+        let known = self.repository_of(&format!("{host}/{}", reference.repository()));
+        if let Some(known) = known.filter(|known| known.is_special()) {
+            let own = "certificates of one's own, and servers without one that is trusted,";
+            return Err(format!("{own} are not supported for registries: {} is known to need them", known.url));
+        }
+        let mut endpoints = self.endpoints.clone();
         if reach.plain_http {
             endpoints.insert(host, &format!("http://{host}")).map_err(|error| crate::text::chain(&error))?;
         }
@@ -125,9 +231,11 @@ impl Online {
                 credentials.insert(host, user, password);
             }
         }
-        if reach.username.is_some() || reach.password.is_some() {
-            let (user, password) = parts(reach);
-            credentials.insert(host, user, password);
+        for reach in known.map(|known| &known.reach).into_iter().chain([reach]) {
+            if reach.username.is_some() || reach.password.is_some() {
+                let (user, password) = parts(reach);
+                credentials.insert(host, user, password);
+            }
         }
         Ok(oci::client::Client::new(endpoints).credentials(credentials))
     }
@@ -159,6 +267,8 @@ fn named(file: &Path) -> Result<Vec<Repository>> {
         Some(Repository {
             name: text("name")?,
             url: text("url")?,
+            is_template: false,
+            certificate: None,
             reach: Reach {
                 username: text("username"),
                 password: text("password"),
@@ -174,9 +284,16 @@ fn named(file: &Path) -> Result<Vec<Repository>> {
     Ok(repositories.collect())
 }
 
-fn client(reach: &Reach) -> Result<reqwest::Client> {
+fn client(reach: &Reach, certificate: Option<&[u8]>) -> Result<reqwest::Client> {
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
-    let mut builder = reqwest::Client::builder().danger_accept_invalid_certs(reach.insecure_skip_tls_verify);
+    let mut builder = reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE)
+        .danger_accept_invalid_certs(reach.insecure_skip_tls_verify);
+    if let Some(pem) = certificate {
+        let identity = reqwest::Identity::from_pem(pem);
+        builder = builder.identity(identity.context("cannot use the certificate and the key that are known")?);
+    }
     if let Some(path) = &reach.ca_file {
         let found = reqwest::Certificate::from_pem_bundle(&read(path)?);
         for certificate in found.with_context(|| format!("cannot read certificates from {}", path.display()))? {
@@ -198,13 +315,11 @@ impl Fetch for Online {
     fn get(&self, url: &str) -> Result<Vec<u8>, String> {
         let parsed = Url::parse(url).map_err(|error| format!("{url} is no URL: {error}"))?;
         // A repository with certificates of its own has a client of its own.
-        let own = match self.repository_of(url) {
-            Some(of)
-                if of.reach.ca_file.is_some() || of.reach.cert_file.is_some() || of.reach.insecure_skip_tls_verify =>
-            {
-                Some(client(&of.reach).map_err(|error| format!("{error:#}"))?)
+        let own = match self.repository_of(url).filter(|of| of.is_special()) {
+            Some(of) => {
+                Some(client(&of.reach, of.certificate.as_deref()).map_err(|error| format!("{error:#}"))?)
             }
-            _ => None,
+            None => None,
         };
         let credentials = self.credentials(&parsed);
         self.run(async |http| {
@@ -217,7 +332,7 @@ impl Fetch for Online {
             if !answer.status().is_success() {
                 return Err(format!("failed to fetch {url} : {}", answer.status()));
             }
-            answer.bytes().await.map(|bytes| bytes.to_vec()).map_err(text)
+            gather(url, answer.bytes_stream().map(|part| part.map_err(text))).await
         })
     }
 
@@ -228,7 +343,21 @@ impl Fetch for Online {
     fn oci_tags(&self, repository: &str) -> Result<Vec<String>, String> {
         let reference = Reference::parse(repository).map_err(|error| error.to_string())?;
         let registry = self.registry(&reference)?;
-        self.run(async |_| registry.tags(&reference).await.map_err(|error| crate::text::chain(&error)))
+        // A mirror lists what it has; there may be more where it has it from.
+        let upstream = self.endpoints.contains(reference.registry()).then(|| oci::client::Client::new(EndpointMap::default()));
+        self.run(async |_| {
+            let own = registry.tags(&reference).await.map_err(|error| crate::text::chain(&error));
+            let Some(upstream) = upstream else { return own };
+            match (own, upstream.tags(&reference).await) {
+                (Ok(mut own), Ok(more)) => {
+                    own.extend(more);
+                    Ok(own)
+                }
+                (Ok(own), Err(_)) => Ok(own),
+                (Err(_), Ok(more)) => Ok(more),
+                (Err(_), Err(error)) => Err(crate::text::chain(&error)),
+            }
+        })
     }
 
     fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String> {
@@ -241,12 +370,24 @@ impl Fetch for Online {
             let manifest: oci::Manifest = serde_json::from_slice(&fetched.bytes).map_err(|error| error.to_string())?;
             let layer = manifest.layers.iter().find(|layer| layer.media_type == CHART);
             let layer = layer.ok_or_else(|| format!("{reference} is no Helm chart"))?;
-            let mut blob = registry.blob(&reference, layer).await.map_err(text)?.stream;
-            let mut bytes = Vec::new();
-            while let Some(part) = blob.next().await {
-                bytes.extend_from_slice(&part.map_err(text)?);
-            }
-            Ok(bytes)
+            let blob = registry.blob(&reference, layer).await.map_err(text)?.stream;
+            gather(&reference.to_string(), blob.map(|part| part.map_err(text))).await
         })
     }
+}
+
+/// Everything that comes, unless it is too much.
+async fn gather<B: AsRef<[u8]>>(
+    what: &str,
+    parts: impl futures::Stream<Item = Result<B, String>>,
+) -> Result<Vec<u8>, String> {
+    let mut parts = std::pin::pin!(parts);
+    let mut bytes = Vec::new();
+    while let Some(part) = parts.next().await {
+        bytes.extend_from_slice(part?.as_ref());
+        if bytes.len() > LARGEST {
+            return Err(format!("{what} is larger than {} MiB", LARGEST >> 20));
+        }
+    }
+    Ok(bytes)
 }
