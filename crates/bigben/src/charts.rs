@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use futures::StreamExt;
 use gitops::charts::Known;
-use helm::cli::Fetch;
+use helm::cli::{Fetch, Pulled};
 use oci::client::Credentials;
 use oci::{EndpointMap, Reference};
 use reqwest::Url;
@@ -178,7 +178,10 @@ impl Online {
 
     /// The repository that a URL, or a registry's `host/path`, belongs to: the one that is named closest.
     fn repository_of(&self, url: &str) -> Option<&Repository> {
-        self.repositories.iter().filter(|repository| repository.holds(url)).max_by_key(|repository| repository.url.len())
+        self.repositories
+            .iter()
+            .filter(|repository| repository.holds(url))
+            .max_by_key(|repository| repository.url.len())
     }
 
     /// User and password for a URL.
@@ -195,7 +198,8 @@ impl Online {
         let repository = self.repositories.iter().find(|repository| {
             let is_host = || Url::parse(&repository.url).is_ok_and(|origin| same(&origin));
             repository.reach.username.is_some()
-                && (repository.pass_credentials || (is_host() && (!repository.is_template || repository.holds(url.as_str()))))
+                && (repository.pass_credentials
+                    || (is_host() && (!repository.is_template || repository.holds(url.as_str()))))
         })?;
         Some(parts(&repository.reach))
     }
@@ -316,9 +320,7 @@ impl Fetch for Online {
         let parsed = Url::parse(url).map_err(|error| format!("{url} is no URL: {error}"))?;
         // A repository with certificates of its own has a client of its own.
         let own = match self.repository_of(url).filter(|of| of.is_special()) {
-            Some(of) => {
-                Some(client(&of.reach, of.certificate.as_deref()).map_err(|error| format!("{error:#}"))?)
-            }
+            Some(of) => Some(client(&of.reach, of.certificate.as_deref()).map_err(|error| format!("{error:#}"))?),
             None => None,
         };
         let credentials = self.credentials(&parsed);
@@ -344,7 +346,8 @@ impl Fetch for Online {
         let reference = Reference::parse(repository).map_err(|error| error.to_string())?;
         let registry = self.registry(&reference)?;
         // A mirror lists what it has; there may be more where it has it from.
-        let upstream = self.endpoints.contains(reference.registry()).then(|| oci::client::Client::new(EndpointMap::default()));
+        let upstream =
+            self.endpoints.contains(reference.registry()).then(|| oci::client::Client::new(EndpointMap::default()));
         self.run(async |_| {
             let own = registry.tags(&reference).await.map_err(|error| crate::text::chain(&error));
             let Some(upstream) = upstream else { return own };
@@ -360,18 +363,25 @@ impl Fetch for Online {
         })
     }
 
-    fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String> {
+    fn oci_chart(&self, reference: &str) -> Result<Pulled, String> {
         const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
         let reference = Reference::parse(reference).map_err(|error| error.to_string())?;
         let registry = self.registry(&reference)?;
         self.run(async |_| {
-            let text = |error: oci::client::Error| crate::text::chain(&error);
+            let text = |error: oci::client::Error| match error {
+                // In Helm's words.
+                oci::client::Error::NotFound(_) => {
+                    format!("failed to perform \"FetchReference\" on source: {reference}: not found")
+                }
+                error => crate::text::chain(&error),
+            };
             let fetched = registry.manifest(&reference).await.map_err(text)?;
             let manifest: oci::Manifest = serde_json::from_slice(&fetched.bytes).map_err(|error| error.to_string())?;
             let layer = manifest.layers.iter().find(|layer| layer.media_type == CHART);
             let layer = layer.ok_or_else(|| format!("{reference} is no Helm chart"))?;
             let blob = registry.blob(&reference, layer).await.map_err(text)?.stream;
-            gather(&reference.to_string(), blob.map(|part| part.map_err(text))).await
+            let archive = gather(&reference.to_string(), blob.map(|part| part.map_err(text))).await?;
+            Ok(Pulled { archive, digest: oci::Digest::of(&fetched.bytes).to_string() })
         })
     }
 }

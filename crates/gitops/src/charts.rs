@@ -180,9 +180,9 @@ impl Charts {
                 let began = Instant::now();
                 let version = match reference.version.as_deref() {
                     Some(version) if is_exact(version) => version.to_owned(),
-                    _ => blocking(reference, fetch, |reference, fetch| reference.version(fetch))
-                        .await
-                        .map_err(failed)?,
+                    _ => {
+                        blocking(reference, fetch, |reference, fetch| reference.version(fetch)).await.map_err(failed)?
+                    }
                 };
                 *slot = Some((version.clone(), began));
                 version
@@ -264,7 +264,12 @@ mod tests {
         let users: Vec<_> = known.iter().map(|known| (known.url.as_str(), known.username.as_str())).collect();
         assert_eq!(
             users,
-            [("https://h/charts/a", "long"), ("https://h/b", "own"), ("https://h", "short"), ("https://h/charts", "long")]
+            [
+                ("https://h/charts/a", "long"),
+                ("https://h/b", "own"),
+                ("https://h", "short"),
+                ("https://h/charts", "long")
+            ]
         );
     }
 

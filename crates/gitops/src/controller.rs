@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::application::Spec;
+use crate::charts::{self, Asked, Known, Reach};
 use crate::compare::normalized;
 use crate::generate::{SourceType, Target};
 use crate::health::{self, HealthStatus};
-use crate::charts::{self, Asked, Known, Reach};
 use crate::repository;
 use crate::resource::{self, ResourceKey, TRACKING_ID};
 use crate::source::Sources;
@@ -179,8 +179,7 @@ impl GitOps {
         let cluster = Cluster::new(api, events, shutdown.clone());
         let applications = cluster.store(&application_kind());
         let projects = cluster.store(&project_kind());
-        let sources =
-            Sources::new(config.dir.clone(), Arc::clone(&config.resolve), Arc::clone(&config.reach));
+        let sources = Sources::new(config.dir.clone(), Arc::clone(&config.resolve), Arc::clone(&config.reach));
         let gitops = Arc::new(Self {
             config,
             cluster,
@@ -575,7 +574,8 @@ impl GitOps {
         let kind = Kind::dynamic("", "v1", "Secret", "secrets", true);
         let selector = format!("{} in (repository, repo-creds)", charts::SECRET_TYPE);
         let query = [("labelSelector".to_owned(), selector)];
-        let listed = self.cluster.api.list(&kind, &self.config.namespace, &query, informer::reflector::View::Objects).await?;
+        let listed =
+            self.cluster.api.list(&kind, &self.config.namespace, &query, informer::reflector::View::Objects).await?;
         let mut secrets = listed["items"].as_array().cloned().unwrap_or_default();
         secrets.retain(|secret| charts::serves(secret, &spec.project));
         Ok(Known::all(&secrets))

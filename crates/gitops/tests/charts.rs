@@ -11,8 +11,8 @@ use base64::Engine as _;
 use gitops::charts::{Known, SECRET_TYPE};
 use gitops::repository::Remote;
 use gitops::{Config, Event, GitOps, Observer, application_kind};
-use helm::cli::Fetch;
 use helm::cli::dependency::pack;
+use helm::cli::{Fetch, Pulled};
 use informer::{Api, Kind};
 use judges::Charts;
 use serde_json::{Value, json};
@@ -35,8 +35,9 @@ impl Fetch for Plain {
     fn oci_tags(&self, repository: &str) -> Result<Vec<String>, String> {
         Charts::tags(repository)
     }
-    fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String> {
-        Charts::pull(reference)
+    fn oci_chart(&self, reference: &str) -> Result<Pulled, String> {
+        let (archive, digest) = Charts::pull(reference)?;
+        Ok(Pulled { archive, digest })
     }
     fn repository(&self, name: &str) -> Option<String> {
         self.0.iter().find(|known| known.name == name).map(|known| known.url.clone())
@@ -151,8 +152,13 @@ fn archive(name: &str, version: &str) -> Vec<u8> {
     let test = "apiVersion: v1\nkind: Pod\nmetadata:\n  name: test\n  annotations:\n    helm.sh/hook: test\nspec:\n  \
                 containers: [{name: c, image: i}]\n";
     let values = "text: default\nmore: default\nfile: default\n";
-    let list =
-        [("Chart.yaml", &*chart), ("values.yaml", values), ("own.yaml", "text: own\n"), ("templates/map.yaml", map), ("templates/test.yaml", test)];
+    let list = [
+        ("Chart.yaml", &*chart),
+        ("values.yaml", values),
+        ("own.yaml", "text: own\n"),
+        ("templates/map.yaml", map),
+        ("templates/test.yaml", test),
+    ];
     pack(name, &files(&list)).unwrap()
 }
 
@@ -196,7 +202,8 @@ async fn a_chart_of_a_helm_repository() {
     world.create("one", json!({"repoURL": charts.url(), "chart": "a", "targetRevision": "1.x", "helm": helm})).await;
     let application = world.synced("one", "1.1.0").await;
     assert_eq!(application["status"]["sourceType"], "Helm");
-    let expected = json!({"version": "1.1.0", "text": "own", "more": "object", "file": "one,b", "kube": "v1.30.0", "has": "true"});
+    let expected =
+        json!({"version": "1.1.0", "text": "own", "more": "object", "file": "one,b", "kube": "v1.30.0", "has": "true"});
     assert_eq!(world.data("one", "web-a").await, expected);
 
     // A new version that the range means is seen when somebody asks, and what was fetched is fetched no more.
@@ -238,8 +245,16 @@ async fn a_chart_of_a_registry_with_values_of_git() {
     let world = World::start().await;
     let repository = world.dir.path().join("repository");
     let url = repository.display().to_string();
-    let first = git(&repository, &[("env/a.yaml", "text: git\n"), ("env/file", "content\n"), ("plain/x.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: b}\n")]);
-    let helm = json!({"valueFiles": ["$values/env/a.yaml"], "fileParameters": [{"name": "file", "path": "$values/env/file"}]});
+    let first = git(
+        &repository,
+        &[
+            ("env/a.yaml", "text: git\n"),
+            ("env/file", "content\n"),
+            ("plain/x.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: b}\n"),
+        ],
+    );
+    let helm =
+        json!({"valueFiles": ["$values/env/a.yaml"], "fileParameters": [{"name": "file", "path": "$values/env/file"}]});
     world
         .create("two", json!([
             {"repoURL": format!("oci://{}/team", charts.host), "chart": "a", "targetRevision": "^1.0", "helm": helm},
@@ -302,13 +317,17 @@ async fn a_chart_of_git_gets_its_dependencies() {
         )
     };
     let local = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: local}\n";
-    let commit = git(&repository, &[
-        ("charts/umbrella/Chart.yaml", &chart("")),
-        ("charts/umbrella/values.yaml", "a: {text: above}\n"),
-        ("charts/local/Chart.yaml", "apiVersion: v2\nname: local\nversion: 2.0.0\n"),
-        ("charts/local/templates/x.yaml", local),
-    ]);
-    let source = json!({"repoURL": repository.display().to_string(), "targetRevision": "main", "path": "charts/umbrella"});
+    let commit = git(
+        &repository,
+        &[
+            ("charts/umbrella/Chart.yaml", &chart("")),
+            ("charts/umbrella/values.yaml", "a: {text: above}\n"),
+            ("charts/local/Chart.yaml", "apiVersion: v2\nname: local\nversion: 2.0.0\n"),
+            ("charts/local/templates/x.yaml", local),
+        ],
+    );
+    let source =
+        json!({"repoURL": repository.display().to_string(), "targetRevision": "main", "path": "charts/umbrella"});
     world.create("three", source).await;
     let said = world.failed("three").await;
     assert!(said.contains("is not a valid chart repository or cannot be reached") && said.contains("401"), "{said}");

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use helm::cli::dependency::pack;
-use helm::cli::{Around, Fetch, TemplateArgs, dependency_build, dependency_list, dependency_update, template_on};
+use helm::cli::{
+    Around, Fetch, Pulled, Reference, ShowWhat, TemplateArgs, dependency_build, dependency_list, dependency_update,
+    show, template_on,
+};
 use judges::Charts;
 
 /// A client without credentials.
@@ -20,8 +23,9 @@ impl Fetch for Plain {
     fn oci_tags(&self, repository: &str) -> Result<Vec<String>, String> {
         Charts::tags(repository)
     }
-    fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String> {
-        Charts::pull(reference)
+    fn oci_chart(&self, reference: &str) -> Result<Pulled, String> {
+        let (archive, digest) = Charts::pull(reference)?;
+        Ok(Pulled { archive, digest })
     }
 }
 
@@ -105,12 +109,20 @@ fn charts_of_a_repository() {
         "- {name: a, version: 1.x, repository: 'ftp://x'}\n".to_owned(),
         format!("- {{name: a, version: 1.x, repository: 'oci://{host}/charts'}}\n"),
         format!("- {{name: a, version: 1.2.3, repository: 'oci://{host}/charts/'}}\n"),
-        format!("- {{name: a, version: '>0.0.0-0', repository: 'oci://{host}/charts'}}\n- {{name: b, version: 0.1.0+build.5, repository: 'oci://{host}/charts'}}\n"),
+        format!(
+            "- {{name: a, version: '>0.0.0-0', repository: 'oci://{host}/charts'}}\n- {{name: b, version: 0.1.0+build.5, repository: 'oci://{host}/charts'}}\n"
+        ),
         format!("- {{name: b, version: '*', repository: 'oci://{host}/charts', alias: z}}\n"),
         format!("- {{name: a, version: 9.x, repository: 'oci://{host}/charts'}}\n"),
         format!("- {{name: a, version: '', repository: 'oci://{host}/charts'}}\n"),
     ];
     let place = root.display().to_string();
+    let mut wrong = Vec::new();
+    let mut compare = |ours: String, theirs: String, what: String| {
+        if ours != theirs {
+            wrong.push(format!("{what}\n  ours   {ours:?}\n  theirs {theirs:?}"));
+        }
+    };
     for dependency in &dependencies {
         for verb in ["update", "build"] {
             chart(&root, dependency);
@@ -118,7 +130,7 @@ fn charts_of_a_repository() {
             chart(&root, dependency);
             let how = if verb == "update" { dependency_update } else { dependency_build };
             let ours = state(&root, said(how(&root, &Plain).map(|built| built.text)));
-            assert_eq!(ours, theirs, "{verb} of {dependency}");
+            compare(ours, theirs, format!("{verb} of {dependency}"));
         }
         let listed = dependency_list(&root, 12).expect("a table");
         assert_eq!(listed, theirs(&["dependency", "list", &place, "--max-col-width", "12"]), "list of {dependency}");
@@ -162,6 +174,10 @@ fn charts_of_a_repository() {
         (registry.clone(), Some("latest")),
         (format!("{registry}:1.2.3"), None),
         (format!("{registry}:1.2.3"), Some("1.2.3")),
+        (format!("{registry}:1.2.3"), Some("1.3.0")),
+        (registry.clone(), Some("1.2")),
+        (registry.clone(), Some("^1.2")),
+        (registry.clone(), Some("7.0.0")),
         (format!("oci://{host}/charts/b"), Some(">0-0")),
         (format!("oci://{host}/charts/b"), Some("0.1.0+build.5")),
     ] {
@@ -173,8 +189,13 @@ fn charts_of_a_repository() {
             version: version.map(str::to_owned),
             ..TemplateArgs::default()
         });
-        assert_eq!(ours, theirs(&args), "{chart} {version:?}");
+        compare(ours, theirs(&args), format!("{chart} {version:?}"));
     }
+    let shown = theirs(&["show", "chart", &registry, "--version", "1.2.3", "--plain-http"]);
+    let reference = Reference { chart: registry.clone(), repo: None, version: Some("1.2.3".to_owned()) };
+    let (chart_there, before) = reference.load_saying(Some(&Plain)).expect("a chart");
+    compare(before + &show(&chart_there, ShowWhat::Chart).expect("shown"), shown, "show".to_owned());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(theirs(&["repo", "add", "mine", &url]).contains("added"));
     for (chart, version) in [("mine/a", None), ("mine/a", Some("7")), ("mine/zz", None)] {
         let mut args = vec!["template", "r", chart];
@@ -201,7 +222,7 @@ impl Fetch for Named {
     fn oci_tags(&self, repository: &str) -> Result<Vec<String>, String> {
         Plain.oci_tags(repository)
     }
-    fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String> {
+    fn oci_chart(&self, reference: &str) -> Result<Pulled, String> {
         Plain.oci_chart(reference)
     }
     fn repository(&self, name: &str) -> Option<String> {

@@ -158,17 +158,23 @@ impl Charts {
         Ok(list.split(',').map(|tag| tag.trim().trim_matches('"').to_owned()).filter(|tag| !tag.is_empty()).collect())
     }
 
-    /// The archive of a reference (`host/path:tag`, or by digest) in a registry.
+    /// The archive of a reference (`host/path:tag`, or by digest) in a registry, and the digest of its manifest.
     ///
     /// # Errors
     /// As [`Charts::get`].
-    pub fn pull(reference: &str) -> Result<Vec<u8>, String> {
+    pub fn pull(reference: &str) -> Result<(Vec<u8>, String), String> {
         let (host, path) = reference.split_once('/').ok_or("no repository")?;
         let (repository, tag) = path.split_once('@').or_else(|| path.rsplit_once(':')).ok_or("no tag")?;
-        let manifest = Charts::get(&format!("http://{host}/v2/{repository}/manifests/{tag}"), None)?;
+        let manifest = Charts::get(&format!("http://{host}/v2/{repository}/manifests/{tag}"), None);
+        let manifest = manifest.map_err(|e| match e.ends_with("404 Not Found") {
+            true => format!("failed to perform \"FetchReference\" on source: {reference}: not found"),
+            false => e,
+        })?;
+        let digest = digest(&manifest);
         let manifest = String::from_utf8_lossy(&manifest).into_owned();
-        let layer = manifest.rsplit_once("\"digest\":\"").and_then(|(_, rest)| rest.split_once('"')).ok_or("no layer")?.0;
-        Charts::get(&format!("http://{host}/v2/{repository}/blobs/{layer}"), None)
+        let layer =
+            manifest.rsplit_once("\"digest\":\"").and_then(|(_, rest)| rest.split_once('"')).ok_or("no layer")?.0;
+        Ok((Charts::get(&format!("http://{host}/v2/{repository}/blobs/{layer}"), None)?, digest))
     }
 }
 
@@ -205,9 +211,13 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         false if path.ends_with("/tags/list") => "application/json",
         false => "application/octet-stream",
     };
-    let digest = if path.starts_with("v2/") { format!("Docker-Content-Digest: {}\r\n", digest(&body)) } else { String::new() };
+    let digest =
+        if path.starts_with("v2/") { format!("Docker-Content-Digest: {}\r\n", digest(&body)) } else { String::new() };
     let size = body.len();
-    write!(stream, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{digest}Content-Length: {size}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{digest}Content-Length: {size}\r\nConnection: close\r\n\r\n"
+    )?;
     if method != "HEAD" {
         stream.write_all(&body)?;
     }

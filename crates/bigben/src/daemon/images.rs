@@ -51,7 +51,11 @@ async fn named(git_dir: &Path, delivered: &Delivered, cache: PathBuf, reach: Rea
         let objects = match manifests.await {
             Ok((_, objects)) => objects,
             Err(error) if is_elsewhere(&error, delivered) => {
-                tracing::warn!(application = name, error = error.chain(), "the images of an Application are not known yet");
+                tracing::warn!(
+                    application = name,
+                    error = error.chain(),
+                    "the images of an Application are not known yet"
+                );
                 continue;
             }
             Err(error) => return Err(error).with_context(|| format!("cannot render Application {name}")),
@@ -156,7 +160,8 @@ impl Daemon {
         if catalogue.commit != commit {
             let repository = self.forge.git(&self.delivered.full_name).await?;
             let cache = self.options.state.join("gitops-preview");
-            *catalogue = Catalogue::of(repository.dir(), commit, &self.delivered, cache, Arc::clone(&self.reach)).await?;
+            *catalogue =
+                Catalogue::of(repository.dir(), commit, &self.delivered, cache, Arc::clone(&self.reach)).await?;
         }
         Ok(catalogue.clone())
     }

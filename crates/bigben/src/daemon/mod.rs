@@ -225,7 +225,8 @@ async fn serve(options: Options) -> Result<()> {
         launch::start_machine(&state, &instance, &delivered, &endpoints, listeners.http, listeners.https, signatures)
             .await?;
 
-    let gitops = rooms::open_gitops(&state, &api, &delivered, &follower, &forge_url, Arc::clone(&reach), &shutdown).await?;
+    let gitops =
+        rooms::open_gitops(&state, &api, &delivered, &follower, &forge_url, Arc::clone(&reach), &shutdown).await?;
     let daemon = Arc::new(Daemon {
         options,
         instance,

@@ -121,7 +121,8 @@ impl Daemon {
         for entry in candidates {
             // Of several sources, the one that is the repository.
             let revisions = entry["revisions"].as_array().into_iter().flatten().chain([&entry["revision"]]);
-            let revision = revisions.filter_map(Value::as_str).find(|revision| git::is_oid(revision)).unwrap_or_default();
+            let revision =
+                revisions.filter_map(Value::as_str).find(|revision| git::is_oid(revision)).unwrap_or_default();
             let Ok(then) = files(revision.to_owned()).await else { continue };
             let mut changes: Vec<(String, Option<Vec<u8>>)> = Vec::new();
             for path in now.keys().chain(then.keys().filter(|path| !now.contains_key(*path))) {

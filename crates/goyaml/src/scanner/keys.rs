@@ -47,7 +47,13 @@ impl<'a> Scanner<'a> {
 
     // ---- indentation ----
 
-    pub(super) fn roll_indent(&mut self, column: usize, number: Option<usize>, kind: Kind<'a>, mark: Mark) -> Result<(), Error> {
+    pub(super) fn roll_indent(
+        &mut self,
+        column: usize,
+        number: Option<usize>,
+        kind: Kind<'a>,
+        mark: Mark,
+    ) -> Result<(), Error> {
         if self.flow_level > 0 || self.indent >= column as isize {
             return Ok(());
         }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::dependency::{Fetch, Found, Package, entry, from_index, from_registry, tag};
+use super::dependency::{Fetch, Found, Package, entry, from_index, pull, tag};
 use crate::chart::Chart;
 use crate::error::Error;
+use crate::funcs::semver::Version;
 use crate::value::quote::quote;
 
 /// Which chart is meant.
@@ -35,10 +36,7 @@ impl Reference {
                 Found::Chart(entry) => Ok(entry.version),
                 _ => Err(self.not_found(repo)),
             },
-            None => {
-                let (repository, wanted) = self.in_registry()?;
-                tag(repository, wanted, fetch)
-            }
+            None => self.tag(fetch).map(|(_, version)| version),
         }
     }
 
@@ -48,17 +46,22 @@ impl Reference {
     /// As [`Reference::version`], and an archive that cannot be had.
     pub fn package(&self, fetch: &dyn Fetch) -> Result<Package, Error> {
         match &self.repo {
-            Some(repo) => {
-                match from_index(repo, self.chart.trim(), self.wanted(), fetch, &mut Default::default())? {
-                    Found::Chart(package) => Ok(package),
-                    _ => Err(self.not_found(repo)),
-                }
-            }
+            Some(repo) => match from_index(repo, self.chart.trim(), self.wanted(), fetch, &mut Default::default())? {
+                Found::Chart(package) => Ok(package),
+                _ => Err(self.not_found(repo)),
+            },
             None => {
-                let (repository, wanted) = self.in_registry()?;
-                from_registry(repository, wanted, fetch)
+                let (repository, version) = self.tag(fetch)?;
+                pull(repository, version, fetch)
             }
         }
+    }
+
+    /// The repository in a registry, and the version. What can be read as a version is one, and is not looked for.
+    fn tag(&self, fetch: &dyn Fetch) -> Result<(&str, String), Error> {
+        let (repository, wanted) = self.in_registry()?;
+        let version = if Version::parse(wanted).is_ok() { wanted.to_owned() } else { tag(repository, wanted, fetch)? };
+        Ok((repository, version))
     }
 
     fn wanted(&self) -> &str {
@@ -78,10 +81,14 @@ impl Reference {
             return Err(Error::Refused(format!("chart {} is in no repository and in no registry", quote(name))));
         }
         let last = name.rsplit('/').next().unwrap_or(name);
-        Ok(match last.split_once(':') {
-            Some((_, tag)) if self.wanted().is_empty() => (&name[..name.len() - tag.len() - 1], tag),
-            _ => (name, self.wanted()),
-        })
+        let wanted = self.wanted();
+        match last.split_once(':') {
+            Some((_, tag)) if wanted.is_empty() || wanted == tag => Ok((&name[..name.len() - tag.len() - 1], tag)),
+            Some((_, tag)) => {
+                Err(Error::Refused(format!("chart reference and version mismatch: {wanted} is not {tag}")))
+            }
+            None => Ok((name, wanted)),
+        }
     }
 
     /// Gets and reads the chart.
@@ -89,6 +96,14 @@ impl Reference {
     /// # Errors
     /// What is not found, cannot be read, or is no chart, in Helm's words.
     pub fn load(&self, fetch: Option<&dyn Fetch>) -> Result<Chart, Error> {
+        self.load_saying(fetch).map(|(chart, _)| chart)
+    }
+
+    /// As [`Reference::load`], with what Helm prints meanwhile.
+    ///
+    /// # Errors
+    /// As [`Reference::load`].
+    pub fn load_saying(&self, fetch: Option<&dyn Fetch>) -> Result<(Chart, String), Error> {
         let name = self.chart.trim();
         let version = self.version.as_deref().unwrap_or("").trim();
         let online = || {
@@ -97,20 +112,20 @@ impl Reference {
             })
         };
         if self.repo.is_some() {
-            return crate::load::from_archive(&self.package(online()?)?.archive);
+            return opened(self.package(online()?)?);
         }
         if Path::new(name).exists() {
-            return crate::load::from_path(name);
+            return Ok((crate::load::from_path(name)?, String::new()));
         }
         if name.starts_with(['/', '.']) {
             return Err(Error::Refused(format!("path {} not found", quote(name))));
         }
         if name.starts_with("oci://") {
-            return crate::load::from_archive(&self.package(online()?)?.archive);
+            return opened(self.package(online()?)?);
         }
         if name.starts_with("http://") || name.starts_with("https://") {
             let bytes = online()?.get(name).map_err(Error::Refused)?;
-            return crate::load::from_archive(&bytes);
+            return Ok((crate::load::from_archive(&bytes)?, String::new()));
         }
         let Some((repo, chart)) = name.split_once('/') else {
             let text = format!("non-absolute URLs should be in form of repo_name/path_to_chart, got: {name}");
@@ -119,7 +134,7 @@ impl Reference {
         let url = fetch.and_then(|fetch| fetch.repository(repo));
         let url = url.ok_or_else(|| Error::Refused(format!("repo {repo} not found")))?;
         let why = match from_index(&url, chart, version, online()?, &mut Default::default())? {
-            Found::Chart(package) => return crate::load::from_archive(&package.archive),
+            Found::Chart(package) => return opened(package),
             Found::NoChart => "no chart name found".to_owned(),
             Found::NoVersion => format!("no chart version found for {chart}-{version}"),
         };
@@ -128,4 +143,8 @@ impl Reference {
             format!("chart {chart} matching {version} not found in {repo} index. (try 'helm repo update'): {why}");
         Err(Error::Refused(text))
     }
+}
+
+fn opened(package: Package) -> Result<(Chart, String), Error> {
+    Ok((crate::load::from_archive(&package.archive)?, package.said))
 }

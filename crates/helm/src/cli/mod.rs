@@ -13,7 +13,9 @@ pub mod show;
 pub mod template;
 
 pub use cluster::Cluster;
-pub use dependency::{Built, Fetch, build as dependency_build, list as dependency_list, update as dependency_update};
+pub use dependency::{
+    Built, Fetch, Pulled, build as dependency_build, list as dependency_list, update as dependency_update,
+};
 pub use lint::{LintArgs, LintReport, Message, Severity, lint, lint_on};
 pub use locate::Reference;
 pub use show::{ShowWhat, show, show_path};

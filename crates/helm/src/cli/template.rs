@@ -115,15 +115,14 @@ pub fn template_on(args: &TemplateArgs, around: &Around) -> Result<TemplateOutpu
     let name = release_name(args)?;
     let reference =
         Reference { chart: args.chart.display().to_string(), repo: args.repo.clone(), version: args.version.clone() };
-    let mut chart = reference.load(around.fetch.as_deref())?;
+    let (mut chart, mut said) = reference.load_saying(around.fetch.as_deref())?;
     let values = args.values.merge_with(around.fetch.as_deref())?;
     if chart.is_library() {
         return Err(Error::Refused("library charts are not installable".to_owned()));
     }
-    let mut said = String::new();
     match (super::dependency::check(&chart), &around.fetch) {
         (Err(_), Some(fetch)) if args.dependency_update => {
-            said = super::dependency::update(&args.chart, fetch.as_ref())?.text;
+            said.push_str(&super::dependency::update(&args.chart, fetch.as_ref())?.text);
             chart = reference.load(around.fetch.as_deref())?;
         }
         (checked, _) => checked?,

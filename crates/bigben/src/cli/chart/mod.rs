@@ -105,7 +105,8 @@ pub fn show(args: &Show) -> Result<ExitCode> {
         version: args.source.version(),
     };
     let online = origin(&args.source, &args.global)?;
-    let chart = reference.load(Some(&online))?;
+    let (chart, said) = reference.load_saying(Some(&online))?;
+    put(&said)?;
     if let Some(template) = args.jsonpath.as_deref().filter(|template| !template.is_empty()) {
         if !matches!(args.what, What::Values) {
             bail!("--jsonpath is for `show values` alone: leave it out");

@@ -293,10 +293,18 @@ fn obtain(
         return pack(local.name(), &files).map(Got::Archive);
     }
     if d.repository.starts_with("oci://") {
-        let repository = format!("{}/{}", d.repository.trim_end_matches('/'), d.name);
-        let package = from_registry(&repository, &d.version, fetch)?;
+        let repository = format!("{}/{}", d.repository, d.name);
+        let path = repository.splitn(4, '/').nth(3).unwrap_or("");
+        if path.split('/').any(str::is_empty) {
+            let path = quote(path);
+            return Err(refuse(format!(
+                "could not download {repository}: invalid reference: invalid repository {path}"
+            )));
+        }
+        let failed = |e: Error| refuse(format!("could not download {repository}: {e}"));
+        let package = from_registry(&repository, &d.version, fetch).map_err(failed)?;
         d.version = package.version;
-        said.push_str(&format!("Downloading {} from repo {}\n", d.name, d.repository));
+        said.push_str(&format!("Downloading {} from repo {}\n{}", d.name, d.repository, package.said));
         return Ok(Got::Archive(package.archive));
     }
     if !d.repository.starts_with("http://") && !d.repository.starts_with("https://") {

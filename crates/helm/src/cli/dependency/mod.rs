@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::build::{Built, Resolved, build, complete, pack, update};
 pub use self::obtain::Package;
-pub(super) use self::obtain::{Found, entry, from_index, from_registry, tag};
+pub(super) use self::obtain::{Found, entry, from_index, pull, tag};
 use crate::chart::{Chart, Dependency};
 use crate::error::Error;
 use crate::funcs::semver::{Constraints, Version};
@@ -28,15 +28,24 @@ pub trait Fetch: Send + Sync {
     /// # Errors
     /// Why they were not got.
     fn oci_tags(&self, repository: &str) -> Result<Vec<String>, String>;
-    /// The chart archive of a reference in a registry (`host/path:tag`).
+    /// The chart of a reference in a registry (`host/path:tag`).
     ///
     /// # Errors
     /// Why it was not got.
-    fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String>;
+    fn oci_chart(&self, reference: &str) -> Result<Pulled, String>;
     /// The URL of a repository that has a name (`helm repo add`).
     fn repository(&self, _name: &str) -> Option<String> {
         None
     }
+}
+
+/// A chart as a registry gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// The archive.
+    pub archive: Vec<u8>,
+    /// The digest of its manifest, `sha256:...`.
+    pub digest: String,
 }
 
 /// Refuses a chart that names dependencies which are not in `charts/`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Fetch;
+use super::{Fetch, Pulled};
 use crate::error::Error;
 use crate::funcs::semver::{Constraints, Version};
 
@@ -46,6 +46,8 @@ pub struct Package {
     pub version: String,
     /// The archive.
     pub archive: Vec<u8>,
+    /// What Helm prints of it.
+    pub said: String,
 }
 
 /// One version of a chart in an index.
@@ -109,7 +111,7 @@ pub(in crate::cli) fn from_index(
     }
     // An index may lead to a registry.
     let archive = match url.strip_prefix("oci://") {
-        Some(reference) => fetch.oci_chart(reference),
+        Some(reference) => fetch.oci_chart(reference).map(|pulled| pulled.archive),
         None => fetch.get(&url),
     };
     let archive = archive.map_err(refuse)?;
@@ -121,7 +123,7 @@ pub(in crate::cli) fn from_index(
             return Err(refuse(format!("chart {name} ({version}) has digest {got}, the index says {want}")));
         }
     }
-    Ok(Found::Chart(Package { version, archive }))
+    Ok(Found::Chart(Package { version, archive, said: String::new() }))
 }
 
 /// The version of a chart in a registry (`oci://host/path`, without the version) that `wanted` means.
@@ -132,6 +134,9 @@ pub(in crate::cli) fn tag(repository: &str, wanted: &str, fetch: &dyn Fetch) -> 
     let repository = bare(repository);
     if wanted.starts_with("sha256:") || is_exact(wanted) {
         return Ok(wanted.to_owned());
+    }
+    if !wanted.is_empty() {
+        Constraints::parse(wanted).map_err(|e| refuse(e.to_string()))?;
     }
     let tags = fetch.oci_tags(repository).map_err(refuse)?;
     let tags: Vec<String> = tags.into_iter().map(|t| t.replace('_', "+")).collect();
@@ -149,15 +154,36 @@ pub(in crate::cli) fn tag(repository: &str, wanted: &str, fetch: &dyn Fetch) -> 
 /// # Errors
 /// As [`tag`], and where the archive cannot be had.
 pub(in crate::cli) fn from_registry(repository: &str, wanted: &str, fetch: &dyn Fetch) -> Result<Package, Error> {
-    let version = tag(repository, wanted, fetch)?;
+    pull(repository, tag(repository, wanted, fetch)?, fetch)
+}
+
+/// A chart of a registry at this very version.
+///
+/// # Errors
+/// Where the archive cannot be had.
+pub(in crate::cli) fn pull(repository: &str, version: String, fetch: &dyn Fetch) -> Result<Package, Error> {
     let repository = bare(repository);
     let reference = match version.starts_with("sha256:") {
         true => format!("{repository}@{version}"),
         false => format!("{repository}:{}", version.replace('+', "_")),
     };
-    let archive = fetch.oci_chart(&reference).map_err(refuse)?;
-    Ok(Package { version, archive })
+    let Pulled { archive, digest } = fetch.oci_chart(&reference).map_err(refuse)?;
+    let mut said = format!("Pulled: {reference}\nDigest: {digest}\n");
+    if reference.contains('_') {
+        said.push_str(&reference);
+        said.push_str(UNDERSCORE);
+    }
+    Ok(Package { version, archive, said })
 }
+
+/// What Helm says of a reference whose version may have a plus sign.
+const UNDERSCORE: &str = " contains an underscore.
+
+OCI artifact references (e.g. tags) do not support the plus sign (+). To support
+storing semantic versions, Helm adopts the convention of changing plus (+) to
+an underscore (_) in chart version tags when pushing to a registry and back to
+a plus (+) when pulling from a registry.
+";
 
 fn bare(repository: &str) -> &str {
     repository.strip_prefix("oci://").unwrap_or(repository).trim_end_matches('/')

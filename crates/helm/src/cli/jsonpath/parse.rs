@@ -167,7 +167,9 @@ impl<'t> Parser<'t> {
             return Ok(());
         }
         let text = if text == "*" { ":" } else { text };
-        if let Some(key) = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).filter(|k| !k.contains('\'')) {
+        if let Some(key) =
+            text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).filter(|k| !k.contains('\''))
+        {
             let mut below = Parser { text: &format!(".{key}}}"), at: 0 }.action()?;
             nodes.append(&mut below);
             return Ok(());

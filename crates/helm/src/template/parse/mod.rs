@@ -4,9 +4,9 @@ mod numbers;
 
 use std::sync::Arc;
 
-use super::ast::{Branch, Command, Expr, ExprKind, FuncId, Pipe, Source, Stmt, Tree};
 use self::numbers::number;
 pub(crate) use self::numbers::{parse_float, parse_int};
+use super::ast::{Branch, Command, Expr, ExprKind, FuncId, Pipe, Source, Stmt, Tree};
 use super::lex::{Item, Kind, Lexer, describe};
 use crate::value::{Str, quote};
 

@@ -1,6 +1,5 @@
 //! The pieces of Go's layouts.
 
-
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Chunk {
     Year,
