@@ -135,14 +135,14 @@ pub struct Package {
     pub files: Arc<BTreeMap<String, Vec<u8>>>,
 }
 
-/// The version that a range meant, and when.
-type Meaning = Option<(String, Instant)>;
+/// The version that a range meant, and when; locked while it is asked for.
+type Meaning = Arc<tokio::sync::Mutex<Option<(String, Instant)>>>;
 
 /// Every chart that was asked for.
 pub struct Charts {
     dir: PathBuf,
-    /// By repository, chart and range. Each is locked while it is asked for.
-    meanings: Mutex<HashMap<(String, String, String), Arc<tokio::sync::Mutex<Meaning>>>>,
+    /// By repository, chart and range.
+    meanings: Mutex<HashMap<[String; 3], Meaning>>,
 }
 
 impl Charts {
@@ -162,11 +162,11 @@ impl Charts {
         fetch: &Arc<dyn Fetch>,
         asked: Asked,
     ) -> Result<Package, Error> {
-        let key = (
+        let key = [
             reference.repo.clone().unwrap_or_default(),
             reference.chart.clone(),
             reference.version.clone().unwrap_or_default(),
-        );
+        ];
         let failed = |reason: String| Error::Chart { chart: reference.chart.clone(), url: url.to_owned(), reason };
         let slot = {
             let mut meanings = self.meanings.lock().unwrap_or_else(PoisonError::into_inner);

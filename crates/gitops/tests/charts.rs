@@ -1,6 +1,8 @@
 //! Applications whose charts are in a Helm repository, in a registry, or in git with dependencies elsewhere: the real API server in
 //! this process, git, and a server of charts on this machine.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where something is missing")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

@@ -31,6 +31,9 @@ pub struct Built {
     pub text: String,
 }
 
+/// Files by their path in a directory.
+type Files = BTreeMap<String, Vec<u8>>;
+
 fn refuse(text: String) -> Error {
     Error::Refused(text)
 }
@@ -66,11 +69,7 @@ pub fn build(dir: &Path, fetch: &dyn Fetch) -> Result<Built, Error> {
 ///
 /// # Errors
 /// As [`build`].
-pub fn complete(
-    files: &mut BTreeMap<String, Vec<u8>>,
-    folder: &dyn Fn(&str) -> Option<BTreeMap<String, Vec<u8>>>,
-    fetch: &dyn Fetch,
-) -> Result<(), Error> {
+pub fn complete(files: &mut Files, folder: &dyn Fn(&str) -> Option<Files>, fetch: &dyn Fetch) -> Result<(), Error> {
     let chart = Chart::from_files(files.clone())?;
     if super::check(&chart).is_ok() {
         return Ok(());
@@ -186,7 +185,7 @@ fn addressed(asked: &[Dependency], fetch: &dyn Fetch) -> Result<Vec<Dependency>,
 type Archives = Vec<(Resolved, Vec<u8>)>;
 
 /// The files of a directory that `file://` names.
-type Folder<'f> = &'f dyn Fn(&str) -> Result<BTreeMap<String, Vec<u8>>, Error>;
+type Folder<'f> = &'f dyn Fn(&str) -> Result<Files, Error>;
 
 /// Gets dependencies into `charts/`. Nothing there changes before everything was got.
 fn gather(dir: &Path, chart: &Chart, wanted: Vec<Resolved>, fetch: &dyn Fetch) -> Result<Built, Error> {
@@ -354,7 +353,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 ///
 /// # Errors
 /// A file that no archive can hold.
-pub fn pack(name: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, Error> {
+pub fn pack(name: &str, files: &Files) -> Result<Vec<u8>, Error> {
     let fail = |e: std::io::Error| Error::Output(format!("cannot pack chart {name}: {e}"));
     let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     let mut archive = tar::Builder::new(gzip);
