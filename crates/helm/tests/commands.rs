@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use helm::cli::{Fetch, LintArgs, Severity, ValueArgs, dependency_build, dependency_list, lint};
+use helm::cli::{Fetch, LintArgs, Pulled, Severity, ValueArgs, dependency_build, dependency_list, lint};
 use helm::value::Data;
 use helm::values::Merged;
 use helm::{Chart, RenderOptions};
@@ -80,7 +80,7 @@ impl Fetch for Nowhere {
     fn oci_tags(&self, repository: &str) -> Result<Vec<String>, String> {
         Err(format!("{repository} is not there"))
     }
-    fn oci_chart(&self, reference: &str) -> Result<Vec<u8>, String> {
+    fn oci_chart(&self, reference: &str) -> Result<Pulled, String> {
         Err(format!("{reference} is not there"))
     }
 }
