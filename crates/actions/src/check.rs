@@ -64,13 +64,15 @@ pub fn check(files: &[(String, String)]) -> Vec<Report> {
         .collect()
 }
 
-/// Events that happen on a forge without issues, discussions, projects and pages.
+/// Events that happen on a forge without discussions, milestones, projects and pages.
 const LIVE: &[&str] = &[
     "push",
     "pull_request",
     "pull_request_target",
     "pull_request_review",
+    "issues",
     "issue_comment",
+    "label",
     "release",
     "workflow_run",
     "workflow_call",
@@ -410,7 +412,7 @@ mod tests {
         let reports = check(&[
             (
                 "ci.yml".to_owned(),
-                "on:\n  push:\n  issues:\njobs:\n  a:\n    runs-on: windows-latest\n    timeout-minutes: 5\n    steps:\n      - uses: actions/checkout@v5\n      - id: x\n        run: echo ${{ steps.y.outputs.z }} ${{ needs.b.result }} ${{ github.event.pull_request.title }}\n        if: ${{ true }} && false\n      - run: echo ::set-output name=a::b\n".to_owned(),
+                "on:\n  push:\n  milestone:\njobs:\n  a:\n    runs-on: windows-latest\n    timeout-minutes: 5\n    steps:\n      - uses: actions/checkout@v5\n      - id: x\n        run: echo ${{ steps.y.outputs.z }} ${{ needs.b.result }} ${{ github.event.pull_request.title }}\n        if: ${{ true }} && false\n      - run: echo ::set-output name=a::b\n".to_owned(),
             ),
             ("next.yml".to_owned(), "name: next\non: {workflow_run: {workflows: [Nothing]}}\njobs: {a: {runs-on: self-hosted, timeout-minutes: 1, steps: [{run: x}]}}\n".to_owned()),
             ("bad.yml".to_owned(), "on: push\n".to_owned()),
@@ -427,7 +429,7 @@ mod tests {
         }
         let differences: Vec<&str> =
             reports[0].differences.iter().map(|difference| difference.construct.as_str()).collect();
-        assert_eq!(differences, ["on.issues", "runs-on: windows-latest", "uses: actions/checkout@v5"]);
+        assert_eq!(differences, ["on.milestone", "runs-on: windows-latest", "uses: actions/checkout@v5"]);
         let text = "on: {schedule: [{cron: '0 0 * * *'}]}\njobs:\n  a:\n    runs-on: {group: big, labels: [ubuntu-latest, gpu]}\n    permissions: {id-token: write}\n    container: {image: x, options: --gpus all}\n    services: {db: {image: y, volumes: ['/var/run/docker.sock:/s']}}\n    steps:\n      - {run: docker run x, shell: pwsh}\n      - {run: 'echo ${{ secrets.GITHUB_TOKEN }} ${{ runner.environment }}', background: true}\n      - uses: docker://z\n      - uses: a/b@v1\n      - uses: docker/build-push-action@v6\n  c: {uses: o/r/.github/workflows/w.yml@v1}\n";
         let found = check(&[("all.yml".to_owned(), text.to_owned())]);
         let found: Vec<&str> = found[0].differences.iter().map(|difference| difference.construct.as_str()).collect();

@@ -96,6 +96,11 @@ impl Dispatcher {
             }
             Message::Done { run, job, outcome } => {
                 self.running.remove(&job);
+                // What could start before could start without this result: it need not wait until that is on disk. A result that may
+                // cancel others comes first.
+                if outcome.conclusion == Conclusion::Success {
+                    self.schedule().await;
+                }
                 if let Some(active) = self.active.get_mut(&run) {
                     if let Some(state) = active.jobs.get_mut(&job) {
                         state.job.steps = outcome.steps;

@@ -177,7 +177,8 @@ impl Inner {
         let id = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
         let pointer = |path: &str| event.payload.pointer(path).and_then(Json::as_str).map(str::to_owned);
         let title = match event.name.as_str() {
-            "pull_request" | "pull_request_target" => pointer("/pull_request/title"),
+            "pull_request" | "pull_request_target" | "pull_request_review" => pointer("/pull_request/title"),
+            "issues" | "issue_comment" => pointer("/issue/title"),
             "release" => {
                 pointer("/release/name").filter(|name| !name.is_empty()).or_else(|| pointer("/release/tag_name"))
             }

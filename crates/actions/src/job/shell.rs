@@ -1,6 +1,6 @@
 //! The shells of `run`: how each is called, with GitHub's flags.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::process::which;
 
@@ -15,24 +15,35 @@ pub struct Shell {
     pub prefix: &'static str,
     /// What is put after the script.
     pub suffix: &'static str,
+    /// Where its program is, when that was looked up to choose it.
+    pub program: Option<PathBuf>,
 }
 
 impl Shell {
     /// The shell of a `shell:` value on Linux; none given means `bash -e`, or `sh -e` without bash on the path.
     pub fn named(name: Option<&str>, path: &str) -> Result<Self, String> {
-        let plain = |template: &str| Shell { template: template.to_owned(), extension: ".sh", prefix: "", suffix: "" };
+        let plain = |template: &str| Shell {
+            template: template.to_owned(),
+            extension: ".sh",
+            prefix: "",
+            suffix: "",
+            program: None,
+        };
         let Some(name) = name else {
-            return Ok(plain(if which("bash", path).is_some() { "bash -e {0}" } else { "sh -e {0}" }));
+            let bash = which("bash", path);
+            let shell = plain(if bash.is_some() { "bash -e {0}" } else { "sh -e {0}" });
+            return Ok(Shell { program: bash, ..shell });
         };
         Ok(match name {
             "bash" => plain("bash --noprofile --norc -e -o pipefail {0}"),
             "sh" => plain("sh -e {0}"),
-            "python" => Shell { template: "python {0}".to_owned(), extension: ".py", prefix: "", suffix: "" },
+            "python" => Shell { extension: ".py", ..plain("python {0}") },
             "pwsh" => Shell {
                 template: "pwsh -command \". '{0}'\"".to_owned(),
                 extension: ".ps1",
                 prefix: "$ErrorActionPreference = 'stop'\n",
                 suffix: "\nif ((Test-Path -LiteralPath variable:\\LASTEXITCODE)) { exit $LASTEXITCODE }",
+                program: None,
             },
             "powershell" | "cmd" => {
                 return Err(format!("the shell '{name}' exists only on Windows; use bash, sh, pwsh or python"));

@@ -386,7 +386,7 @@ impl Executor {
         }
         let env = self.process_env(env, frame, current)?;
         let command = Command {
-            program: program.into(),
+            program: shell.program.map_or_else(|| program.into(), Into::into),
             args: words.into_iter().map(Into::into).collect(),
             env,
             cwd,

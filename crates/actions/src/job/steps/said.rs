@@ -59,8 +59,7 @@ impl Files {
 
     /// Whether these are the empty files that a step had, and nothing else.
     fn is_fresh(&self) -> bool {
-        let empty = |path: &PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0);
-        self.all().into_iter().all(empty)
+        self.all().into_iter().all(|path| is_empty(path))
     }
 
     pub(crate) fn variables(&self) -> Vec<(String, String)> {
@@ -74,6 +73,11 @@ impl Files {
         .map(|(name, path)| (name.to_owned(), path.to_string_lossy().into_owned()))
         .into()
     }
+}
+
+/// Whether a step wrote nothing to a file of its.
+fn is_empty(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|meta| meta.is_file() && meta.len() == 0)
 }
 
 /// Opens a step's file to read or to empty it, but not what a step may have put there instead: in a container it could name a file of
@@ -342,7 +346,12 @@ impl Executor {
 
     /// Takes over what a step wrote to its files.
     pub(crate) fn read_files(&mut self, current: &mut Current) -> Result<(), String> {
+        let any = std::cell::Cell::new(false);
         let read = |path: &PathBuf| {
+            if is_empty(path) {
+                return String::new();
+            }
+            any.set(true);
             let mut bytes = Vec::new();
             let read = own(false).open(path).and_then(|mut file| file.read_to_end(&mut bytes));
             read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
@@ -378,7 +387,7 @@ impl Executor {
                 self.summary.push('\n');
             }
         }
-        for path in files.all() {
+        for path in files.all().into_iter().filter(|_| any.get()) {
             // One that a step made into something else, or that is too large to be worth it, is not used again.
             if path.symlink_metadata().is_ok_and(|meta| meta.len() > 0) {
                 let _ = own(true).open(path);
