@@ -334,3 +334,74 @@ async fn bad_files_give_one_clear_error_with_its_place() {
         assert!(message.contains(words) && message.len() < 4000, "{}", &message[..message.len().min(500)]);
     }
 }
+
+/// What happens to issues, their comments and labels starts workflows of the default branch, by activity type.
+#[tokio::test(flavor = "multi_thread")]
+async fn issues_comments_and_labels_start_workflows() {
+    let flow = r#"
+on:
+  issues: {types: [opened, labeled]}
+  issue_comment: {types: [created]}
+  label:
+jobs:
+  triage:
+    runs-on: ubuntu-latest
+    if: github.event_name != 'issue_comment' || contains(github.event.comment.body, '/go')
+    steps:
+      - run: echo "$GITHUB_EVENT_NAME ${{ github.event.action }} ${{ github.ref }} ${{ github.event.issue.number }} ${{ join(github.event.issue.labels.*.name) }}"
+"#;
+    let bench = Bench::new(&[(".github/workflows/w.yml", flow)]).await;
+    let head = git(&bench.work, &["rev-parse", "HEAD"]);
+    let issue = json!({"number": 7, "title": "It breaks", "labels": [{"name": "bug"}, {"name": "urgent"}]});
+    let sender = json!({"login": "tester"});
+    for (name, payload, said) in [
+        (
+            "issues",
+            json!({"action": "opened", "issue": issue, "sender": sender}),
+            Some("issues opened refs/heads/main 7 bug,urgent"),
+        ),
+        (
+            "issues",
+            json!({"action": "labeled", "issue": issue, "label": {"name": "bug"}, "sender": sender}),
+            Some("issues labeled refs/heads/main 7 bug,urgent"),
+        ),
+        ("issues", json!({"action": "closed", "issue": issue, "sender": sender}), None),
+        (
+            "issue_comment",
+            json!({"action": "created", "issue": issue, "comment": {"body": "/go on"}, "sender": sender}),
+            Some("issue_comment created refs/heads/main 7 bug,urgent"),
+        ),
+        (
+            "issue_comment",
+            json!({"action": "created", "issue": issue, "comment": {"body": "hm"}, "sender": sender}),
+            Some(""),
+        ),
+        (
+            "issue_comment",
+            json!({"action": "deleted", "issue": issue, "comment": {"body": "/go"}, "sender": sender}),
+            None,
+        ),
+        (
+            "label",
+            json!({"action": "created", "label": {"name": "x"}, "sender": sender}),
+            Some("label created refs/heads/main"),
+        ),
+    ] {
+        let ids = bench.engine.handle(actions::event::Event::new(REPO, name, payload)).await.unwrap();
+        let runs = bench.engine.settled(&ids).await.unwrap();
+        let Some(said) = said else {
+            assert!(runs.is_empty(), "{name}: {runs:?}");
+            continue;
+        };
+        let story = bench.story(&runs[0]).await;
+        assert!(story.contains(said), "{name}: {story}");
+        assert_eq!(runs[0].head_sha, head);
+        assert_eq!(runs[0].title == "It breaks", name != "label", "{name}: {}", runs[0].title);
+        let job = job(&bench, &runs[0], "triage").await;
+        assert_eq!(
+            job.conclusion,
+            Some(if said.is_empty() { Conclusion::Skipped } else { Conclusion::Success }),
+            "{story}"
+        );
+    }
+}

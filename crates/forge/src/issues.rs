@@ -2,6 +2,9 @@
 //!
 //! Both count in one row of numbers, and REST's paths of issues serve both; so most of this is about a [`Thread`], which is either.
 
+mod comments;
+mod people;
+
 use serde_json::{Value, json};
 
 use crate::model::{Comment, Issue, Pull, Repo, padded};
@@ -232,21 +235,6 @@ impl Forge {
         Ok(issue)
     }
 
-    /// Those of the logins who can be given something to do: they must be able to see the repository.
-    pub(crate) async fn assignable(&self, repo: &Repo, logins: &[String]) -> Result<Vec<String>, Error> {
-        let mut known = Vec::new();
-        for login in logins {
-            let user = self.user(login).await?;
-            let role = user.as_ref().and_then(|user| crate::auth::Principal::user(user).role(repo, false));
-            match (user, role) {
-                (Some(user), Some(_)) if !known.contains(&user.login) => known.push(user.login),
-                (Some(_), Some(_)) => {}
-                _ => return Err(Error::invalid("assignees", format!("'{login}' cannot be assigned here"))),
-            }
-        }
-        Ok(known)
-    }
-
     /// Stores a thread as it now is, with the events of what was done to it. Under the repository's lock.
     async fn keep_thread(&self, repo: &Repo, actor: &Actor, thread: Thread, done: &[Done]) -> Result<(), Error> {
         let mut emissions = Vec::new();
@@ -274,6 +262,17 @@ impl Forge {
     ) -> Result<Thread, Error> {
         let lock = self.lock_of(repo.id);
         let _guard = lock.lock().await;
+        self.change_held(repo, number, actor, change).await
+    }
+
+    /// As [`Forge::change_thread`], under the repository's lock already.
+    async fn change_held(
+        &self,
+        repo: &Repo,
+        number: u64,
+        actor: &Actor,
+        change: impl FnOnce(&mut Thread) -> Vec<Done>,
+    ) -> Result<Thread, Error> {
         let mut thread = self.need_thread(repo, number).await?;
         let done = change(&mut thread);
         if !done.is_empty() {
@@ -320,166 +319,6 @@ impl Forge {
         .await
     }
 
-    /// Makes a thread's labels what a function makes of them.
-    pub(crate) async fn set_labels(
-        &self,
-        repo: &Repo,
-        number: u64,
-        actor: &Actor,
-        wanted: impl FnOnce(&[String]) -> Vec<String>,
-    ) -> Result<Thread, Error> {
-        let before = self.need_thread(repo, number).await?;
-        let names = wanted(before.labels());
-        let id = repo.id;
-        let labels = self.store().write(move |tx| tx.ensure_labels(id, &names)).await?;
-        let gone: Vec<String> =
-            before.labels().iter().filter(|name| !labels.iter().any(|label| label.name == **name)).cloned().collect();
-        let gone = self.labels_named(repo, &gone).await?;
-        let urls = self.canonical();
-        self.change_thread(repo, number, actor, |thread| {
-            let mut done: Vec<Done> = Vec::new();
-            for label in labels {
-                if !thread.has_label(&label.name) {
-                    done.push(("labeled", vec![("label", shape::label(urls.urls(), repo, &label))]));
-                    thread.labels_mut().push(label.name);
-                }
-            }
-            for label in gone {
-                if thread.has_label(&label.name) {
-                    done.push(("unlabeled", vec![("label", shape::label(urls.urls(), repo, &label))]));
-                    thread.labels_mut().retain(|name| !name.eq_ignore_ascii_case(&label.name));
-                }
-            }
-            done
-        })
-        .await
-    }
-
-    /// Makes those who are to see to a thread what a function makes of them.
-    pub(crate) async fn set_assignees(
-        &self,
-        repo: &Repo,
-        number: u64,
-        actor: &Actor,
-        wanted: impl FnOnce(&[String]) -> Vec<String>,
-    ) -> Result<Thread, Error> {
-        let before = self.need_thread(repo, number).await?;
-        let wanted = self.assignable(repo, &wanted(before.assignees())).await?;
-        let mut done: Vec<Done> = Vec::new();
-        let all = before.assignees().iter().chain(&wanted);
-        for login in all {
-            let action = match (before.assignees().contains(login), wanted.contains(login)) {
-                (true, false) => "unassigned",
-                (false, true) => "assigned",
-                _ => continue,
-            };
-            let user = self.user_or_ghost(login).await?;
-            done.push((action, vec![("assignee", shape::user(self.canonical().urls(), &user))]));
-        }
-        self.change_thread(repo, number, actor, |thread| {
-            *thread.assignees_mut() = wanted;
-            done
-        })
-        .await
-    }
-
-    /// Adds, changes or deletes a comment: `change` is given the comments and says what became of which.
-    async fn change_comments(
-        &self,
-        repo: &Repo,
-        number: u64,
-        actor: &Actor,
-        change: impl FnOnce(&mut Vec<Comment>) -> Result<(&'static str, Comment, Option<String>), Error>,
-    ) -> Result<Comment, Error> {
-        let lock = self.lock_of(repo.id);
-        let _guard = lock.lock().await;
-        let mut thread = self.need_thread(repo, number).await?;
-        let (action, comment, before) = change(thread.comments_mut())?;
-        *thread.updated_at_mut() = time::now();
-        let forge = self.canonical();
-        let sender = forge.user_or_ghost(&actor.login).await?;
-        let author = forge.user_or_ghost(&comment.author).await?;
-        let mut payload = forge.envelope(repo, &sender).await?;
-        payload["action"] = json!(action);
-        payload["issue"] = forge.thread_value(repo, &thread).await?;
-        payload["comment"] = shape::comment(forge.urls(), repo, &thread.place(), &comment, &author);
-        if let Some(before) = before {
-            payload["changes"] = json!({"body": {"from": before}});
-        }
-        let emission = Emission::new("issue_comment", repo.full_name(), payload, actor.run.clone());
-        let id = repo.id;
-        self.store()
-            .write(move |tx| {
-                thread.put(tx, id)?;
-                tx.emit(id, &emission).map(drop)
-            })
-            .await?;
-        self.ring();
-        Ok(comment)
-    }
-
-    /// Adds a comment.
-    ///
-    /// # Errors
-    /// When it is empty.
-    pub(crate) async fn add_comment(
-        &self,
-        repo: &Repo,
-        number: u64,
-        actor: &Actor,
-        text: &str,
-    ) -> Result<Comment, Error> {
-        if text.trim().is_empty() {
-            return Err(Error::invalid("body", "can't be blank"));
-        }
-        let id = self.store().write(|tx| tx.next("comment")).await?;
-        let comment =
-            Comment { id, author: actor.login.clone(), body: text.to_owned(), created_at: time::now(), updated_at: 0 };
-        self.change_comments(repo, number, actor, |comments| {
-            comments.push(comment.clone());
-            Ok(("created", comment, None))
-        })
-        .await
-    }
-
-    /// Changes the text of a comment.
-    ///
-    /// # Errors
-    /// When it is not there, or the text is empty.
-    pub(crate) async fn edit_comment(
-        &self,
-        repo: &Repo,
-        number: u64,
-        actor: &Actor,
-        id: u64,
-        text: &str,
-    ) -> Result<Comment, Error> {
-        if text.trim().is_empty() {
-            return Err(Error::invalid("body", "can't be blank"));
-        }
-        self.change_comments(repo, number, actor, |comments| {
-            let missing = || Error::not_found("comment", id.to_string());
-            let comment = comments.iter_mut().find(|comment| comment.id == id).ok_or_else(missing)?;
-            let before = std::mem::replace(&mut comment.body, text.to_owned());
-            comment.updated_at = time::now();
-            Ok(("edited", comment.clone(), Some(before)))
-        })
-        .await
-    }
-
-    /// Deletes a comment.
-    ///
-    /// # Errors
-    /// When it is not there.
-    pub(crate) async fn delete_comment(&self, repo: &Repo, number: u64, actor: &Actor, id: u64) -> Result<(), Error> {
-        let delete = |comments: &mut Vec<Comment>| {
-            let at = comments.iter().position(|comment| comment.id == id);
-            let at = at.ok_or_else(|| Error::not_found("comment", id.to_string()))?;
-            Ok(("deleted", comments.remove(at), None))
-        };
-        self.change_comments(repo, number, actor, delete).await.map(drop)
-    }
-
     /// Deletes an issue. Pull requests cannot be deleted.
     ///
     /// # Errors
@@ -501,47 +340,5 @@ impl Forge {
             .await?;
         self.ring();
         Ok(())
-    }
-
-    /// Asks for reviews of a pull request, or no longer: `wanted` is given whose review is asked for and says whose is to be.
-    ///
-    /// # Errors
-    /// When it is closed, or names its author or somebody who cannot see the repository.
-    pub(crate) async fn set_reviewers(
-        &self,
-        repo: &Repo,
-        number: u64,
-        actor: &Actor,
-        wanted: impl FnOnce(&[String]) -> Vec<String>,
-    ) -> Result<Thread, Error> {
-        let before = self.need_pull(repo, number).await?;
-        let wanted = wanted(&before.reviewers);
-        if wanted.iter().any(|login| login.eq_ignore_ascii_case(&before.author)) {
-            return Err(Error::invalid("reviewers", "Review cannot be requested from pull request author."));
-        }
-        let wanted = self.assignable(repo, &wanted).await.map_err(|error| match error {
-            Error::Invalid { .. } => Error::invalid(
-                "reviewers",
-                "Reviews may only be requested from collaborators. One or more of the users or teams you specified is not a collaborator of the repository.",
-            ),
-            other => other,
-        })?;
-        let mut done: Vec<Done> = Vec::new();
-        for login in before.reviewers.iter().chain(&wanted) {
-            let action = match (before.reviewers.contains(login), wanted.contains(login)) {
-                (true, false) => "review_request_removed",
-                (false, true) => "review_requested",
-                _ => continue,
-            };
-            let user = self.user_or_ghost(login).await?;
-            done.push((action, vec![("requested_reviewer", shape::user(self.canonical().urls(), &user))]));
-        }
-        self.change_thread(repo, number, actor, |thread| {
-            if let Thread::Pull(pull) = thread {
-                pull.reviewers = wanted;
-            }
-            done
-        })
-        .await
     }
 }

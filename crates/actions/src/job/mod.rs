@@ -17,6 +17,7 @@ mod recording;
 pub mod resolve;
 pub mod scope;
 pub mod shell;
+mod skeleton;
 mod spec;
 pub mod tape;
 pub(crate) use prepare::error_chain;

@@ -235,6 +235,7 @@ pub(super) async fn prepare(
         .get("ACTIONS_STEP_DEBUG")
         .or_else(|| variables.get("ACTIONS_STEP_DEBUG"))
         .is_some_and(|value| value == "true");
+    let spare_files = workspace.files.join(super::skeleton::SPARE_FILES);
     let mut executor = Executor {
         vars: scope::strings(&variables, false),
         spec,
@@ -274,7 +275,7 @@ pub(super) async fn prepare(
         last: None,
         step_inputs: None,
         opened_up: false,
-        spare_files: None,
+        spare_files: Some(super::steps::Files::within(&spare_files)),
         containers: super::inside::Containers::default(),
         count: Arc::default(),
         beside: super::beside::Beside::default(),

@@ -16,7 +16,7 @@ use crate::expr::{Object, Value};
 use crate::model::Conclusion;
 use crate::workflow::{Step, StepKind, Tree};
 
-pub(crate) use said::Files;
+pub(crate) use said::{FILE_NAMES, Files};
 
 /// The steps of a job, or of a composite action inside it.
 #[derive(Debug, Clone, Default)]

@@ -7,16 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::skeleton::{self, Skeleton};
 use crate::error::Error;
 
 /// In a work space: where it is, and what the repository's directory in it is called.
 const ROOT_NOTE: &str = "_root";
 const NAME_NOTE: &str = "_name";
 
-/// Paths that running jobs occupy.
+/// How many sets of empty directories wait for a job.
+const MOST_SKELETONS: usize = 16;
+
+/// Paths that running jobs occupy, and empty directories for those to come.
 #[derive(Debug, Clone, Default)]
 pub struct Slots {
     used: Arc<Mutex<HashSet<PathBuf>>>,
+    skeletons: Arc<Mutex<Vec<Skeleton>>>,
 }
 
 /// The directories of one job; given back when dropped.
@@ -71,7 +76,7 @@ impl Slots {
             workspace: root.join(short).join(short),
             temp: root.join("_temp"),
             home: root.join("home"),
-            files: root.join("_temp/_runner_file_commands"),
+            files: root.join(skeleton::FILES),
             root,
             slots: self.clone(),
             trash: dir.join("trash"),
@@ -105,6 +110,17 @@ impl Slots {
             remove_all(&made.root);
         }
         made.clear();
+        if made.root.symlink_metadata().is_err() {
+            let spare = self.skeletons.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            if let Some(spare) = spare {
+                let at = spare.path().to_owned();
+                if made.root.parent().is_some_and(|parent| std::fs::create_dir_all(parent).is_ok())
+                    && !spare.place(&made.root, short)
+                {
+                    discard(&at, &made.trash);
+                }
+            }
+        }
         for path in [&made.workspace, &made.temp, &made.home, &made.files] {
             std::fs::create_dir_all(path).map_err(|source| Error::File {
                 what: "create",
@@ -161,6 +177,20 @@ struct Leftovers {
 }
 
 impl Leftovers {
+    /// Keeps the empty directories for another job, without anything that was in them.
+    fn recycle(&self, trash: &Path) {
+        let full = || self.slots.skeletons.lock().unwrap_or_else(PoisonError::into_inner).len() >= MOST_SKELETONS;
+        let Some(short) = self.workspace.file_name().and_then(|name| name.to_str()).filter(|_| !full()) else { return };
+        // In the trash, so that what a stop leaves of them is deleted by the next start.
+        let to = self.trash.join(uuid::Uuid::new_v4().to_string());
+        let _ = std::fs::create_dir_all(&self.trash);
+        let kept = Skeleton::of(&self.root, short, &to, |path| discard(path, trash));
+        match kept {
+            Some(kept) => self.slots.skeletons.lock().unwrap_or_else(PoisonError::into_inner).push(kept),
+            None => remove_all(&to),
+        }
+    }
+
     fn clear(self) {
         if let Some(job) = self.kept_for {
             let kept = super::checkpoint::kept_dir(&self.engine, job);
@@ -182,6 +212,9 @@ impl Leftovers {
             && !warm.exists()
             && crate::builtin::index::clear_unknown(&self.workspace, &index, &trash).unwrap_or(false)
             && std::fs::rename(&self.workspace, &warm).is_ok();
+        if !kept && !warm.exists() {
+            self.recycle(&trash);
+        }
         for entry in std::fs::read_dir(&self.root).into_iter().flatten().flatten() {
             if !(kept && ["_warm", "_index"].iter().any(|name| entry.file_name() == *name)) {
                 discard(&entry.path(), &trash);

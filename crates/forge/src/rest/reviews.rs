@@ -90,6 +90,9 @@ async fn put(call: &Call, repo: &Repo, pull: &Pull, review: &Review, action: &st
     payload["review"] = value(call, repo, pull, review).await?;
     payload["review"]["state"] = json!(review.state.to_lowercase());
     let emission = Emission::new("pull_request_review", repo.full_name(), payload, call.principal.run());
+    // Others write a whole pull request back that they read before.
+    let lock = call.forge.lock_of(repo.id);
+    let _guard = lock.lock().await;
     let (id, number, review, answered) = (repo.id, pull.number, review.clone(), action == "submitted");
     call.forge
         .store()

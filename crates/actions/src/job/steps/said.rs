@@ -30,6 +30,9 @@ const KNOWN: &[&str] = &[
 
 const SUMMARY_LIMIT: usize = 1024 * 1024;
 
+/// What the files are called.
+pub(crate) const FILE_NAMES: [&str; 5] = ["set_env", "set_output", "add_path", "save_state", "step_summary"];
+
 /// The files through which a step speaks to the runner.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Files {
@@ -42,15 +45,9 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    fn within(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            env: dir.join("set_env"),
-            output: dir.join("set_output"),
-            path: dir.join("add_path"),
-            state: dir.join("save_state"),
-            summary: dir.join("step_summary"),
-        }
+    pub(crate) fn within(dir: &Path) -> Self {
+        let [env, output, path, state, summary] = FILE_NAMES.map(|name| dir.join(name));
+        Self { dir: dir.to_owned(), env, output, path, state, summary }
     }
 
     fn all(&self) -> [&PathBuf; 5] {
