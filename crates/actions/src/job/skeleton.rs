@@ -131,7 +131,7 @@ fn keep_files(root: &Path, made: Made) {
         };
         let own =
             candidate.symlink_metadata().is_ok_and(|meta| made.is_dir(&meta) && meta.mode() & 0o7777 == made.mode);
-        own && names.is_ok_and(|count| count == FILE_NAMES.len()) && FILE_NAMES.iter().all(|name| empty(&name))
+        own && names.is_ok_and(|count| count == FILE_NAMES.len()) && FILE_NAMES.iter().all(empty)
     };
     let spare = dir.join(SPARE_FILES);
     if spare.symlink_metadata().is_ok() && fresh(&spare) {
