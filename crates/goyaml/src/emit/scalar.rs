@@ -162,10 +162,9 @@ impl Emitter {
                 breaks = false;
             }
         }
-        if breaks {
-            // The caller ends the line; the text already has.
-            let end = self.out.len() - 1;
-            self.out.truncate(end);
+        // The caller ends the line; the text already has.
+        if breaks && self.out.ends_with('\n') {
+            self.out.pop();
         }
     }
 }
