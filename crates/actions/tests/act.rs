@@ -10,6 +10,7 @@ mod cases;
 mod further;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
@@ -29,12 +30,24 @@ type Instance = (Vec<String>, Vec<String>, String);
 const DIFFERENT: &[&str] =
     &["fail-fast", "job-continue", "object-filter", "other-branch", "scalars", "scoping", "strategy", "timeout"];
 
+/// Where programs are found: as here, and a `python` where the machine has only `python3`, which act does not look for.
+fn path(home: &Path) -> OsString {
+    let path = std::env::var_os("PATH").unwrap();
+    let dirs = || std::env::split_paths(&path);
+    let bin = home.join("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    if let Some(python) = dirs().map(|dir| dir.join("python3")).find(|file| file.is_file()) {
+        std::os::unix::fs::symlink(python, bin.join("python")).unwrap();
+    }
+    std::env::join_paths(dirs().chain([bin])).unwrap()
+}
+
 fn act(program: &Path, dir: &Path, home: &Path) -> Seen {
     let output = Command::new(program)
         .args(["push", "-P", "ubuntu-latest=-self-hosted", "--json", "--action-offline-mode", "--concurrent-jobs", "4"])
         .current_dir(dir)
         .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap())
+        .env("PATH", path(home))
         .env("HOME", home)
         .env("XDG_CACHE_HOME", home.join("cache"))
         .output()

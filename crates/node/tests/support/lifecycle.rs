@@ -289,8 +289,7 @@ async fn shown(world: &World) {
 
 /// Files of volumes belong to the pod's group, where there is more than one.
 pub async fn groups(world: &World) {
-    let several = nix::unistd::geteuid().is_root() || std::env::var_os("BB_SUBORDINATE").is_some();
-    if !several {
+    if !super::features::has_several_users(&world.dir) {
         return;
     }
     let secret = json!({"kind": "Secret", "type": "Opaque", "metadata": {"name": "s", "namespace": "default"}, "data": {"key": "eA=="}});

@@ -170,15 +170,12 @@ pub(super) fn names(dir: &OwnedFd) -> io::Result<Vec<Vec<u8>>> {
 }
 
 fn clear(dir: &OwnedFd) -> io::Result<()> {
-    let names = names(dir)?;
-    if !names.is_empty() {
-        // An ordinary user needs write and search permission on the directory to empty it.
-        let mode = rustix::fs::fstat(dir)?.st_mode;
-        if mode & 0o700 != 0o700 {
-            let _ = rustix::fs::fchmod(dir, Mode::RWXU);
-        }
+    // An ordinary user needs search permission on the directory to list it, and write permission to empty it.
+    let mode = rustix::fs::fstat(dir)?.st_mode;
+    if mode & 0o700 != 0o700 {
+        let _ = rustix::fs::fchmod(dir, Mode::RWXU);
     }
-    names.iter().try_for_each(|name| remove_at(dir, name))
+    names(dir)?.iter().try_for_each(|name| remove_at(dir, name))
 }
 
 /// Removes a directory with everything below it, also where modes forbid it to an ordinary owner. Symbolic links are
