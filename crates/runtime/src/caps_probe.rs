@@ -69,13 +69,14 @@ fn try_all(directory: &Path) -> Vec<Check> {
     if userns::is_capable() {
         checks.push(check("privilege", true, true, "this process may make namespaces itself".into(), None));
     } else {
+        // Asked before: inside, this is another user.
+        let several = userns::has_subordinate_ids();
         let entered = userns::enter_single(0, 0).map_err(|error| match std::error::Error::source(&error) {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         });
         let hint = "as root: sysctl -w user.max_user_namespaces=15000 kernel.unprivileged_userns_clone=1 kernel.apparmor_restrict_unprivileged_userns=0 (those that exist)";
         checks.push(check("user namespace", entered.is_ok(), true, seen(&entered), Some(hint)));
-        let several = userns::has_subordinate_ids();
         let detail = if several { "several users of an image are mapped" } else { "one user of an image is mapped" };
         let hint = "for images that use several users: install newuidmap (package uidmap) and grant 65536 ids in /etc/subuid and /etc/subgid";
         checks.push(check("subordinate ids", several, false, detail.into(), Some(hint)));
