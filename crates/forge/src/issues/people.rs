@@ -59,6 +59,27 @@ impl Forge {
         .await
     }
 
+    /// What is told of a list of people that becomes another: an action for each who left and each who came, with the person as `role`.
+    async fn moved(
+        &self,
+        before: &[String],
+        after: &[String],
+        [left, came]: [&'static str; 2],
+        role: &'static str,
+    ) -> Result<Vec<Done>, Error> {
+        let mut done: Vec<Done> = Vec::new();
+        for login in before.iter().chain(after) {
+            let action = match (before.contains(login), after.contains(login)) {
+                (true, false) => left,
+                (false, true) => came,
+                _ => continue,
+            };
+            let user = self.user_or_ghost(login).await?;
+            done.push((action, vec![(role, shape::user(self.canonical().urls(), &user))]));
+        }
+        Ok(done)
+    }
+
     /// Makes those who are to see to a thread what a function makes of them.
     pub(crate) async fn set_assignees(
         &self,
@@ -72,17 +93,7 @@ impl Forge {
         let _guard = lock.lock().await;
         let before = self.need_thread(repo, number).await?;
         let wanted = self.assignable(repo, &wanted(before.assignees())).await?;
-        let mut done: Vec<Done> = Vec::new();
-        let all = before.assignees().iter().chain(&wanted);
-        for login in all {
-            let action = match (before.assignees().contains(login), wanted.contains(login)) {
-                (true, false) => "unassigned",
-                (false, true) => "assigned",
-                _ => continue,
-            };
-            let user = self.user_or_ghost(login).await?;
-            done.push((action, vec![("assignee", shape::user(self.canonical().urls(), &user))]));
-        }
+        let done = self.moved(before.assignees(), &wanted, ["unassigned", "assigned"], "assignee").await?;
         self.change_held(repo, number, actor, |thread| {
             *thread.assignees_mut() = wanted;
             done
@@ -115,16 +126,8 @@ impl Forge {
             ),
             other => other,
         })?;
-        let mut done: Vec<Done> = Vec::new();
-        for login in before.reviewers.iter().chain(&wanted) {
-            let action = match (before.reviewers.contains(login), wanted.contains(login)) {
-                (true, false) => "review_request_removed",
-                (false, true) => "review_requested",
-                _ => continue,
-            };
-            let user = self.user_or_ghost(login).await?;
-            done.push((action, vec![("requested_reviewer", shape::user(self.canonical().urls(), &user))]));
-        }
+        let actions = ["review_request_removed", "review_requested"];
+        let done = self.moved(&before.reviewers, &wanted, actions, "requested_reviewer").await?;
         self.change_held(repo, number, actor, |thread| {
             if let Thread::Pull(pull) = thread {
                 pull.reviewers = wanted;
