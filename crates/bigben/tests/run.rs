@@ -258,15 +258,14 @@ struct Followed {
 
 impl Followed {
     fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // One pipe for both, so that lines come in the order in which they were written.
+        let (reader, writer) = std::io::pipe().unwrap();
+        let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+        // The command holds the pipe's other ends, and the reader would wait for them for ever.
+        drop(command);
         let (sender, lines) = std::sync::mpsc::channel();
-        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let other = sender.clone();
         std::thread::spawn(move || {
-            BufReader::new(out).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
-        });
-        std::thread::spawn(move || {
-            BufReader::new(err).lines().map_while(Result::ok).for_each(|line| drop(other.send(line)))
+            BufReader::new(reader).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
         });
         Self { child, lines, seen: Vec::new() }
     }
