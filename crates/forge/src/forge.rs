@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     pub hooks: Notify,
     /// Repositories that were written to.
     pub touched: Touched,
+    /// Held while a repository is packed.
+    pub packing: tokio::sync::Mutex<()>,
     /// The last webhook handed out by this process.
     pub cursor: tokio::sync::Mutex<i64>,
 }
@@ -91,7 +93,9 @@ impl Forge {
             std::fs::create_dir_all(dir.join(sub)).map_err(io(dir.join(sub)))?;
         }
         let lock = own(&dir).await?;
-        orphans_ended(&dir.join("repositories")).await;
+        if orphans_ended(&dir.join("repositories")).await {
+            unlock_all(&dir)?;
+        }
         write_update_hook(&dir)?;
         let store = Store::open(&dir.join("forge.db"))?;
         let keys = Keys::open(&dir.join("secrets.key"))?;
@@ -108,6 +112,7 @@ impl Forge {
             outbox: Notify::new(),
             hooks: Notify::new(),
             touched: Touched::default(),
+            packing: tokio::sync::Mutex::default(),
             cursor: tokio::sync::Mutex::new(0),
         };
         let forge = Self { inner: Arc::new(inner), shown: None };
@@ -274,23 +279,40 @@ async fn own(dir: &Path) -> Result<std::fs::File, Error> {
 }
 
 /// Waits for git processes that a killed predecessor left at work in the repositories: what they still do to refs must be done before
-/// refs are compared with the record.
-async fn orphans_ended(repositories: &Path) {
-    let Ok(repositories) = repositories.canonicalize() else { return };
-    let at_work = || {
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        processes
-            .filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok())
-            .any(|cwd| cwd.starts_with(&repositories))
-    };
+/// refs are compared with the record. Gives whether none is left.
+async fn orphans_ended(repositories: &Path) -> bool {
+    let Ok(repositories) = repositories.canonicalize() else { return false };
     let start = std::time::Instant::now();
-    while at_work() {
+    while at_work(|cwd| cwd.starts_with(&repositories)) {
         if start.elapsed() > PATIENCE {
             tracing::warn!(dir = %repositories.display(), "a process is still at work in the repositories; going on without waiting");
-            return;
+            return false;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    true
+}
+
+/// Whether another process stands in such a directory.
+fn at_work(there: impl Fn(&Path) -> bool) -> bool {
+    let own = std::process::id().to_string();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter(|process| process.file_name() != own.as_str())
+        .filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok())
+        .any(|cwd| there(&cwd))
+}
+
+/// Removes the lock files of killed gits from all repositories.
+fn unlock_all(dir: &Path) -> Result<(), Error> {
+    // Where a git that packs stands.
+    let stand = dir.canonicalize().map_err(io(dir))?;
+    let packing = at_work(|cwd| cwd == stand);
+    let repositories = dir.join("repositories");
+    for repository in std::fs::read_dir(&repositories).map_err(io(&repositories))?.flatten() {
+        maintenance::unlock(&repository.path(), packing).map_err(io(repository.path()))?;
+    }
+    Ok(())
 }
 
 /// The user that jobs act as, with the number and address that it has on GitHub.

@@ -87,6 +87,15 @@ impl Forge {
         if !due {
             return Ok(false);
         }
+        // One at a time, so that a lock that is there now is one of a git that was killed.
+        let _packing = self.inner().packing.lock().await;
+        let left = dir.join("gc.pid.lock");
+        match std::fs::remove_file(&left) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::Io { path: left, source });
+            }
+            _ => {}
+        }
         let limits = self.config().maintenance;
         let mut command = self.git_of(repo)?.command();
         // Not in the repository: a forge that opens after a kill waits for those who are at work there, and this one is in nobody's way.
@@ -110,6 +119,44 @@ impl Forge {
         }
         Ok(true)
     }
+}
+
+/// Removes the lock files that a killed git left in a repository where none is at work now: each would refuse every later change of what
+/// it locks. Those of packed refs and of single refs, which a git that packs may hold, stay while one does (`packing`).
+pub(crate) fn unlock(dir: &Path, packing: bool) -> std::io::Result<()> {
+    for sub in ["", "objects/info", "objects/pack"] {
+        for entry in entries(&dir.join(sub))? {
+            let name = entry?.file_name();
+            let kept = packing && ["packed-refs.lock", "gc.pid.lock"].iter().any(|held| name == *held);
+            if Path::new(&name).extension().is_some_and(|extension| extension == "lock") && !kept {
+                std::fs::remove_file(dir.join(sub).join(&name))?;
+            }
+        }
+    }
+    if packing { Ok(()) } else { unlock_refs(&dir.join("refs")) }
+}
+
+/// What is in a directory, if it is there.
+fn entries(dir: &Path) -> std::io::Result<impl Iterator<Item = std::io::Result<std::fs::DirEntry>>> {
+    match std::fs::read_dir(dir) {
+        Ok(entries) => Ok(Some(entries).into_iter().flatten()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        Err(error) => Err(error),
+    }
+}
+
+fn unlock_refs(dir: &Path) -> std::io::Result<()> {
+    for entry in entries(dir)? {
+        let entry = entry?;
+        let path = entry.path();
+        // No ref's name ends so (git check-ref-format).
+        if entry.file_type()?.is_dir() {
+            unlock_refs(&path)?;
+        } else if path.extension().is_some_and(|extension| extension == "lock") {
+            std::fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
 }
 
 /// As git guesses: one directory of single objects stands for all of them.

@@ -117,3 +117,45 @@ async fn a_kill_while_packing_loses_nothing() {
     assert_eq!(server.git(&clone, &["rev-list", "--count", "HEAD"]).await.trim(), "46");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn the_locks_of_a_git_that_was_killed_are_gone_after_a_restart() {
+    let server = Server::start().await;
+    let dir = server.dir.path().join("forge/repositories");
+    let dir = std::fs::read_dir(dir).expect("a directory").flatten().next().expect("a repository").path();
+    let work = server.work("one");
+    server.git(&work, &["init", "-q", "-b", "main"]).await;
+    push(&server, &work, 0).await;
+    let locks =
+        ["HEAD.lock", "packed-refs.lock", "config.lock", "gc.pid.lock", "refs/heads/main.lock", "refs/tags/v/1.lock"];
+    std::fs::create_dir_all(dir.join("refs/tags/v")).expect("a directory");
+    for lock in locks {
+        std::fs::write(dir.join(lock), "").expect("a lock");
+    }
+    let server = server.restart().await;
+    for lock in locks {
+        assert!(!dir.join(lock).exists(), "{lock} is there still");
+    }
+    push(&server, &work, 1).await;
+    server.git(&work, &["push", "-q", &server.authenticated("acme/widgets"), "HEAD:refs/tags/v/1"]).await;
+    server.git(&work, &["push", "-q", &server.authenticated("acme/widgets"), ":refs/tags/v/1"]).await;
+    server.git(&dir, &["fsck", "--strict", "--full"]).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn packing_goes_on_after_a_git_that_was_killed_as_it_began() {
+    let server = Server::with(often).await;
+    let dir = server.dir.path().join("forge/repositories");
+    let dir = std::fs::read_dir(dir).expect("a directory").flatten().next().expect("a repository").path();
+    let work = server.work("one");
+    server.git(&work, &["init", "-q", "-b", "main"]).await;
+    std::fs::write(dir.join("gc.pid.lock"), "").expect("a lock");
+    for n in 0..6 {
+        push(&server, &work, n).await;
+    }
+    server.forge.maintain("acme/widgets").await.expect("packs");
+    assert!(counted(&dir).1 >= 1);
+    assert!(!dir.join("gc.pid.lock").exists());
+    server.stop().await;
+}
