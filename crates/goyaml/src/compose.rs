@@ -26,6 +26,12 @@ pub(crate) struct Node<'a> {
     pub end: Mark,
 }
 
+impl Node<'_> {
+    pub(crate) fn is_scalar(&self) -> bool {
+        matches!(self.content, Content::Scalar { .. })
+    }
+}
+
 /// One document; the root is the node `root`.
 #[derive(Debug)]
 pub(crate) struct Document<'a> {

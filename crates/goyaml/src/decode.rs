@@ -1,14 +1,18 @@
 //! Nodes to values, as go-yaml v2 decodes into `interface{}` and `sigs.k8s.io/yaml` makes JSON of it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use crate::compose::{Content, Document, Id, Node};
-use crate::emit::format_float;
 use crate::error::Error;
+use crate::number::{format_float, format_float32};
 use crate::resolve::{Resolved, resolve};
 
 /// Nodes that aliases may add to one document, beyond go-yaml's own ratio rule: the bound on memory.
 const MAX_ALIASED: usize = 1_000_000;
+
+/// Levels of a value that a message shows.
+const MAX_SHOWN: usize = 8;
 
 /// What a decoder builds: implement it to read YAML into a type of your own without a detour.
 pub trait Build {
@@ -211,7 +215,8 @@ impl<'d, 'a, B: Build> Decoder<'d, 'a, B> {
             let name = self.key(key, shown)?;
             if self.strict && !seen.insert(name.clone()) {
                 let at = self.node(value).start;
-                let text = format!("unmarshal errors:\n  line {}: key {name:?} already set in map", at.line + 1);
+                let name = crate::quote::quote(&name);
+                let text = format!("unmarshal errors:\n  line {}: key {name} already set in map", at.line + 1);
                 return Err(Error::at(text, 0, at.line + 1, at.column + 1));
             }
             let value = self.value(value)?;
@@ -303,12 +308,50 @@ impl<B: Build> Decoder<'_, '_, B> {
         Err(Error::json(text, at.line + 1, at.column + 1))
     }
 
+    /// The pairs of a mapping, with what is merged into it.
+    fn gather(&self, pairs: &[(Id, Id)], into: &mut BTreeMap<(u8, i64, String), (Id, Id)>, depth: usize) {
+        for &(key, value) in pairs {
+            if !is_merge(self.node(key)) {
+                into.insert(self.go_order(key), (key, value));
+            } else if depth <= MAX_SHOWN {
+                self.gather_merged(value, into, depth + 1);
+            }
+        }
+    }
+
+    fn gather_merged(&self, id: Id, into: &mut BTreeMap<(u8, i64, String), (Id, Id)>, depth: usize) {
+        match &self.node(id).content {
+            Content::Mapping { pairs } => self.gather(pairs, into, depth),
+            Content::Alias { target, .. } if depth <= MAX_SHOWN => self.gather_merged(*target, into, depth + 1),
+            Content::Sequence { items } if depth <= MAX_SHOWN => {
+                items.iter().rev().for_each(|&item| self.gather_merged(item, into, depth + 1));
+            }
+            _ => {}
+        }
+    }
+
+    /// What keys of a map are sorted by: the type, then the value.
+    fn go_order(&self, id: Id) -> (u8, i64, String) {
+        let node = self.node(id);
+        match &node.content {
+            Content::Alias { target, .. } if self.node(*target).is_scalar() => self.go_order(*target),
+            Content::Scalar { value, .. } => match scalar(node) {
+                Ok(Scalar::Is(Resolved::Null)) => (0, 0, String::new()),
+                Ok(Scalar::Is(Resolved::Bool(b))) => (4, i64::from(b), String::new()),
+                Ok(Scalar::Is(Resolved::Float(f))) => (3, f as i64, format_float(f)),
+                Ok(Scalar::Is(Resolved::Int(i))) => (2, i, String::new()),
+                _ => (1, 0, value.to_string()),
+            },
+            _ => (5, i64::from(id), String::new()),
+        }
+    }
+
     /// A node as Go's `%#v` shows what it decodes to; cut off below a few levels.
     fn go_syntax(&self, id: Id, depth: usize) -> String {
         let node = self.node(id);
         let join = |items: Vec<String>| items.join(", ");
         match &node.content {
-            _ if depth > 8 => "...".to_owned(),
+            _ if depth > MAX_SHOWN => "...".to_owned(),
             Content::Alias { target, .. } => self.go_syntax(*target, depth + 1),
             Content::Scalar { value, .. } => match scalar(node) {
                 Ok(Scalar::Is(Resolved::Null)) if depth == 0 => "<nil>".to_owned(),
@@ -317,27 +360,24 @@ impl<B: Build> Decoder<'_, '_, B> {
                 Ok(Scalar::Is(Resolved::Int(i))) => i.to_string(),
                 Ok(Scalar::Is(Resolved::Uint(u))) => format!("0x{u:x}"),
                 Ok(Scalar::Is(Resolved::Float(f))) => format_float(f),
-                _ => format!("{value:?}"),
+                _ => crate::quote::quote(value),
             },
             Content::Sequence { items } => {
                 let items = items.iter().map(|&i| self.go_syntax(i, depth + 1)).collect();
                 format!("[]interface {{}}{{{}}}", join(items))
             }
             Content::Mapping { pairs } => {
-                let pairs = pairs
-                    .iter()
-                    .map(|&(k, v)| format!("{}:{}", self.go_syntax(k, depth + 1), self.go_syntax(v, depth + 1)))
+                // In the order of keys, of which each is there once.
+                let mut shown = BTreeMap::new();
+                self.gather(pairs, &mut shown, depth);
+                let pairs = shown
+                    .into_values()
+                    .map(|(k, v)| format!("{}:{}", self.go_syntax(k, depth + 1), self.go_syntax(v, depth + 1)))
                     .collect();
                 format!("map[interface {{}}]interface {{}}{{{}}}", join(pairs))
             }
         }
     }
-}
-
-fn format_float32(f: f64) -> String {
-    // The key is printed with the precision of 32 bits.
-    let short: f64 = format!("{}", f as f32).parse().unwrap_or(f);
-    format_float(short)
 }
 
 fn want_map<T>(node: &Node<'_>) -> Result<T, Error> {

@@ -14,6 +14,7 @@ mod emit;
 mod error;
 mod number;
 mod parser;
+pub mod quote;
 mod resolve;
 mod scalars;
 mod scanner;
@@ -23,7 +24,7 @@ pub mod tree;
 pub use decode::{Build, Json};
 pub use emit::{Emitter, emit_json, key_less, sort_keys};
 pub use error::Error;
-pub use number::{format_float, json_float};
+pub use number::{format_float, format_float32, json_float};
 
 use serde_json::Value;
 

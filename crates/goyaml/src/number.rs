@@ -31,6 +31,11 @@ pub fn format_float(value: f64) -> String {
     }
 }
 
+/// A float with the precision of 32 bits, as `sigs.k8s.io/yaml` makes texts of numbers: 1.23456789 is `1.2345679`.
+pub fn format_float32(value: f64) -> String {
+    format_float(format!("{}", value as f32).parse().unwrap_or(value))
+}
+
 /// Go decides the shortest form of `g` as if the precision were 6.
 const EXPONENT_FROM: i32 = 6;
 

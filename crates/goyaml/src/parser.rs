@@ -152,7 +152,9 @@ impl<'a> Parser<'a> {
                     self.states.push(State::FlowSequencePairValue);
                     return self.node(false, false);
                 }
-                let mark = token.start;
+                // go-yaml passes over the token here, so that a value without a key in brackets is no value.
+                let mark = token.end;
+                self.take()?;
                 self.state = State::FlowSequencePairValue;
                 Ok(empty_scalar(mark))
             }

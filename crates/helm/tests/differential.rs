@@ -117,6 +117,33 @@ fn toml() {
     compare(texts.into_iter().map(|text| (text.clone(), json!({"files": chart(&text), "values": {}}))).collect());
 }
 
+/// Texts as they are written: by `toYaml`, by `toYamlPretty`, as values and as keys.
+#[test]
+fn texts_in_yaml() {
+    let template = "{{ toYaml .Values }}\n=={{ toYaml .Values.a }}=={{ toYaml (dict .Values.a 1 \"z\" (list .Values.a)) }}==\n\
+                    {{ toYamlPretty .Values }}\n=={{ toYamlPretty .Values.a }}=={{ toYamlPretty (dict .Values.a 1) }}==";
+    let texts: Vec<String> = serde_json::from_str(&read("texts.json")).expect("cases are JSON");
+    let files = json!({"Chart.yaml": "apiVersion: v2\nname: t\nversion: 0.1.0\n", "templates/a.yaml": template});
+    let case = |text: String| {
+        let values = json!({"a": text, "b": {"c": [text, {"d": text}]}, "e": 1});
+        (format!("{text:?}"), json!({"files": files, "values": values}))
+    };
+    compare(texts.into_iter().map(case).collect());
+}
+
+/// `Chart.yaml`, what lies beside it, and what is said of fields that are of another type.
+#[test]
+fn what_charts_say_of_themselves() {
+    let template = "{{ toYaml .Chart }}\n==\n{{ .Chart }}\n==\
+                    {{ range .Chart.Dependencies }}{{ .Name }} {{ .Enabled }} {{ .Tags }};{{ end }}";
+    let charts: Vec<Value> = serde_json::from_str(&read("metadata.json")).expect("cases are JSON");
+    let case = |mut files: Value| {
+        files["templates/a.yaml"] = template.into();
+        (files.to_string(), json!({"files": files, "values": {}}))
+    };
+    compare(charts.into_iter().map(case).collect());
+}
+
 #[test]
 fn charts_values_and_dependencies() {
     compare(of_charts("charts.json"));

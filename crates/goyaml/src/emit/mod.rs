@@ -36,8 +36,12 @@ pub struct Emitter {
     pending: Pending,
     /// Spaces that each dash of a sequence inside a mapping gets: 0 as go-yaml v2, 2 as v3.
     sequence_indent: usize,
+    /// Values are written as they are, not as JSON that is read again, and by go-yaml v3.
+    straight: bool,
     /// A text that go-yaml would not read back from JSON was written.
     refused: bool,
+    /// The text that was written ends its line itself, by a line break of Unicode's.
+    line_ended: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -63,13 +67,16 @@ impl Emitter {
             levels: Vec::new(),
             pending: Pending::None,
             sequence_indent: 0,
+            straight: false,
             refused: false,
+            line_ended: false,
         }
     }
 
-    /// An emitter whose sequences are indented below their key by two, as Helm's `toYamlPretty`.
+    /// An emitter as Helm's `toYamlPretty` has it, in the style of go-yaml v3: sequences are indented below their key by two, no
+    /// line is broken for its length, and texts of several lines may hold tabs.
     pub fn pretty() -> Self {
-        Emitter { sequence_indent: 2, ..Emitter::new() }
+        Emitter { sequence_indent: 2, straight: true, ..Emitter::new() }
     }
 
     /// The text, ended by a line break.
@@ -86,6 +93,13 @@ impl Emitter {
     /// `sigs.k8s.io/yaml` fails with `yaml: control characters are not allowed`, as it writes by reading JSON.
     pub fn refused(&self) -> bool {
         self.refused
+    }
+
+    /// Ends the line of a scalar, where the scalar has not.
+    fn end_line(&mut self) {
+        if !std::mem::take(&mut self.line_ended) {
+            self.newline();
+        }
     }
 
     fn newline(&mut self) {
@@ -192,7 +206,9 @@ impl Emitter {
         } else {
             self.indent_to(at);
         }
-        let style = scalar_style(key);
+        // In JSON a line break of Unicode's makes it no key of one line, which is not read.
+        self.refused |= !self.straight && (is_refused(key) || key.contains('\u{85}'));
+        let style = self.style_of(key);
         // libyaml: a simple key is at most 128 bytes on one line.
         if key.len() <= 128 && style.simple {
             match style.style {
@@ -204,7 +220,7 @@ impl Emitter {
         } else {
             self.out.push_str("? ");
             self.scalar(key, style);
-            self.newline();
+            self.end_line();
             self.indent_to(at);
             self.out.push(':');
         }
@@ -260,12 +276,12 @@ impl Emitter {
 
     /// Writes a text, quoted where reading it back would give something else.
     pub fn string(&mut self, text: &str) {
-        if !text.is_ascii() || text.contains('\x7f') {
-            self.refused |=
-                text.chars().any(|c| matches!(c, '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'));
+        if !self.straight && (!text.is_ascii() || text.contains('\x7f')) {
+            self.refused |= is_refused(text);
             if text.contains('\u{85}') {
                 // It passes through JSON unescaped and is folded there as a line break.
                 let json = serde_json::Value::from(text).to_string();
+                let json = json.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
                 if let Ok(serde_json::Value::String(folded)) = crate::from_str(&json)
                     && !folded.contains('\u{85}')
                 {
@@ -274,9 +290,18 @@ impl Emitter {
             }
         }
         self.before_value(true);
-        self.scalar(text, scalar_style(text));
-        self.newline();
+        self.scalar(text, self.style_of(text));
+        self.end_line();
         self.pending = Pending::None;
+    }
+
+    fn style_of(&self, text: &str) -> Chosen {
+        scalar_style(text, self.straight)
+    }
+
+    /// The column after which a line is broken at a space.
+    fn width(&self) -> usize {
+        if self.straight { usize::MAX } else { WIDTH }
     }
 
     fn scalar(&mut self, text: &str, style: Chosen) {
@@ -304,6 +329,12 @@ impl Emitter {
         self.newline();
         self.indent_to(indent);
     }
+}
+
+/// Whether go-yaml refuses a character when it reads the text.
+fn is_refused(text: &str) -> bool {
+    let refused = |c: char| matches!(c, '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
+    !text.is_ascii() && text.chars().any(refused) || text.contains('\x7f')
 }
 
 /// Writes a [`serde_json::Value`].

@@ -1,11 +1,11 @@
 //! Writing scalars in each of their styles.
 
+use super::Emitter;
 use super::style::{is_break, is_printable};
-use super::{Emitter, WIDTH};
 
 impl Emitter {
     pub(super) fn plain_scalar(&mut self, text: &str) {
-        if self.column() + text.len() <= WIDTH {
+        if self.column() + text.len() <= self.width() {
             return self.push_text(text);
         }
         let indent = self.scalar_indent();
@@ -13,7 +13,7 @@ impl Emitter {
         let mut spaces = false;
         for (i, c) in text.char_indices() {
             if c == ' ' {
-                if !spaces && self.column() > WIDTH && bytes.get(i + 1) != Some(&b' ') {
+                if !spaces && self.column() > self.width() && bytes.get(i + 1) != Some(&b' ') {
                     self.break_line(indent);
                 } else {
                     self.out.push(' ');
@@ -35,7 +35,7 @@ impl Emitter {
             if c == ' ' {
                 if allow_breaks
                     && !spaces
-                    && self.column() > WIDTH
+                    && self.column() > self.width()
                     && i > 0
                     && i < text.len() - 1
                     && bytes.get(i + 1) != Some(&b' ')
@@ -104,7 +104,7 @@ impl Emitter {
                 }
                 spaces = false;
             } else if c == ' ' {
-                if allow_breaks && !spaces && self.column() > WIDTH && i > 0 && i < text.len() - 1 {
+                if allow_breaks && !spaces && self.column() > self.width() && i > 0 && i < text.len() - 1 {
                     self.break_line(indent);
                     if bytes.get(i + 1) == Some(&b' ') {
                         self.out.push('\\');
@@ -165,6 +165,8 @@ impl Emitter {
         // The caller ends the line; the text already has.
         if breaks && self.out.ends_with('\n') {
             self.out.pop();
+        } else if breaks {
+            self.line_ended = true;
         }
     }
 }

@@ -26,8 +26,8 @@ pub(super) struct Chosen {
     pub(super) simple: bool,
 }
 
-/// Chooses the style: go-yaml's encoder first, then libyaml's analysis.
-pub(super) fn scalar_style(text: &str) -> Chosen {
+/// Chooses the style: go-yaml's encoder first, then libyaml's analysis; `tabs` are for v3 no reason against a literal.
+pub(super) fn scalar_style(text: &str, tabs: bool) -> Chosen {
     if text.is_empty() {
         return Chosen { style: Style::Double, simple: true };
     }
@@ -39,7 +39,7 @@ pub(super) fn scalar_style(text: &str) -> Chosen {
     {
         return Chosen { style: Style::Plain, simple: true };
     }
-    let seen = analyze(text);
+    let seen = analyze(text, tabs);
     let wanted = if text.contains('\n') {
         Style::Literal
     } else if matches!(resolve(text), Resolved::Str) && !is_base60_float(text) {
@@ -63,8 +63,8 @@ pub(super) struct Analysis {
     multiline: bool,
 }
 
-pub(super) fn analyze(text: &str) -> Analysis {
-    let (mut block_indicators, mut special, mut line_breaks) = (false, false, false);
+pub(super) fn analyze(text: &str, tabs: bool) -> Analysis {
+    let (mut block_indicators, mut special, mut tabbed, mut line_breaks) = (false, false, false, false);
     let (mut leading_space, mut leading_break, mut trailing_space, mut trailing_break) = (false, false, false, false);
     let (mut break_space, mut space_break) = (false, false);
     let (mut previous_space, mut previous_break) = (false, false);
@@ -92,7 +92,9 @@ pub(super) fn analyze(text: &str) -> Analysis {
                 _ => {}
             }
         }
-        if !is_printable(c) {
+        if c == '\t' && tabs {
+            tabbed = true;
+        } else if !is_printable(c) {
             special = true;
         }
         if c == ' ' {
@@ -125,10 +127,10 @@ pub(super) fn analyze(text: &str) -> Analysis {
         out.plain = false;
         out.single = false;
     }
-    if space_break || special {
+    if space_break || special || tabbed {
         out.plain = false;
         out.single = false;
-        out.block = false;
+        out.block &= tabbed && !space_break && !special;
     }
     out
 }

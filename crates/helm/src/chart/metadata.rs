@@ -1,8 +1,8 @@
 //! `Chart.yaml`.
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
-use crate::value::{Entries, MapTy, Value};
+use crate::value::{Entries, MapTy, Value, time};
 
 /// What `Chart.yaml` says. Numbers given for texts are the texts that Go makes of them.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -41,7 +41,32 @@ pub struct Metadata {
     pub dependencies: Vec<Dependency>,
     /// `type`: `application`, `library` or empty.
     pub chart_type: String,
+    /// Whether a maintainer is `null`, which Helm refuses.
+    null_maintainer: bool,
+    /// The dependencies that are `null`, which Helm refuses, by their place.
+    null_dependencies: Vec<usize>,
 }
+
+/// The fields of `Chart.yaml`.
+const FIELDS: &[&str] = &[
+    "annotations",
+    "apiVersion",
+    "appVersion",
+    "condition",
+    "dependencies",
+    "deprecated",
+    "description",
+    "home",
+    "icon",
+    "keywords",
+    "kubeVersion",
+    "maintainers",
+    "name",
+    "sources",
+    "tags",
+    "type",
+    "version",
+];
 
 /// A dependency that `Chart.yaml` names.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -56,6 +81,8 @@ pub struct Dependency {
     pub condition: String,
     /// `tags`
     pub tags: Vec<String>,
+    /// `enabled`: shown, and of no effect.
+    pub enabled: bool,
     /// `import-values`
     pub import_values: Vec<Json>,
     /// `alias`
@@ -66,9 +93,8 @@ fn scalar(v: &Json) -> Option<String> {
     match v {
         Json::String(s) => Some(s.clone()),
         Json::Bool(b) => Some(b.to_string()),
-        Json::Number(n) => Some(match (n.as_i64(), n.as_f64()) {
-            (Some(i), _) => i.to_string(),
-            (None, Some(f)) => goyaml::format_float(f),
+        Json::Number(n) => Some(match n.as_f64() {
+            Some(f) if n.is_f64() => goyaml::format_float32(f),
             _ => n.to_string(),
         }),
         _ => None,
@@ -93,76 +119,174 @@ fn clean(text: &str) -> String {
         .collect()
 }
 
+/// A table of a list; `None` for `null`.
+type Table<'a> = Option<&'a Map<String, Json>>;
+
+/// What Go's `encoding/json` says of values that a struct's field cannot hold. Of several the first is told, in the order of keys.
 struct Reader<'a> {
-    map: &'a serde_json::Map<String, Json>,
+    map: &'a Map<String, Json>,
+    /// Go's name of the struct.
     of: &'static str,
+    /// The fields above it, each with a dot.
+    above: &'static str,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// The values of known fields, with the fields' names, in the order of keys: a key that is a field's name in other
+    /// letters (`appversion`) is that field too.
+    fn fields(&self, known: &[&'static str]) -> Vec<(&'static str, &'a Json)> {
+        let mut pairs: Vec<(&String, &Json)> = self.map.iter().collect();
+        pairs.sort_by_key(|(key, _)| key.as_str());
+        pairs
+            .into_iter()
+            .filter_map(|(key, value)| {
+                let exact = known.iter().find(|field| *field == key);
+                exact.or_else(|| known.iter().find(|field| folded(field) == folded(key))).map(|field| (*field, value))
+            })
+            .collect()
+    }
+
     fn wrong(&self, key: &str, v: &Json, want: &str) -> String {
         format!(
-            "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go struct field {}.{key} of type {want}",
+            "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go struct field {}.{}{key} of type {want}",
             kind(v),
-            self.of
+            self.of,
+            self.above,
         )
     }
 
-    fn text(&self, key: &str) -> Result<String, String> {
-        match self.map.get(key) {
-            None | Some(Json::Null) => Ok(String::new()),
-            Some(v) => scalar(v).ok_or_else(|| self.wrong(key, v, "string")),
+    fn text(&self, key: &str, v: &Json, to: &mut String) -> Result<(), String> {
+        if !v.is_null() {
+            *to = scalar(v).ok_or_else(|| self.wrong(key, v, "string"))?;
         }
+        Ok(())
     }
 
-    fn texts(&self, key: &str) -> Result<Vec<String>, String> {
-        match self.map.get(key) {
-            None | Some(Json::Null) => Ok(Vec::new()),
-            Some(Json::Array(items)) => {
-                items.iter().map(|i| scalar(i).ok_or_else(|| self.wrong(key, i, "string"))).collect()
+    fn texts(&self, key: &str, v: &Json, to: &mut Vec<String>) -> Result<(), String> {
+        *to = match v {
+            Json::Null => Vec::new(),
+            Json::Array(items) => {
+                let text = |item: &Json| match item {
+                    Json::Null => Ok(String::new()),
+                    item => scalar(item).ok_or_else(|| self.wrong(key, item, "string")),
+                };
+                items.iter().map(text).collect::<Result<_, _>>()?
             }
-            Some(v) => Err(self.wrong(key, v, "[]string")),
-        }
+            v => return Err(self.wrong(key, v, "[]string")),
+        };
+        Ok(())
     }
 
-    fn bool(&self, key: &str) -> Result<bool, String> {
-        match self.map.get(key) {
-            None | Some(Json::Null) => Ok(false),
-            Some(Json::Bool(b)) => Ok(*b),
-            Some(v) => Err(self.wrong(key, v, "bool")),
+    fn bool(&self, key: &str, v: &Json, to: &mut bool) -> Result<(), String> {
+        match v {
+            Json::Null => {}
+            Json::Bool(b) => *to = *b,
+            v => return Err(self.wrong(key, v, "bool")),
         }
+        Ok(())
     }
 
-    fn objects(&self, key: &str, of: &str) -> Result<Vec<&serde_json::Map<String, Json>>, String> {
-        match self.map.get(key) {
-            None | Some(Json::Null) => Ok(Vec::new()),
-            Some(Json::Array(items)) => items
+    /// The items of a list of tables.
+    fn tables(&self, key: &str, v: &'a Json, of: &str) -> Result<Vec<Result<Table<'a>, String>>, String> {
+        match v {
+            Json::Null => Ok(Vec::new()),
+            Json::Array(items) => Ok(items
                 .iter()
-                .filter(|i| !i.is_null())
-                .map(|i| i.as_object().ok_or_else(|| self.wrong(key, i, &format!("v2.{of}"))))
-                .collect(),
-            Some(v) => Err(self.wrong(key, v, &format!("[]*v2.{of}"))),
+                .map(|item| match item {
+                    Json::Null => Ok(None),
+                    Json::Object(map) => Ok(Some(map)),
+                    item => Err(self.wrong(key, item, &format!("v2.{of}"))),
+                })
+                .collect()),
+            v => Err(self.wrong(key, v, &format!("[]*v2.{of}"))),
         }
     }
 }
 
-fn dependencies(reader: &Reader<'_>) -> Result<Vec<Dependency>, String> {
-    reader
-        .objects("dependencies", "Dependency")?
-        .into_iter()
-        .map(|map| {
-            let r = Reader { map, of: "Dependency" };
-            let text = |key: &str| r.text(key).map(|t| clean(&t));
-            Ok(Dependency {
-                name: text("name")?,
-                version: text("version")?,
-                repository: text("repository")?,
-                condition: text("condition")?,
-                tags: r.texts("tags")?.iter().map(|t| clean(t)).collect(),
-                import_values: map.get("import-values").and_then(Json::as_array).cloned().unwrap_or_default(),
-                alias: r.text("alias")?,
-            })
-        })
-        .collect()
+/// A key without regard to the case of its letters, as Go compares names of fields.
+fn folded(key: &str) -> String {
+    key.chars().flat_map(char::to_lowercase).map(|c| if c == '\u{17f}' { 's' } else { c }).collect()
+}
+
+fn merge_dependency(d: &mut Dependency, map: &Map<String, Json>, above: &'static str) -> Result<(), String> {
+    let known = ["alias", "condition", "enabled", "import-values", "name", "repository", "tags", "version"];
+    let r = Reader { map, of: "Dependency", above };
+    for (key, v) in r.fields(&known) {
+        match key {
+            "alias" => r.text(key, v, &mut d.alias)?,
+            "condition" => r.text(key, v, &mut d.condition)?,
+            "enabled" => r.bool(key, v, &mut d.enabled)?,
+            "import-values" => match v {
+                Json::Null => d.import_values.clear(),
+                Json::Array(items) => d.import_values.clone_from(items),
+                v => return Err(r.wrong(key, v, "[]interface {}")),
+            },
+            "name" => r.text(key, v, &mut d.name)?,
+            "repository" => r.text(key, v, &mut d.repository)?,
+            "tags" => r.texts(key, v, &mut d.tags)?,
+            _ => r.text(key, v, &mut d.version)?,
+        }
+    }
+    Ok(())
+}
+
+/// Dependencies as Helm's structs take them, onto those that are there: of what `requirements.yaml` adds to a field the rest stays.
+fn merge_dependencies(
+    r: &Reader<'_>,
+    v: &Json,
+    to: &mut Vec<Dependency>,
+    nulls: &mut Vec<usize>,
+) -> Result<(), String> {
+    let items = r.tables("dependencies", v, "Dependency")?;
+    nulls.clear();
+    to.resize(items.len(), Dependency::default());
+    for (i, (item, d)) in items.into_iter().zip(to).enumerate() {
+        match item? {
+            Some(map) => merge_dependency(d, map, "dependencies.")?,
+            None => nulls.push(i),
+        }
+    }
+    Ok(())
+}
+
+/// Checks `Chart.lock`, which is read when it is needed.
+///
+/// # Errors
+/// What is not YAML, or not of the types that Helm wants.
+pub(crate) fn check_lock(text: &str) -> Result<(), String> {
+    let value = goyaml::from_str(text).map_err(|e| format!("error converting YAML to JSON: {e}"))?;
+    let map = match &value {
+        Json::Object(map) => map,
+        Json::Null => return Ok(()),
+        v => return Err(not_a(v, "v2.Lock")),
+    };
+    let r = Reader { map, of: "Lock", above: "" };
+    for (key, v) in r.fields(&["dependencies", "digest", "generated"]) {
+        match key {
+            "dependencies" => merge_dependencies(&r, v, &mut Vec::new(), &mut Vec::new())?,
+            "digest" => r.text(key, v, &mut String::new())?,
+            _ => generated(v)?,
+        }
+    }
+    Ok(())
+}
+
+/// Checks the time at which a lock was written.
+fn generated(v: &Json) -> Result<(), String> {
+    const RFC3339: &str = "2006-01-02T15:04:05Z07:00";
+    let wrong = |reason: String| format!("error unmarshaling JSON: while decoding JSON: {reason}");
+    match v {
+        Json::Null => Ok(()),
+        Json::String(text) => time::parse(RFC3339, text, &time::Zone::Utc).map(drop).map_err(wrong),
+        _ => Err(wrong("Time.UnmarshalJSON: input is not a JSON string".to_owned())),
+    }
+}
+
+fn not_a(v: &Json, want: &str) -> String {
+    format!(
+        "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type {want}",
+        kind(v)
+    )
 }
 
 impl Metadata {
@@ -171,84 +295,127 @@ impl Metadata {
     /// # Errors
     /// What is not YAML, or not the type Helm wants.
     pub fn parse(text: &str) -> Result<Metadata, String> {
-        let value = goyaml::from_str(text).map_err(|e| format!("error converting YAML to JSON: {e}"))?;
-        let empty = serde_json::Map::new();
-        let map = match &value {
-            Json::Object(map) => map,
-            Json::Null => &empty,
-            v => {
-                return Err(format!(
-                    "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type v2.Metadata",
-                    kind(v)
-                ));
-            }
-        };
-        let r = Reader { map, of: "Metadata" };
-        // In the order of keys: of several wrong fields the first is named.
-        let annotations = match map.get("annotations") {
-            None | Some(Json::Null) => None,
-            Some(Json::Object(inner)) => {
-                let text = |v: &Json| match v {
-                    Json::Null => Ok(String::new()),
-                    v => scalar(v).ok_or_else(|| r.wrong("annotations", v, "string")),
-                };
-                Some(inner.iter().map(|(k, v)| Ok((k.clone(), text(v)?))).collect::<Result<_, String>>()?)
-            }
-            Some(v) => return Err(r.wrong("annotations", v, "map[string]string")),
-        };
-        let text = |key: &str| r.text(key).map(|t| clean(&t));
-        let texts = |key: &str| r.texts(key).map(|t| t.iter().map(|t| clean(t)).collect());
-        Ok(Metadata {
-            annotations,
-            // A chart that does not say is of the first version.
-            api_version: Some(r.text("apiVersion")?).filter(|v| !v.is_empty()).unwrap_or_else(|| "v1".to_owned()),
-            app_version: text("appVersion")?,
-            condition: text("condition")?,
-            dependencies: dependencies(&r)?,
-            deprecated: r.bool("deprecated")?,
-            description: text("description")?,
-            home: text("home")?,
-            icon: text("icon")?,
-            keywords: texts("keywords")?,
-            kube_version: text("kubeVersion")?,
-            maintainers: r
-                .objects("maintainers", "Maintainer")?
-                .into_iter()
-                .map(|map| {
-                    let r = Reader { map, of: "Maintainer" };
-                    let email = r.text("email")?;
-                    Ok((r.text("name")?, email, r.text("url")?))
-                })
-                .collect::<Result<_, String>>()?,
-            name: text("name")?,
-            sources: texts("sources")?,
-            tags: text("tags")?,
-            chart_type: r.text("type")?,
-            version: r.text("version")?,
-        })
+        let mut out = Metadata::default();
+        out.merge(text)?;
+        // A chart that does not say is of the first version.
+        if out.api_version.is_empty() {
+            out.api_version = "v1".to_owned();
+        }
+        Ok(out)
     }
 
-    /// Adds what `requirements.yaml` of a chart of version 1 says.
+    /// Adds what a text says: `Chart.yaml`, or the `requirements.yaml` beside it, which may hold any of its fields.
     ///
     /// # Errors
     /// As [`Metadata::parse`].
-    pub fn add_requirements(&mut self, text: &str) -> Result<(), String> {
+    pub fn merge(&mut self, text: &str) -> Result<(), String> {
         let value = goyaml::from_str(text).map_err(|e| format!("error converting YAML to JSON: {e}"))?;
-        if let Json::Object(map) = &value {
-            self.dependencies.extend(dependencies(&Reader { map, of: "Metadata" })?);
+        let map = match &value {
+            Json::Object(map) => map,
+            Json::Null => return Ok(()),
+            v => return Err(not_a(v, "v2.Metadata")),
+        };
+        let r = Reader { map, of: "Metadata", above: "" };
+        for (key, v) in r.fields(FIELDS) {
+            match key {
+                "annotations" => self.merge_annotations(&r, v)?,
+                "apiVersion" => r.text(key, v, &mut self.api_version)?,
+                "appVersion" => r.text(key, v, &mut self.app_version)?,
+                "condition" => r.text(key, v, &mut self.condition)?,
+                "dependencies" => merge_dependencies(&r, v, &mut self.dependencies, &mut self.null_dependencies)?,
+                "deprecated" => r.bool(key, v, &mut self.deprecated)?,
+                "description" => r.text(key, v, &mut self.description)?,
+                "home" => r.text(key, v, &mut self.home)?,
+                "icon" => r.text(key, v, &mut self.icon)?,
+                "keywords" => r.texts(key, v, &mut self.keywords)?,
+                "kubeVersion" => r.text(key, v, &mut self.kube_version)?,
+                "maintainers" => self.merge_maintainers(&r, v)?,
+                "name" => r.text(key, v, &mut self.name)?,
+                "sources" => r.texts(key, v, &mut self.sources)?,
+                "tags" => r.text(key, v, &mut self.tags)?,
+                "type" => r.text(key, v, &mut self.chart_type)?,
+                _ => r.text(key, v, &mut self.version)?,
+            }
         }
         Ok(())
     }
 
-    /// What Helm requires.
+    fn merge_annotations(&mut self, r: &Reader<'_>, v: &Json) -> Result<(), String> {
+        let inner = match v {
+            Json::Null => {
+                self.annotations = None;
+                return Ok(());
+            }
+            Json::Object(inner) => inner,
+            v => return Err(r.wrong("annotations", v, "map[string]string")),
+        };
+        let pairs = self.annotations.get_or_insert_default();
+        for (key, v) in inner {
+            let mut text = String::new();
+            r.text("annotations", v, &mut text)?;
+            match pairs.iter_mut().find(|(k, _)| k == key) {
+                Some((_, old)) => *old = text,
+                None => pairs.push((key.clone(), text)),
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_maintainers(&mut self, r: &Reader<'_>, v: &Json) -> Result<(), String> {
+        let items = r.tables("maintainers", v, "Maintainer")?;
+        self.null_maintainer = false;
+        self.maintainers.resize(items.len(), Default::default());
+        for (item, person) in items.into_iter().zip(&mut self.maintainers) {
+            let Some(map) = item? else {
+                self.null_maintainer = true;
+                continue;
+            };
+            let r = Reader { map, of: "Maintainer", above: "maintainers." };
+            for (key, v) in r.fields(&["email", "name", "url"]) {
+                match key {
+                    "email" => r.text(key, v, &mut person.1)?,
+                    "name" => r.text(key, v, &mut person.0)?,
+                    _ => r.text(key, v, &mut person.2)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Normalises texts as Helm does when it checks a chart: white space, and what is not printed.
+    fn clean(&mut self) {
+        let texts = [
+            &mut self.name,
+            &mut self.description,
+            &mut self.home,
+            &mut self.icon,
+            &mut self.condition,
+            &mut self.tags,
+            &mut self.app_version,
+            &mut self.kube_version,
+        ];
+        let people = self.maintainers.iter_mut().flat_map(|(name, email, url)| [name, email, url]);
+        let needed = self.dependencies.iter_mut().flat_map(|d| {
+            [&mut d.name, &mut d.version, &mut d.repository, &mut d.condition].into_iter().chain(&mut d.tags)
+        });
+        let lists = self.sources.iter_mut().chain(&mut self.keywords);
+        for text in texts.into_iter().chain(people).chain(needed).chain(lists) {
+            if !text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+                *text = clean(text);
+            }
+        }
+    }
+
+    /// What Helm requires, with texts made as Helm makes them.
     ///
     /// # Errors
     /// Helm's message.
-    pub fn validate(&self) -> Result<(), String> {
+    pub fn validate(&mut self) -> Result<(), String> {
+        self.clean();
         if self.name.is_empty() {
             return Err("chart.metadata.name is required".to_owned());
         }
-        if self.name.contains('/') {
+        if self.name.contains('/') && self.name != "/" {
             return Err(format!("chart.metadata.name {} is invalid", crate::value::quote::quote(&self.name)));
         }
         if self.version.is_empty() {
@@ -261,8 +428,14 @@ impl Metadata {
             return Err("chart.metadata.type must be application or library".to_owned());
         }
         let alias_ok = |a: &str| a.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
+        if self.null_maintainer {
+            return Err("maintainers must not contain empty or null nodes".to_owned());
+        }
         let mut seen = std::collections::BTreeSet::new();
-        for d in &self.dependencies {
+        for (i, d) in self.dependencies.iter().enumerate() {
+            if self.null_dependencies.contains(&i) {
+                return Err("dependencies must not contain empty or null nodes".to_owned());
+            }
             if !alias_ok(&d.alias) {
                 return Err(format!(
                     "dependency {} has disallowed characters in the alias",

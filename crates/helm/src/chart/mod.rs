@@ -109,6 +109,13 @@ fn text(bytes: &[u8]) -> Str {
     Str::from(crate::value::text::from_bytes(bytes).as_ref())
 }
 
+/// The text of a lock, checked.
+fn lock(name: &str, data: &[u8]) -> Result<Str, Error> {
+    let text = text(data);
+    metadata::check_lock(&text).map_err(|e| Error::Load(format!("cannot load {name}: {e}")))?;
+    Ok(text)
+}
+
 fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error> {
     if depth > MAX_DEPTH {
         return Err(Error::Load("charts are nested too deep".to_owned()));
@@ -134,7 +141,7 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
         let file = || (Str::from(name.as_str()), Arc::from(data.as_slice()));
         match name.as_str() {
             "Chart.yaml" => {}
-            "Chart.lock" => chart.lock = Some(text(data)),
+            "Chart.lock" => chart.lock = Some(lock(name, data)?),
             "values.yaml" => {
                 let values = text(data);
                 chart.values =
@@ -143,16 +150,14 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
             }
             "values.schema.json" => chart.schema = Some(Arc::new(schema::Schema::new(text(data)))),
             "requirements.yaml" => {
+                metadata.merge(&text(data)).map_err(|e| load(format!("cannot load requirements.yaml: {e}")))?;
                 if metadata.api_version == "v1" {
-                    metadata
-                        .add_requirements(&text(data))
-                        .map_err(|e| load(format!("cannot load requirements.yaml: {e}")))?;
                     chart.files.push(file());
                 }
             }
             "requirements.lock" => {
+                chart.lock = Some(lock(name, data)?);
                 if metadata.api_version == "v1" {
-                    chart.lock = Some(text(data));
                     chart.files.push(file());
                 }
             }
@@ -173,7 +178,7 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
         }
     }
     metadata.validate().map_err(|e| load(format!("validation: {e}")))?;
-    for (name, parts) in subcharts {
+    for (name, mut parts) in subcharts {
         if name.starts_with(['_', '.']) {
             continue;
         }
@@ -182,7 +187,13 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
             e => e,
         };
         let sub = if name.ends_with(".tgz") {
-            let Some(data) = parts.get("") else { continue };
+            let Some(data) = parts.get("") else {
+                let first = parts.keys().next().map(String::as_str).unwrap_or_default();
+                return Err(load(format!(
+                    "error unpacking subchart tar in {}: expected {name}, got {name}/{first}",
+                    metadata.name
+                )));
+            };
             // What is no archive is refused by the reader of gzip.
             if data.get(..2) != Some(&[0x1f, 0x8b]) {
                 let message = match data.len() {
@@ -194,10 +205,9 @@ fn build(files: BTreeMap<String, Vec<u8>>, depth: usize) -> Result<Chart, Error>
             }
             let files = crate::load::archive_files(data).map_err(context)?;
             build(files, depth + 1).map_err(context)?
-        } else if parts.contains_key("") {
-            // A plain file directly in charts/: README and the like.
-            continue;
         } else {
+            // A file directly in `charts/` that is no archive is a chart without files.
+            parts.remove("");
             build(parts, depth + 1).map_err(context)?
         };
         chart.dependencies.push(Arc::new(sub));

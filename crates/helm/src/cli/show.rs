@@ -121,6 +121,9 @@ pub fn chart_yaml(chart: &Chart) -> String {
                     map.insert(key.to_owned(), value.as_str().into());
                 }
             }
+            if d.enabled {
+                map.insert("enabled".to_owned(), true.into());
+            }
             if !d.tags.is_empty() {
                 map.insert("tags".to_owned(), d.tags.clone().into());
             }

@@ -183,7 +183,9 @@ fn chunk(_: &mut Exec<'_>, a: &[Value]) -> Answer {
     let size = n(a, 0);
     let all = match &a[1] {
         Value::List(l) => &l.items(),
-        v if v.is_nil() => return refuse(v, "chunk"),
+        v if v.is_nil() => {
+            return Err(Fault::text("runtime error: invalid memory address or nil pointer dereference"));
+        }
         v => return Err(Fault::Text(format!("Cannot chunk type {}", v.kind_name()))),
     };
     if size < 1 {

@@ -23,9 +23,36 @@ fn floats(args: &[Value]) -> impl Iterator<Item = f64> + '_ {
     args.iter().map(to_float)
 }
 
+/// `strconv.Atoi`, whose error is not looked at: what is too large is the largest, also where no number follows.
+fn atoi(text: &str) -> i64 {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut size: u64 = 0;
+    for digit in digits.bytes() {
+        if !digit.is_ascii_digit() {
+            return 0;
+        }
+        match size.checked_mul(10).and_then(|size| size.checked_add(u64::from(digit - b'0'))) {
+            Some(more) => size = more,
+            None => {
+                size = u64::MAX;
+                break;
+            }
+        }
+    }
+    match (i64::try_from(size), negative) {
+        (Ok(n), false) => n,
+        (Ok(n), true) => -n,
+        (Err(_), false) => i64::MAX,
+        (Err(_), true) => i64::MIN,
+    }
+}
+
 /// The functions.
 pub const FUNCS: &[Func] = &[
-    f("atoi", &[Ty::Str], |_, a| Ok(Value::int(super::s(a, 0).parse().unwrap_or(0)))),
+    f("atoi", &[Ty::Str], |_, a| Ok(Value::int(atoi(super::s(a, 0))))),
     f("int64", A, |_, a| int(to_int(&a[0]))),
     f("int", A, |_, a| Ok(Value::int(to_int(&a[0])))),
     f("float64", A, |_, a| Ok(Value::Float(to_float(&a[0])))),

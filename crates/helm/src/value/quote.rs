@@ -2,21 +2,7 @@
 
 use super::text;
 
-/// Characters that Go prints as they are. Go follows Unicode's categories L, M, N, P, S and the space.
-pub fn is_print(c: char) -> bool {
-    match c {
-        ' '..='~' => true,
-        '\0'..='\u{a0}' | '\u{ad}' => false,
-        c => {
-            !(c.is_control()
-                || c.is_whitespace()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-                | '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}'
-                | '\u{180e}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
-                | '\u{e0001}'..='\u{e007f}' | '\u{f0000}'..='\u{10ffff}'))
-        }
-    }
-}
+pub use goyaml::quote::is_print;
 
 /// `strconv.Quote`
 pub fn quote(s: &str) -> String {
@@ -39,28 +25,7 @@ pub fn quote_with(s: &str, delimiter: char, ascii: bool) -> String {
             out.push_str(&format!("\\x{:02x}", n - 0x0010_FF00));
             continue;
         }
-        if c == delimiter || c == '\\' {
-            out.push('\\');
-            out.push(c);
-        } else if (c.is_ascii() || !ascii) && is_print(c) {
-            out.push(c);
-        } else {
-            match c {
-                '\x07' => out.push_str("\\a"),
-                '\x08' => out.push_str("\\b"),
-                '\x0c' => out.push_str("\\f"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                '\x0b' => out.push_str("\\v"),
-                c if n < 0x20 || n == 0x7f => {
-                    let _ = c;
-                    out.push_str(&format!("\\x{n:02x}"));
-                }
-                _ if n < 0x1_0000 => out.push_str(&format!("\\u{n:04x}")),
-                _ => out.push_str(&format!("\\U{n:08x}")),
-            }
-        }
+        goyaml::quote::push(&mut out, c, delimiter, ascii);
     }
     out.push(delimiter);
     out

@@ -350,3 +350,10 @@
 {{ semverCompare ">=1.x2" "1.2.3" }}
 {{ semverCompare "abc" "1.2.3" }}
 {{ html .Values.nope }}|{{ html .Values.map.nope 1 nil 2 "x" }}|{{ js .Values.nope }}|{{ urlquery .Values.nope "a" }}
+{{ initials "été plus à  ba" }}|{{ initials "日本 über" }}|{{ initials (printf "%c b" 1000000) }}
+{{ chunk 2 nil }}
+{{ chunk 2 (slice list 0) }}
+{{ chunk 2 list }} {{ mustChunk 3 (list 1 2 3 4) }}
+{{ atoi "12345678901234567890" }} {{ atoi "-12345678901234567890" }} {{ atoi "x" }} {{ atoi "+5" }} {{ atoi "" }} {{ atoi "1_0" }}
+{{ printf "%q %+q" "a\u0378b\u200dc" "\u0301é" }}
+{{ atoi "12345678901234567890x" }} {{ atoi "92345678901234567890x" }} {{ atoi "9223372036854775808" }} {{ atoi "-9223372036854775808" }} {{ atoi "-" }} {{ atoi "--1" }}

@@ -69,6 +69,9 @@ fn fields(d: &Dependency) -> String {
     if !d.tags.is_empty() {
         out.value("tags", &json!(d.tags));
     }
+    if d.enabled {
+        out.value("enabled", &json!(true));
+    }
     if !d.import_values.is_empty() {
         out.value("import-values", &json!(d.import_values));
     }

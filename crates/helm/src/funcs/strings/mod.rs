@@ -138,10 +138,11 @@ fn untitle(t: &str) -> String {
         .collect()
 }
 
+/// goutils' `Initials`, which takes each byte for a character: of `été` it gives `Ã`.
 fn initials(t: &str) -> String {
     let mut last_space = true;
     let mut out = String::new();
-    for c in t.chars() {
+    for c in text::to_bytes(t).iter().map(|&b| char::from(b)) {
         if c.is_whitespace() {
             last_space = true;
         } else if std::mem::take(&mut last_space) {
