@@ -1,6 +1,6 @@
 //! What an Application asks for: a view of its `spec`, as `argoproj.io/v1alpha1` defines it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Error;
@@ -86,7 +86,7 @@ impl Spec {
 }
 
 /// Where manifests come from.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Source {
     /// URL of a git repository or a Helm repository.
@@ -141,7 +141,7 @@ impl Source {
 }
 
 /// `spec.source.helm`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Helm {
     /// Files of values, later ones win; `/` at the start means the repository's root.
@@ -173,7 +173,7 @@ pub struct Helm {
 }
 
 /// One `--set`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Parameter {
     /// Path of the value.
@@ -185,7 +185,7 @@ pub struct Parameter {
 }
 
 /// One `--set-file`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FileParameter {
     /// Path of the value.
@@ -195,7 +195,7 @@ pub struct FileParameter {
 }
 
 /// `spec.source.directory`.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Directory {
     /// Also the directories below.

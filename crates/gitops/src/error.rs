@@ -93,6 +93,20 @@ pub enum Error {
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A file that says how a source is to be read cannot be used.
+    #[error("error while parsing source parameters: {path}")]
+    Override {
+        /// The file, in the source's directory.
+        path: String,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A document without a kind.
+    #[error("{path}: an object has no kind")]
+    Kind {
+        /// The file.
+        path: String,
+    },
     /// A file holds no valid manifests.
     #[error("cannot read manifests in {path}")]
     Manifest {
@@ -101,7 +115,7 @@ pub enum Error {
         /// The cause.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// An object without a kind, version or name.
+    /// An object without a version or name.
     #[error("{path}: {reason}")]
     Object {
         /// The file.
@@ -131,6 +145,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a file is no manifest at all: no YAML, or of no kind.
+    pub(crate) fn is_no_manifest(&self) -> bool {
+        matches!(self, Self::Manifest { .. } | Self::Kind { .. })
+    }
+
     /// The error and its causes on one line.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();

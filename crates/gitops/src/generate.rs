@@ -69,14 +69,15 @@ pub async fn manifests(
     target: &Target,
 ) -> Result<(SourceType, Vec<Value>), Error> {
     let unsupported = |what: &str| Err(Error::Unsupported { what: what.to_owned() });
-    if source.plugin.is_some() {
-        return unsupported("spec.source.plugin");
-    }
     let files = contents.files(source.root()).await?.ok_or_else(|| Error::Path {
         url: contents.url().to_owned(),
         revision: contents.revision().to_owned(),
         path: source.path.clone(),
     })?;
+    let source = &overridden(source, &files, &target.application)?;
+    if source.plugin.is_some() {
+        return unsupported("spec.source.plugin");
+    }
     if files.contains_key("Chart.yaml") {
         let objects = render::chart(source, contents, files, around, target).await?;
         return Ok((SourceType::Helm, objects));
@@ -90,7 +91,34 @@ pub async fn manifests(
     Ok((SourceType::Directory, directory(&source.path, &files, &options)?))
 }
 
-/// Plain manifests: every `.yaml`, `.yml` and `.json` file.
+/// The source with what `.argocd-source.yaml`, and then `.argocd-source-NAME.yaml`, in its directory say over it, as JSON merge
+/// patches (RFC 7386): how it is read, not where it is.
+fn overridden(source: &Source, files: &BTreeMap<String, Vec<u8>>, application: &str) -> Result<Source, Error> {
+    let mut merged = source.clone();
+    for name in [".argocd-source.yaml".to_owned(), format!(".argocd-source-{application}.yaml")] {
+        let Some(content) = files.get(&name) else { continue };
+        let invalid =
+            |cause: Box<dyn std::error::Error + Send + Sync>| Error::Override { path: name.clone(), source: cause };
+        let patch = goyaml::from_str(&String::from_utf8_lossy(content)).map_err(|error| invalid(error.into()))?;
+        if patch.is_null() {
+            continue;
+        }
+        let value = serde_json::to_value(&merged).map_err(|error| invalid(error.into()))?;
+        let value = objects::patch::merge_patch(&value, &patch);
+        merged = serde_json::from_value(value).map_err(|error| invalid(error.into()))?;
+    }
+    Ok(Source {
+        repo_url: source.repo_url.clone(),
+        path: source.path.clone(),
+        chart: source.chart.clone(),
+        target_revision: source.target_revision.clone(),
+        reference: source.reference.clone(),
+        ..merged
+    })
+}
+
+/// Plain manifests: every `.yaml`, `.yml` and `.json` file. YAML of another kind, such as settings that lie beside the manifests,
+/// is passed over.
 ///
 /// # Errors
 /// Names the file that is not valid.
@@ -111,9 +139,19 @@ pub fn directory(path: &str, files: &BTreeMap<String, Vec<u8>>, options: &Direct
         {
             continue;
         }
-        objects.extend(parse(&format!("{path}/{name}"), content)?);
+        match parse(&format!("{path}/{name}"), content) {
+            Ok(found) => objects.extend(found),
+            Err(error) if name.ends_with(".json") || is_meant(content) || !error.is_no_manifest() => return Err(error),
+            Err(_) => {}
+        }
     }
     Ok(objects)
+}
+
+/// Whether a text was meant as a manifest.
+fn is_meant(content: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(content);
+    ["apiVersion:", "kind:", "metadata:"].iter().all(|field| text.contains(field))
 }
 
 /// The manifests in one file.
@@ -135,7 +173,7 @@ fn flatten(path: &str, document: Value, objects: &mut Vec<Value>) -> Result<(), 
         return Ok(());
     }
     if meta::kind(&document).is_empty() {
-        return refuse("an object has no kind");
+        return Err(Error::Kind { path: path.to_owned() });
     }
     if meta::api_version(&document).is_empty() {
         return refuse("an object has no apiVersion");
@@ -204,6 +242,45 @@ mod tests {
         assert_eq!(directory("p", &files, &some).unwrap().len(), 1);
         let only = Directory { recurse: true, include: "*.yml".to_owned(), ..Directory::default() };
         assert_eq!(directory("p", &files, &only).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn settings_beside_manifests_are_passed_over() {
+        let all =
+            files(&[("a.yaml", CONFIG), (".argocd-source.yaml", "directory: {recurse: true}\n"), ("b.yml", "a: ]\n")]);
+        assert_eq!(directory("p", &all, &Directory::default()).unwrap().len(), 1);
+        let meant = files(&[("a.yaml", "apiVersion: v1\nkind:\nmetadata: {name: x}\n")]);
+        let error = directory("p", &meant, &Directory::default()).unwrap_err();
+        assert_eq!(error.to_string(), "p/a.yaml: an object has no kind");
+        let json = files(&[("a.json", "{}")]);
+        assert!(directory("p", &json, &Directory::default()).is_err());
+    }
+
+    #[test]
+    fn files_beside_the_manifests_say_how_a_source_is_read() {
+        let source: Source = serde_json::from_value(serde_json::json!({
+            "repoURL": "https://h/r", "path": "p",
+            "helm": {"releaseName": "a", "parameters": [{"name": "x", "value": "1"}], "values": "v: 1"},
+        }))
+        .unwrap();
+        let one = "repoURL: https://evil\nhelm:\n  values: null\n  parameters:\n  - {name: image.tag, value: \"1.10\", forceString: true}\n";
+        let files = files(&[(".argocd-source.yaml", one), (".argocd-source-web.yaml", "helm: {releaseName: b}\n")]);
+        let helm = |name: &str| {
+            let merged = overridden(&source, &files, name).unwrap();
+            assert_eq!((&*merged.repo_url, &*merged.path), ("https://h/r", "p"));
+            merged.helm.unwrap()
+        };
+        assert_eq!((&*helm("web").release_name, &*helm("other").release_name), ("b", "a"));
+        let helm = helm("web");
+        assert_eq!((helm.values.as_str(), helm.parameters.len()), ("", 1));
+        assert_eq!((&*helm.parameters[0].name, helm.parameters[0].force_string), ("image.tag", true));
+        let wrong = BTreeMap::from([(".argocd-source.yaml".to_owned(), b"helm: [".to_vec())]);
+        let error = overridden(&source, &wrong, "web").unwrap_err();
+        assert!(
+            error.chain().starts_with("error while parsing source parameters: .argocd-source.yaml: "),
+            "{}",
+            error.chain()
+        );
     }
 
     #[test]
