@@ -138,6 +138,23 @@ impl Checker<'_> {
                 "tokens are signed by this platform; a cloud that trusts only GitHub's issuer refuses them",
             );
         }
+        let group = |tree: &Option<Tree>| {
+            let text = |tree: &Tree| match &tree.kind {
+                TreeKind::Constant(value) if value.is_primitive() => Some(value.to_text().to_lowercase()),
+                TreeKind::Expression(template) => Some(template.source().trim().to_lowercase()),
+                _ => None,
+            };
+            tree.as_ref().and_then(|tree| tree.get("group").map_or_else(|| text(tree), text))
+        };
+        if let (Some(own), Some(whole)) = (group(&job.concurrency), group(&self.workflow.concurrency))
+            && own == whole
+        {
+            self.differs(
+                job.at,
+                "concurrency",
+                "names the group that the whole run holds: GitHub cancels the job, since it would wait for itself; here it runs",
+            );
+        }
         match &job.kind {
             JobKind::Call(call) => {
                 if !call.uses.starts_with("./") {

@@ -1,5 +1,6 @@
 //! Keeps secrets out of logs: every registered value is replaced by `***`, as written, line by line when it has several
-//! lines, in base64 (at each of the three alignments), URL-encoded, JSON-escaped and shell-quoted.
+//! lines, in base64 (at each of the three alignments, and in the lines that `base64` and `openssl` make of a long one), URL-encoded,
+//! JSON-escaped and shell-quoted.
 
 use std::sync::OnceLock;
 
@@ -97,6 +98,9 @@ fn variants(secret: &str) -> Vec<String> {
         for shift in 0..3_usize {
             out.extend(base64_core(value.as_bytes(), shift));
         }
+        if i == 0 {
+            out.extend(base64_lines(secret));
+        }
         out.push(percent(value, false));
         out.push(percent(value, true));
         let json = serde_json::Value::from(value).to_string();
@@ -128,6 +132,24 @@ fn base64_core(value: &[u8], shift: usize) -> Vec<String> {
     let standard = base64::engine::general_purpose::STANDARD.encode(&padded);
     let core = &standard[first..whole];
     vec![core.to_owned(), core.replace('+', "-").replace('/', "_")]
+}
+
+/// The lines of the base64 of a value that is too long for one, as programs cut it: with and without a break at the value's end. The
+/// rest that is left for the last line may be too short to be told from other texts.
+fn base64_lines(secret: &str) -> Vec<String> {
+    const WIDTHS: [usize; 2] = [76, 64];
+    const SHORTEST: usize = 8;
+    let mut out = Vec::new();
+    let value = secret.trim_end_matches(['\r', '\n']);
+    for value in [value.to_owned(), format!("{value}\n")] {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(value);
+        for width in WIDTHS.into_iter().filter(|width| encoded.len() > *width) {
+            // Base64 is ASCII: each piece is a text.
+            let lines = encoded.as_bytes().chunks(width).filter(|line| line.len() >= SHORTEST);
+            out.extend(lines.map(|line| String::from_utf8_lossy(line).into_owned()));
+        }
+    }
+    out
 }
 
 fn percent(value: &str, plus: bool) -> String {
@@ -176,6 +198,24 @@ mod tests {
         masks.add("first-part&second-part");
         for shown in ["'it''s mine'", "quoted value", "first-part&\u{1b}[0m", "second-part"] {
             assert!(masks.apply(shown).contains(STARS), "{shown}");
+        }
+    }
+
+    #[test]
+    fn long_base64_in_lines() {
+        let secret: String = (0..40).map(|i| format!("line {i} of a key\n")).collect();
+        let mut masks = Masks::new();
+        masks.add(&secret);
+        for (value, width) in [(secret.clone(), 76), (secret.trim_end().to_owned(), 76), (secret.clone(), 64)] {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(value);
+            let lines: Vec<&str> =
+                encoded.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();
+            let (last, whole) = lines.split_last().unwrap();
+            assert!(whole.len() > 5);
+            for line in whole {
+                assert_eq!(masks.apply(line), STARS);
+            }
+            assert!(last.len() < 8 || masks.apply(last) == STARS);
         }
     }
 

@@ -162,8 +162,26 @@ async fn a_job_on_the_runner_reaches_mapped_ports() {
     bench.engine.shutdown().await;
 }
 
+/// A port that nobody has, and that the kernel gives to nobody who asks for any.
+fn quiet_port() -> u16 {
+    let first = 16_000 + u16::try_from(std::process::id() % 8_000).unwrap();
+    let free = |port: &u16| std::net::UdpSocket::bind(("127.0.0.1", *port)).is_ok();
+    (first..first + 8_000).find(free).expect("a free port")
+}
+
 /// Two services on the same ports ask each other, by connections and by datagrams, and one asks the runner.
 async fn services_with_the_same_ports_reach_each_other_and_the_outside() {
+    // Datagrams may be lost: who asks, asks again.
+    let ask = r"
+import socket
+def ask(text, where):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(2)
+    for _ in range(60):
+        s.sendto(text.encode(), where)
+        try: return s.recv(100).decode()
+        except OSError: pass
+    return 'no answer'
+";
     let code = r#"
 import os, socket, threading
 name, other = os.environ['NAME'], os.environ['OTHER']
@@ -171,15 +189,13 @@ def say(text):
     words = text.split()
     if words[0] == 'name': return name
     if words[0] == 'own': return socket.gethostbyname(socket.gethostname())
-    if words[0] == 'udp':
-        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(20)
-        s.sendto(words[2].encode(), (words[1], 5000)); return s.recv(100).decode()
+    if words[0] == 'udp': return ask(words[2], (words[1], 5000))
     s = socket.create_connection((words[1], int(words[3]) if len(words) > 3 else 5000), 30)
     s.sendall((words[2] + '\n').encode()); return s.makefile().readline().strip()
+d = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); d.bind(('0.0.0.0', 5000))
 def datagrams():
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(('0.0.0.0', 5000))
     while True:
-        text, who = s.recvfrom(100); s.sendto(say(text.decode()).encode(), who)
+        text, who = d.recvfrom(100); d.sendto(say(text.decode()).encode(), who)
 threading.Thread(target=datagrams, daemon=True).start()
 l = socket.socket(); l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); l.bind(('0.0.0.0', 5000)); l.listen(8)
 def answer(c):
@@ -197,9 +213,11 @@ while True:
             let _ = stream.write_all(b"the runner\n");
         }
     });
-    let free = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = quiet_port();
+    let code = format!("{ask}{code}");
+    let ask = serde_json::to_string(&format!("{ask}print('MARK mapped', ask('name', ('127.0.0.1', {free})))")).unwrap();
     let service = |name: &str, other: &str| {
-        let code = serde_json::to_string(code).unwrap();
+        let code = serde_json::to_string(&code).unwrap();
         format!(
             r#"      {name}:
         image: box:1
@@ -223,7 +241,8 @@ while True:
           echo "MARK datagrams $(ask $A 'udp b name') $(ask $B 'udp a name')"
           echo "MARK runner $(ask $A 'tcp runner x {port}')"
           case "$(ask $A own)" in 100.*) echo MARK own address;; esac
-      - run: python3 -c "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(30); s.sendto(b'name', ('127.0.0.1', {free})); print('MARK mapped', s.recv(100).decode())"
+      - env: {{ASK: {ask}}}
+        run: python3 -c "$ASK"
 "#,
         service("a", "b").replace("\"5000/udp\"", &format!("\"{free}:5000/udp\"")),
         service("b", "a"),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
+#[path = "rules/groups.rs"]
+mod groups;
 mod support;
 
 use std::time::Duration;
@@ -214,7 +216,7 @@ async fn composite_and_javascript_actions_run_their_stages_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn time_runs_out_for_steps_and_jobs() {
-    let flow = "on: push\njobs:\n  step: {runs-on: ubuntu-latest, steps: [{run: sleep 1000, timeout-minutes: 0.002, continue-on-error: true}, {run: echo goes on}]}\n  job: {runs-on: ubuntu-latest, timeout-minutes: 0.005, steps: [{run: 'setsid sleep 1000 & sleep 1000'}, {if: always(), run: echo still}]}\n";
+    let flow = "on: push\njobs:\n  step: {runs-on: ubuntu-latest, steps: [{run: sleep 1000, timeout-minutes: 0.002, continue-on-error: true}, {run: echo goes on}]}\n  job: {runs-on: ubuntu-latest, timeout-minutes: 0.005, steps: [{run: sleep 1000}, {if: always(), run: 'setsid sleep 1000 > /dev/null 2>&1 & until grep -q sleep /proc/$!/comm; do sleep 0.05; done; echo still'}]}\n";
     let (bench, runs, story) = ran(&[(".github/workflows/w.yml", flow)]).await;
     assert_eq!(job(&bench, &runs[0], "step").await.conclusion, Some(Conclusion::Success), "{story}");
     assert!(story.contains("\ngoes on") && story.contains("The step has timed out."), "{story}");

@@ -334,6 +334,13 @@ jobs:
         let _ = tokio::time::timeout(std::time::Duration::from_millis(50), events.recv()).await;
     }
     bench.engine.cancel(ids[0], false).await.unwrap();
+    // All jobs are told at once: when this one is over, the others know.
+    let over = |jobs: &[actions::model::Job]| {
+        jobs.iter().any(|job| job.name == "stopped" && job.status == actions::model::Status::Completed)
+    };
+    while !over(&bench.engine.jobs(ids[0]).await.unwrap()) {
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(50), events.recv()).await;
+    }
     std::fs::write(format!("{}.go", flag.display()), "").unwrap();
     let runs = bench.engine.settled(&ids).await.unwrap();
     let story = bench.story(&runs[0]).await;

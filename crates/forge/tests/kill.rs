@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::Instant;
 
 use forge::{Config, Forge, NewRepository};
 
@@ -65,16 +65,13 @@ async fn what_was_acknowledged_survives_and_is_told_of_once() {
     std::fs::create_dir_all(&work).expect("a directory");
     assert!(git(&work, &["init", "-q", "-b", "main"]));
     let mut acknowledged = Vec::new();
-    for round in 0..10_u64 {
+    for round in 0..10_u32 {
         let mut server = start(&state);
         let url = server.base.replace("http://", &format!("http://x:{}@", server.token)) + "/acme/widgets.git";
-        // The kill strikes at another moment of a push each time.
         let pid = server.child.id().to_string();
-        let killer = std::thread::spawn(move || {
-            std::thread::sleep(Duration::from_millis(90 + round * 83));
-            Command::new("kill").args(["-9", &pid]).status().expect("kill runs")
-        });
-        for n in 0..20 {
+        let mut killer = None;
+        let mut begun = Instant::now();
+        for n in 0.. {
             std::fs::write(work.join("file.txt"), format!("{round} {n}\n")).expect("a file");
             assert!(git(&work, &["add", "-A"]) && git(&work, &["commit", "-q", "-m", &format!("{round} {n}")]));
             if !git(&work, &["push", "-q", "-f", &url, "HEAD:main"]) {
@@ -82,8 +79,16 @@ async fn what_was_acknowledged_survives_and_is_told_of_once() {
             }
             let head = Command::new("git").args(["rev-parse", "HEAD"]).current_dir(&work).output().expect("git runs");
             acknowledged.push(String::from_utf8_lossy(&head.stdout).trim().to_owned());
+            // The kill strikes at another moment of a push each time, however fast this machine is.
+            let (pid, whole) = (pid.clone(), std::mem::replace(&mut begun, Instant::now()).elapsed());
+            killer.get_or_insert_with(|| {
+                std::thread::spawn(move || {
+                    std::thread::sleep(whole * round / 6);
+                    Command::new("kill").args(["-9", &pid]).status().expect("kill runs")
+                })
+            });
         }
-        killer.join().expect("ends");
+        killer.expect("the first push of a round arrives").join().expect("ends");
         server.child.wait().expect("ends");
     }
     let forge = Forge::open(Config::new(&state, "http://127.0.0.1:1")).await.expect("opens");

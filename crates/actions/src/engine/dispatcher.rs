@@ -33,6 +33,8 @@ pub(super) enum Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
     Run(i64),
+    /// A workflow that is called, by its place in its run.
+    Call(i64, usize),
     Job(i64, i64),
 }
 
@@ -138,9 +140,13 @@ impl Dispatcher {
                 }
             }
         }
+        let held = self.held.remove(&run).is_some();
         let Some(active) = self.active.get_mut(&run) else { return };
+        if held {
+            active.drop_all();
+        }
         let effects = active.cancel(force);
-        if self.held.remove(&run).is_some() {
+        if held {
             for group in self.groups.values_mut() {
                 group.waiting.retain(|holder| *holder != Holder::Run(run));
             }
@@ -168,8 +174,9 @@ impl Dispatcher {
             Ok(Some(group)) => {
                 let key = (repository, group.name.clone());
                 if !self.acquire(&key, &group, Holder::Run(id)).await {
-                    self.held.insert(id, key);
+                    // It is gone already where too many wait.
                     if let Some(active) = self.active.get_mut(&id) {
+                        self.held.insert(id, key);
                         active.run.status = Status::Pending;
                     }
                     self.publish(id);
@@ -201,6 +208,7 @@ impl Dispatcher {
             effects.created.extend(more.created);
             effects.completed.extend(more.completed);
             effects.cancel.extend(more.cancel);
+            effects.closed.extend(more.closed);
             effects.over |= more.over;
         }
         for job in &effects.cancel {
@@ -260,6 +268,9 @@ impl Dispatcher {
         for job in &effects.completed {
             self.release(&run.repository, Holder::Job(id, *job)).await;
         }
+        for scope in &effects.closed {
+            Box::pin(self.release(&run.repository, Holder::Call(id, *scope))).await;
+        }
         if over {
             self.active.remove(&id);
             self.inner.unpublish(id);
@@ -306,13 +317,9 @@ impl Dispatcher {
                         }
                     }
                 }
-                if let Some(group) = state.group.clone() {
-                    let Some(active) = self.active.get(&run) else { continue };
-                    let key = (active.run.repository.to_lowercase(), group.name.clone());
-                    if !self.acquire(&key, &group, Holder::Job(run, job)).await {
-                        self.mark(run, job, Status::Pending);
-                        continue;
-                    }
+                if !self.acquire_all(run, job).await {
+                    self.mark(run, job, Status::Pending);
+                    continue;
                 }
                 if self.running.len() >= self.inner.services.config.max_parallel {
                     return;

@@ -13,7 +13,7 @@ use crate::job::scope::{github, strings};
 use crate::job::{JobSpec, Secrets};
 use crate::matrix::{self, Strategy};
 use crate::model::{Conclusion, Input, Job, Run, Status, now_ms};
-use crate::workflow::{Access, CallSecrets, JobKind, Permissions, Tree, Workflow};
+use crate::workflow::{Access, CallSecrets, JobKind, Permissions, QUEUE_WITH_CANCEL, Tree, Workflow};
 
 /// A run that is not over.
 pub struct Active {
@@ -70,6 +70,12 @@ struct ScopeState {
     secrets: Arc<Secrets>,
     limit: Permissions,
     nodes: Vec<Node>,
+    /// The concurrency groups that its jobs need: that of the calling job, and that of the called workflow.
+    groups: Vec<Group>,
+    /// Whether it was cancelled, but not the whole run.
+    cancelled: bool,
+    /// Whether nothing of it may begin any more, whatever its conditions say: it lost its place before it began.
+    dropped: bool,
     done: bool,
 }
 
@@ -104,6 +110,8 @@ pub struct Effects {
     pub completed: Vec<i64>,
     /// Running jobs to be cancelled.
     pub cancel: Vec<i64>,
+    /// Called workflows that are over.
+    pub closed: Vec<usize>,
     /// Whether the run is over.
     pub over: bool,
 }
@@ -164,6 +172,9 @@ impl Active {
             inputs,
             secrets: Arc::new(secrets),
             limit,
+            groups: Vec::new(),
+            cancelled: false,
+            dropped: false,
             done: false,
         };
         Self {
@@ -303,9 +314,20 @@ impl Active {
             }
             Some((parent, node, index)) => {
                 let outputs = self.call_outputs(scope);
-                let instance = &mut self.scopes[parent].nodes[node].instances[index];
+                effects.closed.push(scope);
+                let caller = &mut self.scopes[parent].nodes[node];
+                let instance = &mut caller.instances[index];
                 instance.conclusion = Some(result);
                 instance.outputs = outputs;
+                if caller.fail_fast && result == Conclusion::Failure {
+                    let beside = |other: &ScopeState| other.parent.is_some_and(|at| (at.0, at.1) == (parent, node));
+                    let others: Vec<usize> = (0..self.scopes.len())
+                        .filter(|other| beside(&self.scopes[*other]) && !self.scopes[*other].done)
+                        .collect();
+                    for other in others {
+                        self.cancel_scope(other, false, effects);
+                    }
+                }
             }
         }
         true
@@ -366,6 +388,56 @@ impl Active {
         effects
     }
 
+    /// Ends a called workflow, and what it calls, but not the run. `dropped` if it has not begun and never will.
+    fn cancel_scope(&mut self, scope: usize, dropped: bool, effects: &mut Effects) {
+        self.scopes[scope].cancelled = true;
+        self.scopes[scope].dropped |= dropped;
+        let ids: Vec<i64> = self
+            .jobs
+            .values()
+            .filter(|state| state.job.status != Status::Completed && self.chain(state.place.0).any(|at| at == scope))
+            .filter(|state| dropped || !state.stubborn)
+            .map(|state| state.job.id)
+            .collect();
+        self.stop(ids, effects);
+    }
+
+    /// A called workflow lost its concurrency group, or its place among those who wait for it.
+    pub fn evict(&mut self, scope: usize) -> Effects {
+        let mut effects = Effects::default();
+        let dropped = !self.begun(scope);
+        self.cancel_scope(scope, dropped, &mut effects);
+        effects
+    }
+
+    /// The whole run lost its place among those who wait for its group: nothing of it ever runs.
+    pub fn drop_all(&mut self) {
+        self.cancelled = true;
+        self.scopes[0].dropped = true;
+    }
+
+    /// A scope and those that called it, innermost first.
+    fn chain(&self, scope: usize) -> impl Iterator<Item = usize> + '_ {
+        std::iter::successors(Some(scope), |at| self.scopes[*at].parent.map(|(parent, ..)| parent))
+    }
+
+    /// Whether a job of a scope has been started.
+    fn begun(&self, scope: usize) -> bool {
+        self.jobs
+            .values()
+            .any(|state| state.job.started_ms.is_some() && self.chain(state.place.0).any(|at| at == scope))
+    }
+
+    /// The concurrency groups of the workflows that are called on the way to a job, outermost first.
+    pub fn groups_around(&self, job: i64) -> Vec<(usize, Group)> {
+        let Some(state) = self.jobs.get(&job) else { return Vec::new() };
+        let mut scopes: Vec<usize> = self.chain(state.place.0).collect();
+        scopes.reverse();
+        let groups =
+            scopes.into_iter().flat_map(|scope| self.scopes[scope].groups.iter().map(move |group| (scope, group)));
+        groups.map(|(scope, group)| (scope, group.clone())).collect()
+    }
+
     fn stop(&mut self, ids: Vec<i64>, effects: &mut Effects) {
         for id in ids {
             let Some(state) = self.jobs.get_mut(&id) else { continue };
@@ -392,23 +464,51 @@ impl Active {
         effects
     }
 
-    /// Jobs that may start now, as far as `max-parallel` goes.
+    /// Jobs that may start now, as far as `max-parallel` goes: of jobs, and of workflows that are called.
     pub fn startable(&self) -> Vec<i64> {
         let mut out = Vec::new();
         let mut running: HashMap<(usize, usize), usize> = HashMap::new();
         for state in self.jobs.values().filter(|state| state.started && state.job.status != Status::Completed) {
             *running.entry((state.place.0, state.place.1)).or_default() += 1;
         }
+        let mut admitted = Vec::new();
         for state in self.jobs.values().filter(|state| !state.started && state.job.status != Status::Completed) {
             let place = (state.place.0, state.place.1);
             let limit = self.scopes[place.0].nodes[place.1].max_parallel.unwrap_or(usize::MAX);
-            let count = running.entry(place).or_default();
-            if *count < limit {
-                *count += 1;
+            let count = running.get(&place).copied().unwrap_or(0);
+            if count < limit && self.admits(place.0, &mut running, &mut admitted) {
+                *running.entry(place).or_default() += 1;
                 out.push(state.job.id);
             }
         }
         out
+    }
+
+    /// Whether a called workflow, and those that called it, have begun or may begin.
+    fn admits(&self, scope: usize, running: &mut HashMap<(usize, usize), usize>, admitted: &mut Vec<usize>) -> bool {
+        let mut new = Vec::new();
+        for at in self.chain(scope) {
+            let Some((parent, node, _)) = self.scopes[at].parent else { break };
+            let Some(limit) = self.scopes[parent].nodes[node].max_parallel else { continue };
+            if admitted.contains(&at) || self.begun(at) {
+                continue;
+            }
+            let count = running.entry((parent, node)).or_insert_with(|| {
+                let beside = |other: &ScopeState| other.parent.is_some_and(|at| (at.0, at.1) == (parent, node));
+                let all =
+                    (0..self.scopes.len()).filter(|other| beside(&self.scopes[*other]) && !self.scopes[*other].done);
+                all.filter(|other| self.begun(*other)).count()
+            });
+            if *count >= limit {
+                return false;
+            }
+            new.push((parent, node, at));
+        }
+        for (parent, node, at) in new {
+            *running.entry((parent, node)).or_default() += 1;
+            admitted.push(at);
+        }
+        true
     }
 }
 
@@ -468,9 +568,18 @@ fn evaluate_group(tree: &Tree, scope: &dyn Scope) -> Result<Group, String> {
         Value::Object(_) => (value.get("group"), value.get("cancel-in-progress"), value.get("queue").to_text()),
         _ => (value.clone(), Value::Bool(false), String::new()),
     };
+    let failed = |problem: String| Err(format!("(Line: {}, Col: {}): {problem}", tree.at.line, tree.at.column));
     let name = name.to_text();
     if name.is_empty() {
-        return Err(format!("(Line: {}, Col: {}): the concurrency group is empty", tree.at.line, tree.at.column));
+        return failed("the concurrency group is empty".to_owned());
+    }
+    match queue.as_str() {
+        "" | "single" => {}
+        "max" if cancel.truthy() => return failed(QUEUE_WITH_CANCEL.to_owned()),
+        "max" => {}
+        other => {
+            return failed(format!("Unexpected value '{other}': the queue of a concurrency group is single or max"));
+        }
     }
     Ok(Group { name: name.to_lowercase(), cancel_in_progress: cancel.truthy(), keep_all: queue == "max" })
 }

@@ -117,6 +117,8 @@ impl Executor {
             step_inputs: None,
             opened_up: self.opened_up,
             spare_files: None,
+            spare_script: None,
+            more_steps: false,
             containers: self.containers.shared(),
             count: self.count.clone(),
             beside: Beside::default(),

@@ -118,6 +118,10 @@ pub(crate) struct Executor {
     pub containers: inside::Containers,
     /// Files of a step that is over, for the next one.
     pub spare_files: Option<steps::Files>,
+    /// An empty file for the next step's script.
+    pub spare_script: Option<steps::ScriptFile>,
+    /// Whether a step follows the one that runs.
+    pub more_steps: bool,
     /// Counts steps for files.
     pub count: Arc<AtomicUsize>,
     /// Steps that run beside the others.
@@ -248,10 +252,11 @@ impl Executor {
         } else if !playing {
             self.pre_steps(&definition.steps).await;
         }
-        for step in &definition.steps[first..] {
+        for (index, step) in definition.steps.iter().enumerate().skip(first) {
             if self.abort.is_cancelled() {
                 break;
             }
+            self.more_steps = index + 1 < definition.steps.len();
             self.checkpoint(&step.id, &frame);
             self.step(step, &mut frame).await;
         }

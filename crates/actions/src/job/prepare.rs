@@ -276,6 +276,8 @@ pub(super) async fn prepare(
         step_inputs: None,
         opened_up: false,
         spare_files: Some(super::steps::Files::within(&spare_files)),
+        spare_script: None,
+        more_steps: false,
         containers: super::inside::Containers::default(),
         count: Arc::default(),
         beside: super::beside::Beside::default(),

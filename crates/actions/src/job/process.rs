@@ -19,6 +19,10 @@ pub const MARK: &str = "RUNNER_TRACKING_ID";
 const GRACE: [(Signal, Duration); 2] =
     [(Signal::SIGINT, Duration::from_millis(7500)), (Signal::SIGTERM, Duration::from_millis(2500))];
 
+/// After a process ended: how long what it left running may be silent, and how long it is listened to in all, as on GitHub.
+const SILENCE: Duration = Duration::from_millis(500);
+const AFTERWARDS: Duration = Duration::from_secs(5);
+
 /// What to run.
 #[derive(Debug, Clone, Default)]
 pub struct Command {
@@ -212,10 +216,16 @@ pub(crate) async fn attend(
         let _ = killpg(group, Signal::SIGKILL);
     }
     child.finish().await;
-    // What it wrote before it ended is there already; a process left in the background may keep the pipe open for ever.
+    // What it wrote before it ended is there already, and what filters its output (`exec > >(tee log)`) is about to write. A process
+    // that is left in the background may keep the pipe open for ever, and write for ever.
+    let last = Instant::now() + AFTERWARDS;
     while open {
-        match tokio::time::timeout(Duration::from_millis(100), reader.read(&mut buffer)).await {
-            Ok(Ok(n)) if n > 0 => lines.feed(&buffer[..n], &mut sink),
+        let until = last.min(Instant::now() + SILENCE);
+        match tokio::time::timeout_at(until, reader.read(&mut buffer)).await {
+            Ok(Ok(n)) if n > 0 => {
+                lines.feed(&buffer[..n], &mut sink);
+                open = Instant::now() < last;
+            }
             _ => open = false,
         }
     }
@@ -461,5 +471,15 @@ mod tests {
         assert!(end.success());
         assert_eq!(lines, ["done"]);
         assert_eq!(end_stragglers(&command.env[1].1, since), ["sleep"]);
+    }
+
+    #[tokio::test]
+    async fn what_writes_for_ever_does_not_hold_the_step() {
+        let command = shell("{ while :; do echo more; sleep 0.05; done; } & echo done");
+        let since = Since::now();
+        let (end, lines) = output(&command, None, &CancellationToken::new()).await;
+        assert!(end.success());
+        assert!(lines.iter().any(|line| line == "done"));
+        assert!(!end_stragglers(&command.env[1].1, since).is_empty());
     }
 }

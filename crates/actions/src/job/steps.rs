@@ -2,6 +2,7 @@
 
 mod environment;
 mod said;
+mod script_file;
 
 use std::path::PathBuf;
 
@@ -17,6 +18,8 @@ use crate::model::Conclusion;
 use crate::workflow::{Step, StepKind, Tree};
 
 pub(crate) use said::{FILE_NAMES, Files};
+use script_file::SCRIPT;
+pub(crate) use script_file::ScriptFile;
 
 /// The steps of a job, or of a composite action inside it.
 #[derive(Debug, Clone, Default)]
@@ -375,9 +378,10 @@ impl Executor {
         if !cwd.is_dir() && (!self.is_inside() || cwd.starts_with(&self.workspace.root)) {
             return Err(format!("The working directory '{}' does not exist.", cwd.display()));
         }
-        let file = self.workspace.temp.join(format!("{}{}", uuid::Uuid::new_v4(), shell.extension));
         let body = format!("{}{}{}\n", shell.prefix, script.replace("\r\n", "\n"), shell.suffix);
-        std::fs::write(&file, body).map_err(|error| format!("cannot write the script of the step: {error}"))?;
+        let file = ScriptFile::take(&mut self.spare_script, &self.workspace.temp, shell.extension)
+            .and_then(|file| file.write(&body))
+            .map_err(|error| format!("cannot write the script of the step: {error}"))?;
         let mut words = shell.command(&file);
         let mut program = words.remove(0);
         // GitHub's machines have `python`; Debian's have only `python3`.
@@ -425,7 +429,12 @@ impl Executor {
         self.matchers.reset();
         self.last = Some(Command { stdin: None, ..command.clone() });
         match self.launch(command).await {
-            Ok((child, reader)) => self.attend(child, reader, command.stdin.clone(), current).await,
+            Ok((child, reader)) => {
+                if self.more_steps && self.spare_script.is_none() {
+                    self.spare_script = ScriptFile::make(&self.workspace.temp, SCRIPT).ok();
+                }
+                self.attend(child, reader, command.stdin.clone(), current).await
+            }
             Err(error) => End::NotStarted(error),
         }
     }

@@ -201,6 +201,10 @@ fn shaped(
     Some(Tree::read(node, place, findings))
 }
 
+/// What is said of a concurrency group that both keeps and cancels.
+pub const QUEUE_WITH_CANCEL: &str =
+    "the combination of 'queue: max' and 'cancel-in-progress: true' is not allowed: leave out one of the two";
+
 pub(super) fn concurrency(node: &Node, place: Place, findings: &mut Findings) -> Option<Tree> {
     if let Some(cancel) = node.get("cancel-in-progress") {
         typed(cancel, place, "a boolean", is_bool, findings);
@@ -209,6 +213,11 @@ pub(super) fn concurrency(node: &Node, place: Place, findings: &mut Findings) ->
         && !["single", "max"].contains(&queue)
     {
         findings.error(node.at, format!("Unexpected value '{queue}'"));
+    }
+    let says =
+        |key: &str, word: &str| node.get(key).and_then(Node::text).is_some_and(|text| text.eq_ignore_ascii_case(word));
+    if says("queue", "max") && says("cancel-in-progress", "true") {
+        findings.error(node.at, QUEUE_WITH_CANCEL);
     }
     shaped(node, place, true, &["group", "cancel-in-progress", "queue"], &["group"], findings)
 }

@@ -18,6 +18,7 @@ use indexmap::IndexMap;
 
 pub use contexts::Place;
 pub use events::{EventKind, event_kind};
+pub(crate) use job::QUEUE_WITH_CANCEL;
 pub use job::{CallJob, CallSecrets, Job, JobKind, StepsJob};
 pub use permissions::{Access, Permissions, SCOPES};
 pub use read::read;

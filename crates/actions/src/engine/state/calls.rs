@@ -111,7 +111,21 @@ impl Active {
                 ));
             }
         }
+        let definition = &self.scopes[scope].workflow.jobs[&self.scopes[scope].nodes[place.1].id];
+        let mut groups: Vec<Group> =
+            definition.concurrency.iter().map(|tree| evaluate_group(tree, contexts)).collect::<Result<_, _>>()?;
+        if let Some(tree) = &workflow.concurrency {
+            let mut inside = self.contexts(scope, None);
+            inside.set("inputs", Value::object(inputs.clone()));
+            let group = evaluate_group(tree, &inside)?;
+            if groups.iter().all(|other| other.name != group.name) {
+                groups.push(group);
+            }
+        }
         self.scopes.push(ScopeState {
+            groups,
+            cancelled: false,
+            dropped: false,
             parent: Some(place),
             nodes: nodes(&workflow),
             workflow,

@@ -16,8 +16,11 @@ impl Active {
             };
             graph::ancestors(&workflow.jobs, &id).into_iter().map(|name| (name, result(name))).collect()
         };
-        let job_scope = JobScope { contexts: contexts.clone(), results, cancelled: self.cancelled };
+        let cancelled = self.cancelled || self.chain(scope).any(|at| self.scopes[at].cancelled);
+        let dropped = self.chain(scope).any(|at| self.scopes[at].dropped);
+        let job_scope = JobScope { contexts: contexts.clone(), results, cancelled };
         let holds = match &definition.condition {
+            _ if dropped => Ok(false),
             None => Ok(!job_scope.cancelled
                 && job_scope.results.iter().all(|(_, conclusion)| *conclusion == Conclusion::Success)),
             Some(template) => template.holds(&job_scope),
@@ -46,7 +49,7 @@ impl Active {
             }
             (_, Err(problem)) => Some((Conclusion::Failure, format!("The job '{id}': {problem}"))),
             (Ok(false), _) => {
-                Some((if self.cancelled { Conclusion::Cancelled } else { Conclusion::Skipped }, String::new()))
+                Some((if cancelled { Conclusion::Cancelled } else { Conclusion::Skipped }, String::new()))
             }
             _ => None,
         };
