@@ -186,7 +186,18 @@ async fn a_crash_in_the_middle_loses_nothing() {
     }
     bench.engine.shutdown().await;
     std::fs::write(marks.join("go"), "").unwrap();
+    // As if the engine had been killed, and a step of it went on.
+    let mark = actions::job::stragglers::mark(&support::config(bench.dir.path()).dir);
+    let left = std::process::Command::new("sh")
+        .args(["-c", "sleep 1000 > /dev/null 2>&1 & echo $!"])
+        .env(actions::job::stragglers::MARK, &mark)
+        .output()
+        .unwrap();
+    let environment = format!("/proc/{}/environ", String::from_utf8_lossy(&left.stdout).trim());
+    let goes_on = || std::fs::read(&environment).is_ok_and(|text| String::from_utf8_lossy(&text).contains(&mark));
+    assert!(goes_on());
     let engine = actions::Engine::open(support::config(bench.dir.path()), bench.host.clone()).await.unwrap();
+    assert!(!goes_on());
     let runs = engine.settled(&ids).await.unwrap();
     assert_eq!(
         runs.iter().map(|run| (run.workflow.as_str(), run.conclusion.unwrap())).collect::<Vec<_>>(),

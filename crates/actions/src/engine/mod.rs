@@ -143,7 +143,17 @@ impl Engine {
     async fn recover(&self) -> Result<(), Error> {
         let mut adopted = Vec::new();
         let resume = self.inner.services.config.resume;
-        for (mut run, input) in self.inner.store.open_runs().await? {
+        let open = self.inner.store.open_runs().await?;
+        if !open.is_empty() {
+            // Of a process that was killed there may be steps that go on: a job must not run twice at once.
+            let dir = self.inner.services.config.dir.clone();
+            let ended = tokio::task::spawn_blocking(move || crate::job::stragglers::end_leftovers(&dir)).await;
+            let ended = ended.unwrap_or_default();
+            if !ended.is_empty() {
+                tracing::warn!(processes = ended.join(", "), "ended what jobs had left running");
+            }
+        }
+        for (mut run, input) in open {
             if !resume {
                 run.status = Status::Completed;
                 run.conclusion = Some(Conclusion::Cancelled);

@@ -58,7 +58,7 @@ impl Containers {
 
 /// Variables of the runner's environment that steps in a container get too.
 fn carried(name: &str) -> bool {
-    name == process::MARK
+    name == super::stragglers::MARK
         || name.to_ascii_lowercase().ends_with("_proxy")
         || name.starts_with("GIT_CONFIG_")
         || name == "GIT_TERMINAL_PROMPT"

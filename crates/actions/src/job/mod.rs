@@ -19,6 +19,7 @@ pub mod scope;
 pub mod shell;
 mod skeleton;
 mod spec;
+pub mod stragglers;
 pub mod tape;
 pub(crate) use prepare::error_chain;
 pub(crate) mod steps;
@@ -102,7 +103,7 @@ pub(crate) struct Executor {
     pub matchers: matchers::Matchers,
     pub mark: String,
     /// When the job began.
-    pub since: process::Since,
+    pub since: stragglers::Since,
     pub debug: bool,
     /// Whether the checkout's files were there before the job.
     pub warm_checkout: bool,
@@ -211,7 +212,7 @@ impl Drop for Executor {
             return;
         }
         if !self.mark.is_empty() {
-            process::end_stragglers(&self.mark, self.since);
+            stragglers::end_stragglers(&self.mark, self.since);
         }
         self.services.protocols.dismiss(self.spec.job.id);
     }
@@ -278,7 +279,7 @@ impl Executor {
             self.error(&format!("The job has exceeded the maximum execution time of {minutes} minutes."));
         }
         let number = self.begin("Complete job", "__complete");
-        let stragglers = process::end_stragglers(&std::mem::take(&mut self.mark), self.since);
+        let stragglers = stragglers::end_stragglers(&std::mem::take(&mut self.mark), self.since);
         if !stragglers.is_empty() {
             self.log.line(&format!("Cleaning up orphan processes: {}", stragglers.join(", ")));
         }

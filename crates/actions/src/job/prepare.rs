@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::log::Log;
 use super::steps::{Frame, env_of};
-use super::{Config, Executor, JobSpec, Secrets, Services, Update, process, scope};
+use super::{Config, Executor, JobSpec, Secrets, Services, Update, scope, stragglers};
 use crate::host::{Host, JobInfo, TokenRequest};
 use crate::model::Conclusion;
 
@@ -125,7 +125,7 @@ fn base_env(config: &Config, home: &Path, mark: &str) -> Result<Vec<(String, Str
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     env.insert("HOME".to_owned(), home.to_string_lossy().into_owned());
-    env.insert(process::MARK.to_owned(), mark.to_owned());
+    env.insert(stragglers::MARK.to_owned(), mark.to_owned());
     let rustup = config.environment.get("RUSTUP_HOME").map_or_else(|| config.home.join(".rustup"), Into::into);
     if rustup.is_dir() {
         env.insert("RUSTUP_HOME".to_owned(), rustup.to_string_lossy().into_owned());
@@ -161,7 +161,7 @@ pub(super) async fn prepare(
     if definition.snapshot.is_some() {
         return Err("'snapshot' makes images of GitHub's own machines and cannot be done here; remove it.".to_owned());
     }
-    let mark = format!("bigben-{}", uuid::Uuid::new_v4());
+    let mark = stragglers::mark(&config.dir);
     let kept = spec.from.as_ref().map(|from| services.slots.take_kept(&config.dir, &from.dir, config.keep_workspaces));
     let workspace = kept.unwrap_or_else(|| {
         services.slots.take(
@@ -268,7 +268,7 @@ pub(super) async fn prepare(
         pre_states: IndexMap::new(),
         matchers: super::matchers::Matchers::default(),
         mark,
-        since: process::Since::now(),
+        since: stragglers::Since::now(),
         debug,
         warm_checkout: false,
         added_masks: Vec::new(),

@@ -1,20 +1,20 @@
-//! Runs one process of a step and streams its output. Each is a process group of its own; every process of a job carries the
-//! job's mark in its environment, by which stragglers are found and ended.
+//! Runs one process of a step and streams its output. Each is a process group of its own and carries the job's mark, by which
+//! [`super::stragglers`] finds what is left of it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::unix::pipe;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// The variable that carries a job's mark, as on GitHub's runner.
-pub const MARK: &str = "RUNNER_TRACKING_ID";
+use super::stragglers;
+
 /// How long a cancelled process has after SIGINT, and then after SIGTERM.
 const GRACE: [(Signal, Duration); 2] =
     [(Signal::SIGINT, Duration::from_millis(7500)), (Signal::SIGTERM, Duration::from_millis(2500))];
@@ -258,6 +258,9 @@ pub(crate) fn spawn(command: &Command) -> std::io::Result<(Child, pipe::Receiver
     builder.process_group(0).kill_on_drop(true);
     let child = builder.spawn()?;
     drop(builder);
+    if let Some(pid) = child.id() {
+        stragglers::sign(pid.cast_signed(), &command.env);
+    }
     Ok((Child::Own(Box::new(child)), pipe::Receiver::from_owned_fd(reader.into())?))
 }
 
@@ -268,105 +271,6 @@ async fn stop(group: Option<Pid>) {
         tokio::time::sleep(grace).await;
     }
     let _ = killpg(group, Signal::SIGKILL);
-}
-
-/// What processes there could be since a moment: the kernel counts their ids up.
-#[derive(Debug, Clone, Copy)]
-pub struct Since {
-    last: i32,
-    at: std::time::Instant,
-}
-
-impl Since {
-    /// The moment is now.
-    pub fn now() -> Self {
-        Self { last: last_pid().unwrap_or(0), at: std::time::Instant::now() }
-    }
-
-    /// All that came after have a higher id than this; 0 when ids may have begun anew meanwhile.
-    fn floor(self) -> i32 {
-        // More processes a second than any machine starts.
-        const FASTEST: u64 = 20_000;
-        let most = std::fs::read_to_string("/proc/sys/kernel/pid_max").ok().and_then(|text| text.trim().parse().ok());
-        let started = (self.at.elapsed().as_secs() + 1).saturating_mul(FASTEST);
-        let whole = most.is_some_and(|most: u64| started < most);
-        match last_pid() {
-            Some(last) if whole && last >= self.last => self.last,
-            _ => 0,
-        }
-    }
-}
-
-/// The id that the last process got.
-fn last_pid() -> Option<i32> {
-    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().last()?.parse().ok()
-}
-
-/// Ends every process that carries a mark and was started since, and their descendants. Gives the names of those that were there.
-pub fn end_stragglers(mark: &str, since: Since) -> Vec<String> {
-    let needle = format!("{MARK}={mark}");
-    let mut names = Vec::new();
-    let floor = since.floor();
-    // A process may start another while we look, and one that is killed takes a moment to end: look again until none is left.
-    for round in 0..50 {
-        if round > 0 {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let found = marked(&needle, floor);
-        if found.is_empty() {
-            break;
-        }
-        for (pid, name) in found {
-            if kill(pid, Signal::SIGKILL).is_ok() && !names.contains(&name) {
-                names.push(name);
-            }
-        }
-    }
-    names
-}
-
-/// The processes whose environment holds this, and their descendants. Most often there are none, which is found without asking the
-/// kernel for the state of every process: that costs ten times what reading environments does.
-fn marked(needle: &str, floor: i32) -> Vec<(Pid, String)> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let own = std::process::id();
-    let pids: Vec<i32> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|pid: &i32| pid.cast_unsigned() != own && *pid > floor)
-        .collect();
-    // Another user's processes cannot be read, nor could they be ours; one that has ended has no environment.
-    let has_mark = |pid: &i32| {
-        std::fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|pair| pair == needle.as_bytes()))
-    };
-    let mut found: Vec<i32> = pids.iter().copied().filter(has_mark).collect();
-    if found.is_empty() {
-        return Vec::new();
-    }
-    let living: Vec<(i32, i32, String)> = pids.into_iter().filter_map(living).collect();
-    let mut i = 0;
-    while let Some(&pid) = found.get(i) {
-        let children = living.iter().filter(|(child, parent, _)| *parent == pid && !found.contains(child));
-        let children: Vec<i32> = children.map(|(child, ..)| *child).collect();
-        found.extend(children);
-        i += 1;
-    }
-    let name = |pid: i32| living.iter().find(|(known, ..)| *known == pid).map(|(.., name)| name.clone());
-    found.into_iter().filter_map(|pid| Some((Pid::from_raw(pid), name(pid)?))).collect()
-}
-
-/// A process that has not ended: its id, its parent's, its name.
-fn living(pid: i32) -> Option<(i32, i32, String)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // pid (name) state ppid …; the name may hold spaces and brackets.
-    let (head, tail) = stat.rsplit_once(')')?;
-    let mut fields = tail.split_whitespace();
-    if matches!(fields.next()?, "Z" | "X") {
-        return None;
-    }
-    let parent = fields.next()?.parse().ok()?;
-    Some((pid, parent, head.split_once('(')?.1.to_owned()))
 }
 
 /// Cuts a stream of bytes into lines.
@@ -408,6 +312,7 @@ fn emit(bytes: &[u8], sink: &mut impl FnMut(Option<&str>)) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stragglers::{MARK, Since, end_stragglers};
     use super::*;
 
     fn shell(script: &str) -> Command {
