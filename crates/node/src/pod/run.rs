@@ -217,6 +217,11 @@ impl Start {
             }
             terminal = Some(Arc::new(pty));
         }
+        // Before its program runs: that may end at once, and nothing tells of it any more.
+        let user = container.identity().map_or(
+            Value::Null,
+            |(uid, gid, groups)| json!({ "linux": { "uid": uid, "gid": gid, "supplementalGroups": groups } }),
+        );
         let started = jiff::Timestamp::now();
         if let Err(error) = container.start().await {
             let message = failed(&error);
@@ -229,10 +234,6 @@ impl Start {
             self.tell(Happening::Ended { terminated, code: NOT_STARTED }).await;
             return Ok(None);
         }
-        let user = container.identity().map_or(
-            Value::Null,
-            |(uid, gid, groups)| json!({ "linux": { "uid": uid, "gid": gid, "supplementalGroups": groups } }),
-        );
         let container = Arc::new(container);
         let running = RunningContainer {
             attempt: self.attempt,

@@ -132,7 +132,7 @@ impl Container {
     }
 
     /// User, group and supplementary groups of its first process, where they are what the container asked for: not where one
-    /// user is mapped.
+    /// user is mapped. They are known from its creation on; of a process that has ended nothing can be told.
     pub fn identity(&self) -> Option<(u32, u32, Vec<u32>)> {
         if !crate::userns::maps_all_ids() {
             return None;
