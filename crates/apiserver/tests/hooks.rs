@@ -27,7 +27,7 @@ fn allow(review: &Value, patch: Option<Value>) -> Value {
 fn configuration(kind: &str, name: &str, client: &Value, more: Value) -> Value {
     let rules = json!([{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps", "pods"]}]);
     let mut hook = json!({"name": format!("{name}.k8s.io"), "clientConfig": client, "rules": rules, "sideEffects": "None",
-        "admissionReviewVersions": ["v1", "v1beta1"]});
+        "timeoutSeconds": 30, "admissionReviewVersions": ["v1", "v1beta1"]});
     for (field, value) in more.as_object().into_iter().flatten() {
         hook[field] = value.clone();
     }
@@ -183,7 +183,7 @@ async fn an_aggregated_server_is_found_when_its_endpoints_come_up() {
     let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
     let made = send(&server, "POST", slices, slice).await;
     assert_eq!(made.code, 201, "{}", made.body);
-    let path = format!("{services}?watch=true&timeoutSeconds=12");
+    let path = format!("{services}?watch=true&timeoutSeconds=180");
     let request = http::Request::get(&path).body(axum::body::Body::empty()).expect("a request");
     let mut stream = server.respond(Some(apiserver::Identity::admin()), request).await.into_body().into_data_stream();
     let mut seen = String::new();

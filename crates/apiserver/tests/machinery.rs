@@ -130,8 +130,11 @@ async fn watches_resume_and_select() {
     let seen = |params: WatchParams, from: String| {
         let maps = maps.clone();
         async move {
-            let stream = maps.watch(&params.timeout(1), &from).await.unwrap();
-            let events: Vec<WatchEvent<ConfigMap>> = stream.try_collect().await.unwrap();
+            let mut stream = Box::pin(maps.watch(&params.timeout(180), &from).await.unwrap());
+            let mut events = Vec::new();
+            while !matches!(events.last(), Some(WatchEvent::Deleted(_))) {
+                events.push(stream.try_next().await.unwrap().expect("the deletion is told"));
+            }
             let name = |e: &WatchEvent<ConfigMap>| match e {
                 WatchEvent::Added(_) => "added",
                 WatchEvent::Modified(_) => "modified",

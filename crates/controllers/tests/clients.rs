@@ -11,11 +11,10 @@ use support::{World, judge, node};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 async fn world() -> (World, std::path::PathBuf) {
     let mut world = World::start(&[node("one", json!({})), node("two", json!({}))]).await;
-    world.keep_alive(&["one", "two"]);
     let kubeconfig = world.serve().await;
     (world, kubeconfig)
 }
@@ -73,7 +72,7 @@ async fn helm_installs_upgrades_rolls_back_and_uninstalls() {
         let (helm, config) = (layer.join("helm/helm"), format!("--kubeconfig={}", kubeconfig.display()));
         let chart = dir.path().join("shop").display().to_string();
         let ns = "--namespace=three";
-        let args = ["install", "web", &chart, &config, ns, "--create-namespace", "--wait", "--timeout=60s"];
+        let args = ["install", "web", &chart, &config, ns, "--create-namespace", "--wait", "--timeout=180s"];
         let told = run(&helm, dir.path(), &args).await;
         assert!(told.contains("STATUS: deployed"), "{told}");
         run(&helm, dir.path(), &["upgrade", "web", &chart, &config, ns, "--set=replicas=1,extra=true", "--wait"]).await;

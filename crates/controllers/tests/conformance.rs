@@ -142,20 +142,26 @@ async fn a_stateful_set_keeps_its_order_and_halts_at_unhealthy_pods() {
     });
     let count =
         |n: usize| move |pods: &[Arc<Value>]| pods.iter().filter(|p| is_ready(p)).count() == n && pods.len() == n;
+    // What the set says of its pods is what the controller has seen of them.
+    let seen = async |name: &str, n: i64| {
+        world.until_one(&kinds::STATEFUL_SETS, name, "so many ready", |s| status_int(s, "readyReplicas") == n).await;
+    };
     world.create(&kinds::STATEFUL_SETS, set("ss", json!({"replicas": 1, "serviceName": "ss"}))).await;
     world.until(&kinds::PODS, "default", "the first", count(1)).await;
+    seen("ss", 1).await;
     set_ready(&world, "ss-0", false).await;
-    world.until_one(&kinds::STATEFUL_SETS, "ss", "none ready", |s| status_int(s, "readyReplicas") == 0).await;
+    seen("ss", 0).await;
     let replicas = |n: i64| json!({"spec": {"replicas": n}});
     world.patch(&kinds::STATEFUL_SETS, "ss", replicas(3)).await;
     world.until_quiet().await;
     assert_eq!(world.store(&kinds::PODS).in_namespace("default").len(), 1, "growing halts");
     set_ready(&world, "ss-0", true).await;
     world.until(&kinds::PODS, "default", "three", count(3)).await;
+    seen("ss", 3).await;
     for name in ["ss-0", "ss-1", "ss-2"] {
         set_ready(&world, name, false).await;
     }
-    world.until_one(&kinds::STATEFUL_SETS, "ss", "none ready", |s| status_int(s, "readyReplicas") == 0).await;
+    seen("ss", 0).await;
     world.patch(&kinds::STATEFUL_SETS, "ss", replicas(0)).await;
     world.until_quiet().await;
     assert_eq!(world.store(&kinds::PODS).in_namespace("default").len(), 3, "shrinking halts");
@@ -168,8 +174,9 @@ async fn a_stateful_set_keeps_its_order_and_halts_at_unhealthy_pods() {
     let parallel = json!({"replicas": 1, "serviceName": "burst", "podManagementPolicy": "Parallel"});
     world.create(&kinds::STATEFUL_SETS, set("burst", parallel)).await;
     world.until(&kinds::PODS, "default", "the first", count(1)).await;
+    seen("burst", 1).await;
     set_ready(&world, "burst-0", false).await;
-    world.until_one(&kinds::STATEFUL_SETS, "burst", "none ready", |s| status_int(s, "readyReplicas") == 0).await;
+    seen("burst", 0).await;
     world.patch(&kinds::STATEFUL_SETS, "burst", replicas(3)).await;
     world.until(&kinds::PODS, "default", "three", |p| p.len() == 3).await;
     world.patch(&kinds::STATEFUL_SETS, "burst", replicas(0)).await;

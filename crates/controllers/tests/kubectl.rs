@@ -3,9 +3,10 @@
 mod support;
 
 use informer::meta;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use support::{World, node};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -31,7 +32,8 @@ impl Kubectl {
             .kill_on_drop(true)
             .spawn()
             .expect("kubectl starts");
-        child.stdin.take().expect("piped").write_all(input.as_bytes()).await.expect("written");
+        // A command that reads nothing may have ended before.
+        let _ = child.stdin.take().expect("piped").write_all(input.as_bytes()).await;
         let output = child.wait_with_output().await.expect("kubectl ends");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() {
@@ -70,33 +72,36 @@ fn web(image: &str) -> serde_json::Value {
 async fn rollouts() {
     let Some((world, kubectl)) = world().await else { return };
     kubectl.apply(&web("image:1")).await;
-    let status = kubectl.ok("rollout status deployment/web --timeout=20s").await;
+    let status = kubectl.ok("rollout status deployment/web --timeout=180s").await;
     assert!(status.contains("successfully rolled out"), "{status}");
     kubectl.ok("set image deployment/web c=image:2").await;
-    kubectl.ok("rollout status deployment/web --timeout=20s").await;
+    kubectl.ok("rollout status deployment/web --timeout=180s").await;
     kubectl.ok("rollout restart deployment/web").await;
-    kubectl.ok("rollout status deployment/web --timeout=20s").await;
+    kubectl.ok("rollout status deployment/web --timeout=180s").await;
     let history = kubectl.ok("rollout history deployment/web").await;
     let revisions: Vec<_> = history.lines().filter_map(|l| l.split_whitespace().next()?.parse::<u32>().ok()).collect();
     assert_eq!(revisions, [1, 2, 3], "{history}");
     kubectl.ok("rollout undo deployment/web --to-revision=1").await;
-    kubectl.ok("rollout status deployment/web --timeout=20s").await;
+    kubectl.ok("rollout status deployment/web --timeout=180s").await;
     assert_eq!(kubectl.ok("get deployment web -o jsonpath={.spec.template.spec.containers[0].image}").await, "image:1");
     kubectl.ok("rollout pause deployment/web").await;
     kubectl.ok("set image deployment/web c=image:4").await;
     kubectl.ok("scale deployment/web --replicas=5").await;
-    kubectl.ok("wait deployment/web --for=jsonpath={.status.availableReplicas}=5 --timeout=20s").await;
+    kubectl.ok("wait deployment/web --for=jsonpath={.status.availableReplicas}=5 --timeout=180s").await;
     kubectl.ok("rollout resume deployment/web").await;
-    kubectl.ok("rollout status deployment/web --timeout=20s").await;
+    kubectl.ok("rollout status deployment/web --timeout=180s").await;
     let table = kubectl.ok("get deployment web --no-headers").await;
     assert_eq!(table.split_whitespace().take(4).collect::<Vec<_>>(), ["web", "5/5", "5", "5"], "{table}");
+    // Events are written when there is time for it.
+    let scaled = |e: &Arc<Value>| e["reason"] == "ScalingReplicaSet" && e["involvedObject"]["name"] == "web";
+    world.until(&informer::kinds::EVENTS, "default", "its event", |e| e.iter().any(scaled)).await;
     let described = kubectl.ok("describe deployment web").await;
     for part in
         ["5 desired | 5 updated | 5 total | 5 available | 0 unavailable", "ScalingReplicaSet", "NewReplicaSetAvailable"]
     {
         assert!(described.contains(part), "no {part:?} in\n{described}");
     }
-    kubectl.ok("delete deployment web --cascade=foreground --timeout=20s").await;
+    kubectl.ok("delete deployment web --cascade=foreground --timeout=180s").await;
     assert_eq!(kubectl.ok("get pods -o name").await, "");
     world.stop().await;
 }
@@ -111,21 +116,24 @@ async fn drains_jobs_and_namespaces() {
     let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web", "namespace": "team"},
         "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}});
     kubectl.apply(&budget).await;
-    kubectl.ok("-n team rollout status deployment/web --timeout=20s").await;
-    kubectl.ok("drain one --ignore-daemonsets --timeout=30s").await;
-    kubectl.ok("-n team rollout status deployment/web --timeout=20s").await;
-    let nodes = kubectl.ok("-n team get pods -o jsonpath={.items[*].spec.nodeName}").await;
-    assert_eq!(nodes.split_whitespace().collect::<Vec<_>>(), ["two", "two", "two"]);
+    kubectl.ok("-n team rollout status deployment/web --timeout=180s").await;
+    kubectl.ok("drain one --ignore-daemonsets --timeout=180s").await;
+    // What was drained is gone before the Deployment has noticed it.
+    let moved = |pods: &[Arc<Value>]| {
+        pods.len() == 3 && pods.iter().all(|p| support::is_ready(p) && meta::text(p, &["spec", "nodeName"]) == "two")
+    };
+    world.until(&informer::kinds::PODS, "team", "three on the other node", moved).await;
+    kubectl.ok("-n team rollout status deployment/web --timeout=180s").await;
     kubectl.ok("uncordon one").await;
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once", "namespace": "team"}, "spec": {"template": {
         "metadata": {"annotations": {support::BEHAVIOUR: "succeed"}},
         "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]},
     }}});
     kubectl.apply(&job).await;
-    kubectl.ok("-n team wait job/once --for=condition=complete --timeout=20s").await;
-    kubectl.ok("delete namespace team --timeout=30s").await;
+    kubectl.ok("-n team wait job/once --for=condition=complete --timeout=180s").await;
+    kubectl.ok("delete namespace team --timeout=180s").await;
     let left = kubectl.run("get namespace team").await.expect_err("it is gone");
     assert!(left.contains("NotFound"), "{left}");
-    assert!(world.store(&informer::kinds::PODS).all().iter().all(|p| meta::namespace(p) != "team"));
+    world.until(&informer::kinds::PODS, "team", "no pods", <[_]>::is_empty).await;
     world.stop().await;
 }

@@ -52,7 +52,7 @@ impl Kubectl {
 
     /// Waits as kubectl does: `--for=...` of an object.
     fn wait(&self, what: &str) {
-        self.ok(&format!("wait --timeout=120s --for={what}"));
+        self.ok(&format!("wait --timeout=180s --for={what}"));
     }
 }
 
@@ -181,7 +181,7 @@ fn judge(kubectl: &Kubectl) {
     kubectl.ok("delete pvc data --wait");
     kubectl.wait(&format!("delete pv/{volume}"));
     // The directory goes after its volume, and nothing tells of it.
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + Duration::from_secs(180);
     while files() > 0 {
         assert!(Instant::now() < deadline, "the data of a volume stays");
         std::thread::sleep(Duration::from_millis(20));

@@ -78,19 +78,33 @@ impl World {
 
     async fn delete(&self, name: &str) {
         let path = format!("{PODS}/{name}");
-        let mut object = self.api.get(&path).expect("a pod");
-        object["metadata"]["deletionTimestamp"] = objects::time::now().into();
-        object["metadata"]["deletionGracePeriodSeconds"] = 1.into();
-        self.api.put(&path, object);
+        let deleted = self.api.change(&path, |object| {
+            object["metadata"]["deletionTimestamp"] = objects::time::now().into();
+            object["metadata"]["deletionGracePeriodSeconds"] = 1.into();
+        });
+        deleted.expect("a pod");
         self.api.until(&path, |pod| pod.is_none()).await;
     }
 
-    async fn get(&self, host: &str, port: u16) -> String {
-        let mut stream = Dialer::new(self.dir.join("machine.sock")).connect(host, port).await.expect("connected");
-        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await.expect("written");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.expect("read");
-        text.lines().last().unwrap_or_default().to_owned()
+    /// Asks a port of the machine until it says what is expected: who is to answer may not listen yet.
+    async fn says(&self, host: &str, port: u16, expected: &str) {
+        let dialer = Dialer::new(self.dir.join("machine.sock"));
+        let ask = async || {
+            let mut stream = dialer.connect(host, port).await?;
+            stream.write_all(b"GET / HTTP/1.1\r\n\r\n").await?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await?;
+            Ok::<_, std::io::Error>(text.lines().last().unwrap_or_default().to_owned())
+        };
+        let deadline = Instant::now() + support::PATIENCE;
+        loop {
+            let answer = ask().await;
+            if matches!(&answer, Ok(text) if text == expected) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{host}:{port} said {answer:?}, not {expected:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -106,7 +120,7 @@ async fn scenario(world: &World) {
     // A server with a readiness probe, and a Service before it.
     let probe = json!({"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1});
     let web = json!({"containers": [{"name": "main", "args": ["serve", "8080"], "env": [{"name": "GREETING", "value": "good day"}], "ports": [{"name": "http", "containerPort": 8080, "hostPort": 18080}], "readinessProbe": probe,
-        "securityContext": {"runAsNonRoot": true, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}, "resources": {"limits": {"memory": "100Mi", "cpu": "300m"}}}]});
+        "securityContext": {"runAsNonRoot": true, "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}, "resources": {"requests": {"cpu": "10m"}, "limits": {"memory": "100Mi", "cpu": "300m"}}}]});
     let mut times = Vec::new();
     for round in 0..5 {
         let mut web = web.clone();
@@ -122,8 +136,8 @@ async fn scenario(world: &World) {
     }
     let web = api.get(&format!("{PODS}/web0")).expect("a pod");
     let ip = web["status"]["podIP"].as_str().expect("an address").to_owned();
-    assert_eq!(world.get(&ip, 8080).await, "good day");
-    assert_eq!(world.get("172.18.0.2", 18080).await, "good day");
+    world.says(&ip, 8080, "good day").await;
+    world.says("172.18.0.2", 18080, "good day").await;
     api.put("/api/v1/namespaces/default/services/web", json!({"metadata": {"name": "web", "namespace": "default"}, "spec": {"clusterIP": "10.96.7.7", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]}}));
     api.put(
         "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/web-1",
@@ -132,16 +146,16 @@ async fn scenario(world: &World) {
     );
 
     // From a pod: DNS, ClusterIP, the outside.
-    let (_, text) = world
-        .output("dns", json!({"containers": [{"name": "main", "args": ["resolve", "web.default.svc.cluster.local"]}]}))
-        .await;
-    assert_eq!(text, "code 0 address 10.96.7.7");
-    let (_, text) =
-        world.output("service", json!({"containers": [{"name": "main", "args": ["get", "10.96.7.7", "80"]}]})).await;
+    let address = "code 0 address 10.96.7.7";
+    let resolve = json!(["resolve", "web.default.svc.cluster.local", address]);
+    let (_, text) = world.output("dns", json!({"containers": [{"name": "main", "args": resolve}]})).await;
+    assert_eq!(text, address);
+    let get = json!(["get", "10.96.7.7", "80", "good day"]);
+    let (_, text) = world.output("service", json!({"containers": [{"name": "main", "args": get}]})).await;
     assert_eq!(text, "good day");
-    assert_eq!(world.get("172.18.0.2", 30080).await, "good day");
-    let (_, text) =
-        world.output("outside", json!({"containers": [{"name": "main", "args": ["get", "203.0.113.9", "80"]}]})).await;
+    world.says("172.18.0.2", 30080, "good day").await;
+    let get = json!(["get", "203.0.113.9", "80", "from outside"]);
+    let (_, text) = world.output("outside", json!({"containers": [{"name": "main", "args": get}]})).await;
     assert_eq!(text, "from outside");
 
     // Environment, volumes, users, read-only root, termination message.
@@ -178,11 +192,11 @@ async fn scenario(world: &World) {
     let terminated = &ended["status"]["containerStatuses"][0]["state"]["terminated"];
     assert_eq!((&terminated["exitCode"], &terminated["reason"]), (&json!(128), &json!("StartError")));
     api.put(&format!("{PODS}/loops"), pod("loops", json!({"containers": [{"name": "main", "args": ["exit", "1"]}]})));
-    api.until(&format!("{PODS}/loops"), |pod| {
+    let looping = format!("{PODS}/loops");
+    let loops = api.until(&looping, |pod| {
         pod.is_some_and(|pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff")
-    })
-    .await;
-    assert_eq!(api.get(&format!("{PODS}/loops")).expect("a pod")["status"]["containerStatuses"][0]["restartCount"], 1);
+    });
+    assert_eq!(loops.await.expect("a pod")["status"]["containerStatuses"][0]["restartCount"], 1);
     world.delete("loops").await;
     world.delete("web0").await;
     if std::env::var_os("BB_SUBORDINATE").is_some() {
@@ -264,7 +278,7 @@ async fn all(tool: PathBuf) {
     let dir = tempfile::Builder::new().prefix("bb-node").tempdir().expect("a directory");
     let Surroundings { world, machine, cgroup, tasks } = surroundings(dir.path().to_owned(), &tool).await;
     scenario(&world).await;
-    machine.shutdown(Duration::from_secs(5)).await.expect("it ends");
+    machine.shutdown(Duration::from_secs(60)).await.expect("it ends");
     tasks.iter().for_each(tokio::task::AbortHandle::abort);
     let left = std::fs::read_to_string("/proc/self/mounts").expect("mounts");
     assert!(!left.contains(dir.path().to_str().expect("text")), "a mount is left");
@@ -280,7 +294,7 @@ async fn victim(path: PathBuf, tool: &Path) {
         "volumes": [{"name": "m", "emptyDir": {"medium": "Memory"}}]});
     around.world.api.put(&format!("{PODS}/web"), pod("web", spec));
     around.world.api.until(&format!("{PODS}/web"), ready).await;
-    assert_eq!(around.world.get("172.18.0.2", 18080).await, "hello");
+    around.world.says("172.18.0.2", 18080, "hello").await;
     println!("{}", around.cgroup);
     std::future::pending::<()>().await;
 }
@@ -320,7 +334,7 @@ fn killed(tool: &Path) {
         child.kill().expect("killed");
         child.wait().expect("ended");
     }
-    let deadline = Instant::now() + Duration::from_secs(120);
+    let deadline = Instant::now() + support::PATIENCE;
     let left = || {
         directories.iter().any(|dir| running(dir.path()) > 0)
             || cgroups.iter().any(|name| Path::new("/sys/fs/cgroup/memory").join(name).exists())

@@ -68,19 +68,19 @@ config = helm_python.Config(kubeconfig_path=kubeconfig, namespace="shop")
 config.check_reachable()
 chart = os.path.join(directory, "shop")
 load = lambda: helm_python.Chart.load(chart)
-config.install(load(), "web", {}, namespace="shop", create_namespace=True, wait="watcher", timeout=60)
+config.install(load(), "web", {}, namespace="shop", create_namespace=True, wait="watcher", timeout=180)
 print("installed")
 try:
     config.install(load(), "web", {}, namespace="shop")
     sys.exit("a name was used twice")
 except helm_python.HelmError as error:
     print("refused:", error)
-config.upgrade(load(), "web", {"replicas": 3, "image": "image:2", "extra": True}, namespace="shop", wait="watcher", timeout=60)
+config.upgrade(load(), "web", {"replicas": 3, "image": "image:2", "extra": True}, namespace="shop", wait="watcher", timeout=180)
 print("upgraded")
-config.rollback("web", version=1, wait="watcher", timeout=60)
+config.rollback("web", version=1, wait="watcher", timeout=180)
 print("rolled back")
 revisions = [getattr(r, "version", None) or r for r in config.history("web")]
 print("history", len(revisions))
 assert len(revisions) == 3, revisions
-config.uninstall("web", wait="watcher", timeout=60)
+config.uninstall("web", wait="watcher", timeout=180)
 print("uninstalled")

@@ -15,7 +15,7 @@ container = client.V1Container(name="c", image="image:1", ports=[client.V1Contai
 template = client.V1PodTemplateSpec(metadata=client.V1ObjectMeta(labels=labels), spec=client.V1PodSpec(containers=[container]))
 spec = client.V1DeploymentSpec(replicas=2, selector=client.V1LabelSelector(match_labels=labels), template=template)
 made = apps.create_namespaced_deployment("py", client.V1Deployment(metadata=client.V1ObjectMeta(name="web"), spec=spec))
-for event in watch.Watch().stream(apps.list_namespaced_deployment, "py", resource_version="0", timeout_seconds=30):
+for event in watch.Watch().stream(apps.list_namespaced_deployment, "py", resource_version="0", timeout_seconds=180):
     if (event["object"].status.available_replicas or 0) == 2:
         break
 else:
@@ -69,8 +69,10 @@ extensions.create_custom_resource_definition({"metadata": {"name": "toys.example
     "names": {"plural": "toys", "kind": "Toy"}, "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, "subresources": {"status": {}}}]}})
 custom = client.CustomObjectsApi()
 seen = []
+# From here on: however late the watch begins, it tells of everything.
+begin = custom.list_namespaced_custom_object("example.com", "v1", "py", "toys")["metadata"]["resourceVersion"]
 def follow():
-    stream = watch.Watch().stream(custom.list_namespaced_custom_object, "example.com", "v1", "py", "toys", timeout_seconds=20)
+    stream = watch.Watch().stream(custom.list_namespaced_custom_object, "example.com", "v1", "py", "toys", resource_version=begin, timeout_seconds=180)
     for event in stream:
         seen.append(event["type"])
         if event["type"] == "DELETED":
@@ -82,11 +84,11 @@ custom.patch_namespaced_custom_object("example.com", "v1", "py", "toys", "t", {"
 custom.patch_namespaced_custom_object_status("example.com", "v1", "py", "toys", "t", {"status": {}})
 custom.delete_namespaced_custom_object("example.com", "v1", "py", "toys", "t")
 follower.join()
-assert seen[-1] == "DELETED", seen
+assert seen[:1] == ["ADDED"] and seen[-1:] == ["DELETED"], seen
 
 job = {"metadata": {"name": "once"}, "spec": {"template": {"metadata": {"annotations": {"test/behaviour": "succeed"}}, "spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}}}
 batch.create_namespaced_job("py", job)
-for event in watch.Watch().stream(batch.list_namespaced_job, "py", timeout_seconds=30):
+for event in watch.Watch().stream(batch.list_namespaced_job, "py", timeout_seconds=180):
     if event["object"].status.succeeded:
         break
 else:
@@ -96,8 +98,9 @@ assert review.status.allowed
 token = core.create_namespaced_service_account_token("default", "py", {"spec": {"expirationSeconds": 600}})
 assert token.status.token.count(".") == 2
 core.delete_collection_namespaced_config_map("py", label_selector="app=none")
+begin = core.list_namespace().metadata.resource_version
 core.delete_namespace("py")
-for event in watch.Watch().stream(core.list_namespace, timeout_seconds=30):
+for event in watch.Watch().stream(core.list_namespace, resource_version=begin, timeout_seconds=180):
     if event["type"] == "DELETED" and event["object"].metadata.name == "py":
         break
 else:

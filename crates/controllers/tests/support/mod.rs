@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// What the pretended kubelet does with a pod: `Ready`, or what this annotation says: `never-ready`, `succeed`, `exit N`, or `stay`,
 /// which is ready and does not end as long as the annotation says so.
@@ -89,6 +89,7 @@ impl World {
         cache.start();
         cache.synced().await;
         tasks.spawn(kubelet.run(stop.clone()));
+        tasks.spawn(keep_alive(api.clone(), cache.store(&kinds::NODES), stop.clone()));
         let controllers = Controllers::start(client);
         World { api, cache, controllers, stop, tasks, server, dir }
     }
@@ -183,22 +184,6 @@ impl World {
         path
     }
 
-    /// Renews the leases of nodes, as their kubelets would, for tests that take longer than a silent node is trusted.
-    pub fn keep_alive(&mut self, nodes: &[&'static str]) {
-        let (api, stop, nodes) = (self.api.clone(), self.stop.clone(), nodes.to_vec());
-        self.tasks.spawn(async move {
-            let mut beat = tokio::time::interval(Duration::from_secs(5));
-            while stop.run_until_cancelled(beat.tick()).await.is_some() {
-                for name in &nodes {
-                    let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
-                    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-                        "metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": {"holderIdentity": name, "renewTime": now}});
-                    let _ = api.apply(&kinds::LEASES, &lease, true, false).await;
-                }
-            }
-        });
-    }
-
     /// Ends the controllers wherever they are and starts new ones.
     pub async fn restart_controllers(&mut self) {
         let client = self.server.client(Identity::admin());
@@ -232,6 +217,21 @@ impl World {
             ended.expect("no task panicked");
         }
         self.cache.stop().await;
+    }
+}
+
+/// Renews the leases of all nodes, as their kubelets would: a node that is silent for too long loses its pods, and no test is that fast
+/// on every machine.
+async fn keep_alive(api: Api, nodes: Arc<Store>, stop: CancellationToken) {
+    let mut beat = tokio::time::interval(Duration::from_secs(5));
+    while stop.run_until_cancelled(beat.tick()).await.is_some() {
+        for node in nodes.all() {
+            let name = meta::name(&node);
+            let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
+            let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": name, "namespace": "kube-node-lease"}, "spec": {"holderIdentity": name, "renewTime": now}});
+            let _ = api.apply(&kinds::LEASES, &lease, true, false).await;
+        }
     }
 }
 

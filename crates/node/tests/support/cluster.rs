@@ -100,7 +100,7 @@ pub async fn start(dir: &Path, further: &[&str]) -> Whole {
 impl Whole {
     /// Ends everything.
     pub async fn end(mut self) {
-        self.machine.shutdown(Duration::from_secs(5)).await.expect("it ends");
+        self.machine.shutdown(Duration::from_secs(60)).await.expect("it ends");
         self.shutdown.cancel();
         self.tasks.shutdown().await;
     }

@@ -42,7 +42,7 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        let waited = tokio::time::timeout(Duration::from_secs(120), wait).await;
+        let waited = tokio::time::timeout(super::PATIENCE, wait).await;
         assert!(waited.is_ok(), "{part:?} never came: {}", self.log(name, container));
     }
 }
@@ -62,10 +62,11 @@ async fn processes(world: &World) {
         &format!("{PODS}/debugged"),
         pod("debugged", json!({"containers": [{"name": "main", "args": ["sleep"]}]})),
     );
-    let mut object = world.api.until(&format!("{PODS}/debugged"), ready).await.expect("a pod");
-    object["spec"]["ephemeralContainers"] =
-        json!([{"name": "debugger", "image": "test/tool:1", "args": ["processes"], "targetContainerName": "main"}]);
-    world.api.put(&format!("{PODS}/debugged"), object);
+    world.api.until(&format!("{PODS}/debugged"), ready).await;
+    world.api.change(&format!("{PODS}/debugged"), |object| {
+        object["spec"]["ephemeralContainers"] =
+            json!([{"name": "debugger", "image": "test/tool:1", "args": ["processes"], "targetContainerName": "main"}]);
+    });
     world.until_log("debugged", "debugger", "tool sleep").await;
     world.delete("debugged").await;
 }
@@ -79,11 +80,12 @@ async fn ways(world: &World) {
     if runtime::cgroup::available().is_ok() {
         let spec = json!({"containers": [{"name": "main", "args": ["watch", "/sys/fs/cgroup/memory/memory.limit_in_bytes"], "resources": {"limits": {"memory": "64Mi"}}}]});
         world.api.put(&format!("{PODS}/resized"), pod("resized", spec));
-        let mut object = world.api.until(&format!("{PODS}/resized"), ready).await.expect("a pod");
+        world.api.until(&format!("{PODS}/resized"), ready).await;
         if Path::new("/sys/fs/cgroup/memory").exists() {
             world.until_log("resized", "main", "67108864").await;
-            object["spec"]["containers"][0]["resources"]["limits"]["memory"] = "96Mi".into();
-            world.api.put(&format!("{PODS}/resized"), object);
+            world.api.change(&format!("{PODS}/resized"), |object| {
+                object["spec"]["containers"][0]["resources"]["limits"]["memory"] = "96Mi".into();
+            });
             world.until_log("resized", "main", "100663296").await;
         }
         world.delete("resized").await;
@@ -133,12 +135,12 @@ async fn live_volumes(world: &World) {
         ]
     });
     world.api.put(&format!("{PODS}/live"), pod("live", spec));
-    let mut object = world.api.until(&format!("{PODS}/live"), ready).await.expect("a pod");
+    world.api.until(&format!("{PODS}/live"), ready).await;
     world.until_log("live", "main", "first").await;
+    world.until_log("live", "sub", "first").await;
     world.api.put(path, map("second"));
     world.until_log("live", "main", "second").await;
-    object["metadata"]["labels"]["new"] = "label".into();
-    world.api.put(&format!("{PODS}/live"), object);
+    world.api.change(&format!("{PODS}/live"), |object| object["metadata"]["labels"]["new"] = "label".into());
     world.until_log("live", "labels", "new=\"label\"").await;
     assert_eq!(world.log("live", "sub"), "first", "a subPath does not change");
     world.delete("live").await;
@@ -171,12 +173,17 @@ async fn claims(world: &World) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(120), gone).await.is_ok(), "the data goes with its volume");
+    assert!(tokio::time::timeout(super::PATIENCE, gone).await.is_ok(), "the data goes with its volume");
+}
+
+/// Whether a machine here can do this, by the name that a check of it has.
+pub fn machine_has(dir: &Path, name: &str) -> bool {
+    !runtime::caps_probe::probe(dir).iter().any(|check| check.name == name && !check.ok)
 }
 
 /// Whether containers have more than one user here: as root, or with subordinate ids.
 pub fn has_several_users(dir: &Path) -> bool {
-    !runtime::caps_probe::probe(dir).iter().any(|check| check.name == "subordinate ids" && !check.ok)
+    machine_has(dir, "subordinate ids")
 }
 
 /// Files of a container belong to whom it says, where there is more than one user to give them to.

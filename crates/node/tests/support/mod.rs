@@ -12,14 +12,51 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use tokio::sync::broadcast;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Objects by path, and everything that ever happened to them.
+#[derive(Default)]
+struct Stored {
+    version: u64,
+    objects: BTreeMap<String, Value>,
+    /// Version, path and event, so that a watch misses nothing, deletions neither.
+    log: Vec<(u64, String, Value)>,
+}
+
+impl Stored {
+    /// Stores an object, or removes it with `Null`.
+    fn put(&mut self, path: &str, mut object: Value) -> Value {
+        let kind = if object.is_null() {
+            let Some(old) = self.objects.remove(path) else { return Value::Null };
+            object = old;
+            "DELETED"
+        } else {
+            if !object["metadata"]["uid"].is_string() {
+                object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
+            }
+            if self.objects.contains_key(path) { "MODIFIED" } else { "ADDED" }
+        };
+        self.version += 1;
+        object["metadata"]["resourceVersion"] = self.version.to_string().into();
+        if kind != "DELETED" {
+            self.objects.insert(path.to_owned(), object.clone());
+        }
+        self.log.push((self.version, path.to_owned(), json!({ "type": kind, "object": object })));
+        object
+    }
+}
 
 /// The store.
 #[derive(Clone)]
 pub struct Api {
-    state: Arc<Mutex<(u64, BTreeMap<String, Value>)>>,
-    changes: broadcast::Sender<(String, Value)>,
+    state: Arc<Mutex<Stored>>,
+    /// The newest version.
+    changes: watch::Sender<u64>,
 }
 
 /// The collection of an object's path.
@@ -40,68 +77,88 @@ fn belongs(path: &str, list: &str) -> bool {
 
 impl Api {
     pub fn new() -> Api {
-        Api { state: Arc::new(Mutex::new((1, BTreeMap::new()))), changes: broadcast::Sender::new(4096) }
+        let stored = Stored { version: 1, ..Stored::default() };
+        Api { state: Arc::new(Mutex::new(stored)), changes: watch::Sender::new(1) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Stored> {
+        self.state.lock().expect("the store")
     }
 
     /// Stores an object, or removes it with `Null`, and tells watchers.
-    pub fn put(&self, path: &str, mut object: Value) -> Value {
-        let mut state = self.state.lock().expect("the store");
-        state.0 += 1;
-        let kind = if object.is_null() {
-            let Some(mut old) = state.1.remove(path) else { return Value::Null };
-            old["metadata"]["resourceVersion"] = state.0.to_string().into();
-            object = old;
-            "DELETED"
-        } else {
-            object["metadata"]["resourceVersion"] = state.0.to_string().into();
-            if !object["metadata"]["uid"].is_string() {
-                object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
-            }
-            if state.1.insert(path.to_owned(), object.clone()).is_some() { "MODIFIED" } else { "ADDED" }
-        };
-        let _ = self.changes.send((path.to_owned(), json!({ "type": kind, "object": object })));
+    pub fn put(&self, path: &str, object: Value) -> Value {
+        let mut state = self.state();
+        let object = state.put(path, object);
+        self.changes.send_replace(state.version);
         object
     }
 
+    /// Changes the object that is at `path` as it is now, whoever else writes it meanwhile. `None` when there is none.
+    pub fn change(&self, path: &str, change: impl FnOnce(&mut Value)) -> Option<Value> {
+        let mut state = self.state();
+        let mut object = state.objects.get(path)?.clone();
+        change(&mut object);
+        let object = state.put(path, object);
+        self.changes.send_replace(state.version);
+        Some(object)
+    }
+
+    /// What has happened since a version, in order, with the version of the last.
+    fn since(&self, version: u64) -> (u64, Vec<(String, Value)>) {
+        let state = self.state();
+        let first = state.log.partition_point(|(at, ..)| *at <= version);
+        (state.version, state.log[first..].iter().map(|(_, path, event)| (path.clone(), event.clone())).collect())
+    }
+
+    /// Hands over every event from now on, in order, until `take` has what it wants.
+    async fn follow<T>(
+        &self,
+        mut version: u64,
+        mut changes: watch::Receiver<u64>,
+        mut take: impl FnMut(&str, &Value) -> Option<T>,
+    ) -> T {
+        loop {
+            let (now, events) = self.since(version);
+            version = now;
+            if let Some(found) = events.iter().find_map(|(path, event)| take(path, event)) {
+                return found;
+            }
+            changes.changed().await.expect("the store is there");
+        }
+    }
+
     pub fn get(&self, path: &str) -> Option<Value> {
-        self.state.lock().expect("the store").1.get(path).cloned()
+        self.state().objects.get(path).cloned()
     }
 
     /// The next event whose message has `part` in it.
     pub fn event(&self, part: &str) -> impl Future<Output = Value> + use<> {
-        let (mut changes, part) = (self.changes.subscribe(), part.to_owned());
+        let (api, changes, part) = (self.clone(), self.changes.subscribe(), part.to_owned());
+        let version = *changes.borrow();
         async move {
-            let found = async {
-                loop {
-                    if let Ok((at, event)) = changes.recv().await
-                        && at.contains("/events/")
-                        && event["object"]["message"].as_str().is_some_and(|message| message.contains(&part))
-                    {
-                        return event["object"].clone();
-                    }
-                }
-            };
-            let waited = tokio::time::timeout(std::time::Duration::from_secs(120), found).await;
+            let found = api.follow(version, changes, |at, event| {
+                let says = |text: &str| at.contains("/events/") && text.contains(&part);
+                event["object"]["message"].as_str().is_some_and(says).then(|| event["object"].clone())
+            });
+            let waited = tokio::time::timeout(PATIENCE, found).await;
             waited.unwrap_or_else(|_| panic!("no event said {part:?}"))
         }
     }
 
     /// Everything that is written at `path` from now on, in order, the first thing that `test` holds for being the last.
     pub fn history<T: Fn(&Value) -> bool>(&self, path: &str, test: T) -> impl Future<Output = Vec<Value>> + use<T> {
-        let (mut changes, path) = (self.changes.subscribe(), path.to_owned());
+        let (api, changes, path) = (self.clone(), self.changes.subscribe(), path.to_owned());
+        let version = *changes.borrow();
         async move {
             let mut seen = Vec::new();
-            let all = async {
-                while let Ok((at, event)) = changes.recv().await {
-                    if at == path {
-                        seen.push(event["object"].clone());
-                        if test(&event["object"]) {
-                            return;
-                        }
-                    }
+            let all = api.follow(version, changes, |at, event| {
+                if at != path {
+                    return None;
                 }
-            };
-            let waited = tokio::time::timeout(std::time::Duration::from_secs(120), all).await;
+                seen.push(event["object"].clone());
+                test(&event["object"]).then_some(())
+            });
+            let waited = tokio::time::timeout(PATIENCE, all).await;
             assert!(waited.is_ok(), "{path} never came to the state that was waited for: {seen:#?}");
             seen
         }
@@ -116,17 +173,15 @@ impl Api {
                 if test(now.as_ref()) {
                     return now;
                 }
-                let _ = changes.recv().await;
+                changes.changed().await.expect("the store is there");
             }
         };
-        match tokio::time::timeout(std::time::Duration::from_secs(120), wait).await {
+        match tokio::time::timeout(PATIENCE, wait).await {
             Ok(found) => found,
             Err(_) => {
                 let events: Vec<String> = self
-                    .state
-                    .lock()
-                    .expect("the store")
-                    .1
+                    .state()
+                    .objects
                     .iter()
                     .filter(|(p, _)| p.contains("/events/"))
                     .map(|(_, e)| format!("{} {}", e["reason"], e["message"]))
@@ -141,9 +196,10 @@ impl Api {
     }
 
     fn list(&self, path: &str) -> Value {
-        let state = self.state.lock().expect("the store");
-        let items: Vec<&Value> = state.1.iter().filter(|(at, _)| belongs(at, path)).map(|(_, object)| object).collect();
-        json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": state.0.to_string() }, "items": items })
+        let state = self.state();
+        let items: Vec<&Value> =
+            state.objects.iter().filter(|(at, _)| belongs(at, path)).map(|(_, object)| object).collect();
+        json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": state.version.to_string() }, "items": items })
     }
 
     pub fn router(self) -> axum::Router {
@@ -179,7 +235,7 @@ async fn handle(State(api): State<Api>, request: Request) -> Response {
     .iter()
     .any(|plural| path.ends_with(&format!("/{plural}")));
     match method {
-        Method::GET if query.contains("watch=true") => watch(api, path, &query),
+        Method::GET if query.contains("watch=true") => watched(api, path, &query),
         Method::GET if is_list => axum::Json(api.list(&path)).into_response(),
         Method::GET => {
             api.get(&path).map_or_else(|| refuse(404, "NotFound"), |object| axum::Json(object).into_response())
@@ -192,10 +248,8 @@ async fn handle(State(api): State<Api>, request: Request) -> Response {
             (StatusCode::CREATED, axum::Json(api.put(&format!("{path}/{name}"), given))).into_response()
         }
         Method::PATCH => {
-            let path = path.trim_end_matches("/status");
-            let Some(mut object) = api.get(path) else { return refuse(404, "NotFound") };
-            merge(&mut object, &given);
-            axum::Json(api.put(path, object)).into_response()
+            let changed = api.change(path.trim_end_matches("/status"), |object| merge(object, &given));
+            changed.map_or_else(|| refuse(404, "NotFound"), |object| axum::Json(object).into_response())
         }
         Method::DELETE => match api.get(&path) {
             Some(_) => axum::Json(api.put(&path, Value::Null)).into_response(),
@@ -220,36 +274,21 @@ fn merge(object: &mut Value, patch: &Value) {
     }
 }
 
-fn watch(api: Api, path: String, query: &str) -> Response {
+fn watched(api: Api, path: String, query: &str) -> Response {
     let from: u64 = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion=")?.parse().ok()).unwrap_or(0);
-    let changes = {
-        // Subscribed under the lock, so that nothing falls between the list and the watch.
-        let state = api.state.lock().expect("the store");
-        let missed: Vec<Value> = state
-            .1
-            .iter()
-            .filter(|(at, object)| {
-                belongs(at, &path)
-                    && object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok()) > Some(from)
-            })
-            .map(|(_, object)| json!({ "type": "MODIFIED", "object": object }))
-            .collect();
-        (missed, api.changes.subscribe())
-    };
-    let stream = futures::stream::unfold(
-        (changes.0.into_iter(), changes.1, path),
-        |(mut missed, mut changes, path)| async move {
-            let event = match missed.next() {
-                Some(event) => event,
-                None => loop {
-                    let (at, event) = changes.recv().await.ok()?;
-                    if belongs(&at, &path) {
-                        break event;
-                    }
-                },
-            };
-            Some((Ok::<_, std::io::Error>(Bytes::from(format!("{event}\n"))), (missed, changes, path)))
-        },
-    );
+    let changes = api.changes.subscribe();
+    let stream =
+        futures::stream::unfold((api, path, from, changes), |(api, path, mut version, mut changes)| async move {
+            loop {
+                let (now, events) = api.since(version);
+                version = now;
+                let mine = events.iter().filter(|(at, _)| belongs(at, &path));
+                let text: String = mine.map(|(_, event)| format!("{event}\n")).collect();
+                if !text.is_empty() {
+                    return Some((Ok::<_, std::io::Error>(Bytes::from(text)), (api, path, version, changes)));
+                }
+                changes.changed().await.ok()?;
+            }
+        });
     Body::from_stream(stream).into_response()
 }

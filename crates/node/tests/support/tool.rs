@@ -3,6 +3,27 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
+/// Asks until the answer begins as expected, for a minute and a half; the last answer.
+fn until(expected: &str, mut ask: impl FnMut() -> String) -> String {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(90);
+    loop {
+        let answer = ask();
+        if answer.starts_with(expected) || std::time::Instant::now() > deadline {
+            return answer;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+/// The last line of what an HTTP server says.
+fn ask(host: &str, port: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(format!("{host}:{port}"))?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text.lines().last().unwrap_or_default().to_owned())
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -18,29 +39,28 @@ fn main() {
                 let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
             }
         }
-        ["get", host, port] => {
-            let mut stream = TcpStream::connect(format!("{host}:{port}")).unwrap_or_else(|error| panic!("{host}:{port}: {error}"));
-            write!(stream, "GET / HTTP/1.1\r\nHost: x\r\n\r\n").expect("written");
-            let mut text = String::new();
-            stream.read_to_string(&mut text).expect("read");
-            println!("{}", text.lines().last().unwrap_or_default());
-        }
-        ["resolve", name] => {
-            // A query for an A record, by hand: a static program has no resolver.
+        // Asks until this is the answer: who is to answer may not listen yet.
+        ["get", host, port, expected] => println!("{}", until(expected, || ask(host, port).unwrap_or_else(|error| error.to_string()))),
+        // A query for an A record, by hand: a static program has no resolver. Asked until this is the answer: datagrams get lost, and
+        // what the server is to know has been written only just now.
+        ["resolve", name, expected] => {
             let server = std::fs::read_to_string("/etc/resolv.conf").expect("resolv.conf");
             let server = server.lines().find_map(|line| line.strip_prefix("nameserver ")).expect("a server").to_owned();
             let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+            socket.set_read_timeout(Some(std::time::Duration::from_millis(500))).expect("set");
             let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
             for label in name.split('.') {
                 query.push(label.len() as u8);
                 query.extend(label.as_bytes());
             }
             query.extend([0, 0, 1, 0, 1]);
-            socket.send_to(&query, format!("{server}:53")).expect("sent");
-            let mut buffer = [0; 512];
-            let length = socket.recv(&mut buffer).expect("an answer");
-            let tail = &buffer[length - 4..length];
-            println!("code {} address {}.{}.{}.{}", buffer[3] & 15, tail[0], tail[1], tail[2], tail[3]);
+            println!("{}", until(expected, || {
+                socket.send_to(&query, format!("{server}:53")).expect("sent");
+                let mut buffer = [0; 512];
+                let Ok(length) = socket.recv(&mut buffer) else { return "no answer".into() };
+                let tail = &buffer[length - 4..length];
+                format!("code {} address {}.{}.{}.{}", buffer[3] & 15, tail[0], tail[1], tail[2], tail[3])
+            }));
         }
         ["show"] => {
             println!("ip {} node {} uid {}", std::env::var("POD_IP").unwrap_or_default(), std::env::var("NODE_IP").unwrap_or_default(), std::fs::read_to_string("/proc/self/status").expect("status").lines().find_map(|l| l.strip_prefix("Uid:\t")).and_then(|l| l.split('\t').next()).unwrap_or_default().to_owned());
@@ -49,14 +69,15 @@ fn main() {
             println!("empty {}", std::fs::write("/scratch/x", "x").is_ok());
             std::fs::write("/dev/termination-log", "done showing").expect("a message");
         }
-        ["try", host, port] => {
+        // Whether there is a way to a port. Tried until it is as expected, for what has just been written is not at once in force.
+        ["try", host, port, expected] => {
             let address = format!("{host}:{port}").parse().expect("an address");
-            println!("{}", match TcpStream::connect_timeout(&address, std::time::Duration::from_millis(400)) {
+            println!("{}", until(expected, || match TcpStream::connect_timeout(&address, std::time::Duration::from_millis(400)) {
                 Ok(_) => "open".to_owned(),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => "refused".to_owned(),
                 Err(error) if error.kind() == std::io::ErrorKind::TimedOut => "nothing".to_owned(),
                 Err(error) => error.to_string(),
-            });
+            }));
         }
         ["udp-serve", port] => {
             let socket = UdpSocket::bind(format!("0.0.0.0:{port}")).expect("a socket");
@@ -68,19 +89,17 @@ fn main() {
                 socket.send_to(text.as_bytes(), from).expect("sent");
             }
         }
-        ["udp", host, port, size] => {
+        ["udp", host, port, size, expected] => {
             let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
             socket.set_read_timeout(Some(std::time::Duration::from_millis(800))).expect("set");
             let mut buffer = vec![0; 65_536];
-            let mut text = "nothing".to_owned();
-            for _ in 0..3 {
+            println!("{}", until(expected, || {
                 let _ = socket.send_to(&vec![b'x'; size.parse().expect("a number")], format!("{host}:{port}"));
-                if let Ok((length, _)) = socket.recv_from(&mut buffer) {
-                    text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-                    break;
+                match socket.recv_from(&mut buffer) {
+                    Ok((length, _)) => String::from_utf8_lossy(&buffer[..length]).into_owned(),
+                    Err(_) => "nothing".to_owned(),
                 }
-            }
-            println!("{text}");
+            }));
         }
         // Asks again and again from the same port, and says when the answer is another one.
         ["udp-watch", host, port] => {
