@@ -616,6 +616,11 @@ impl GitOps {
         self.resolve_now(meta::name(application), &spec, 0, None, Asked::now()).await
     }
 
+    /// The commit that the first source of `spec` means.
+    pub(crate) async fn describe(&self, spec: &Spec) -> Result<Option<git::Commit>, Error> {
+        self.sources.open(spec, &self.known_repositories(spec).await?, Asked::now()).await?.describe().await
+    }
+
     /// Writes `status` where it changed, and takes the refresh annotation away.
     async fn write_status(
         &self,

@@ -4,7 +4,7 @@
 //! without a checkout, or from repositories and registries of charts, renders charts with the `helm` engine, compares them with the cluster and applies the difference.
 //! Everything that is known of an Application is in its own `status`; the room keeps only caches.
 //!
-//! It serves no pages and opens no sockets: [`api::router`] is Argo CD's REST API for whoever binds one.
+//! It serves no pages and opens no sockets: [`api::router`] is Argo CD's API, REST and gRPC, for whoever binds one.
 //!
 //! Pointed at the kubeconfig of any cluster it works on that cluster.
 

@@ -117,6 +117,17 @@ impl Opened<'_> {
         self.sources.iter().map(|(_, contents)| contents.revision().to_owned()).collect()
     }
 
+    /// The commit of the first source; `None` of a chart.
+    ///
+    /// # Errors
+    /// [`Error::Read`], when the repository cannot be read.
+    pub async fn describe(&self) -> Result<Option<git::Commit>, Error> {
+        match self.sources.first() {
+            Some((_, Contents::Commit(checkout))) => checkout.describe().await,
+            _ => Ok(None),
+        }
+    }
+
     /// The manifests of all sources, and how each that has some was read.
     ///
     /// # Errors

@@ -106,7 +106,8 @@ pub(crate) fn commit(revisions: &[String]) -> &str {
     commit.or(revisions.first()).map_or("", String::as_str)
 }
 
-/// The new `status`, given the old one. `now` is RFC 3339; it is written only where something else changed.
+/// The new `status`, given the old one. `now` is RFC 3339; it is written only where something else changed, or a sync ended since: who
+/// waits for one waits until it was looked at again.
 pub fn of(application: &Value, spec: &Spec, comparison: &Comparison, now: &str) -> Value {
     let old = &application["status"];
     let mut status = old.clone();
@@ -150,7 +151,8 @@ pub fn of(application: &Value, spec: &Spec, comparison: &Comparison, now: &str) 
     }
     status["conditions"] = conditions(old, comparison, now);
     status["controllerNamespace"] = application["metadata"]["namespace"].clone();
-    if status != *old {
+    let ended_since = old["operationState"]["finishedAt"].as_str() > old["reconciledAt"].as_str();
+    if status != *old || ended_since {
         status["reconciledAt"] = json!(now);
     }
     status
@@ -294,6 +296,12 @@ mod tests {
         assert_eq!(first["sync"]["revision"], "abc");
         application["status"] = first.clone();
         assert_eq!(of(&application, &spec, &comparison, "2027-01-01T00:00:00Z"), first);
+        // A sync that ended since counts.
+        application["status"]["operationState"] = json!({"finishedAt": "2026-06-01T00:00:00Z"});
+        let second = of(&application, &spec, &comparison, "2027-01-01T00:00:00Z");
+        assert_eq!(second["reconciledAt"], "2027-01-01T00:00:00Z");
+        application["status"] = second.clone();
+        assert_eq!(of(&application, &spec, &comparison, "2028-01-01T00:00:00Z"), second);
     }
 
     #[test]

@@ -14,6 +14,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// After this many seconds the server ends a watch, and we begin a new one: a connection that died unnoticed is found so.
 pub const WATCH_SECONDS: u64 = 300;
 const MERGE_PATCH: &str = "application/merge-patch+json";
+const JSON_PATCH: &str = "application/json-patch+json";
 const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json";
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
@@ -164,6 +165,17 @@ impl Api {
         self.send("get", Method::GET, path, "application/json", None).await
     }
 
+    /// The lines of a text of the API by path, as they come: of a log that is followed, say.
+    pub async fn lines(&self, path: &str) -> Result<impl Stream<Item = std::io::Result<String>> + use<>> {
+        let request = Request::get(path)
+            .header("user-agent", self.manager)
+            .body(Vec::new())
+            .map_err(|e| Error::Request { object: path.to_owned(), source: e.into() })?;
+        let text = self.client.request_stream(request).await;
+        let text = text.map_err(|source| self.failed("get", path.to_owned(), source))?;
+        Ok(futures::AsyncBufReadExt::lines(Box::pin(text)))
+    }
+
     /// One object.
     pub async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Value> {
         self.get_path(&kind.path(namespace, name)).await
@@ -217,6 +229,11 @@ impl Api {
         patch: &Value,
     ) -> Result<Value> {
         self.patch_as(STRATEGIC_PATCH, &kind.path(namespace, name), subresource, patch).await
+    }
+
+    /// Applies a JSON Patch (RFC 6902) to an object.
+    pub async fn patch_json(&self, kind: &Kind, namespace: &str, name: &str, patch: &Value) -> Result<Value> {
+        self.patch_as(JSON_PATCH, &kind.path(namespace, name), "", patch).await
     }
 
     async fn patch_as(&self, kind_of_patch: &str, path: &str, subresource: &str, patch: &Value) -> Result<Value> {

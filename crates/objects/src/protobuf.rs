@@ -9,6 +9,11 @@ use std::sync::OnceLock;
 use base64::Engine;
 use serde_json::{Map, Value};
 
+mod definitions;
+mod write;
+
+pub use definitions::Messages;
+
 static TABLE: &[u8] = include_bytes!("../data/protobuf.json.gz");
 /// CustomResourceDefinition and APIService, which kubectl does not carry: the same form, written by hand from their published
 /// message definitions.
@@ -36,6 +41,16 @@ pub enum Error {
     /// It is damaged.
     #[error("proto: {0}")]
     Damaged(&'static str),
+    /// A value cannot be written as the field that it is given for.
+    #[error("{field} of {message} cannot be {value}")]
+    Value {
+        /// The message's name.
+        message: String,
+        /// The field's JSON name.
+        field: String,
+        /// What was given.
+        value: String,
+    },
 }
 
 /// Number, JSON name, type, flags.
@@ -97,12 +112,23 @@ pub fn decode(body: &[u8]) -> Result<Value, Error> {
     let names = [format!("{package}/{version}.{kind}"), format!("{META}.{kind}")];
     let unknown = || Error::Kind { api_version: api_version.clone(), kind: kind.clone() };
     let name = names.iter().find(|n| table().contains_key(n.as_str())).ok_or_else(unknown)?;
-    let mut object = message(raw, name, 0)?;
+    let mut object = message(Known::default(), raw, name, 0)?;
     if let Value::Object(map) = &mut object {
         map.insert("apiVersion".into(), api_version.into());
         map.insert("kind".into(), kind.into());
     }
     Ok(object)
+}
+
+/// Where messages are looked up: in somebody's own definitions first, then in those of Kubernetes.
+#[derive(Clone, Copy, Default)]
+struct Known<'a>(Option<&'a Table>);
+
+impl<'a> Known<'a> {
+    fn fields(self, name: &str) -> Result<&'a [Field], Error> {
+        let own = self.0.and_then(|own| own.get(name));
+        own.or_else(|| table().get(name)).map(Vec::as_slice).ok_or(Error::Damaged("unknown message"))
+    }
 }
 
 enum Wire<'a> {
@@ -172,28 +198,29 @@ fn text(bytes: &[u8]) -> Result<String, Error> {
     String::from_utf8(bytes.to_vec()).map_err(|_| Error::Damaged("invalid UTF-8"))
 }
 
-fn message(bytes: &[u8], name: &str, depth: usize) -> Result<Value, Error> {
+fn message(known: Known<'_>, bytes: &[u8], name: &str, depth: usize) -> Result<Value, Error> {
     if depth > MAX_DEPTH {
         return Err(Error::Damaged("nested too deeply"));
     }
     if let Some(value) = special(bytes, name)? {
         return Ok(value);
     }
-    if let Some(value) = either(bytes, name, depth)? {
+    if let Some(value) = either(known, bytes, name, depth)? {
         return Ok(value);
     }
-    let fields = table().get(name).ok_or(Error::Damaged("unknown message"))?;
+    let fields = known.fields(name)?;
     let mut out = Map::new();
     for part in Parts(bytes) {
         let (number, wire) = part?;
         let Ok(at) = fields.binary_search_by_key(&number, |f| f.0) else { continue };
         let (_, json, form, flags) = &fields[at];
-        field(&mut out, json, form, *flags, wire, depth)?;
+        field(known, &mut out, json, form, *flags, wire, depth)?;
     }
     Ok(Value::Object(out))
 }
 
 fn field(
+    known: Known<'_>,
     out: &mut Map<String, Value>,
     json: &str,
     form: &str,
@@ -202,7 +229,7 @@ fn field(
     depth: usize,
 ) -> Result<(), Error> {
     if flags & INLINE != 0 {
-        if let Value::Object(inner) = single(form, wire, depth)? {
+        if let Value::Object(inner) = single(known, form, wire, depth)? {
             out.extend(inner);
         }
         return Ok(());
@@ -217,11 +244,11 @@ fn field(
                 ("i" | "b", Wire::Bytes(mut packed)) => {
                     let mut parts = Parts(packed);
                     while !packed.is_empty() {
-                        list.push(single(form, Wire::Number(parts.varint()?), depth)?);
+                        list.push(single(known, form, Wire::Number(parts.varint()?), depth)?);
                         packed = parts.0;
                     }
                 }
-                (form, wire) => list.push(single(form, wire, depth)?),
+                (form, wire) => list.push(single(known, form, wire, depth)?),
             }
         }
         return Ok(());
@@ -232,7 +259,7 @@ fn field(
         for part in Parts(bytes) {
             match part? {
                 (1, Wire::Bytes(bytes)) => key = text(bytes)?,
-                (2, wire) => value = Some(single(form, wire, depth)?),
+                (2, wire) => value = Some(single(known, form, wire, depth)?),
                 _ => {}
             }
         }
@@ -242,7 +269,7 @@ fn field(
         }
         return Ok(());
     }
-    let value = single(form, wire, depth)?;
+    let value = single(known, form, wire, depth)?;
     let empty = match &value {
         Value::Null => true,
         Value::String(s) => s.is_empty(),
@@ -256,14 +283,14 @@ fn field(
     Ok(())
 }
 
-fn single(form: &str, wire: Wire<'_>, depth: usize) -> Result<Value, Error> {
+fn single(known: Known<'_>, form: &str, wire: Wire<'_>, depth: usize) -> Result<Value, Error> {
     // A named list: a message with one repeated field.
     if let Some(form) = form.strip_prefix("[[") {
         let Wire::Bytes(bytes) = wire else { return Err(Error::Damaged("wrong wireType")) };
         let mut list = Vec::new();
         for part in Parts(bytes) {
             if let (1, wire) = part? {
-                list.push(single(form, wire, depth + 1)?);
+                list.push(single(known, form, wire, depth + 1)?);
             }
         }
         return Ok(Value::Array(list));
@@ -275,7 +302,7 @@ fn single(form: &str, wire: Wire<'_>, depth: usize) -> Result<Value, Error> {
         ("b", Wire::Number(n)) => Ok((n != 0).into()),
         ("f", Wire::Number(n)) => Ok(number(f64::from_bits(n))),
         (form, Wire::Bytes(bytes)) => match form.strip_prefix('@') {
-            Some(name) => message(bytes, name, depth + 1),
+            Some(name) => message(known, bytes, name, depth + 1),
             None => Err(Error::Damaged("wrong wireType")),
         },
         _ => Err(Error::Damaged("wrong wireType")),
@@ -288,7 +315,7 @@ fn number(value: f64) -> Value {
 }
 
 /// Types of which one or the other field is the JSON.
-fn either(bytes: &[u8], name: &str, depth: usize) -> Result<Option<Value>, Error> {
+fn either(known: Known<'_>, bytes: &[u8], name: &str, depth: usize) -> Result<Option<Value>, Error> {
     let Some(name) = name.strip_prefix(EXTENSION_TYPES).and_then(|n| n.strip_prefix("/v1.JSONSchemaPropsOr")) else {
         return Ok(None);
     };
@@ -298,9 +325,9 @@ fn either(bytes: &[u8], name: &str, depth: usize) -> Result<Option<Value>, Error
         match (name, part?) {
             ("Bool", (1, Wire::Number(n))) => allows = n != 0,
             ("Bool", (2, Wire::Bytes(bytes))) | ("Array" | "StringArray", (1, Wire::Bytes(bytes))) => {
-                one = Some(message(bytes, &schema, depth + 1)?);
+                one = Some(message(known, bytes, &schema, depth + 1)?);
             }
-            ("Array", (2, Wire::Bytes(bytes))) => list.push(message(bytes, &schema, depth + 1)?),
+            ("Array", (2, Wire::Bytes(bytes))) => list.push(message(known, bytes, &schema, depth + 1)?),
             ("StringArray", (2, Wire::Bytes(bytes))) => list.push(text(bytes)?.into()),
             _ => {}
         }

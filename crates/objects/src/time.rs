@@ -23,6 +23,11 @@ pub fn format_micro(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
+/// A time in seconds since the Unix epoch as `metav1.Time`; the epoch itself when it is out of range.
+pub fn from_seconds(seconds: i64) -> String {
+    format(Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH))
+}
+
 /// Reads an RFC 3339 time.
 pub fn parse(text: &str) -> Option<Timestamp> {
     text.parse().ok()

@@ -14,7 +14,7 @@ use objects::meta;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Api, Refusal, tree};
+use super::{Api, Refusal, secrets, tree};
 use crate::application::Spec;
 use crate::compare::normalized;
 use crate::controller::{REFRESH, application_kind};
@@ -33,10 +33,12 @@ pub(super) fn routes() -> Router<Api> {
         .route("/api/v1/applications/{name}/resource-tree", get(resource_tree))
         .route("/api/v1/applications/{name}/managed-resources", get(managed_resources))
         .route("/api/v1/applications/{name}/manifests", get(manifests))
+        .route("/api/v1/applications/{name}/revisions/{revision}/metadata", get(revision_metadata))
+        .route("/api/v1/applications/{name}/syncwindows", get(sync_windows))
         .route("/api/v1/stream/applications", get(stream))
 }
 
-fn find(api: &Api, name: &str) -> Result<Arc<Value>, Refusal> {
+pub(super) fn find(api: &Api, name: &str) -> Result<Arc<Value>, Refusal> {
     let namespace = &api.room.config.namespace;
     api.room
         .applications
@@ -94,46 +96,89 @@ async fn read(State(api): State<Api>, Path(name): Path<String>, Query(query): Pa
     }
 }
 
-async fn create(State(api): State<Api>, Json(mut application): Json<Value>) -> Answer {
+async fn create(State(api): State<Api>, Query(query): Parameters, Json(mut application): Json<Value>) -> Answer {
     if application["kind"].is_null() {
         application["apiVersion"] = json!("argoproj.io/v1alpha1");
         application["kind"] = json!("Application");
     }
-    Spec::of(&application)?;
+    let spec = Spec::of(&application)?;
+    // Argo CD writes down what it took for granted.
+    application["spec"]["project"] = json!(spec.project);
     meta::set_text(&mut application, "namespace", &api.room.config.namespace);
-    let created = api.room.cluster.create(&application_kind(), &application).await?;
-    Ok(Json(Value::clone(&created)))
+    for field in ["status", "operation"] {
+        if let Some(application) = application.as_object_mut() {
+            application.remove(field);
+        }
+    }
+    let name = meta::name(&application).to_owned();
+    let Ok(live) = find(&api, &name) else {
+        let created = api.room.cluster.create(&application_kind(), &application).await?;
+        return Ok(Json(Value::clone(&created)));
+    };
+    let same = |field: &str| {
+        let (new, old) = (&application["metadata"][field], &live["metadata"][field]);
+        let empty = |value: &Value| {
+            value.as_object().is_none_or(|map| map.is_empty()) && value.as_array().is_none_or(Vec::is_empty)
+        };
+        new == old || (empty(new) && empty(old))
+    };
+    if application["spec"] == live["spec"] && ["labels", "annotations", "finalizers"].into_iter().all(same) {
+        return Ok(Json(Value::clone(&live)));
+    }
+    if query.get("upsert").is_none_or(|upsert| upsert != "true") {
+        let reason = "existing application spec is different, use upsert flag to force update";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, reason));
+    }
+    update(State(api), Path(name), Json(application)).await
 }
 
 async fn update(State(api): State<Api>, Path(name): Path<String>, Json(new): Json<Value>) -> Answer {
     Spec::of(&new)?;
-    let live = find(&api, &name)?;
-    let mut whole = Value::clone(&live);
-    whole["spec"] = new["spec"].clone();
-    for field in ["labels", "annotations", "finalizers"] {
-        whole["metadata"][field] = new["metadata"][field].clone();
-    }
-    Ok(Json(api.room.cluster.api.update(&application_kind(), &whole, "").await?))
+    let changed = change(&api, &name, |whole| {
+        whole["spec"] = new["spec"].clone();
+        for field in ["labels", "annotations", "finalizers"] {
+            whole["metadata"][field] = new["metadata"][field].clone();
+        }
+    });
+    Ok(Json(changed.await?))
 }
 
 async fn update_spec(State(api): State<Api>, Path(name): Path<String>, Json(spec): Json<Value>) -> Answer {
-    let mut whole = Value::clone(&*find(&api, &name)?);
-    whole["spec"] = spec;
-    Spec::of(&whole)?;
-    let updated = api.room.cluster.api.update(&application_kind(), &whole, "").await?;
+    Spec::of(&json!({"metadata": {"name": name}, "spec": spec}))?;
+    let updated = change(&api, &name, |whole| whole["spec"] = spec.clone()).await?;
     Ok(Json(updated["spec"].clone()))
+}
+
+/// Writes an Application with what was changed of it, on top of whatever the controller writes at the same time.
+async fn change(api: &Api, name: &str, change: impl Fn(&mut Value)) -> Result<Value, Refusal> {
+    find(api, name)?;
+    let (kind, namespace, cluster) = (application_kind(), &api.room.config.namespace, &api.room.cluster.api);
+    let mut attempts = 10;
+    loop {
+        let mut whole = cluster.get(&kind, namespace, name).await?;
+        change(&mut whole);
+        attempts -= 1;
+        match cluster.update(&kind, &whole, "").await {
+            Err(error) if error.is_conflict() && attempts > 0 => {}
+            done => return Ok(done?),
+        }
+    }
 }
 
 async fn patch(State(api): State<Api>, Path(name): Path<String>, Json(request): Json<Value>) -> Answer {
     let live = find(&api, &name)?;
     let bad = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
-    if request["patchType"].as_str().is_some_and(|kind| !kind.is_empty() && kind != "merge") {
-        return Err(bad("only patches of type merge are supported".to_owned()));
-    }
     let text = request["patch"].as_str().ok_or_else(|| bad("patch is missing".to_owned()))?;
     let patch: Value = serde_json::from_str(text).map_err(|error| bad(format!("patch is not JSON: {error}")))?;
-    let patched = api.room.cluster.patch(&application_kind(), &live, "", patch, false).await?;
-    Ok(Json(Value::clone(&patched)))
+    let (kind, namespace) = (application_kind(), &api.room.config.namespace);
+    match request["patchType"].as_str().unwrap_or_default() {
+        "" | "merge" => {
+            let patched = api.room.cluster.patch(&kind, &live, "", patch, false).await?;
+            Ok(Json(Value::clone(&patched)))
+        }
+        "json" => Ok(Json(api.room.cluster.api.patch_json(&kind, namespace, &name, &patch).await?)),
+        other => Err(bad(format!("patches of type {other} are not supported: it is json or merge"))),
+    }
 }
 
 async fn remove(State(api): State<Api>, Path(name): Path<String>, Query(query): Parameters) -> Answer {
@@ -184,11 +229,18 @@ async fn sync(State(api): State<Api>, Path(name): Path<String>, request: Option<
     if !request["strategy"].is_null() {
         sync["syncStrategy"] = request["strategy"].clone();
     }
+    let mut operation = json!({"initiatedBy": {"username": "admin"}});
+    for (field, of) in [("info", "infos"), ("retry", "retryStrategy")] {
+        if !request[of].is_null() {
+            operation[field] = request[of].clone();
+        }
+    }
     sync["syncOptions"] = match request["syncOptions"]["items"].is_array() {
         true => request["syncOptions"]["items"].clone(),
         false => json!(spec.sync_policy.sync_options),
     };
-    operate(&api, &application, json!({"initiatedBy": {"username": "admin"}, "sync": sync})).await
+    operation["sync"] = sync;
+    operate(&api, &application, operation).await
 }
 
 async fn rollback(State(api): State<Api>, Path(name): Path<String>, Json(request): Json<Value>) -> Answer {
@@ -241,19 +293,23 @@ async fn managed_resources(State(api): State<Api>, Path(name): Path<String>) -> 
         .iter()
         .map(|resource| {
             let ignore = &spec.ignore_differences;
-            let live = resource.live.as_deref().map(|live| normalized(live, ignore));
-            let predicted = match (&resource.predicted, &resource.desired) {
+            let mut target = resource.desired.clone();
+            let mut live = resource.live.as_deref().cloned();
+            let mut normal = resource.live.as_deref().map(|live| normalized(live, ignore));
+            let mut predicted = match (&resource.predicted, &resource.desired) {
                 (Some(predicted), _) => Some(normalized(predicted, ignore)),
                 (None, desired) => desired.clone(),
             };
+            let states = [&mut target, &mut live, &mut normal, &mut predicted];
+            secrets::hide(&mut states.into_iter().flatten().collect::<Vec<_>>());
             json!({
                 "group": resource.key.group,
                 "kind": resource.key.kind,
                 "namespace": resource.key.namespace,
                 "name": resource.key.name,
-                "targetState": text(resource.desired.as_ref()),
-                "liveState": text(resource.live.as_deref()),
-                "normalizedLiveState": text(live.as_ref()),
+                "targetState": text(target.as_ref()),
+                "liveState": text(live.as_ref()),
+                "normalizedLiveState": text(normal.as_ref()),
                 "predictedLiveState": text(predicted.as_ref()),
                 "modified": !resource.is_synced,
             })
@@ -269,13 +325,43 @@ async fn manifests(State(api): State<Api>, Path(name): Path<String>, Query(query
         Some(revision) => api.room.resolve_at(&application, &spec, std::slice::from_ref(revision)).await?,
         None => api.room.resolve(&application, &spec).await?,
     };
-    let texts: Vec<String> = resolved.objects.iter().map(Value::to_string).collect();
+    let mut objects = Vec::clone(&resolved.objects);
+    objects.iter_mut().for_each(|object| secrets::hide(&mut [object]));
+    let texts: Vec<String> = objects.iter().map(Value::to_string).collect();
     Ok(Json(json!({
         "manifests": texts,
         "namespace": spec.destination.namespace,
         "server": spec.destination.server,
         "revision": resolved.revisions.first(),
     })))
+}
+
+/// Who wrote the commit of a source, when, and what it says.
+async fn revision_metadata(
+    State(api): State<Api>,
+    Path((name, revision)): Path<(String, String)>,
+    Query(query): Parameters,
+) -> Answer {
+    let application = find(&api, &name)?;
+    let mut spec = Spec::of(&application)?;
+    let at = query.get("sourceIndex").and_then(|index| index.parse().ok()).unwrap_or(0_usize);
+    let Some(source) = spec.all_sources().get(at).cloned() else {
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, format!("{name} has no source {at}")));
+    };
+    spec.sources = Vec::new();
+    spec.source = Some(crate::application::Source { target_revision: revision.clone(), ..source });
+    let Some(commit) = api.room.describe(&spec).await? else {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, format!("{revision} is no commit")));
+    };
+    let author = format!("{} <{}>", commit.author.name, commit.author.email);
+    let date = objects::time::from_seconds(commit.author.time);
+    Ok(Json(json!({"author": author, "date": date, "message": commit.message.trim_end()})))
+}
+
+/// Projects have no windows here: syncs are always allowed.
+async fn sync_windows(State(api): State<Api>, Path(name): Path<String>) -> Answer {
+    find(&api, &name)?;
+    Ok(Json(json!({"canSync": true})))
 }
 
 /// Every change of an Application, one JSON object a line, beginning with all that there are.

@@ -1,6 +1,13 @@
-//! Argo CD's REST API, as its `swagger.json` has it: sessions, Applications, projects, webhooks.
+//! Argo CD's API, as its `swagger.json` and its service definitions have it: sessions, accounts, Applications and their objects and logs,
+//! projects, clusters, repositories, webhooks.
 
+mod accounts;
 mod applications;
+mod around;
+mod grpc;
+mod logs;
+mod resources;
+mod secrets;
 mod session;
 mod tree;
 
@@ -31,18 +38,20 @@ pub fn router(room: Arc<GitOps>, sessions: Arc<Sessions>) -> Router {
     let api = Api { room, sessions };
     let closed = Router::new()
         .merge(applications::routes())
+        .merge(resources::routes())
+        .merge(logs::routes())
+        .merge(accounts::routes())
+        .merge(around::routes())
         .route("/api/v1/session/userinfo", get(session::user_info))
-        .route("/api/v1/projects", get(projects))
-        .route("/api/v1/clusters", get(clusters))
-        .route("/api/v1/repositories", get(repositories))
         .route_layer(from_fn_with_state(api.clone(), require_token));
-    Router::new()
+    let rest = Router::new()
         .merge(closed)
         .route("/api/version", get(version))
         .route("/api/v1/settings", get(settings))
         .route("/api/v1/session", post(session::create).delete(session::delete))
         .route("/api/webhook", post(webhook))
-        .with_state(api)
+        .with_state(api);
+    rest.clone().merge(grpc::router(&rest))
 }
 
 /// An answer that is not a success: HTTP status, gRPC code and text, as Argo CD's gateway writes them.
@@ -111,46 +120,13 @@ async fn require_token(State(api): State<Api>, request: Request, next: Next) -> 
 }
 
 async fn version() -> Json<Value> {
-    Json(json!({"Version": concat!("v3.2.0+bigben.", env!("CARGO_PKG_VERSION"))}))
+    let platform = format!("{}/{}", std::env::consts::OS, std::env::consts::ARCH);
+    Json(json!({"Version": concat!("v3.2.0+bigben.", env!("CARGO_PKG_VERSION")), "Platform": platform}))
 }
 
-async fn settings() -> Json<Value> {
-    Json(
-        json!({"appLabelKey": "app.kubernetes.io/instance", "trackingMethod": "annotation", "userLoginsDisabled": false}),
-    )
-}
-
-async fn projects(State(api): State<Api>) -> Result<Json<Value>, Refusal> {
-    let namespace = &api.room.config.namespace;
-    let path = format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/appprojects");
-    Ok(Json(api.room.cluster.api.get_path(&path).await?))
-}
-
-async fn clusters(State(api): State<Api>) -> Json<Value> {
-    let items: Vec<Value> = api
-        .room
-        .config
-        .servers
-        .iter()
-        .map(|server| json!({"server": server, "name": "in-cluster", "connectionState": {"status": "Successful"}}))
-        .collect();
-    Json(json!({"metadata": {}, "items": items}))
-}
-
-async fn repositories(State(api): State<Api>) -> Json<Value> {
-    let mut urls = std::collections::BTreeMap::new();
-    for application in api.room.applications.all() {
-        if let Ok(spec) = crate::application::Spec::of(&application) {
-            let kind = |source: &crate::application::Source| match source.chart_reference() {
-                None => "git",
-                Some(_) if source.chart.is_empty() => "oci",
-                Some(_) => "helm",
-            };
-            urls.extend(spec.all_sources().iter().map(|source| (source.repo_url.clone(), kind(source))));
-        }
-    }
-    let items: Vec<Value> = urls.into_iter().map(|(url, kind)| json!({"repo": url, "type": kind})).collect();
-    Json(json!({"metadata": {}, "items": items}))
+async fn settings(State(api): State<Api>) -> Json<Value> {
+    Json(json!({"appLabelKey": "app.kubernetes.io/instance", "trackingMethod": "annotation",
+        "userLoginsDisabled": false, "controllerNamespace": api.room.config.namespace}))
 }
 
 /// GitHub's `push` webhook: Applications of that repository look at it at once.
