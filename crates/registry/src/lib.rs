@@ -12,7 +12,9 @@ pub mod control;
 mod gc;
 mod http;
 mod mirror;
+mod pace;
 mod serve;
+mod share;
 mod store;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ pub use config::{Config, MissingContent, Pushed, Upstream};
 pub use gc::{GcOptions, GcReport};
 pub use store::{Error, RepositoryUsage, Usage};
 
+use share::Shared;
 use store::Store;
 
 /// A registry over one directory. Clones share it.
@@ -33,7 +36,10 @@ pub(crate) struct Inner {
     pub(crate) auth: Arc<auth::Auth>,
     pub(crate) mirror: mirror::Mirror,
     pub(crate) config: Config,
-    pub(crate) streams: http::Streams,
+    /// Memory of blobs that are being sent.
+    pub(crate) sending: Shared,
+    /// Memory of blobs that are being received.
+    pub(crate) receiving: Shared,
     pub(crate) pushed: tokio::sync::broadcast::Sender<Pushed>,
 }
 
@@ -55,7 +61,8 @@ impl Registry {
         let auth = Arc::new(auth::Auth::new(access, config.login.clone()));
         let pushed = tokio::sync::broadcast::Sender::new(256);
         let mirror = mirror::Mirror::new(&config, Arc::clone(&store));
-        Ok(Self(Arc::new(Inner { store, auth, mirror, streams: http::Streams::default(), pushed, config })))
+        let (sending, receiving) = (Shared::new(http::SENDING), Shared::new(http::RECEIVING));
+        Ok(Self(Arc::new(Inner { store, auth, mirror, sending, receiving, pushed, config })))
     }
 
     /// The HTTP service: `/v2/...` and `/token`.

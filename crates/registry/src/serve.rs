@@ -12,11 +12,15 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::Registry;
+use crate::pace::{Sent, Told};
+use crate::share::{Budget, Shared};
 
 /// How long requests may go on after shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Bytes that a connection buffers in each direction.
-const BUFFER: usize = 16 * 1024;
+/// Bytes that connections receive at once. Bodies that are sent keep less, see [`crate::pace`].
+const RECEIVED: Budget = Budget { all: 32 << 20, most: 512 << 10, least: 16 << 10 };
+/// Bytes that a stream of HTTP/2 has waiting to be sent.
+const SENT: usize = 16 * 1024;
 /// How often uploads that nobody continues are looked for.
 const EXPIRY: Duration = Duration::from_secs(600);
 
@@ -25,8 +29,13 @@ impl Registry {
     pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
         let router = self.router();
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().max_buf_size(BUFFER).timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
-        builder.http2().max_send_buf_size(BUFFER);
+        builder
+            .http1()
+            .max_buf_size(RECEIVED.most)
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(30));
+        builder.http2().max_send_buf_size(SENT);
+        let received = Shared::new(RECEIVED);
         let draining = CancellationToken::new();
         let mut connections = JoinSet::new();
         let mut expiry = tokio::time::interval(EXPIRY);
@@ -68,11 +77,16 @@ impl Registry {
             };
             let _ = stream.set_nodelay(true);
             let router = router.clone();
+            let sent = Sent::default();
+            let told = sent.clone();
             let service = hyper::service::service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(peer));
+                request.extensions_mut().insert(told.clone());
                 router.clone().oneshot(request.map(axum::body::Body::new))
             });
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let connection = builder
+                .serve_connection(TokioIo::new(Told { stream, sent, share: received.join() }), service)
+                .into_owned();
             let draining = draining.clone();
             connections.spawn(async move {
                 let mut connection = std::pin::pin!(connection);

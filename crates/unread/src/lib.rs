@@ -20,8 +20,9 @@ use http_body_util::BodyExt;
 
 /// Bytes that are read on.
 const MOST: usize = 32 << 20;
-/// How long they are waited for.
-const LONGEST: Duration = Duration::from_secs(3);
+/// How long they are waited for in all, and how long for the next of them.
+const LONGEST: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(5);
 
 /// What a handler leaves of a body.
 #[derive(Default)]
@@ -69,8 +70,8 @@ impl Drop for Lent {
     }
 }
 
-/// Answers a request, and sees to what `answer` does not read of its body: at most 32 MiB and 3 seconds of it are read on, else the
-/// response has `connection: close`. Streams of HTTP/2 are left as they are.
+/// Answers a request, and sees to what `answer` does not read of its body: at most 32 MiB of it are read on, in 30
+/// seconds and without a pause of 5, else the response has `connection: close`. Streams of HTTP/2 are left as they are.
 pub async fn answered<F: Future<Output = Response>>(request: Request, answer: impl FnOnce(Request) -> F) -> Response {
     // Streams of HTTP/2 end one by one.
     if request.version() > Version::HTTP_11 || request.body().is_end_stream() {
@@ -95,14 +96,15 @@ pub async fn answered<F: Future<Output = Response>>(request: Request, answer: im
 async fn read_on(mut body: Body) -> bool {
     let reading = async {
         let mut read = 0;
-        while let Some(frame) = body.frame().await {
+        loop {
+            let Ok(next) = tokio::time::timeout(SILENCE, body.frame()).await else { return false };
+            let Some(frame) = next else { return true };
             let Ok(frame) = frame else { return false };
             read += frame.data_ref().map_or(0, Bytes::len);
             if read > MOST {
                 return false;
             }
         }
-        true
     };
     tokio::time::timeout(LONGEST, reading).await.unwrap_or(false)
 }

@@ -66,7 +66,7 @@ async fn get(context: &Context<'_>, name: &str, digest: &Digest) -> Result<Respo
         Body::from(store.read_small(digest)?.slice(start as usize..end as usize))
     } else {
         let file = store.blobs().open_blob(digest).map_err(|_| unknown(digest, name))?;
-        Body::new(FileBody::new(file, start, end, &context.registry.0.streams))
+        Body::new(FileBody::new(file, start, end, context.registry.0.sending.join(), context.sent.clone()))
     };
     Ok(builder.body(body).unwrap_or_else(|_| internal()))
 }

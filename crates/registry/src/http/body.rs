@@ -1,7 +1,7 @@
 //! A blob as a response body: read as it is sent, in pieces whose size shrinks as clients become many.
 //!
 //! A piece that is in the page cache is read on the spot; one that is not is read on a thread for blocking work. So memory is
-//! bounded by [`BUDGET`], not by blobs or clients.
+//! bounded by [`SENDING`], not by blobs or clients.
 
 use std::fs::File;
 use std::future::Future;
@@ -9,49 +9,48 @@ use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use tokio::task::JoinHandle;
 
-/// Bytes of pieces under way, in all.
-const BUDGET: usize = 16 << 20;
-const LARGEST: usize = 256 << 10;
-const SMALLEST: usize = 16 << 10;
+use crate::pace::Sent;
+use crate::share::{Budget, Share};
 
-/// Counts bodies that are being sent.
-#[derive(Clone, Default)]
-pub(crate) struct Streams(Arc<AtomicUsize>);
-
-impl Streams {
-    fn piece(&self) -> usize {
-        (BUDGET / self.0.load(Ordering::Relaxed).max(1)).clamp(SMALLEST, LARGEST)
-    }
-}
+/// Pieces under way.
+pub(crate) const SENDING: Budget = Budget { all: 16 << 20, most: 256 << 10, least: 16 << 10 };
 
 /// Part of a file.
 pub(crate) struct FileBody {
     file: Arc<File>,
     at: u64,
     end: u64,
-    streams: Streams,
+    share: Share,
     reading: Option<JoinHandle<io::Result<Bytes>>>,
     /// The last piece: once it is sent, its memory takes the next.
     last: Bytes,
+    /// Tells when more of it is sent.
+    sent: Option<Sent>,
 }
 
 impl FileBody {
-    pub(crate) fn new(file: File, start: u64, end: u64, streams: &Streams) -> Self {
-        streams.0.fetch_add(1, Ordering::Relaxed);
-        Self { file: Arc::new(file), at: start, end, streams: streams.clone(), reading: None, last: Bytes::new() }
+    pub(crate) fn new(file: File, start: u64, end: u64, share: Share, sent: Option<Sent>) -> Self {
+        Self { file: Arc::new(file), at: start, end, share, reading: None, last: Bytes::new(), sent }
     }
-}
 
-impl Drop for FileBody {
-    fn drop(&mut self) {
-        self.streams.0.fetch_sub(1, Ordering::Relaxed);
+    /// Whether one of many, whose last piece is not sent yet.
+    fn is_early(&self) -> bool {
+        self.reading.is_none()
+            && self.at < self.end
+            && self.share.is_small()
+            && !self.last.is_empty()
+            && !self.last.is_unique()
+    }
+
+    /// Has the task woken when the connection sends, where it tells; false where it does not.
+    fn waits(&self, cx: &Context<'_>) -> bool {
+        self.sent.as_ref().map(|sent| sent.wait(cx)).is_some()
     }
 }
 
@@ -61,6 +60,10 @@ impl http_body::Body for FileBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let this = self.get_mut();
+        // Among many, the next piece is read when the last is sent.
+        if this.is_early() && this.waits(cx) {
+            return Poll::Pending;
+        }
         let bytes = match &mut this.reading {
             Some(reading) => match Pin::new(reading).poll(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -72,7 +75,7 @@ impl http_body::Body for FileBody {
             None if this.at >= this.end => return Poll::Ready(None),
             None => {
                 let left = usize::try_from(this.end - this.at).unwrap_or(usize::MAX);
-                let length = this.streams.piece().min(left);
+                let length = this.share.bytes().min(left);
                 let mut buffer = match std::mem::take(&mut this.last).try_into_mut() {
                     Ok(buffer) if buffer.len() >= length => buffer,
                     _ => BytesMut::zeroed(length),

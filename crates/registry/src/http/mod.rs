@@ -17,16 +17,18 @@ use std::net::{IpAddr, SocketAddr};
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use serde_json::json;
 
-pub(crate) use body::Streams;
+pub(crate) use body::SENDING;
 pub(crate) use error::{ApiError, Code, seconds};
 pub(crate) use manifests::scratch;
 pub(crate) use route::Reference;
+pub(crate) use uploads::RECEIVING;
 
 use crate::Registry;
 use crate::auth::{Action, Identity, Refusal};
+use crate::pace::Sent;
 use route::{Query, Route};
 
 pub(crate) fn router(registry: Registry) -> axum::Router {
@@ -40,6 +42,14 @@ struct Context<'a> {
     method: Method,
     headers: HeaderMap,
     query: Query,
+    sent: Option<Sent>,
+}
+
+/// Where a request comes from.
+struct Caller {
+    peer: Option<IpAddr>,
+    /// What its connection has sent, where the answer's body should wait for that.
+    sent: Option<Sent>,
 }
 
 async fn handle(State(registry): State<Registry>, request: Request) -> Response {
@@ -48,12 +58,15 @@ async fn handle(State(registry): State<Registry>, request: Request) -> Response 
 
 async fn handled(registry: Registry, request: Request) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    // Streams of HTTP/2 have limits of their own.
+    let sent = request.extensions().get::<Sent>().filter(|_| request.version() <= Version::HTTP_11).cloned();
+    let caller = Caller { peer, sent };
     let (parts, body) = request.into_parts();
     let head = parts.method == Method::HEAD;
     let base_url = base_url(&registry, &parts.headers);
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let path = parts.uri.path().to_owned();
-    let result = answer(&registry, parts.method, &path, query, parts.headers, peer, body).await;
+    let result = answer(&registry, parts.method, &path, query, parts.headers, caller, body).await;
     let mut response = match result {
         Ok(response) => response,
         Err(error) => {
@@ -77,15 +90,16 @@ async fn answer(
     path: &str,
     query: Query,
     headers: HeaderMap,
-    peer: Option<IpAddr>,
+    caller: Caller,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let Caller { peer, sent } = caller;
     if path == "/token" {
         return token::answer(registry, &method, &query, &headers, peer, body).await;
     }
     let route = route::parse(path)?;
     let identity = identify(registry, &headers, peer).await?;
-    let context = Context { registry, identity, method, headers, query };
+    let context = Context { registry, identity, method, headers, query, sent };
     match route {
         Route::Base => base(&context),
         Route::Catalog => tags::catalog(&context),

@@ -12,10 +12,11 @@ use oci::{Algorithm, Digest, Hasher};
 use super::error::{ApiError, Code};
 use super::{Context, empty, range, response, route};
 use crate::auth::Action;
+use crate::share::Budget;
 use crate::store::{Upload, candidates};
 
 /// Bytes that are collected before they are written.
-const BATCH: usize = 256 * 1024;
+pub(crate) const RECEIVING: Budget = Budget { all: 32 << 20, most: 512 << 10, least: 32 << 10 };
 /// Bytes that are written without changing threads.
 const AT_ONCE: usize = 32 * 1024;
 
@@ -50,7 +51,7 @@ pub(super) async fn start(context: &Context<'_>, name: &str, body: Body) -> Resu
         return Ok(accepted(&upload));
     }
     let turn = upload.turn.lock().await;
-    if let Err(error) = receive(&upload, None, body.into_data_stream()).await {
+    if let Err(error) = receive(context, &upload, None, body.into_data_stream()).await {
         store.uploads.end(&upload);
         return Err(error);
     }
@@ -85,14 +86,14 @@ pub(super) async fn continue_(context: &Context<'_>, name: &str, id: &str, body:
         }
         Method::PATCH => {
             let length = check_range(context, &upload)?;
-            receive(&upload, length, body.into_data_stream()).await?;
+            receive(context, &upload, length, body.into_data_stream()).await?;
             let kept = Arc::clone(&upload);
             blocking(move || kept.keep()).await?;
             Ok(accepted(&upload))
         }
         Method::PUT => {
             let length = check_range(context, &upload)?;
-            receive(&upload, length, body.into_data_stream()).await?;
+            receive(context, &upload, length, body.into_data_stream()).await?;
             match digest {
                 Some(digest) => finish(context, &upload, &digest).await,
                 None => Err(unsupported()),
@@ -142,9 +143,24 @@ fn check_range(context: &Context<'_>, upload: &Upload) -> Result<Option<u64>, Ap
     Ok(Some(announced))
 }
 
-/// Writes a body to the upload. While one batch is written, the next is received, and the disk has begun with those before: what
-/// is left to it when the digest has come is little.
-async fn receive(upload: &Arc<Upload>, length: Option<u64>, mut body: BodyDataStream) -> Result<(), ApiError> {
+/// Writes a body to the upload. While one batch is written, the next is received and hashed, and the disk has begun with those
+/// before: what is left to it when the digest has come is little.
+async fn receive(
+    context: &Context<'_>,
+    upload: &Arc<Upload>,
+    length: Option<u64>,
+    mut body: BodyDataStream,
+) -> Result<(), ApiError> {
+    let share = context.registry.0.receiving.join();
+    let mut mine = match upload.begin() {
+        Some(writing) => writing,
+        None => {
+            let upload = Arc::clone(upload);
+            let again = tokio::task::spawn_blocking(move || upload.begin_again());
+            again.await.map_err(ApiError::internal)?.map_err(ApiError::internal)?
+        }
+    };
+    let number = mine.number();
     let mut writing: Option<tokio::task::JoinHandle<std::io::Result<()>>> = None;
     let mut batch: Vec<Bytes> = Vec::new();
     let mut bytes = 0;
@@ -156,15 +172,16 @@ async fn receive(upload: &Arc<Upload>, length: Option<u64>, mut body: BodyDataSt
                 if length.is_some_and(|length| received > length) {
                     break Err(wrong_size(upload));
                 }
+                mine.hasher.update(&chunk);
                 bytes += chunk.len();
                 batch.push(chunk);
-                if bytes >= BATCH {
+                if bytes >= share.bytes() {
                     if let Some(previous) = writing.take() {
                         joined(previous).await?;
                     }
                     let (upload, full) = (Arc::clone(upload), std::mem::take(&mut batch));
                     bytes = 0;
-                    writing = Some(tokio::task::spawn_blocking(move || upload.write(&full)));
+                    writing = Some(tokio::task::spawn_blocking(move || upload.write(number, &full)));
                 }
             }
             Ok(None) if length.is_some_and(|length| received < length) => break Err(wrong_size(upload)),
@@ -181,10 +198,11 @@ async fn receive(upload: &Arc<Upload>, length: Option<u64>, mut body: BodyDataSt
     }
     if bytes > AT_ONCE {
         let upload = Arc::clone(upload);
-        blocking(move || upload.write(&batch)).await?;
+        blocking(move || upload.write(number, &batch)).await?;
     } else if bytes > 0 {
-        upload.write(&batch).map_err(ApiError::internal)?;
+        upload.write(number, &batch).map_err(ApiError::internal)?;
     }
+    upload.done(mine);
     outcome
 }
 

@@ -42,8 +42,18 @@ struct Sink {
     size: u64,
     /// Bytes that the disk was told to begin with.
     told: u64,
+    /// Digest of what is in the file. None while somebody writes, and when it is not known.
     hasher: Option<Hasher>,
     algorithm: Algorithm,
+    /// Number of the [`Writing`] that may write.
+    writing: u64,
+}
+
+/// The right to append to an upload, and the digest of what is in it with what is appended. Whoever has it hashes what is written,
+/// while it is written, and gives it back when all is. If it is lost on the way, the file is read again.
+pub(crate) struct Writing {
+    number: u64,
+    pub(crate) hasher: Hasher,
 }
 
 impl Uploads {
@@ -58,7 +68,7 @@ impl Uploads {
             };
             let (Ok(repository), data) = (fs::read_to_string(&path), dir.join(id)) else { continue };
             let size = fs::metadata(&data).map_or(0, |m| m.len());
-            let sink = Sink { file: None, size, told: size, hasher: None, algorithm: Algorithm::Sha256 };
+            let sink = Sink::new(size, None, Algorithm::Sha256);
             open.insert(id.to_owned(), Arc::new(Upload::new(id.to_owned(), repository, data, sink)));
         }
         // Files without a note of their repository were never acknowledged.
@@ -75,7 +85,7 @@ impl Uploads {
 
     pub(crate) fn start(&self, repository: &str, algorithm: Algorithm) -> Arc<Upload> {
         let id = uuid(rand::rng().random());
-        let sink = Sink { file: None, size: 0, told: 0, hasher: Some(Hasher::new(algorithm)), algorithm };
+        let sink = Sink::new(0, Some(Hasher::new(algorithm)), algorithm);
         let path = self.dir.join(&id);
         let upload = Arc::new(Upload::new(id.clone(), repository.to_owned(), path, sink));
         self.lock().insert(id, Arc::clone(&upload));
@@ -129,20 +139,36 @@ impl Upload {
         self.sink().size
     }
 
-    /// Appends. Blocking.
-    pub(crate) fn write(&self, chunks: &[Bytes]) -> io::Result<()> {
+    /// Begins to append; none when the file must be read for its digest first. Ends the right of whoever had it before, whose writes
+    /// may still be on their way.
+    pub(crate) fn begin(&self) -> Option<Writing> {
+        self.sink().begin()
+    }
+
+    /// The same, reading the file where that is needed. Blocking.
+    pub(crate) fn begin_again(&self) -> io::Result<Writing> {
         let mut sink = self.sink();
         sink.prepare(&self.path)?;
-        let Sink { file: Some(file), hasher: Some(hasher), size, told, .. } = &mut *sink else {
-            return Err(io::Error::other("upload was not prepared"));
+        sink.begin().ok_or_else(|| io::Error::other("upload was not prepared"))
+    }
+
+    /// Appends. Blocking.
+    pub(crate) fn write(&self, number: u64, chunks: &[Bytes]) -> io::Result<()> {
+        let mut sink = self.sink();
+        if sink.writing != number {
+            return Err(io::Error::other("another request has gone on with the upload"));
+        }
+        sink.open(&self.path)?;
+        let Sink { file: Some(file), size, told, .. } = &mut *sink else {
+            return Err(io::Error::other("upload was not opened"));
         };
         for chunk in chunks {
             if let Err(error) = file.write_all(chunk) {
                 // How much was written is not known: the file tells when it is used again.
-                (sink.file, sink.hasher) = (None, None);
+                sink.file = None;
+                sink.writing += 1;
                 return Err(error);
             }
-            hasher.update(chunk);
             *size += chunk.len() as u64;
         }
         // The disk begins, so that little is left to it when the digest has come. A sync would wait, and commit each time; to say
@@ -153,6 +179,14 @@ impl Upload {
             *told = *size;
         }
         Ok(())
+    }
+
+    /// Gives the digest back, when everything that went into it is written.
+    pub(crate) fn done(&self, writing: Writing) {
+        let mut sink = self.sink();
+        if sink.writing == writing.number {
+            sink.hasher = Some(writing.hasher);
+        }
     }
 
     /// Notes to which repository it belongs, so that it survives the process. Blocking.
@@ -180,13 +214,36 @@ impl Upload {
     }
 }
 
+impl Writing {
+    /// What [`Upload::write`] is to be told.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
 impl Sink {
-    /// Opens the file and, where the digest is not known, reads it again.
-    fn prepare(&mut self, path: &Path) -> io::Result<()> {
+    fn new(size: u64, hasher: Option<Hasher>, algorithm: Algorithm) -> Self {
+        Self { file: None, size, told: size, hasher, algorithm, writing: 0 }
+    }
+
+    fn begin(&mut self) -> Option<Writing> {
+        let hasher = self.hasher.take()?;
+        self.writing += 1;
+        Some(Writing { number: self.writing, hasher })
+    }
+
+    fn open(&mut self, path: &Path) -> io::Result<()> {
         if self.file.is_none() {
             self.file = Some(OpenOptions::new().create(true).append(true).open(path)?);
         }
+        Ok(())
+    }
+
+    /// Opens the file and, where the digest is not known, reads it again. Nobody may write meanwhile.
+    fn prepare(&mut self, path: &Path) -> io::Result<()> {
+        self.open(path)?;
         if self.hasher.is_none() {
+            self.writing += 1;
             let mut hasher = Hasher::new(self.algorithm);
             let mut file = File::open(path)?;
             let mut buffer = vec![0; 128 * 1024];
