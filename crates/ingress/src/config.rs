@@ -37,6 +37,8 @@ pub struct Config {
     pub dial: Option<Dial>,
     /// How long requests may go on after shutdown was asked for.
     pub drain: Duration,
+    /// How long a request waits for other endpoints when none of those that are known can be reached.
+    pub patience: Duration,
 }
 
 impl Config {
@@ -55,6 +57,7 @@ impl Config {
             observer: None,
             dial: None,
             drain: Duration::from_secs(10),
+            patience: Duration::from_secs(1),
         }
     }
 }

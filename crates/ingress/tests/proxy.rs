@@ -22,8 +22,9 @@ async fn json_of(answer: reqwest::Response) -> Value {
 
 /// Asks until the ingress has seen the last change.
 async fn until(client: &reqwest::Client, url: &str, wanted: impl Fn(&reqwest::Response) -> bool) -> reqwest::Response {
+    let begun = std::time::Instant::now();
     let mut tick = tokio::time::interval(Duration::from_millis(5));
-    for _ in 0..2000 {
+    while begun.elapsed() < Duration::from_secs(120) {
         tick.tick().await;
         let answer = client.get(url).send().await.expect("answer");
         if wanted(&answer) {
@@ -108,12 +109,16 @@ async fn rollout(abrupt: bool, ask: fn(&reqwest::Client, String) -> reqwest::Req
     let mut old = Server::echo("0").await;
     api.put(slice("app", "0", old.address, ready()));
     api.put(ingress("app", json!({}), "app.test", "/", "app"));
-    let running = Arc::new(Ingress::start(&api, |_| {}).await);
-    until(&running.client(&["app.test"]), &running.url("app.test", "/"), found).await;
-    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let askers: Vec<_> = (0..8)
-        .map(|_| {
-            let (stop, count, running) = (Arc::clone(&stop), Arc::clone(&count), Arc::clone(&running));
+    // What is tested is that requests wait for the next table, not how long a slow machine takes to make it.
+    let running = Arc::new(Ingress::start(&api, |config| config.patience = Duration::from_secs(120)).await);
+    let client = running.client(&["app.test"]);
+    until(&client, &running.url("app.test", "/"), found).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let counts: Vec<Arc<AtomicU64>> = (0..8).map(|_| Arc::default()).collect();
+    let askers: Vec<_> = counts
+        .iter()
+        .map(|count| {
+            let (stop, count, running) = (Arc::clone(&stop), Arc::clone(count), Arc::clone(&running));
             tokio::spawn(async move {
                 let client = running.client(&["app.test"]);
                 while !stop.load(Ordering::Relaxed) {
@@ -125,26 +130,33 @@ async fn rollout(abrupt: bool, ask: fn(&reqwest::Client, String) -> reqwest::Req
             })
         })
         .collect();
+    // So many more for each of them.
     let answers = async |more: u64| {
-        let before = count.load(Ordering::Relaxed);
-        while count.load(Ordering::Relaxed) < before + more {
+        let now = |count: &Arc<AtomicU64>| count.load(Ordering::Relaxed);
+        let before: Vec<u64> = counts.iter().map(now).collect();
+        while counts.iter().zip(&before).any(|(count, before)| now(count) < before + more) {
             tokio::task::yield_now().await;
             assert!(askers.iter().all(|a| !a.is_finished()), "an asker failed");
         }
     };
     for n in 1..=10 {
         let new = Server::echo(&n.to_string()).await;
-        api.put(slice("app", &n.to_string(), new.address, ready()));
+        // It is still asked while there is no other.
         let ending = json!({"ready": false, "serving": true, "terminating": true});
         api.put(slice("app", &(n - 1).to_string(), old.address, ending));
+        api.put(slice("app", &n.to_string(), new.address, ready()));
         if !abrupt {
-            // The new table is in use before the old server is told to end.
-            answers(40).await;
+            // The new table is in use, and every request of before is over, when the old server is told to end.
+            let name = json!(n.to_string());
+            while json_of(client.get(running.url("app.test", "/")).send().await.expect("answer")).await["name"] != name
+            {
+            }
+            answers(2).await;
         }
         old.stop().await;
         api.delete("/apis/discovery.k8s.io/v1/endpointslices", "n", &format!("app-{}", n - 1));
         old = new;
-        answers(40).await;
+        answers(5).await;
     }
     stop.store(true, Ordering::Relaxed);
     for asker in askers {
@@ -164,12 +176,16 @@ async fn a_rollout_loses_no_request() {
 async fn failures_are_told_apart() {
     let api = Api::default();
     let good = Server::echo("good").await;
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bind").local_addr().expect("address");
+    // Bound, so that nobody else gets it, and not listening.
+    let closed = tokio::net::TcpSocket::new_v4().expect("socket");
+    closed.bind("127.0.0.1:0".parse().expect("address")).expect("bind");
+    let gone = closed.local_addr().expect("address");
     for name in ["mixed", "empty", "dead", "slow"] {
         api.put(service(name));
+        let patience = if name == "slow" { "1" } else { "120" };
         api.put(ingress(
             name,
-            json!({"proxy-read-timeout": "1", "proxy-body-size": "1k"}),
+            json!({"proxy-read-timeout": patience, "proxy-body-size": "1k"}),
             &format!("{name}.test"),
             "/",
             name,

@@ -97,6 +97,20 @@ impl ReplyBody {
 }
 
 impl Upstream {
+    /// The next frame, which somebody has to receive.
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        // Twice, because only being asked tells the connection to receive more.
+        for _ in 0..2 {
+            if let Some(lease) = &mut self.lease {
+                lease.drive(cx);
+            }
+            if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
+                return Poll::Ready(frame);
+            }
+        }
+        Poll::Pending
+    }
+
     /// A connection whose answer is read to its end can serve another request.
     fn give_back_at_end(&mut self) {
         if self.incoming.is_end_stream()
@@ -116,7 +130,7 @@ impl Body for ReplyBody {
             Self::Own(bytes) => return Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b)))),
             Self::Upstream(upstream) => upstream,
         };
-        match Pin::new(&mut upstream.incoming).poll_frame(cx) {
+        match upstream.poll_incoming(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some((after, sleep)) = &mut upstream.timeout {
                     sleep.as_mut().reset(Instant::now() + *after);

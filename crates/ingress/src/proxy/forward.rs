@@ -6,7 +6,6 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -24,9 +23,6 @@ use crate::watch::Snapshot;
 
 /// Bodies up to this are kept in memory, so that they can be sent again.
 const KEPT: u64 = 64 * 1024;
-/// How long the next table is waited for when no endpoint can be reached.
-const NEXT_TABLE: Duration = Duration::from_secs(1);
-
 /// Where a round of endpoints begins.
 static TURN: AtomicUsize = AtomicUsize::new(0);
 
@@ -94,7 +90,8 @@ impl Attempt<'_> {
     async fn run(&mut self, key: &BackendKey) -> (Reply, Option<String>) {
         let mut changed = self.proxy.current.changed.subscribe();
         let mut last = String::new();
-        for round in 0..2 {
+        let mut until = None;
+        loop {
             let backend = self.backend(key);
             let Some(backend) = backend.filter(|b| !b.endpoints.is_empty()) else {
                 let snapshot = self.proxy.current.snapshot.load();
@@ -126,7 +123,9 @@ impl Attempt<'_> {
                     }
                 }
             }
-            if round > 0 || tokio::time::timeout(NEXT_TABLE, changed.changed()).await.is_err() {
+            // In a rollout the next table is on its way, perhaps after others.
+            let until = *until.get_or_insert_with(|| tokio::time::Instant::now() + self.proxy.patience);
+            if !matches!(tokio::time::timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
                 break;
             }
         }
@@ -233,7 +232,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn answer(&mut self, response: Response<Incoming>, lease: Lease, key: &BackendKey) -> Reply {
+    fn answer(&mut self, response: Response<Incoming>, mut lease: Lease, key: &BackendKey) -> Reply {
         let policy = &self.route.policy;
         if !lease.pool.answered.swap(true, Ordering::Relaxed)
             && let Some(observer) = &self.proxy.observer
@@ -260,6 +259,7 @@ impl Attempt<'_> {
             }
         }
         if let (Some(endpoint), Some(client)) = (upgraded, self.client_upgrade.take()) {
+            lease.detach();
             self.proxy.pools.spawn(upgrade::join(client, endpoint));
             return Response::from_parts(head, ReplyBody::Own(None));
         }

@@ -12,7 +12,7 @@ mod upgrade;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -42,6 +42,7 @@ pub(crate) struct Proxy {
     observer: Option<Arc<dyn Observer>>,
     https_port: Option<u16>,
     has_https: bool,
+    patience: Duration,
 }
 
 type Reply = Response<ReplyBody>;
@@ -56,6 +57,7 @@ impl Proxy {
             observer: config.observer.clone(),
             https_port: config.https_port,
             has_https: !config.https.is_empty(),
+            patience: config.patience,
         })
     }
 

@@ -1,13 +1,18 @@
 //! Connections to endpoints: made when needed, kept while idle, shared by all tables.
 //!
-//! A pool belongs to an address, not to a table: a rollout that leaves an endpoint alone leaves its connections alone. Each
-//! connection is driven by a task that the pools own.
+//! A pool belongs to an address, not to a table: a rollout that leaves an endpoint alone leaves its connections alone. A connection
+//! of HTTP/1 is driven by the request that it serves, which saves the way to another task and back. One that has to go on while its
+//! request waits for something else (a body that still comes, a protocol that changes), and one of HTTP/2, is driven by a task that
+//! the pools own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
@@ -28,13 +33,15 @@ use crate::model::{Address, EndpointSpec, Protocol};
 /// Shorter than what servers commonly keep, so that we close first.
 const IDLE: Duration = Duration::from_secs(45);
 const MOST_IDLE: usize = 256;
+/// How often connections that nobody needed for that long are closed.
+const SWEEP: Duration = Duration::from_secs(15);
 /// How long an endpoint that could not be reached is only a second choice.
 const REST: Duration = Duration::from_secs(2);
 
 type Key = (EndpointSpec, Protocol);
 
 pub(crate) struct Pools {
-    pools: RwLock<HashMap<Key, Arc<Pool>>>,
+    pools: Arc<RwLock<HashMap<Key, Arc<Pool>>>>,
     shared: Arc<Shared>,
 }
 
@@ -44,12 +51,25 @@ struct Shared {
     connections: TaskTracker,
     stop: CancellationToken,
     start: Instant,
+    /// Whether a task closes idle connections.
+    sweeping: AtomicBool,
+}
+
+/// The work on a connection: nothing is sent or received unless it is polled.
+type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A connection of HTTP/1.
+pub(super) struct Http1 {
+    sender: http1::SendRequest<RequestBody>,
+    /// None when a task drives it, or it has ended.
+    driver: Option<Driver>,
 }
 
 /// The connections to one endpoint.
 pub(crate) struct Pool {
     key: Key,
-    idle: Mutex<Vec<(http1::SendRequest<RequestBody>, Instant)>>,
+    /// Those used last are at the end.
+    idle: Mutex<VecDeque<(Http1, Instant)>>,
     h2: tokio::sync::Mutex<Option<http2::SendRequest<RequestBody>>>,
     /// Set by the first answer.
     pub(super) answered: AtomicBool,
@@ -67,7 +87,7 @@ pub(crate) struct Lease {
 }
 
 pub(super) enum Sender {
-    H1(http1::SendRequest<RequestBody>),
+    H1(Http1),
     H2(http2::SendRequest<RequestBody>),
 }
 
@@ -93,8 +113,9 @@ impl Pools {
             connections: TaskTracker::new(),
             stop: CancellationToken::new(),
             start: Instant::now(),
+            sweeping: AtomicBool::new(false),
         };
-        Self { pools: RwLock::default(), shared: Arc::new(shared) }
+        Self { pools: Arc::default(), shared: Arc::new(shared) }
     }
 
     /// The pool of an endpoint.
@@ -102,6 +123,9 @@ impl Pools {
         let key = (endpoint.clone(), protocol);
         if let Some(pool) = self.pools.read().unwrap_or_else(|e| e.into_inner()).get(&key) {
             return Arc::clone(pool);
+        }
+        if !self.shared.sweeping.swap(true, Ordering::Relaxed) {
+            self.spawn(sweep(Arc::clone(&self.pools)));
         }
         let mut pools = self.pools.write().unwrap_or_else(|e| e.into_inner());
         // Pools that nobody used for a while belong to endpoints that are gone.
@@ -161,11 +185,10 @@ impl Pool {
         if matches!(self.key.1, Protocol::Grpc | Protocol::Grpcs) {
             return self.lease_h2(timeout, fresh).await;
         }
-        let next = || if fresh { None } else { self.idle().pop() };
-        while let Some((mut sender, since)) = next() {
-            // Ready fails when the other side closed the connection.
-            if since.elapsed() < IDLE && !sender.is_closed() && sender.ready().await.is_ok() {
-                return Ok(Lease { sender: Sender::H1(sender), pool, reused: true });
+        let next = || if fresh { None } else { self.idle().pop_back() };
+        while let Some((mut connection, since)) = next() {
+            if since.elapsed() < IDLE && connection.is_usable().await {
+                return Ok(Lease { sender: Sender::H1(connection), pool, reused: true });
             }
         }
         let connect = async {
@@ -174,8 +197,8 @@ impl Pool {
                 Stream::Tls(stream) => self.handshake(TokioIo::new(stream)).await,
             }
         };
-        let sender = within(timeout, connect).await?;
-        Ok(Lease { sender: Sender::H1(sender), pool, reused: false })
+        let connection = within(timeout, connect).await?;
+        Ok(Lease { sender: Sender::H1(connection), pool, reused: false })
     }
 
     async fn lease_h2(self: &Arc<Self>, timeout: Duration, fresh: bool) -> io::Result<Lease> {
@@ -228,26 +251,30 @@ impl Pool {
         Ok(Stream::Tls(Box::new(self.shared.tls.connect(name, stream).await?)))
     }
 
-    async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-        &self,
-        io: TokioIo<S>,
-    ) -> io::Result<http1::SendRequest<RequestBody>> {
+    async fn handshake<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, io: TokioIo<S>) -> io::Result<Http1> {
         let (sender, connection) = http1::Builder::new().handshake(io).await.map_err(io::Error::other)?;
-        let stop = self.shared.stop.clone();
-        self.shared.connections.spawn(async move {
-            if let Some(Err(error)) = stop.run_until_cancelled(connection.with_upgrades()).await {
+        let driver: Driver = Box::pin(async move {
+            if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "connection to an endpoint ended");
             }
         });
-        Ok(sender)
+        Ok(Http1 { sender, driver: Some(driver) })
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<(http1::SendRequest<RequestBody>, Instant)>> {
+    fn idle(&self) -> MutexGuard<'_, VecDeque<(Http1, Instant)>> {
         self.idle.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     fn has_fresh(&self) -> bool {
-        self.idle().iter().any(|(sender, since)| since.elapsed() < IDLE && !sender.is_closed())
+        self.idle().iter().any(|(connection, since)| since.elapsed() < IDLE && !connection.sender.is_closed())
+    }
+
+    /// Closes connections that nobody needed for a while, or that the endpoint closed.
+    fn sweep(&self) {
+        self.idle().retain_mut(|(connection, since)| {
+            connection.rest();
+            since.elapsed() < IDLE && !connection.sender.is_closed()
+        });
     }
 
     fn now(&self) -> u64 {
@@ -264,8 +291,18 @@ impl Shared {
 impl Lease {
     /// Sends a request. On failure says whether it can be sent again as it is.
     pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, Failed> {
+        if matches!(request.body(), RequestBody::Stream(..)) {
+            self.detach();
+        }
         let sent = match &mut self.sender {
-            Sender::H1(sender) => sender.try_send_request(request).await,
+            Sender::H1(Http1 { sender, driver }) => {
+                let mut answer = pin!(sender.try_send_request(request));
+                poll_fn(|cx| {
+                    drive(driver, cx);
+                    answer.as_mut().poll(cx)
+                })
+                .await
+            }
             Sender::H2(sender) => sender.try_send_request(request).await,
         };
         sent.map_err(|mut e| {
@@ -274,16 +311,69 @@ impl Lease {
         })
     }
 
+    /// Sends and receives what it can, where no task does.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Sender::H1(connection) = &mut self.sender {
+            drive(&mut connection.driver, cx);
+        }
+    }
+
+    /// Has a task drive the connection from now on, whatever becomes of the request.
+    pub(super) fn detach(&mut self) {
+        if let Sender::H1(connection) = &mut self.sender
+            && let Some(driver) = connection.driver.take()
+        {
+            let shared = &self.pool.shared;
+            let stop = shared.stop.clone();
+            shared.connections.spawn(async move {
+                stop.run_until_cancelled(driver).await;
+            });
+        }
+    }
+
     /// Keeps the connection for another request.
     pub(super) fn give_back(self) {
-        if let Sender::H1(sender) = self.sender
-            && !sender.is_closed()
-        {
+        if let Sender::H1(mut connection) = self.sender {
+            connection.rest();
+            if connection.sender.is_closed() {
+                return;
+            }
             let mut idle = self.pool.idle();
             if idle.len() < MOST_IDLE {
-                idle.push((sender, Instant::now()));
+                idle.push_back((connection, Instant::now()));
             }
         }
+    }
+}
+
+impl Http1 {
+    /// Finishes what the last request left, and sees whether the endpoint closed the connection. Nobody is woken by what comes later.
+    fn rest(&mut self) {
+        drive(&mut self.driver, &mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Whether it takes another request.
+    async fn is_usable(&mut self) -> bool {
+        if self.driver.is_none() {
+            // Fails when the other side closed the connection.
+            return !self.sender.is_closed() && self.sender.ready().await.is_ok();
+        }
+        self.rest();
+        self.driver.is_some() && self.sender.is_ready()
+    }
+}
+
+fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
+    if driver.as_mut().is_some_and(|work| work.as_mut().poll(cx).is_ready()) {
+        *driver = None;
+    }
+}
+
+async fn sweep(pools: Arc<RwLock<HashMap<Key, Arc<Pool>>>>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        let all: Vec<_> = pools.read().unwrap_or_else(|e| e.into_inner()).values().cloned().collect();
+        all.iter().for_each(|pool| pool.sweep());
     }
 }
 
