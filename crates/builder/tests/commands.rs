@@ -37,17 +37,17 @@ fn refusals_name_the_thing() {
         $ docker biuld .
         docker: 'biuld' is not a docker command that this builder has.
         Did you mean 'docker build'?
-        It has: build, builder, buildx, history, image, images, info, inspect, load, login, logout, manifest, pull, push, rmi, save, system, tag, version
+        It has: build, builder, buildx, context, history, image, images, info, inspect, load, login, logout, manifest, pull, push, rmi, save, system, tag, version
         [1]
         $ docker run x
         docker: 'run' is not a docker command that this builder has.
         It builds and moves images and runs no containers; for containers put a real docker first on the PATH.
-        It has: build, builder, buildx, history, image, images, info, inspect, load, login, logout, manifest, pull, push, rmi, save, system, tag, version
+        It has: build, builder, buildx, context, history, image, images, info, inspect, load, login, logout, manifest, pull, push, rmi, save, system, tag, version
         [1]
         $ docker compose up
         docker: 'compose' is not a docker command that this builder has.
         It builds and moves images and runs no containers; for containers put a real docker first on the PATH.
-        It has: build, builder, buildx, history, image, images, info, inspect, load, login, logout, manifest, pull, push, rmi, save, system, tag, version
+        It has: build, builder, buildx, context, history, image, images, info, inspect, load, login, logout, manifest, pull, push, rmi, save, system, tag, version
         [1]
         $ docker buildx bake
         ERROR: couldn't find a bake definition

@@ -132,7 +132,8 @@ fn targets(file: &Dockerfile) -> Vec<String> {
             (None, true) => "(default)".to_owned(),
             (None, false) => continue,
         };
-        lines.push(format!("{name}\t"));
+        let said = stage.name.as_deref().map(|name| file.description(stage.span, name)).unwrap_or_default();
+        lines.push(format!("{name}\t{said}"));
     }
     lines
 }
@@ -140,19 +141,32 @@ fn targets(file: &Dockerfile) -> Vec<String> {
 /// The arguments that a target takes, with their values.
 fn outline(file: &Dockerfile, request: &BuildRequest, inputs: &Inputs) -> Result<Vec<String>, Failure> {
     let target = solve::target(file, request).map_err(|wrong| Failure::new(format!("ERROR: {wrong}")))?;
-    let mut values: BTreeMap<String, String> = BTreeMap::new();
-    let globals = file.meta_args.iter().flat_map(|(_, list)| list);
+    let mut values: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let globals = file.meta_args.iter().map(|(span, list)| (*span, list));
     let own = file.stages[target].instructions.iter().filter_map(|one| match &one.kind {
-        Kind::Arg(list) => Some(list),
+        Kind::Arg(list) => Some((one.span, list)),
         _ => None,
     });
-    for pair in globals.chain(own.flatten()) {
+    let pairs = globals.chain(own).flat_map(|(span, list)| list.iter().map(move |pair| (span, pair)));
+    for (span, pair) in pairs {
         let given = inputs.build_args.get(&pair.key).cloned().flatten();
         let value = given.or_else(|| pair.value.clone()).or_else(|| inputs.global.get(&pair.key).cloned());
-        values.insert(pair.key.clone(), value.unwrap_or_default());
+        let said = file.description(span, &pair.key).to_owned();
+        values.insert(pair.key.clone(), (value.unwrap_or_default(), said));
     }
-    let name = file.stages[target].name.clone().unwrap_or_else(|| "(default)".to_owned());
-    let mut lines = vec![format!("TARGET:\t{name}"), String::new(), "BUILD ARG\tVALUE\tDESCRIPTION".to_owned()];
-    lines.extend(values.iter().map(|(key, value)| format!("{key}\t{value}\t")));
+    let stage = &file.stages[target];
+    let mut lines = Vec::new();
+    if let Some(name) = &stage.name {
+        lines = match file.description(stage.span, name) {
+            "" => vec![format!("TARGET: {name}")],
+            said => vec![format!("TARGET:      {name}"), format!("DESCRIPTION: {said}")],
+        };
+        lines.push(String::new());
+    }
+    if !values.is_empty() {
+        lines.push("BUILD ARG\tVALUE\tDESCRIPTION".to_owned());
+        lines.extend(values.iter().map(|(key, (value, said))| format!("{key}\t{value}\t{said}")));
+        lines.push(String::new());
+    }
     Ok(lines)
 }

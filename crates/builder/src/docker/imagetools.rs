@@ -5,7 +5,7 @@ use std::io::Write;
 use oci::{Descriptor, Document, Index, Platform, Reference, media};
 use serde_json::json;
 
-use super::flags::{Flag, parse, switch, value};
+use super::flags::{Flag, Parsed, parse, switch, value};
 use super::format::template;
 use super::outputs::{Annotation, Level, annotations};
 use super::transfer::failed;
@@ -30,6 +30,8 @@ fn create(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
         switch("append", None),
         switch("dry-run", None),
         value("file", Some('f')),
+        value("metadata-file", None),
+        value("platform", Some('p')),
         switch("prefer-index", None),
         value("progress", None),
         value("tag", Some('t')),
@@ -78,7 +80,9 @@ fn create(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
         let fetched = runtime.block_on(client.manifest(&source)).map_err(|wrong| error(&source, &wrong))?;
         found.push((source, fetched));
     }
+    let platforms = platforms(&parsed)?;
     let only_index = match found.as_slice() {
+        _ if !platforms.is_empty() => None,
         [(_, only)] => {
             // One image keeps its bytes, and so the digest under which it was tested, unless an index is asked for.
             let is_index = media::is_index(&only.descriptor.media_type);
@@ -113,6 +117,7 @@ fn create(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
                     }
                 }
             }
+            select(&mut entries, &platforms)?;
             index(entries, &marks)?
         }
     };
@@ -133,6 +138,48 @@ fn create(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
             .map_err(|wrong| error(target, &wrong))?;
         docker.talk(format!("pushing {digest} to {target}"));
     }
+    if let Some(path) = parsed.last("metadata-file") {
+        let descriptor = Descriptor::new(&media_type, oci::Digest::of(&bytes), bytes.len() as u64);
+        let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
+        let metadata = json!({
+            "containerimage.descriptor": descriptor, "containerimage.digest": descriptor.digest, "image.name": names.join(","),
+        });
+        std::fs::write(docker.cwd.join(path), format!("{metadata:#}"))?;
+    }
+    Ok(())
+}
+
+/// `--platform`: those that are kept, all when none is named.
+fn platforms(parsed: &Parsed) -> Result<Vec<Platform>, Failure> {
+    let texts = parsed.all("platform").iter().flat_map(|list| list.split(',')).map(str::trim);
+    texts
+        .filter(|text| !text.is_empty())
+        .map(|text| {
+            Platform::parse(text).ok_or_else(|| Failure::new(format!("ERROR: failed to parse platform {text:?}")))
+        })
+        .collect()
+}
+
+/// Leaves the images of these platforms, with what refers to them.
+fn select(entries: &mut Vec<Descriptor>, platforms: &[Platform]) -> Result<(), Failure> {
+    if platforms.is_empty() {
+        return Ok(());
+    }
+    let wanted = |entry: &Descriptor| {
+        entry.platform.as_ref().is_some_and(|platform| platforms.iter().any(|wanted| platform.matches(wanted)))
+    };
+    let kept: Vec<String> =
+        entries.iter().filter(|entry| wanted(entry)).map(|entry| entry.digest.to_string()).collect();
+    for platform in platforms {
+        let has = |entry: &Descriptor| entry.platform.as_ref().is_some_and(|one| one.matches(platform));
+        if !entries.iter().any(has) {
+            return Err(Failure::new(format!("ERROR: no image of the sources is for platform {platform}")));
+        }
+    }
+    entries.retain(|entry| {
+        let about = entry.annotations.get("vnd.docker.reference.digest");
+        kept.iter().any(|digest| digest == entry.digest.as_str() || Some(digest) == about)
+    });
     Ok(())
 }
 

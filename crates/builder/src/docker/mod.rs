@@ -12,6 +12,7 @@ mod builders;
 mod buildx;
 mod call;
 mod context;
+mod endpoints;
 mod export;
 mod flags;
 mod format;
@@ -257,8 +258,8 @@ pub(crate) fn malformed(text: &str) -> String {
 }
 
 const COMMANDS: &[&str] = &[
-    "build", "builder", "buildx", "history", "image", "images", "info", "inspect", "load", "login", "logout",
-    "manifest", "pull", "push", "rmi", "save", "system", "tag", "version",
+    "build", "builder", "buildx", "context", "history", "image", "images", "info", "inspect", "load", "login",
+    "logout", "manifest", "pull", "push", "rmi", "save", "system", "tag", "version",
 ];
 
 /// Runs `docker ARGS` and gives the exit code for the process. `argv[0]` is the program's name.
@@ -328,6 +329,7 @@ fn dispatch(docker: &mut Docker, args: &[String]) -> Result<(), Failure> {
         "build" => build::build(docker, "build", rest),
         "builder" => builder_command(docker, rest),
         "buildx" => buildx::buildx(docker, rest),
+        "context" => endpoints::context(docker, rest),
         "history" => images::history(docker, rest),
         "image" => image_command(docker, rest),
         "images" => images::images(docker, rest),

@@ -26,6 +26,16 @@ pub struct Dockerfile {
     pub stages: Vec<Stage>,
     /// What was found while reading; [`super::check::check`] finds more.
     pub warnings: Vec<Warning>,
+    /// Comments right above an instruction, by its first line.
+    pub comments: BTreeMap<usize, Vec<String>>,
+}
+
+impl Dockerfile {
+    /// What the comments above an instruction say of a stage or an argument: `# NAME what it is`. Empty when they say nothing.
+    pub fn description(&self, at: Span, name: &str) -> &str {
+        let above = self.comments.get(&at.start).into_iter().flatten();
+        above.filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).next().unwrap_or_default()
+    }
 }
 
 /// One `FROM` and what follows it.

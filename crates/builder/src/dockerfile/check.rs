@@ -55,7 +55,9 @@ pub struct Settings {
 }
 
 /// Checks that must be asked for.
-const EXPERIMENTAL: &[&str] = &["CopyIgnoredFile"];
+const EXPERIMENTAL: &[&str] = &["CopyIgnoredFile", DESCRIPTION];
+
+const DESCRIPTION: &str = "InvalidDefinitionDescription";
 
 impl Settings {
     /// Reads `skip=A,B;error=true`.
@@ -100,8 +102,10 @@ pub fn check(file: &Dockerfile, globals: &BTreeMap<String, String>) -> Vec<Warni
     stages(file, globals, &mut out);
     for (span, args) in &file.meta_args {
         out.extend(args.iter().filter(|arg| is_secret(&arg.key)).map(|arg| secret(*span, "ARG", &arg.key)));
+        described(file, *span, "ARG", args.iter().map(|arg| arg.key.as_str()), &mut out);
     }
     for stage in &file.stages {
+        described(file, stage.span, "FROM", stage.name.as_deref().into_iter(), &mut out);
         instructions(file, stage, &mut out);
     }
     out.sort();
@@ -230,6 +234,7 @@ fn instructions(file: &Dockerfile, stage: &Stage, out: &mut Vec<Warning>) {
             }
             Kind::Arg(args) => {
                 out.extend(args.iter().filter(|arg| is_secret(&arg.key)).map(|arg| secret(one.span, "ARG", &arg.key)));
+                described(file, one.span, "ARG", args.iter().map(|arg| arg.key.as_str()), out);
             }
             Kind::Env(args) => {
                 out.extend(args.iter().filter(|arg| is_secret(&arg.key)).map(|arg| secret(one.span, "ENV", &arg.key)));
@@ -280,6 +285,28 @@ fn legacy(one: &Instruction, name: &str, out: &mut Vec<Warning>) {
         let message = format!("\"{name} key=value\" should be used instead of legacy \"{name} key value\" format");
         out.push(Warning::new("LegacyKeyValueFormat", one.span, message));
     }
+}
+
+/// A comment right above a definition describes it, and begins with its name.
+fn described<'n>(
+    file: &Dockerfile,
+    span: Span,
+    instruction: &str,
+    mut names: impl Iterator<Item = &'n str> + Clone,
+    out: &mut Vec<Warning>,
+) {
+    let Some(said) = file.comments.get(&span.start).and_then(|lines| lines.last()) else { return };
+    let first = said.split(' ').next().unwrap_or_default();
+    if names.clone().any(|name| name == first) {
+        return;
+    }
+    let name = match (names.next(), names.next()) {
+        (None, _) => return,
+        (Some(one), None) => one,
+        (Some(_), Some(_)) => "<arg_key>",
+    };
+    let message = format!("Comment for {instruction} should follow the format: `# {name} <description>`");
+    out.push(Warning::new(DESCRIPTION, span, message));
 }
 
 fn expose(span: Span, port: &str, out: &mut Vec<Warning>) {
@@ -407,6 +434,22 @@ mod tests {
             17 ReservedStageName: Stage name should not use the same name as reserved stage "scratch"
             17 UndefinedArgInFrom: FROM argument 'NOPE' is not declared
             "#);
+    }
+
+    #[test]
+    fn comments_that_describe_nothing() {
+        let text = "# A is said\n# of another\nARG A B=1\n# build: the first\nFROM x AS Build\n# C is this\nARG C\n# apart\n\nARG D\n# also\n#\nARG E\n# free\nRUN x\n# unnamed\nFROM y\n";
+        let found: Vec<_> = found(text).into_iter().filter(|line| line.contains(DESCRIPTION)).collect();
+        assert_eq!(
+            found,
+            [
+                "3 InvalidDefinitionDescription: Comment for ARG should follow the format: `# <arg_key> <description>`",
+                "5 InvalidDefinitionDescription: Comment for FROM should follow the format: `# build <description>`",
+            ]
+        );
+        let file = parse(text).unwrap();
+        assert_eq!(file.description(file.meta_args[0].0, "A"), "is said");
+        assert_eq!(file.description(file.meta_args[0].0, "B"), "");
     }
 
     #[test]

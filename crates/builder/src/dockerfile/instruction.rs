@@ -38,6 +38,8 @@ pub(super) fn assemble(lines: Lines) -> Result<Dockerfile, ParseError> {
     if lines.nodes.is_empty() {
         return Err(ParseError::new(Span { start: 1, end: 1 }, "file with no instructions"));
     }
+    let above = lines.nodes.iter().filter(|node| !node.comments.is_empty());
+    let comments = above.map(|node| (node.span.start, node.comments.clone())).collect();
     for node in &lines.nodes {
         let (keyword, _) = split_keyword(&node.text);
         if keyword.eq_ignore_ascii_case("FROM") {
@@ -59,7 +61,7 @@ pub(super) fn assemble(lines: Lines) -> Result<Dockerfile, ParseError> {
         let end = lines.nodes.last().map_or(1, |node| node.span.end);
         return Err(ParseError::new(Span { start: end, end }, "no build stage in current context"));
     }
-    Ok(Dockerfile { directives: lines.directives, meta_args, stages, warnings })
+    Ok(Dockerfile { directives: lines.directives, meta_args, stages, warnings, comments })
 }
 
 pub(super) fn split_keyword(text: &str) -> (&str, &str) {

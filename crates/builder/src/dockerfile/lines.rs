@@ -31,6 +31,8 @@ pub(crate) struct Node {
     /// Joined text without trailing white space.
     pub text: String,
     pub heredocs: Vec<Heredoc>,
+    /// Comments right above it, without `#`.
+    pub comments: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +51,7 @@ pub(crate) fn split(text: &str) -> Result<Lines, ParseError> {
     let mut seen: Vec<String> = Vec::new();
     let mut nodes = Vec::new();
     let mut warnings = Vec::new();
+    let mut comments = Vec::new();
     while let Some((start, raw)) = physical.next() {
         if !directives_done {
             match directive(raw) {
@@ -69,10 +72,16 @@ pub(crate) fn split(text: &str) -> Result<Lines, ParseError> {
             }
         }
         if is_comment(raw) {
+            match raw.trim_start()[1..].trim() {
+                // Begins anew, as an empty line does.
+                "" => comments.clear(),
+                text => comments.push(text.to_owned()),
+            }
             continue;
         }
         let (mut joined, mut complete) = continuation(trim_newline(raw).trim_start(), directives.escape);
         if complete && joined.trim().is_empty() {
+            comments.clear();
             continue;
         }
         let mut end = start;
@@ -118,7 +127,8 @@ pub(crate) fn split(text: &str) -> Result<Lines, ParseError> {
                 heredocs.push(doc);
             }
         }
-        nodes.push(Node { span: Span { start, end }, text, heredocs });
+        let comments = std::mem::take(&mut comments);
+        nodes.push(Node { span: Span { start, end }, text, heredocs, comments });
     }
     Ok(Lines { directives, nodes, warnings })
 }
