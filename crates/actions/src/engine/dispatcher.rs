@@ -336,6 +336,7 @@ impl Dispatcher {
     fn mark(&mut self, run: i64, job: i64, status: Status) {
         if let Some(state) = self.active.get_mut(&run).and_then(|active| active.jobs.get_mut(&job))
             && state.job.status != status
+            && state.job.status != Status::Completed
         {
             state.job.status = status;
             let job = state.job.clone();

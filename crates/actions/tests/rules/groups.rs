@@ -104,3 +104,19 @@ async fn who_waits_gives_way_or_keeps_its_place() {
         assert!(started.is_sorted(), "{queue}: {started:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_wait_and_no_more() {
+    let list: Vec<String> = (0..103).map(|n| n.to_string()).collect();
+    let flow = format!(
+        "on: push\njobs:\n  j:\n    strategy: {{matrix: {{n: [{}]}}}}\n    concurrency: {{group: g, queue: max}}\n    runs-on: ubuntu-latest\n    steps: [{{run: 'true'}}]\n",
+        list.join(", ")
+    );
+    let (bench, runs, _) = ran(&[(".github/workflows/w.yml", &flow)]).await;
+    let jobs = bench.engine.jobs(runs[0].id).await.unwrap();
+    let of = |conclusion| jobs.iter().filter(|job| job.conclusion == Some(conclusion)).count();
+    assert_eq!((of(Conclusion::Success), of(Conclusion::Cancelled)), (101, 2));
+    let last = jobs.iter().find(|job| job.conclusion == Some(Conclusion::Cancelled)).unwrap();
+    assert!(last.annotations[0].message.contains("the queue of 'g' is full"), "{:?}", last.annotations);
+    assert!(jobs.iter().all(|job| job.status == Status::Completed));
+}
