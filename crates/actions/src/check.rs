@@ -447,6 +447,11 @@ mod tests {
         let differences: Vec<&str> =
             reports[0].differences.iter().map(|difference| difference.construct.as_str()).collect();
         assert_eq!(differences, ["on.milestone", "runs-on: windows-latest", "uses: actions/checkout@v5"]);
+        let text = "on: push\nconcurrency: {group: 'x-${{ github.ref }}'}\njobs:\n  a: {concurrency: 'X-${{ github.ref }}', runs-on: self-hosted, steps: [{run: x}]}\n  b: {concurrency: other, runs-on: self-hosted, steps: [{run: x}]}\n";
+        let found = check(&[("groups.yml".to_owned(), text.to_owned())]);
+        let found: Vec<(usize, &str)> =
+            found[0].differences.iter().map(|difference| (difference.at.line, difference.construct.as_str())).collect();
+        assert_eq!(found, [(4, "concurrency")]);
         let text = "on: {schedule: [{cron: '0 0 * * *'}]}\njobs:\n  a:\n    runs-on: {group: big, labels: [ubuntu-latest, gpu]}\n    permissions: {id-token: write}\n    container: {image: x, options: --gpus all}\n    services: {db: {image: y, volumes: ['/var/run/docker.sock:/s']}}\n    steps:\n      - {run: docker run x, shell: pwsh}\n      - {run: 'echo ${{ secrets.GITHUB_TOKEN }} ${{ runner.environment }}', background: true}\n      - uses: docker://z\n      - uses: a/b@v1\n      - uses: docker/build-push-action@v6\n  c: {uses: o/r/.github/workflows/w.yml@v1}\n";
         let found = check(&[("all.yml".to_owned(), text.to_owned())]);
         let found: Vec<&str> = found[0].differences.iter().map(|difference| difference.construct.as_str()).collect();

@@ -33,6 +33,8 @@ async fn what_a_background_step_leaves_is_there_after_the_wait() {
           echo "FROM_BG=yes" >> "$GITHUB_ENV"
           echo "$PWD/tools" >> "$GITHUB_PATH"
           echo "::add-mask::hidden-word"
+          # More than a pipe holds: when all of it is written, what came before was read.
+          yes padding | head -c 300000
           touch masked
           until test -e go; do sleep 0.05; done
           echo "MARK bg saw the file"

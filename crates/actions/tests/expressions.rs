@@ -296,6 +296,11 @@ fn refusals_of_workflows() {
         (job(&format!("    defaults: {{run: {{shel: x}}}}\n{steps}")), (5, 22), "Unexpected value 'shel'"),
         (job(&format!("    permissions: {{content: read}}\n{steps}")), (5, 19), "Unexpected value 'content'"),
         (job(&format!("    concurrency: {{cancel-in-progress: true}}\n{steps}")), (5, 18), "group"),
+        (
+            job(&format!("    concurrency: {{group: a, queue: max, cancel-in-progress: true}}\n{steps}")),
+            (5, 18),
+            "is not allowed",
+        ),
         (job(&format!("    concurrency: {{group: a, cancel: true}}\n{steps}")), (5, 29), "Unexpected value 'cancel'"),
         (job(&format!("    if: ${{{{ steps.a.outcome }}}}\n{steps}")), (5, 9), "Unrecognized named-value: 'steps'"),
         (job(&format!("    env: [a]\n{steps}")), (5, 10), "A sequence was not expected"),

@@ -358,3 +358,22 @@ jobs:
         assert_eq!(story.contains(text), said, "{text}: {story}");
     }
 }
+
+/// A server that a step starts, and that says something about each request, goes on in later steps.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_step_leaves_running_may_go_on_writing() {
+    let seen = ran(
+        r#"
+      - run: |
+          { until test -e asked; do sleep 0.05; done; for i in $(seq 20000); do echo "a line that nobody reads"; done; touch answered; } &
+      - run: |
+          touch asked
+          until test -e answered; do sleep 0.05; done
+          echo MARK it went on
+"#,
+        &[],
+    )
+    .await;
+    assert_eq!(seen.marks(), ["it went on"], "{}", seen.log);
+    assert_eq!(seen.job.conclusion, Some(Conclusion::Success), "{}", seen.log);
+}

@@ -121,6 +121,7 @@ impl Executor {
             more_steps: false,
             containers: self.containers.shared(),
             count: self.count.clone(),
+            unheard: super::process::Unheard::default(),
             beside: Beside::default(),
             is_view: true,
         }
@@ -236,6 +237,7 @@ impl Executor {
         self.added_masks.append(&mut view.added_masks);
         self.summary.push_str(&view.summary);
         self.matchers.join(std::mem::take(&mut view.matchers));
+        self.unheard.join(std::mem::take(&mut view.unheard));
         self.warm_checkout |= view.warm_checkout;
         let begin = self.log.size();
         if let Err(error) = self.log.append(&log) {

@@ -125,6 +125,8 @@ pub(crate) struct Executor {
     pub more_steps: bool,
     /// Counts steps for files.
     pub count: Arc<AtomicUsize>,
+    /// Output of what steps left running.
+    pub unheard: process::Unheard,
     /// Steps that run beside the others.
     pub beside: beside::Beside,
     /// Whether this is only the view of one step of it that runs beside the others.

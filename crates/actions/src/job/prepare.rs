@@ -280,6 +280,7 @@ pub(super) async fn prepare(
         more_steps: false,
         containers: super::inside::Containers::default(),
         count: Arc::default(),
+        unheard: super::process::Unheard::default(),
         beside: super::beside::Beside::default(),
         is_view: false,
     };

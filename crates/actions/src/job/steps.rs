@@ -449,11 +449,14 @@ impl Executor {
     ) -> End {
         let token = if self.cancelled || self.survives { self.abort.clone() } else { self.cancel.clone() };
         let deadline = current.deadline;
-        process::attend(child, reader, input, deadline, &token, |line| match line {
+        let mut unheard = std::mem::take(&mut self.unheard);
+        let end = process::attend(child, reader, input, deadline, &token, Some(&mut unheard), |line| match line {
             Some(line) => self.output(line, current),
             None => self.tell_log(),
         })
-        .await
+        .await;
+        self.unheard = unheard;
+        end
     }
 
     /// Runs a process and gives its output instead of logging it.
@@ -464,7 +467,7 @@ impl Executor {
             Ok(pair) => pair,
             Err(error) => return (End::NotStarted(error), out),
         };
-        let end = process::attend(child, reader, command.stdin.clone(), deadline, token, |line| {
+        let end = process::attend(child, reader, command.stdin.clone(), deadline, token, None, |line| {
             if let Some(line) = line {
                 out.push_str(line);
                 out.push('\n');
