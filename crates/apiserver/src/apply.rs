@@ -35,35 +35,32 @@ impl FieldValidation {
     }
 }
 
-/// Brings an object as sent into the form of its kind, in the version asked for. Answers warnings.
-pub(crate) fn decode(
-    call: &Call,
-    object: &mut Value,
-    duplicates: &[String],
-    body: &[u8],
-) -> Result<Vec<String>, Status> {
+/// Brings an object as sent into the form of its kind, in the version asked for. `said` is what is wrong with its text. Answers warnings.
+pub(crate) fn decode(call: &Call, object: &mut Value, said: &[String], body: &[u8]) -> Result<Vec<String>, Status> {
     let validation = FieldValidation::of(call)?;
     let unknown = decode_as(&call.kind, &call.target.version, object)?;
-    faults(call, validation, &unknown, duplicates, body)
+    faults(call, validation, &unknown, said, body)
 }
 
 fn faults(
     call: &Call,
     validation: FieldValidation,
     unknown: &[String],
-    duplicates: &[String],
+    said: &[String],
     body: &[u8],
 ) -> Result<Vec<String>, Status> {
     let duplicate = |p: &String| format!("duplicate field {p:?}");
     let unknown_field = |p: &String| format!("unknown field {p:?}");
-    let list: Vec<String> = if call.kind.custom || unknown.len() + duplicates.len() < 2 || body.is_empty() {
-        duplicates.iter().map(duplicate).chain(unknown.iter().map(unknown_field)).collect()
+    let list: Vec<String> = if call.kind.custom || unknown.len() + said.len() < 2 || body.is_empty() {
+        said.iter().cloned().chain(unknown.iter().map(unknown_field)).collect()
     } else {
         // Of Kubernetes' own kinds, as they stand in the text.
         let told = |(path, twice): (String, bool)| if twice { duplicate(&path) } else { unknown_field(&path) };
         crate::negotiate::in_order(body, unknown).into_iter().map(told).collect()
     };
-    let list = if list.is_empty() { unknown.iter().map(unknown_field).collect() } else { list };
+    // In YAML they have no order.
+    let all = || said.iter().cloned().chain(unknown.iter().map(unknown_field)).collect();
+    let list = if list.is_empty() { all() } else { list };
     match validation {
         _ if list.is_empty() => Ok(Vec::new()),
         FieldValidation::Ignore => Ok(Vec::new()),

@@ -57,10 +57,20 @@ async fn old_watch_paths() {
     let (_dir, server, _client) = common::server().await;
     send(&server, "POST", MAPS, json!({"metadata": {"name": "a"}})).await;
     send(&server, "POST", MAPS, json!({"metadata": {"name": "b"}})).await;
-    let path = "/api/v1/watch/namespaces/default/configmaps/a?timeoutSeconds=1";
-    let answer = send(&server, "GET", path, Value::Null).await;
-    let text = String::from_utf8_lossy(&answer.bytes).into_owned();
-    assert!(text.starts_with("{\"type\":\"ADDED\"") && text.lines().count() == 1, "{text}");
+    // Only that one is told of, and then what happens to it.
+    let path = "/api/v1/watch/namespaces/default/configmaps/a?timeoutSeconds=180";
+    let request = http::Request::get(path).body(axum::body::Body::empty()).expect("a request");
+    let mut stream = server.respond(Some(Identity::admin()), request).await.into_body().into_data_stream();
+    send(&server, "DELETE", &format!("{MAPS}/b"), Value::Null).await;
+    send(&server, "DELETE", &format!("{MAPS}/a"), Value::Null).await;
+    let mut text = String::new();
+    while !text.contains("DELETED") {
+        let bytes = futures::StreamExt::next(&mut stream).await.expect("more").expect("a part");
+        text.push_str(&String::from_utf8_lossy(&bytes));
+    }
+    let told: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+    let told: Vec<_> = told.iter().map(|e| (e["type"].as_str(), e["object"]["metadata"]["name"].as_str())).collect();
+    assert_eq!(told, [(Some("ADDED"), Some("a")), (Some("DELETED"), Some("a"))]);
 }
 
 /// A request made with openssl: CN=jane, O=dev, O=ops, key on P-256.
@@ -148,7 +158,7 @@ async fn aggregated_servers_that_do_not_answer_are_stale() {
         async move { server.run(shutdown).await }
     });
     // The watch ends by itself when the condition did not come.
-    let path = format!("{services}?watch=true&timeoutSeconds=10");
+    let path = format!("{services}?watch=true&timeoutSeconds=180");
     let request = http::Request::get(&path).body(axum::body::Body::empty()).expect("a request");
     let mut stream = server.respond(Some(Identity::admin()), request).await.into_body().into_data_stream();
     let mut seen = String::new();
@@ -368,4 +378,109 @@ async fn the_status_of_a_deployment_leaves_its_labels() {
     let patched = send_as(&server, Identity::admin(), "PATCH", &format!("{path}/d/status"), patch, &[kind]).await.body;
     assert_eq!(patched["metadata"]["labels"], labels);
     assert_eq!((&patched["metadata"]["annotations"]["x"], &patched["status"]["replicas"]), (&json!("y"), &json!(3)));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_text_of_a_patch_is_told() {
+    let (_dir, server, _client) = common::server().await;
+    send(&server, "POST", MAPS, json!({"metadata": {"name": "a"}, "data": {"x": "1"}})).await;
+    let sent = async |method: &str, path: &str, kind: &str, body: &str| {
+        let request = http::Request::builder().method(method).uri(path).header("content-type", kind);
+        let request = request.body(axum::body::Body::from(body.to_owned())).expect("a request");
+        let answer = server.respond(Some(Identity::admin()), request).await;
+        let warnings = answer.headers().get_all("warning").iter().count();
+        let (code, body) = (answer.status().as_u16(), http_body_util::BodyExt::collect(answer.into_body()).await);
+        let body: Value = serde_json::from_slice(&body.expect("a body").to_bytes()).expect("JSON");
+        (code, warnings, body["message"].as_str().unwrap_or("").to_owned())
+    };
+    let one = format!("{MAPS}/a");
+    let operation = r#"[{"op": "add", "path": "/data/y", "value": "1", "foo": "bar", "op": "add"}]"#;
+    let yaml = "metadata: {name: b}\ndata:\n  z: a\n  z: b\nmore: c\n";
+    for (method, path, kind, body, faults) in [
+        (
+            "PATCH",
+            &*one,
+            "application/merge-patch+json",
+            r#"{"data": {"y": "1", "y": "2"}}"#,
+            &[r#"duplicate field "data.y""#][..],
+        ),
+        (
+            "PATCH",
+            &one,
+            "application/strategic-merge-patch+json",
+            r#"{"data": {"y": "1", "y": "2"}}"#,
+            &[r#"duplicate field "data.y""#],
+        ),
+        (
+            "PATCH",
+            &one,
+            "application/json-patch+json",
+            operation,
+            &[r#"json patch duplicate field "[0].op""#, r#"json patch unknown field "[0].foo""#],
+        ),
+        ("POST", MAPS, "application/yaml", yaml, &[r#"line 4: key "z" already set in map"#, r#"unknown field "more""#]),
+    ] {
+        let (code, _, message) = sent(method, &format!("{path}?fieldValidation=Strict"), kind, body).await;
+        assert_eq!(code, 400, "{kind}: {message}");
+        for fault in ["strict decoding error: "].iter().chain(faults) {
+            assert!(message.contains(fault), "{kind}: no {fault:?} in {message}");
+        }
+        let (code, warnings, message) = sent(method, path, kind, body).await;
+        assert!(code < 300 && warnings == faults.len(), "{kind}: {code} {warnings} {message}");
+    }
+}
+
+#[tokio::test]
+async fn jobs_and_events_are_checked() {
+    let (_dir, server, _client) = common::server().await;
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    let job = |name: &str, more: Value| {
+        let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+        let mut job = json!({"metadata": {"name": name}, "spec": {"template": template}});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            job["spec"][key] = value.clone();
+        }
+        job
+    };
+    let rule = |rule: Value| json!({"podFailurePolicy": {"rules": [rule]}});
+    for (spec, why) in [
+        (json!({"backoffLimitPerIndex": 1}), "requires indexed completion mode"),
+        (json!({"successPolicy": {"rules": [{"succeededCount": 1}]}}), "requires indexed completion mode"),
+        (json!({"completionMode": "Indexed", "parallelism": 1}), "when completion mode is Indexed"),
+        (
+            json!({"completionMode": "Indexed", "completions": 1, "maxFailedIndexes": 1}),
+            "when maxFailedIndexes is specified",
+        ),
+        (json!({"managedBy": "me"}), "must be a domain-prefixed path"),
+        (
+            rule(json!({"action": "FailIndex", "onExitCodes": {"operator": "In", "values": [1]}})),
+            "requires the backoffLimitPerIndex",
+        ),
+        (
+            rule(json!({"action": "FailJob", "onExitCodes": {"operator": "In", "values": [0]}})),
+            "must not be 0 for the In operator",
+        ),
+        (rule(json!({"action": "FailJob"})), "specifying one of OnExitCodes and OnPodConditions is required"),
+    ] {
+        let refused = send(&server, "POST", jobs, job("bad", spec)).await;
+        assert!(refused.code == 422 && refused.message().contains(why), "no {why:?} in {}", refused.body);
+    }
+    let spec = json!({"managedBy": "example.com/me", "completionMode": "Indexed", "completions": 2, "parallelism": 2});
+    assert_eq!(send(&server, "POST", jobs, job("good", spec)).await.code, 201);
+    for (spec, code) in [
+        (json!({"managedBy": "example.com/you"}), 422),
+        (json!({"successPolicy": {"rules": [{"succeededCount": 1}]}}), 422),
+        (json!({"completions": 3}), 422),
+        (json!({"completions": 3, "parallelism": 3}), 200),
+    ] {
+        let answer = send(&server, "PATCH", &format!("{jobs}/good"), json!({"spec": spec})).await;
+        assert_eq!(answer.code, code, "{spec}: {}", answer.body);
+    }
+    let events = "/apis/events.k8s.io/v1/namespaces/default/events";
+    let mut event = json!({"metadata": {"name": "e"}, "regarding": {"kind": "Pod", "namespace": "default"}, "reason": "R", "type": "Normal"});
+    let refused = send(&server, "POST", events, event.clone()).await;
+    assert!(refused.code == 422 && refused.message().contains("eventTime: Required value"), "{}", refused.body);
+    event["eventTime"] = json!("2026-01-01T00:00:00.000000Z");
+    (event["reportingController"], event["reportingInstance"], event["action"]) = (json!("c"), json!("i"), json!("Do"));
+    assert_eq!(send(&server, "POST", events, event).await.code, 201);
 }

@@ -27,10 +27,32 @@ pub(crate) enum Done {
 fn body_object(call: &Call, body: &Bytes) -> Result<(Value, Vec<String>), Status> {
     let kind = content_type(&call.headers);
     let object = parse_body(kind, body)?;
-    let strict = call.info.param("fieldValidation") != Some("Ignore");
-    let twice = strict && matches!(kind, "" | "application/json") && has_duplicates(body, &object);
-    let duplicates = if twice { duplicate_keys(body) } else { Vec::new() };
-    Ok((object, duplicates))
+    let twice = text_faults(call, kind, body, &object);
+    Ok((object, twice))
+}
+
+/// What is wrong with the text of a body, though it could be read: keys that stand twice, and parts of a JSON patch that it has not.
+fn text_faults(call: &Call, kind: &str, body: &Bytes, parsed: &Value) -> Vec<String> {
+    if call.info.param("fieldValidation") == Some("Ignore") {
+        return Vec::new();
+    }
+    let in_json = kind.is_empty() || kind.ends_with("json");
+    if !in_json && kind.ends_with("yaml") {
+        let strictly = goyaml::from_str_strict(&String::from_utf8_lossy(body));
+        return strictly.err().map(|error| error.to_string()).into_iter().collect();
+    }
+    let twice = if in_json && has_duplicates(body, parsed) { duplicate_keys(body) } else { Vec::new() };
+    let twice = twice.iter().map(|path| format!("duplicate field {path:?}"));
+    if kind != "application/json-patch+json" {
+        return twice.collect();
+    }
+    let parts = ["op", "path", "from", "value"];
+    let operations = parsed.as_array().into_iter().flatten().enumerate();
+    let unknown = operations.flat_map(|(i, operation)| {
+        let keys = operation.as_object().into_iter().flat_map(|map| map.keys());
+        keys.filter(|key| !parts.contains(&key.as_str())).map(move |key| format!("unknown field \"[{i}].{key}\""))
+    });
+    twice.chain(unknown).map(|fault| format!("json patch {fault}")).take(32).collect()
 }
 
 async fn finish(call: &Call, code: StatusCode, done: Done, warnings: &[String]) -> Result<Response<Body>, Status> {
@@ -364,12 +386,13 @@ pub(super) async fn patch(call: &Call, body: &Bytes) -> Result<Response<Body>, S
             "strategic merge patch is not supported for custom resources; use application/merge-patch+json",
         ));
     }
+    let faults = text_faults(call, kind, body, &document);
     let resource = call.kind.group_resource();
     for _ in 0..32 {
         let old = read::find(call)?;
         let current = render::object(call, &old).await?;
         let mut object = patched(call, kind, &current, &document)?;
-        let warnings = apply::decode(call, &mut object, &[], &[])?;
+        let warnings = apply::decode(call, &mut object, &faults, &[])?;
         if meta::name(&object) != call.target.name {
             return Err(Status::bad_request("the name of the object does not match the name on the URL"));
         }

@@ -111,7 +111,7 @@ static LINES: &[Line] = &[
     line(NET, V1, "servicecidrs", "ServiceCIDR", NONE, STATUS, NONE, NONE, &strategy::SERVICE_CIDR),
     line("discovery.k8s.io", V1, "endpointslices", "EndpointSlice", NONE, NS | GENERATION, NONE, NONE, &strategy::ENDPOINT_SLICE),
     line("coordination.k8s.io", V1, "leases", "Lease", NONE, NS, NONE, NONE, &strategy::PLAIN),
-    line("events.k8s.io", V1, "events", "Event", &["ev"], NS, NONE, EVENT_FIELDS, &strategy::EVENT),
+    line("events.k8s.io", V1, "events", "Event", &["ev"], NS, NONE, EVENT_FIELDS, &strategy::NEW_EVENT),
     line(RBAC, V1, "clusterrolebindings", "ClusterRoleBinding", NONE, 0, NONE, NONE, &strategy::ROLE_BINDING),
     line(RBAC, V1, "clusterroles", "ClusterRole", NONE, 0, NONE, NONE, &strategy::ROLE),
     line(RBAC, V1, "rolebindings", "RoleBinding", NONE, NS, NONE, NONE, &strategy::ROLE_BINDING),

@@ -71,15 +71,100 @@ pub(super) fn job(object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) 
     }
     one_of(spec, "completionMode", "spec", &["NonIndexed", "Indexed"], causes);
     template_faults(spec, "spec", &["OnFailure", "Never"], causes);
-    immutable(object, old, "/spec/selector", causes);
-    immutable(object, old, "/spec/completionMode", causes);
+    for field in
+        ["selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]
+    {
+        immutable(object, old, &format!("/spec/{field}"), causes);
+    }
+    policies(spec, causes);
     let suspended = old
         .is_some_and(|o| o.pointer("/spec/suspend") == Some(&json!(true)) && o.pointer("/status/startTime").is_none());
     if !suspended {
         immutable(object, old, "/spec/template", causes);
     }
+    let before = old.and_then(|old| old.pointer("/spec/completions"));
     if spec["completionMode"] != "Indexed" {
         immutable(object, old, "/spec/completions", causes);
+    } else if old.is_some() && spec.get("completions") != before && spec["completions"] != spec["parallelism"] {
+        let why = "can only be modified in tandem with parallelism";
+        causes.push(Cause::invalid("spec.completions", &spec["completions"], why));
+    }
+}
+
+/// What goes with which completion mode and restart policy.
+fn policies(spec: &Value, causes: &mut Vec<Cause>) {
+    not_negative(spec, "backoffLimitPerIndex", "spec", causes);
+    not_negative(spec, "maxFailedIndexes", "spec", causes);
+    one_of(spec, "podReplacementPolicy", "spec", &["Failed", "TerminatingOrFailed"], causes);
+    let (indexed, has) = (spec["completionMode"] == "Indexed", |field: &str| !spec[field].is_null());
+    if indexed && !has("completions") {
+        causes.push(Cause::required("spec.completions", "when completion mode is Indexed"));
+    }
+    for field in ["backoffLimitPerIndex", "maxFailedIndexes", "successPolicy"].into_iter().filter(|_| !indexed) {
+        if has(field) {
+            causes.push(Cause::invalid(format!("spec.{field}"), &spec[field], "requires indexed completion mode"));
+        }
+    }
+    if has("maxFailedIndexes") && !has("backoffLimitPerIndex") {
+        causes.push(Cause::required("spec.backoffLimitPerIndex", "when maxFailedIndexes is specified"));
+    }
+    if has("successPolicy") && super::list(&spec["successPolicy"], "rules").is_empty() {
+        let why = "at least one rules must be specified when the successPolicy is specified";
+        causes.push(Cause::required("spec.successPolicy.rules", why));
+    }
+    if let Some(manager) = spec["managedBy"].as_str()
+        && (!manager.contains('/') || objects::names::qualified_name(manager).is_err())
+    {
+        let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        causes.push(Cause::invalid("spec.managedBy", &spec["managedBy"], why));
+    }
+    if !has("podFailurePolicy") {
+        return;
+    }
+    if spec.pointer("/template/spec/restartPolicy") != Some(&json!("Never")) {
+        let (at, policy) = ("spec.template.spec.restartPolicy", &spec["template"]["spec"]["restartPolicy"]);
+        causes.push(Cause::invalid(at, policy, "only \"Never\" is supported when podFailurePolicy is specified"));
+    }
+    for (i, rule) in super::list(&spec["podFailurePolicy"], "rules").iter().enumerate() {
+        let at = format!("spec.podFailurePolicy.rules[{i}]");
+        match rule["action"].as_str() {
+            None => causes.push(Cause::required(format!("{at}.action"), "")),
+            Some("FailIndex") if !has("backoffLimitPerIndex") => causes.push(Cause::invalid(
+                format!("{at}.action"),
+                &rule["action"],
+                "requires the backoffLimitPerIndex to be set",
+            )),
+            _ => one_of(rule, "action", &at, &["Count", "FailIndex", "FailJob", "Ignore"], causes),
+        }
+        let conditions = super::list(rule, "onPodConditions");
+        match rule.get("onExitCodes").filter(|codes| !codes.is_null()) {
+            Some(_) if !conditions.is_empty() => causes.push(Cause::invalid(
+                format!("{at}.onPodConditions"),
+                &rule["onPodConditions"],
+                "specifying both OnExitCodes and OnPodConditions is not supported",
+            )),
+            Some(codes) => {
+                let at = format!("{at}.onExitCodes");
+                one_of(codes, "operator", &at, &["In", "NotIn"], causes);
+                let values = super::list(codes, "values");
+                if values.is_empty() {
+                    causes.push(Cause::invalid(
+                        format!("{at}.values"),
+                        &json!(values),
+                        "at least one value is required",
+                    ));
+                }
+                if codes["operator"] == "In" && values.contains(&json!(0)) {
+                    let why = "must not be 0 for the In operator";
+                    causes.push(Cause::invalid(format!("{at}.values"), &json!(0), why));
+                }
+            }
+            None if conditions.is_empty() => {
+                let why = "specifying one of OnExitCodes and OnPodConditions is required";
+                causes.push(Cause::invalid(at, rule, why));
+            }
+            None => {}
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod crds;
 mod devices;
 mod flowcontrol;
+mod hooks;
 mod network;
 mod pod;
 mod policy;
@@ -99,6 +100,8 @@ strategies! {
     SECRET = { default: config::secret_default, create: config::secret_create, validate: config::secret };
     /// Event.
     EVENT = {};
+    /// Event, as `events.k8s.io` has it.
+    NEW_EVENT = { validate: config::new_event };
     /// LimitRange.
     LIMIT_RANGE = { default: quantities::limit_range_default };
     /// ResourceQuota.

@@ -377,6 +377,7 @@ fn spec_faults(spec: &Value, path: &str, causes: &mut Vec<Cause>) {
         for (i, container) in list(spec, field).iter().enumerate() {
             let at = format!("{path}.{field}[{i}]");
             container_faults(container, &at, &volumes, causes);
+            super::hooks::faults(spec, container, field == "initContainers", &at, causes);
             let name = text(container, "name");
             if !name.is_empty() && !seen.insert(name) {
                 causes.push(Cause::duplicate(format!("{at}.name"), &json!(name)));
