@@ -195,6 +195,13 @@ impl Worker {
     }
 
     fn ended(&mut self, name: &str, terminated: Value, code: i32) {
+        // What a sidecar was there for has ended, and so it has been ended.
+        let is_done = |c: &Value| {
+            let track = self.tracks.get(c["name"].as_str().unwrap_or_default());
+            track.is_some_and(|track| matches!(track.phase, Phase::Done(_)))
+        };
+        let is_init = containers(&self.pod, "initContainers").iter().any(|c| c["name"] == name);
+        let serves_nobody = is_init && containers(&self.pod, "containers").iter().all(is_done);
         let (Some(track), Some(restart)) = (self.tracks.get_mut(name), self.restarts.get_mut(name)) else { return };
         track.ready = false;
         if let Some(id) = terminated["containerID"].as_str() {
@@ -203,7 +210,7 @@ impl Worker {
         track.state = json!({ "terminated": terminated });
         let ends = self.ending.is_some() || self.failed.is_some();
         let follow = match restart.replaced {
-            _ if ends || self.restarting == Some(true) => Follow::Stay,
+            _ if ends || serves_nobody || self.restarting == Some(true) => Follow::Stay,
             true => Follow::Again,
             false => restart::after(&self.pod, name, code),
         };

@@ -110,9 +110,10 @@ async fn init_containers_that_fail(world: &World) {
 async fn another_image(world: &World) {
     let spec = json!({"restartPolicy": "Never", "terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "args": ["sleep"]}]});
     world.api.put(&format!("{PODS}/imaged"), pod("imaged", spec));
-    let mut object = world.api.until(&format!("{PODS}/imaged"), ready).await.expect("a pod");
-    object["spec"]["containers"][0]["image"] = "test/tool:2".into();
-    world.api.put(&format!("{PODS}/imaged"), object);
+    world.api.until(&format!("{PODS}/imaged"), ready).await;
+    world
+        .api
+        .change(&format!("{PODS}/imaged"), |object| object["spec"]["containers"][0]["image"] = "test/tool:2".into());
     let again = |pod: Option<&Value>| ready(pod) && pod.is_some_and(|pod| containers(pod)[0]["restartCount"] == 1);
     let found = world.api.until(&format!("{PODS}/imaged"), again).await.expect("a pod");
     assert_eq!(containers(&found)[0]["image"], crate::image::OTHER);
@@ -156,22 +157,33 @@ async fn sidecars(world: &World) {
     let spec = json!({"shareProcessNamespace": true, "initContainers": [side("first"), side("second")], "containers": [{"name": "main", "args": ["sleep"]}]});
     let path = format!("{PODS}/escorted");
     world.api.put(&path, pod("escorted", spec));
-    let mut object = world.api.until(&path, ready).await.expect("a pod");
+    world.api.until(&path, ready).await;
     let ended = |status: &Value| status["state"]["terminated"].is_object();
     let states = |pod: &Value| {
         let init = &pod["status"]["initContainerStatuses"];
         [&containers(pod)[0], &init[1], &init[0]].map(ended)
     };
     let history = world.api.history(&path, |pod| states(pod) == [true; 3]);
-    object["metadata"]["deletionTimestamp"] =
-        (jiff::Timestamp::now() + std::time::Duration::from_secs(30)).to_string().into();
-    object["metadata"]["deletionGracePeriodSeconds"] = 30.into();
-    world.api.put(&path, object);
+    world.api.change(&path, |object| {
+        // Long enough for any machine: what counts is the order.
+        let end = jiff::Timestamp::now() + std::time::Duration::from_secs(120);
+        object["metadata"]["deletionTimestamp"] = end.to_string().into();
+        object["metadata"]["deletionGracePeriodSeconds"] = 120.into();
+    });
     let seen: Vec<[bool; 3]> = history.await.iter().map(states).collect();
     for step in [[true, false, false], [true, true, false]] {
         assert!(seen.contains(&step), "{seen:?}");
     }
     world.api.until(&path, |pod| pod.is_none()).await;
+
+    // When what they serve has ended by itself, they have ended too, and are not started once more.
+    let spec = json!({"shareProcessNamespace": true, "initContainers": [side("first"), side("second")], "containers": [{"name": "main", "args": ["spell", "done"]}]});
+    let (over, _) = world.output("served", spec).await;
+    assert_eq!(over["status"]["phase"], "Succeeded", "{over:#}");
+    for side in over["status"]["initContainerStatuses"].as_array().expect("statuses") {
+        assert!(ended(side) && side["restartCount"] == 0, "{side:#}");
+    }
+    world.delete("served").await;
 }
 
 /// A pod that goes before anything of it ran is over nevertheless: whoever counts it hears of that.
@@ -179,15 +191,12 @@ async fn deleted_before_it_ran(world: &World) {
     let path = format!("{PODS}/early");
     let spec = json!({"volumes": [{"name": "v", "configMap": {"name": "never-there"}}], "containers": [{"name": "main", "args": ["sleep"]}]});
     world.api.put(&path, pod("early", spec));
-    let mut object = world
-        .api
-        .until(&path, |pod| pod.is_some_and(|pod| pod["status"]["startTime"].is_string()))
-        .await
-        .expect("a pod");
+    world.api.until(&path, |pod| pod.is_some_and(|pod| pod["status"]["startTime"].is_string())).await;
     let history = world.api.history(&path, |pod| pod["status"]["phase"] == "Failed");
-    object["metadata"]["deletionTimestamp"] = objects::time::now().into();
-    object["metadata"]["deletionGracePeriodSeconds"] = 1.into();
-    world.api.put(&path, object);
+    world.api.change(&path, |object| {
+        object["metadata"]["deletionTimestamp"] = objects::time::now().into();
+        object["metadata"]["deletionGracePeriodSeconds"] = 1.into();
+    });
     let last = history.await.pop().expect("a pod");
     assert_eq!(containers(&last)[0]["state"]["terminated"]["exitCode"], 137);
     world.api.until(&path, |pod| pod.is_none()).await;
@@ -200,8 +209,12 @@ async fn resources(world: &World) {
     let policy = json!([{"resourceName": "cpu", "restartPolicy": "NotRequired"}, {"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
     let spec = json!({"terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "args": ["sleep"], "resources": resources("10m", "64Mi"), "resizePolicy": policy}]});
     world.api.put(&path, pod("grows", spec));
-    let mut object = world.api.until(&path, ready).await.expect("a pod");
+    let object = world.api.until(&path, ready).await.expect("a pod");
     assert_eq!(containers(&object)[0]["resources"], resources("10m", "64Mi"));
+    let wants = |wanted: &Value| {
+        let wanted = wanted.clone();
+        world.api.change(&path, |object| object["spec"]["containers"][0]["resources"] = wanted);
+    };
     let has = |pod: Option<&Value>, wanted: &Value, restarts: u64| {
         ready(pod)
             && pod.is_some_and(|pod| {
@@ -213,12 +226,10 @@ async fn resources(world: &World) {
     };
     for (cpu, memory, restarts) in [("20m", "64Mi", 0), ("20m", "80Mi", 1)] {
         let wanted = resources(cpu, memory);
-        object["spec"]["containers"][0]["resources"] = wanted.clone();
-        world.api.put(&path, object);
-        object = world.api.until(&path, |pod| has(pod, &wanted, restarts)).await.expect("a pod");
+        wants(&wanted);
+        world.api.until(&path, |pod| has(pod, &wanted, restarts)).await;
     }
-    object["spec"]["containers"][0]["resources"] = resources("100k", "80Mi");
-    world.api.put(&path, object);
+    wants(&resources("100k", "80Mi"));
     let pending = |pod: Option<&Value>| pod.is_some_and(|pod| condition(pod, "PodResizePending").is_some());
     let found = world.api.until(&path, pending).await.expect("a pod");
     assert_eq!(condition(&found, "PodResizePending").expect("there")["reason"], "Infeasible");
