@@ -19,7 +19,7 @@ use crate::pace::Sent;
 use crate::share::{Budget, Share};
 
 /// Pieces under way.
-pub(crate) const SENDING: Budget = Budget { all: 16 << 20, most: 256 << 10, least: 16 << 10 };
+pub(crate) const SENDING: Budget = Budget { all: 8 << 20, most: 256 << 10, least: 16 << 10 };
 
 /// Part of a file.
 pub(crate) struct FileBody {
