@@ -27,8 +27,10 @@ pub(super) fn context(docker: &mut Docker, args: &[String]) -> Result<(), Failur
         "use" => {
             const NONE: &[Flag] = &[];
             let parsed = parse("context use", NONE, rest)?;
-            takes("context use", &parsed.args, Count::Exactly(1))?;
-            known(&parsed.args[0])?;
+            let [name] = parsed.args.as_slice() else {
+                return Err(Failure::new(format!("accepts 1 arg(s), received {}", parsed.args.len())));
+            };
+            known(name)?;
             docker.say(DEFAULT)?;
             docker.talk("Current context is now \"default\"");
             Ok(())
