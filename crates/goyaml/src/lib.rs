@@ -22,6 +22,7 @@ mod token;
 pub mod tree;
 
 pub use decode::{Build, Json};
+pub use emit::anew;
 pub use emit::{Emitter, emit_json, key_less, sort_keys};
 pub use error::Error;
 pub use number::{format_float, format_float32, json_float};

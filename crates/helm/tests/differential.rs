@@ -159,3 +159,11 @@ fn schemas() {
 fn charts_in_the_style_of_big_ones() {
     compare(of_charts("styles.json"));
 }
+
+/// One chart, as those for logs and dashboards are written, with many values.
+#[test]
+fn a_chart_in_the_style_of_those_for_logs() {
+    let all: Value = serde_json::from_str(&read("logs.json")).expect("cases are JSON");
+    let values = all["values"].as_array().into_iter().flatten();
+    compare(values.map(|v| (v.to_string(), json!({"files": all["files"], "values": v}))).collect());
+}

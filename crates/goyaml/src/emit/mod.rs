@@ -3,6 +3,7 @@
 //! An [`Emitter`] is fed in document order, so that any value type can be written without a copy. Callers give mapping
 //! keys in the order of [`key_less`] (see [`sort_keys`]).
 
+pub mod anew;
 mod keys;
 mod scalar;
 mod style;
@@ -200,15 +201,19 @@ impl Emitter {
 
     /// Writes a key of the innermost mapping.
     pub fn key(&mut self, key: &str) {
+        // In JSON a line break of Unicode's makes it no key of one line, which is not read.
+        self.refused |= !self.straight && (is_refused(key) || key.contains('\u{85}'));
+        let style = self.style_of(key);
+        self.key_as(key, style);
+    }
+
+    fn key_as(&mut self, key: &str, style: Chosen) {
         let Some(&Level::Mapping(at)) = self.levels.last() else { return };
         if self.pending == Pending::Dash {
             self.pending = Pending::None;
         } else {
             self.indent_to(at);
         }
-        // In JSON a line break of Unicode's makes it no key of one line, which is not read.
-        self.refused |= !self.straight && (is_refused(key) || key.contains('\u{85}'));
-        let style = self.style_of(key);
         // libyaml: a simple key is at most 128 bytes on one line.
         if key.len() <= 128 && style.simple {
             match style.style {

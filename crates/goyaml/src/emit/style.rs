@@ -57,10 +57,10 @@ pub(super) fn scalar_style(text: &str, tabs: bool) -> Chosen {
 }
 
 pub(super) struct Analysis {
-    plain: bool,
-    single: bool,
-    block: bool,
-    multiline: bool,
+    pub(super) plain: bool,
+    pub(super) single: bool,
+    pub(super) block: bool,
+    pub(super) multiline: bool,
 }
 
 pub(super) fn analyze(text: &str, tabs: bool) -> Analysis {

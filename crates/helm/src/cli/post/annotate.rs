@@ -1,8 +1,10 @@
 //! The annotation that tells a document's file while a program has it.
 //!
-//! It is put into the text and taken out of it by whole lines, so that the rest stays as it was. Where that does not give what
-//! it should (the document is read again to see), the document is written anew.
+//! Documents are written anew on the way, as Helm's are. Where it is not certain what Helm would write, the annotation is put into
+//! the text and taken out of it by whole lines, so that the rest stays as it was; where that does not give what it should (the
+//! document is read again to see), the document is written by its values.
 
+use goyaml::anew::{Anew, Entry};
 use serde_json::{Map, Value};
 
 /// The annotation.
@@ -11,6 +13,23 @@ const KEY: &str = "postrenderer.helm.sh/postrender-filename";
 /// Reads a document.
 pub(super) fn read(document: &str) -> Result<Value, String> {
     goyaml::from_str(document).map_err(|e| e.to_string())
+}
+
+/// The items of a `List`, which stand for themselves where it is all that there is.
+pub(super) fn items(documents: &[&str]) -> Option<Vec<String>> {
+    let [document] = documents else { return None };
+    let parsed = read(document).ok()?;
+    if !matches!(parsed.get("kind").and_then(Value::as_str), Some("List" | "ResourceList")) {
+        return None;
+    }
+    let values = parsed.get("items")?.as_array()?;
+    let mut root = Anew::read(document);
+    let entries = root.as_mut().and_then(Anew::entries);
+    let found = entries.and_then(|entries| entries.iter().find(|entry| entry.key == "items"));
+    match found.map(|entry| &entry.value) {
+        Some(Anew::Sequence(_, items)) => Some(items.iter().map(|(_, item)| item.write()).collect()),
+        _ => Some(values.iter().map(goyaml::to_string).collect()),
+    }
 }
 
 fn ended(text: &str) -> String {
@@ -31,10 +50,55 @@ pub(super) fn named(document: &str, parsed: &Value, path: &str) -> String {
     let Value::Object(_) = parsed else { return ended(document) };
     let mut wanted = parsed.clone();
     set(&mut wanted, path);
-    match put(document, path) {
-        Some(text) if read(&text).as_ref() == Ok(&wanted) => text,
-        _ => goyaml::to_string(&wanted),
+    let is_good = |text: &String| read(text).as_ref() == Ok(&wanted);
+    let text = put_anew(document, path).filter(is_good).or_else(|| put(document, path).filter(is_good));
+    text.unwrap_or_else(|| goyaml::to_string(&wanted))
+}
+
+/// The document written anew, with its name as the last annotation.
+fn put_anew(document: &str, path: &str) -> Option<String> {
+    let mut root = Anew::read(document)?;
+    let entries = root.entries()?;
+    if let Some(metadata) = entries.iter_mut().find(|entry| entry.key == "metadata" && entry.value.is_nothing()) {
+        metadata.value = Anew::Mapping(false, Vec::new());
     }
+    let metadata = entries_of(entries, "metadata")?;
+    // Annotations that are none are made again, at the end.
+    metadata.retain(|entry| entry.key != "annotations" || !entry.value.is_nothing());
+    let annotations = entries_of(metadata, "annotations")?;
+    if annotations.iter().any(|entry| entry.key == KEY) {
+        return None;
+    }
+    annotations.push(Entry::new(KEY, Anew::Scalar(path.to_owned(), goyaml::tree::Style::SingleQuoted, None)));
+    Some(root.write())
+}
+
+/// The entries of a mapping below a key, which is made where it is not there.
+fn entries_of<'e>(entries: &'e mut Vec<Entry>, key: &str) -> Option<&'e mut Vec<Entry>> {
+    let at = match entries.iter().position(|entry| entry.key == key) {
+        Some(at) => at,
+        None => {
+            entries.push(Entry::new(key, Anew::Mapping(false, Vec::new())));
+            entries.len() - 1
+        }
+    };
+    entries.get_mut(at)?.value.entries()
+}
+
+/// The document written anew, without its name, and without what was there for it alone.
+fn cut_anew(document: &str) -> Option<String> {
+    let mut root = Anew::read(document)?;
+    let entries = root.entries()?;
+    let metadata = entries_of(entries, "metadata")?;
+    let annotations = entries_of(metadata, "annotations")?;
+    annotations.retain(|entry| entry.key != KEY);
+    if annotations.is_empty() {
+        metadata.retain(|entry| entry.key != "annotations");
+    }
+    if metadata.is_empty() {
+        entries.retain(|entry| entry.key != "metadata");
+    }
+    Some(root.write())
 }
 
 /// Sets the annotation, with what is needed above it.
@@ -87,14 +151,15 @@ fn put(document: &str, path: &str) -> Option<String> {
 /// A document's file, and the document without its name.
 pub(super) fn taken(document: &str, parsed: &Value) -> (Option<String>, String) {
     let name = parsed.pointer("/metadata/annotations").and_then(|a| a.get(KEY)).and_then(Value::as_str);
-    let Some(name) = name.map(str::to_owned) else { return (None, ended(document)) };
+    let Some(name) = name.map(str::to_owned) else {
+        let anew = Anew::read(document).map(|root| root.write()).filter(|text| read(text).as_ref() == Ok(parsed));
+        return (None, anew.unwrap_or_else(|| ended(document)));
+    };
     let mut wanted = parsed.clone();
     unset(&mut wanted);
-    let text = match cut(document) {
-        Some(text) if read(&text).as_ref() == Ok(&wanted) => text,
-        _ => goyaml::to_string(&wanted),
-    };
-    (Some(name), text)
+    let is_good = |text: &String| read(text).as_ref() == Ok(&wanted);
+    let text = cut_anew(document).filter(is_good).or_else(|| cut(document).filter(is_good));
+    (Some(name), text.unwrap_or_else(|| goyaml::to_string(&wanted)))
 }
 
 /// Takes the annotation away, and what was there for it alone.

@@ -1,7 +1,7 @@
 //! Post-rendering: what templates gave, hooks too, through a program.
 //!
 //! As in Helm 4 the program is given one stream of documents, each with an annotation that names its file, and what it gives
-//! back is divided among files by that annotation, which then goes. Documents stay as they were written; Helm writes them anew.
+//! back is divided among files by that annotation, which then goes. Documents are written anew as Helm's are, where that is certain (see [`goyaml::anew`]), and stay as they are otherwise.
 
 mod annotate;
 
@@ -29,7 +29,10 @@ pub(super) fn render(
         if base.starts_with('_') {
             continue;
         }
-        for document in split(content) {
+        let documents = split(content);
+        let items = annotate::items(&documents);
+        let documents = items.as_ref().map_or(documents, |items| items.iter().map(String::as_str).collect());
+        for document in documents {
             let parsed = annotate::read(document)
                 .map_err(|e| Error::Output(format!("error merging manifests: parsing {path}: {e}")))?;
             if !parsed.is_null() {
@@ -40,6 +43,8 @@ pub(super) fn render(
     let output = run(program, args, &stream.join("---\n"))?;
     let mut files: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let documents = split(&output);
+    let items = annotate::items(&documents);
+    let documents: Vec<&str> = items.as_ref().map_or(documents, |items| items.iter().map(String::as_str).collect());
     for (i, document) in documents.into_iter().enumerate() {
         let parsed = annotate::read(document)
             .map_err(|e| Error::Output(format!("error while parsing post rendered output: error parsing YAML: {e}")))?;
