@@ -73,8 +73,19 @@ pub struct Online {
 }
 
 struct Started {
-    runtime: Mutex<tokio::runtime::Runtime>,
+    /// There until this is dropped.
+    runtime: Mutex<Option<tokio::runtime::Runtime>>,
     http: reqwest::Client,
+}
+
+impl Drop for Started {
+    /// The last one who holds it may be a task, which must not wait for the runtime to end.
+    fn drop(&mut self) {
+        let runtime = self.runtime.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(runtime) = runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// A repository, or a registry, that is known.
@@ -169,10 +180,11 @@ impl Online {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
             let http = client(&self.reach, None).map_err(|error| format!("{error:#}"))?;
-            Ok(Started { runtime: Mutex::new(runtime), http })
+            Ok(Started { runtime: Mutex::new(Some(runtime)), http })
         });
         let started = started.as_ref().map_err(Clone::clone)?;
         let runtime = started.runtime.lock().map_err(|_| "an earlier fetch broke off".to_owned())?;
+        let runtime = runtime.as_ref().ok_or("the runtime has ended")?;
         runtime.block_on(ask(&started.http))
     }
 
