@@ -56,6 +56,13 @@ const TEMPLATES: &[&str] = &[
     "",
 ];
 
+/// The words of a text in one order.
+fn sorted(text: &str) -> Vec<&str> {
+    let mut words: Vec<&str> = text.split(' ').collect();
+    words.sort_unstable();
+    words
+}
+
 #[test]
 fn templates_give_what_helm_gives() {
     let Some(program) = support::helm() else { return };
@@ -72,7 +79,10 @@ fn templates_give_what_helm_gives() {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let theirs = if output.status.success() { text(&output.stdout) } else { text(&output.stderr) };
         let ours = show_path(&chart, template).unwrap_or_else(|e| format!("Error: {e}\n"));
-        if ours != theirs {
+        // Helm goes through the values of a table in another order each time.
+        let any_order = template.contains(".*") || template.contains("..");
+        let same = if any_order { sorted(&ours) == sorted(&theirs) } else { ours == theirs };
+        if !same {
             wrong.push(format!("{template}\n  ours   {ours:?}\n  theirs {theirs:?}"));
         }
     }
