@@ -140,10 +140,17 @@ Place
     }
 
     #[test]
+    fn quotes_that_are_missing_or_too_many_do_not_matter() {
+        let messages = Messages::parse("M\n  1 a string\n  2 b int\n  3 c bool\n").unwrap();
+        let bytes = messages.write("M", &json!({"a": 1.5, "b": "7", "c": "true"})).unwrap();
+        assert_eq!(messages.read("M", &bytes).unwrap(), json!({"a": "1.5", "b": 7, "c": true}));
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let messages = Messages::parse(TEXT).unwrap();
         for (value, expected) in [
-            (json!({"books": [{"title": 7}]}), "title of Book cannot be 7"),
+            (json!({"books": [{"title": [7]}]}), "title of Book cannot be [7]"),
             (json!({"books": {}}), "books of Shelf cannot be {}"),
             (json!({"metadata": {"creationTimestamp": "yesterday"}}), "cannot be \"yesterday\""),
             (json!({"open": "yes"}), "open of Shelf cannot be \"yes\""),

@@ -43,14 +43,25 @@ pub fn message(known: Known<'_>, name: &str, value: &Value, out: &mut Vec<u8>) -
 fn one(known: Known<'_>, name: &str, field: &Field, form: &str, value: &Value, out: &mut Vec<u8>) -> Result<(), Error> {
     let wrong = || unfit(name, field, value);
     let number = field.0;
+    // Who writes by hand leaves out quotes, or sets them: the text says what is meant.
     match form {
-        "s" => bytes(number, value.as_str().ok_or_else(wrong)?.as_bytes(), out),
+        "s" => match value {
+            Value::String(text) => bytes(number, text.as_bytes(), out),
+            Value::Number(_) | Value::Bool(_) => bytes(number, value.to_string().as_bytes(), out),
+            _ => return Err(wrong()),
+        },
         "y" => {
             let text = value.as_str().ok_or_else(wrong)?;
             bytes(number, &base64::engine::general_purpose::STANDARD.decode(text).map_err(|_| wrong())?, out);
         }
-        "i" => scalar(number, value.as_i64().ok_or_else(wrong)? as u64, out),
-        "b" => scalar(number, u64::from(value.as_bool().ok_or_else(wrong)?), out),
+        "i" => {
+            let whole = value.as_i64().or_else(|| value.as_str()?.parse().ok());
+            scalar(number, whole.ok_or_else(wrong)? as u64, out);
+        }
+        "b" => {
+            let truth = value.as_bool().or_else(|| value.as_str()?.parse().ok());
+            scalar(number, u64::from(truth.ok_or_else(wrong)?), out);
+        }
         "f" => {
             varint(u64::from(number) << 3 | 1, out);
             out.extend(value.as_f64().ok_or_else(wrong)?.to_le_bytes());

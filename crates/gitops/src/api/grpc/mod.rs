@@ -128,7 +128,13 @@ async fn answer(call: &'static Call, rest: Router, request: Request<Body>) -> Re
         // The answer ends with its head: what went wrong is in the headers.
         Err(status) => (status.headers(), Body::empty()).into_response(),
         Ok(parts) => {
-            let frames = parts.map(move |part| match part {
+            // Nothing comes after what says how it ended.
+            let mut ended = false;
+            let whole = parts.take_while(move |part| {
+                let goes_on = !std::mem::replace(&mut ended, part.is_err());
+                std::future::ready(goes_on)
+            });
+            let frames = whole.map(move |part| match part {
                 Ok(message) => Frame::data(framed(0, &message)),
                 Err(status) => framing.end(&status),
             });
