@@ -34,6 +34,15 @@ fn often(config: &mut Config) {
     config.maintenance = Maintenance { objects: 1, packs: 3 };
 }
 
+/// The forge's only repository, and a working copy that is to be pushed to it.
+async fn repository(server: &Server) -> (PathBuf, PathBuf) {
+    let dir = server.dir.path().join("forge/repositories");
+    let dir = std::fs::read_dir(dir).expect("a directory").flatten().next().expect("a repository").path();
+    let work = server.work("one");
+    server.git(&work, &["init", "-q", "-b", "main"]).await;
+    (dir, work)
+}
+
 async fn push(server: &Server, work: &Path, n: usize) {
     server.commit(work, &format!("{}/{n}.txt", n % 7), &format!("text {}\n", IN_17[n]), &format!("commit {n}")).await;
     server.git(work, &["push", "-q", &server.authenticated("acme/widgets"), "HEAD:main"]).await;
@@ -42,10 +51,7 @@ async fn push(server: &Server, work: &Path, n: usize) {
 #[tokio::test]
 async fn what_is_pushed_meanwhile_stays() {
     let server = Server::with(often).await;
-    let dir = server.dir.path().join("forge/repositories");
-    let dir = std::fs::read_dir(dir).expect("a directory").flatten().next().expect("a repository").path();
-    let work = server.work("one");
-    server.git(&work, &["init", "-q", "-b", "main"]).await;
+    let (dir, work) = repository(&server).await;
     // The forge packs by itself after pushes; here it is asked for all the time too.
     let (forge, stop) = (server.forge.clone(), tokio_util::sync::CancellationToken::new());
     let (mut tasks, end) = (tokio::task::JoinSet::new(), stop.clone());
@@ -82,10 +88,7 @@ async fn what_is_pushed_meanwhile_stays() {
 #[tokio::test]
 async fn a_kill_while_packing_loses_nothing() {
     let server = Server::with(|config| config.maintenance = Maintenance { objects: 1_000_000, packs: 1_000_000 }).await;
-    let dir = server.dir.path().join("forge/repositories");
-    let dir = std::fs::read_dir(dir).expect("a directory").flatten().next().expect("a repository").path();
-    let work = server.work("one");
-    server.git(&work, &["init", "-q", "-b", "main"]).await;
+    let (dir, work) = repository(&server).await;
     for n in 0..40 {
         push(&server, &work, n).await;
     }
@@ -121,10 +124,7 @@ async fn a_kill_while_packing_loses_nothing() {
 #[tokio::test]
 async fn the_locks_of_a_git_that_was_killed_are_gone_after_a_restart() {
     let server = Server::start().await;
-    let dir = server.dir.path().join("forge/repositories");
-    let dir = std::fs::read_dir(dir).expect("a directory").flatten().next().expect("a repository").path();
-    let work = server.work("one");
-    server.git(&work, &["init", "-q", "-b", "main"]).await;
+    let (dir, work) = repository(&server).await;
     push(&server, &work, 0).await;
     let locks =
         ["HEAD.lock", "packed-refs.lock", "config.lock", "gc.pid.lock", "refs/heads/main.lock", "refs/tags/v/1.lock"];
@@ -146,10 +146,7 @@ async fn the_locks_of_a_git_that_was_killed_are_gone_after_a_restart() {
 #[tokio::test]
 async fn packing_goes_on_after_a_git_that_was_killed_as_it_began() {
     let server = Server::with(often).await;
-    let dir = server.dir.path().join("forge/repositories");
-    let dir = std::fs::read_dir(dir).expect("a directory").flatten().next().expect("a repository").path();
-    let work = server.work("one");
-    server.git(&work, &["init", "-q", "-b", "main"]).await;
+    let (dir, work) = repository(&server).await;
     std::fs::write(dir.join("gc.pid.lock"), "").expect("a lock");
     for n in 0..6 {
         push(&server, &work, n).await;
