@@ -283,9 +283,9 @@ async fn own(dir: &Path) -> Result<std::fs::File, Error> {
 async fn orphans_ended(repositories: &Path) -> bool {
     let Ok(repositories) = repositories.canonicalize() else { return false };
     let start = std::time::Instant::now();
-    while at_work(|cwd| cwd.starts_with(&repositories)) {
+    while maintenance::at_work(|cwd| cwd.starts_with(&repositories)) {
         if start.elapsed() > PATIENCE {
-            tracing::warn!(dir = %repositories.display(), "a process is still at work in the repositories; going on without waiting");
+            tracing::warn!(dir = %repositories.display(), "a git is still at work in the repositories; going on without waiting");
             return false;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -293,21 +293,11 @@ async fn orphans_ended(repositories: &Path) -> bool {
     true
 }
 
-/// Whether another process stands in such a directory.
-fn at_work(there: impl Fn(&Path) -> bool) -> bool {
-    let own = std::process::id().to_string();
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes
-        .filter(|process| process.file_name() != own.as_str())
-        .filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok())
-        .any(|cwd| there(&cwd))
-}
-
 /// Removes the lock files of killed gits from all repositories.
 fn unlock_all(dir: &Path) -> Result<(), Error> {
     // Where a git that packs stands.
     let stand = dir.canonicalize().map_err(io(dir))?;
-    let packing = at_work(|cwd| cwd == stand);
+    let packing = maintenance::at_work(|cwd| cwd == stand);
     let repositories = dir.join("repositories");
     for repository in std::fs::read_dir(&repositories).map_err(io(&repositories))?.flatten() {
         maintenance::unlock(&repository.path(), packing).map_err(io(repository.path()))?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -87,18 +88,20 @@ impl Forge {
         if !due {
             return Ok(false);
         }
-        // One at a time, so that a lock that is there now is one of a git that was killed.
+        // One at a time, so that a lock of packing that is there now is one of a git that was killed.
         let _packing = self.inner().packing.lock().await;
-        let left = dir.join("gc.pid.lock");
-        match std::fs::remove_file(&left) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::Io { path: left, source });
+        self.orphan_ended().await?;
+        for left in LOCKS_OF_PACKING.map(|name| dir.join(name)) {
+            match std::fs::remove_file(&left) {
+                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::Io { path: left, source });
+                }
+                _ => {}
             }
-            _ => {}
         }
         let limits = self.config().maintenance;
         let mut command = self.git_of(repo)?.command();
-        // Not in the repository: a forge that opens after a kill waits for those who are at work there, and this one is in nobody's way.
+        // Not in the repository: a forge that opens after a kill waits for those who are at work there, and this one is in no push's way.
         command.current_dir(&self.config().dir).arg("--git-dir").arg(&dir);
         for setting in [
             format!("gc.auto={}", limits.objects.max(1)),
@@ -119,12 +122,42 @@ impl Forge {
         }
         Ok(true)
     }
+
+    /// Waits for a git that packs on though the forge that started it was killed.
+    async fn orphan_ended(&self) -> Result<(), Error> {
+        let dir = &self.config().dir;
+        let stand = dir.canonicalize().map_err(|source| Error::Io { path: dir.clone(), source })?;
+        while at_work(|cwd| cwd == stand) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+}
+
+/// What a git that packs, and no other, creates to keep others from its work; each stays when it is killed, and would end or put off every
+/// later packing.
+const LOCKS_OF_PACKING: [&str; 5] = [
+    "gc.pid",
+    "gc.pid.lock",
+    "objects/info/commit-graph.lock",
+    "objects/info/commit-graphs/commit-graph-chain.lock",
+    "objects/pack/multi-pack-index.lock",
+];
+
+/// Whether a git of another process stands in such a directory.
+pub(crate) fn at_work(there: impl Fn(&Path) -> bool) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter(|process| std::fs::read(process.path().join("comm")).is_ok_and(|name| name.starts_with(b"git")))
+        .filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok())
+        .any(|cwd| there(&cwd))
 }
 
 /// Removes the lock files that a killed git left in a repository where none is at work now: each would refuse every later change of what
-/// it locks. Those of packed refs and of single refs, which a git that packs may hold, stay while one does (`packing`).
+/// it locks. Those that a git that packs may hold stay while one does (`packing`).
 pub(crate) fn unlock(dir: &Path, packing: bool) -> std::io::Result<()> {
-    for sub in ["", "objects/info", "objects/pack"] {
+    let subs = ["", "objects/info", "objects/info/commit-graphs", "objects/pack"];
+    for sub in if packing { &subs[..1] } else { &subs[..] } {
         for entry in entries(&dir.join(sub))? {
             let name = entry?.file_name();
             let kept = packing && ["packed-refs.lock", "gc.pid.lock"].iter().any(|held| name == *held);

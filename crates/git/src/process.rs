@@ -67,6 +67,9 @@ const SETTINGS: &[(&str, &str)] = &[
     ("i18n.logOutputEncoding", "UTF-8"),
     ("diff.renames", "false"),
     ("core.useReplaceRefs", "false"),
+    // Milliseconds to wait for whoever holds a ref, such as a git that packs; by default a tenth of a second, which a busy machine exceeds.
+    ("core.filesRefLockTimeout", "5000"),
+    ("core.packedRefsTimeout", "5000"),
 ];
 
 /// A `git` command that runs in `dir` and sees neither the user's nor the system's configuration, no hooks, no prompts and no
