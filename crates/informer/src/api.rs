@@ -166,8 +166,12 @@ impl Api {
     }
 
     /// The lines of a text of the API by path, as they come: of a log that is followed, say.
-    pub async fn lines(&self, path: &str) -> Result<impl Stream<Item = std::io::Result<String>> + use<>> {
-        let request = Request::get(path)
+    pub async fn lines(
+        &self,
+        path: &str,
+        query: &[(String, String)],
+    ) -> Result<impl Stream<Item = std::io::Result<String>> + use<>> {
+        let request = Request::get(with_query(path, query))
             .header("user-agent", self.manager)
             .body(Vec::new())
             .map_err(|e| Error::Request { object: path.to_owned(), source: e.into() })?;

@@ -6,7 +6,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{Api, Refusal};
+use super::{Answer, Api, Refusal};
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -24,7 +24,7 @@ async fn list() -> Json<Value> {
     Json(json!({"items": [admin()]}))
 }
 
-async fn read(Path(name): Path<String>) -> Result<Json<Value>, Refusal> {
+async fn read(Path(name): Path<String>) -> Answer {
     match name.as_str() {
         "admin" => Ok(Json(admin())),
         name => Err(Refusal::new(StatusCode::NOT_FOUND, format!("account '{name}' does not exist"))),

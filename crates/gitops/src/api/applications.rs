@@ -14,13 +14,10 @@ use objects::meta;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::{Api, Refusal, secrets, tree};
+use super::{Answer, Api, Parameters, Refusal, secrets, tree};
 use crate::application::Spec;
 use crate::compare::normalized;
 use crate::controller::{REFRESH, application_kind};
-
-type Parameters = Query<HashMap<String, String>>;
-type Answer = Result<Json<Value>, Refusal>;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()

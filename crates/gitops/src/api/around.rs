@@ -1,6 +1,6 @@
 //! What Applications name: projects, clusters, repositories.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -8,11 +8,9 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use super::{Api, Refusal};
+use super::{Answer, Api, Parameters, Refusal};
 use crate::application::{Source, Spec};
 use crate::project_kind;
-
-type Answer = Result<Json<Value>, Refusal>;
 
 pub(super) fn routes() -> Router<Api> {
     Router::new()
@@ -61,11 +59,7 @@ async fn clusters(State(api): State<Api>) -> Answer {
     Ok(Json(json!({"metadata": {}, "items": known_clusters(&api).await?})))
 }
 
-async fn cluster(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
-) -> Answer {
+async fn cluster(State(api): State<Api>, Path(id): Path<String>, Query(query): Parameters) -> Answer {
     let by = query.get("id.type").or_else(|| query.get("type")).map_or("", String::as_str);
     let field = if by == "name" || by == "name_escaped" { "name" } else { "server" };
     let found = known_clusters(&api).await?.into_iter().find(|cluster| cluster[field] == id || cluster["name"] == id);

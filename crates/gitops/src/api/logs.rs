@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::applications::find;
-use super::{Api, Refusal, tree};
+use super::{Api, Parameters, Refusal, tree};
 
 /// One line of a Pod's log.
 struct Line {
@@ -35,31 +35,26 @@ pub(super) fn routes() -> Router<Api> {
 async fn logs_of_pod(
     api: State<Api>,
     Path((name, pod)): Path<(String, String)>,
-    Query(mut query): Query<HashMap<String, String>>,
+    Query(mut query): Parameters,
 ) -> Result<Response, Refusal> {
     query.insert("podName".to_owned(), pod);
     logs(api, Path(name), Query(query)).await
 }
 
 /// Each line as a JSON object, in the order of time, or as they come where they are followed.
-async fn logs(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-    Query(query): Query<HashMap<String, String>>,
-) -> Result<Response, Refusal> {
+async fn logs(State(api): State<Api>, Path(name): Path<String>, Query(query): Parameters) -> Result<Response, Refusal> {
     find(&api, &name)?;
     let of = |name: &str| query.get(name).map_or("", String::as_str);
-    let mut asked = String::from("timestamps=true");
+    let mut asked = vec![("timestamps".to_owned(), "true".to_owned())];
     for field in ["container", "sinceSeconds", "sinceTime", "tailLines", "follow", "previous"] {
-        let value = of(field);
-        if !value.is_empty() {
-            asked.push_str(&format!("&{field}={value}"));
+        if !of(field).is_empty() {
+            asked.push((field.to_owned(), of(field).to_owned()));
         }
     }
     let mut sources: Vec<Lines> = Vec::new();
     for (namespace, pod) in pods(&tree::resource_tree(&api.room, &name), &query) {
-        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log?{asked}");
-        let lines = api.room.cluster.api.lines(&path).await?;
+        let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/log");
+        let lines = api.room.cluster.api.lines(&path, &asked).await?;
         sources
             .push(Box::pin(lines.filter_map(move |line| std::future::ready(line.ok().map(|line| read(&line, &pod))))));
     }

@@ -11,9 +11,10 @@ mod secrets;
 mod session;
 mod tree;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -24,6 +25,11 @@ use serde_json::{Value, json};
 use crate::GitOps;
 pub use session::Sessions;
 pub use tree::resource_tree;
+
+/// The query of a request.
+type Parameters = Query<HashMap<String, String>>;
+/// What most handlers give.
+type Answer = Result<Json<Value>, Refusal>;
 
 /// What every handler needs.
 #[derive(Clone)]

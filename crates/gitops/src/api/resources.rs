@@ -1,4 +1,4 @@
-//! Single objects of an Application: read, changed and deleted, their actions, events and logs.
+//! Single objects of an Application: read, changed and deleted, their actions and events.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,7 @@ use objects::meta;
 use serde_json::{Value, json};
 
 use super::applications::find;
-use super::{Api, Refusal, secrets, tree};
-
-type Parameters = Query<HashMap<String, String>>;
-type Answer = Result<Json<Value>, Refusal>;
+use super::{Answer, Api, Parameters, Refusal, secrets, tree};
 
 /// What `kubectl rollout restart` writes, too.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
