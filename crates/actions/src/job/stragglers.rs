@@ -212,9 +212,8 @@ mod tests {
         }
     }
 
-    /// Leaves a process without a parent, a session, output and environment of the job.
-    const LEAVES: &str =
-        "(setsid env -i /bin/sleep 1000 > /dev/null 2>&1 & until grep -q sleep /proc/$!/comm; do sleep 0.02; done)";
+    /// Leaves a process without a parent, a session, output and environment of the job; once it is told to, which it is when it is signed.
+    const LEAVES: &str = "read go && (setsid env -i /bin/sleep 1000 > /dev/null 2>&1 & until grep -q sleep /proc/$!/comm; do sleep 0.02; done)";
 
     #[tokio::test]
     async fn an_empty_environment_hides_nothing() {
