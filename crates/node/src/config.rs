@@ -53,6 +53,8 @@ pub struct Config {
     pub credentials: oci::client::Credentials,
     /// Which images must carry whose signatures; empty: none. What lacks one is not started, also when it is here already.
     pub signatures: oci::signature::Policy,
+    /// Bytes that images may take, packed and unpacked, before those that no Pod has are collected.
+    pub image_limit: u64,
     /// Dials outside of the machine, on the host's side. `None`: directly (when this process is not in a machine).
     pub host: Option<runtime::link::Dialer>,
     /// Where others may dial into the machine: a socket that [`crate::run`] serves.
@@ -90,6 +92,7 @@ impl Config {
             endpoints: oci::EndpointMap::default(),
             credentials: oci::client::Credentials::new(),
             signatures: oci::signature::Policy::default(),
+            image_limit: 20_000_000_000,
             host: None,
             dial_socket: None,
             apiserver: None,

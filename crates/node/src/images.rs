@@ -1,7 +1,9 @@
 //! The images on this machine: pulled once, unpacked once per layer, shared by all containers.
 //!
 //! `images/` is an OCI image layout, `layers/<diff id>/` an unpacked layer in overlayfs form. A layer directory appears by
-//! rename when it is complete, so that a kill leaves nothing half-done under a final name.
+//! rename when it is complete, so that a kill leaves nothing half-done under a final name. What no Pod has is collected in time.
+
+pub(crate) mod collect;
 
 use crate::error::{Context, Error, Result};
 use futures::future::BoxFuture;
@@ -10,7 +12,7 @@ use oci::layer::{OverlayXattr, UnpackOptions, Whiteouts};
 use oci::{ImageConfig, Platform, Reference, layout::Layout};
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::net::TcpStream;
 
 /// When to ask the registry, as `imagePullPolicy` says.
@@ -53,6 +55,9 @@ pub(crate) struct LocalImage {
     pub(crate) pulled: bool,
 }
 
+/// The right to pull and to unpack: nothing is collected meanwhile.
+type Turn = tokio::sync::OwnedRwLockReadGuard<()>;
+
 /// The store.
 pub(crate) struct Images {
     layout: Arc<Layout>,
@@ -64,6 +69,12 @@ pub(crate) struct Images {
     verified: Mutex<HashSet<(String, String)>>,
     busy: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     loaded: Mutex<HashMap<String, (oci::Descriptor, Arc<LocalImage>)>>,
+    /// All that were given out, as far as somebody still has them.
+    made: Mutex<Vec<Weak<LocalImage>>>,
+    /// Many read while they pull or unpack; one writes while it collects.
+    turn: Arc<tokio::sync::RwLock<()>>,
+    /// Rings when something was pulled.
+    pub(crate) grown: tokio::sync::Notify,
 }
 
 /// Dials registries on the host's side.
@@ -107,10 +118,13 @@ impl Images {
             verified: Mutex::default(),
             busy: Mutex::default(),
             loaded: Mutex::default(),
+            made: Mutex::default(),
+            turn: Arc::default(),
+            grown: tokio::sync::Notify::new(),
         })
     }
 
-    /// The image, pulled if the policy asks for it. Concurrent calls for one image pull it once.
+    /// The image, pulled if the policy asks for it. Concurrent calls for one image pull it once. It stays for as long as somebody has it.
     pub(crate) async fn ensure(
         &self,
         image: &str,
@@ -122,14 +136,10 @@ impl Images {
         let reference =
             Reference::parse(image).map_err(|error| fail(format!("couldn't parse image name: {error}")))?.or_latest();
         let name = reference.to_string();
-        let gate = self
-            .busy
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .entry(name.clone())
-            .or_default()
-            .clone();
+        let gate = self.busy.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone();
         let _one = gate.lock().await;
+        // Work that goes on after this call was given up has its turn still.
+        let turn = Arc::new(self.turn.clone().read_owned().await);
         let present = self.layout.resolve(&name).map_err(|error| fail(error.to_string()))?;
         let client = match credentials {
             Some(credentials) => self.client.clone().credentials(credentials),
@@ -139,7 +149,7 @@ impl Images {
             && let Some(descriptor) = &present
         {
             self.verify(&client, &reference, &descriptor.digest).await?;
-            if let Ok(found) = self.load(&reference, descriptor, false).await {
+            if let Ok(found) = self.load(&reference, descriptor, false, &turn).await {
                 return Ok(found);
             }
         }
@@ -157,10 +167,12 @@ impl Images {
         }
         let pulled = {
             let (reference, platform, layout) = (exact, self.platform.clone(), self.layout.clone());
-            let runtime = tokio::runtime::Handle::current();
+            let (runtime, turn) = (tokio::runtime::Handle::current(), turn.clone());
             // Verifying and writing layers blocks now and then, so a pull has a thread of its own.
-            let task =
-                tokio::task::spawn_blocking(move || runtime.block_on(client.pull(&reference, &platform, &layout, &())));
+            let task = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                runtime.block_on(client.pull(&reference, &platform, &layout, &()))
+            });
             task.await.map_err(|error| fail(error.to_string()))?.map_err(|error| fail(chain(&error)))?
         };
         let fresh = present.as_ref() != Some(&pulled.descriptor);
@@ -169,7 +181,8 @@ impl Images {
             let tagged = tokio::task::spawn_blocking(move || layout.tag(&name, &descriptor)).await;
             tagged.map_err(|error| fail(error.to_string()))?.map_err(|error| fail(error.to_string()))?;
         }
-        self.load(&reference, &pulled.descriptor, true).await
+        self.grown.notify_one();
+        self.load(&reference, &pulled.descriptor, true, &turn).await
     }
 
     /// Checks that an image carries the signatures that are asked for.
@@ -178,25 +191,35 @@ impl Images {
             return Ok(());
         }
         let key = (reference.to_string(), digest.to_string());
-        if self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&key) {
+        if self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&key) {
             return Ok(());
         }
         let checked = self.signatures.check(client, reference, digest).await;
         checked.map_err(|error| Error::Signature { image: reference.to_string(), message: chain(&error) })?;
-        self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(key);
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).insert(key);
         Ok(())
     }
 
-    /// The names and sizes of all images, for the Node's status.
+    /// The names and sizes of all images, the largest first, for the Node's status.
     pub(crate) fn list(&self) -> Vec<(Vec<String>, u64)> {
-        let loaded = self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        loaded.iter().map(|(name, (_, image))| (vec![image.id.clone(), name.clone()], image.size)).collect()
+        let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut list: Vec<(Vec<String>, u64)> =
+            loaded.iter().map(|(name, (_, image))| (vec![image.id.clone(), name.clone()], image.size)).collect();
+        list.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        list
     }
 
-    async fn load(&self, reference: &Reference, descriptor: &oci::Descriptor, pulled: bool) -> Result<Arc<LocalImage>> {
+    async fn load(
+        &self,
+        reference: &Reference,
+        descriptor: &oci::Descriptor,
+        pulled: bool,
+        turn: &Arc<Turn>,
+    ) -> Result<Arc<LocalImage>> {
         let name = reference.to_string();
+        self.layout.blobs().touch(&descriptor.digest);
         if let (Some((known, image)), false) =
-            (self.loaded.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(&name), pulled)
+            (self.loaded.lock().unwrap_or_else(PoisonError::into_inner).get(&name), pulled)
             && known == descriptor
         {
             return Ok(image.clone());
@@ -204,18 +227,21 @@ impl Images {
         let (layout, platform, layers, from) =
             (self.layout.clone(), self.platform.clone(), self.layers.clone(), descriptor.clone());
         let id = format!("{}@{}", reference.name(), descriptor.digest);
-        let label = name.clone();
+        let (label, turn) = (name.clone(), turn.clone());
         let image = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             unpack(&layout, &platform, &layers, &from, id, pulled)
                 .map_err(|message| Error::Image { image: label, message })
         })
         .await
         .map_err(|error| Error::Image { image: name.clone(), message: error.to_string() })??;
         let image = Arc::new(image);
-        self.loaded
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .insert(name, (descriptor.clone(), image.clone()));
+        {
+            let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.retain(|one| one.strong_count() > 0);
+            made.push(Arc::downgrade(&image));
+        }
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner).insert(name, (descriptor.clone(), image.clone()));
         Ok(image)
     }
 }

@@ -176,6 +176,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
     tasks.spawn({
         let (shared, cancel) = (shared.clone(), cancel.clone());
         async move {
+            cancel.run_until_cancelled(collect_images(&shared)).await;
+            Ok(())
+        }
+    });
+    tasks.spawn({
+        let (shared, cancel) = (shared.clone(), cancel.clone());
+        async move {
             tokio::join!(nodes::follow_capacity(&shared, cancel.clone()), nodes::run(shared.clone(), cancel));
             Ok(())
         }
@@ -196,6 +203,22 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<()> {
         }
     }
     outcome
+}
+
+/// Collects images now and then, if some were pulled since.
+async fn collect_images(shared: &Arc<Shared>) {
+    loop {
+        shared.images.grown.notified().await;
+        tokio::time::sleep(images::collect::PERIOD).await;
+        let of = shared.clone();
+        let collected =
+            tokio::task::spawn_blocking(move || of.images.collect(of.config.image_limit, images::collect::YOUNG)).await;
+        match collected {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(error = error.line(), "images cannot be collected"),
+            Err(error) => tracing::warn!(%error, "images cannot be collected"),
+        }
+    }
 }
 
 /// What the API server is to a pod's policies: a port of the node of the control plane, as it would be elsewhere.

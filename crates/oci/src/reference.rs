@@ -64,7 +64,9 @@ impl Reference {
             Some((first, rest)) if is_registry(first) => (first, rest),
             _ => (DEFAULT_REGISTRY, name),
         };
-        let registry = match registry {
+        // A host that only its capitals tell from a part of the repository keeps them.
+        let lower = Some(registry.to_ascii_lowercase()).filter(|lower| is_registry(lower));
+        let registry = match lower.as_deref().unwrap_or(registry) {
             "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => DEFAULT_REGISTRY,
             other => other,
         };
@@ -91,7 +93,7 @@ impl Reference {
         if registry.len() + 1 + repository.len() > 255 {
             return Err(Error::TooLong(shown()));
         }
-        Ok(Self { registry: registry.to_ascii_lowercase(), repository, tag: tag.map(str::to_owned), digest })
+        Ok(Self { registry: registry.to_owned(), repository, tag: tag.map(str::to_owned), digest })
     }
 
     /// Registry host and optional port, `docker.io` for short names.
@@ -152,13 +154,13 @@ impl Reference {
     /// As a person writes it: without `docker.io/` and `library/`.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
-        match full.strip_prefix("docker.io/") {
-            Some(rest) => match rest.strip_prefix("library/") {
-                Some(short) if !short.contains('/') => short.to_owned(),
-                _ => rest.to_owned(),
-            },
-            None => full,
-        }
+        let Some(rest) = full.strip_prefix("docker.io/") else { return full };
+        let short = match rest.strip_prefix("library/") {
+            Some(short) if !short.contains('/') => short,
+            _ => rest,
+        };
+        // One whose first part looks like a host keeps its own.
+        if Self::parse(short).is_ok_and(|read| read == *self) { short.to_owned() } else { full }
     }
 
     /// Repository part of [`familiar`](Self::familiar), without tag and digest.
@@ -275,6 +277,10 @@ mod tests {
             ("127.0.0.1:5000/a/b/c:t", "127.0.0.1:5000/a/b/c:t", "127.0.0.1:5000/a/b/c:t"),
             ("ghcr.io/A", "", ""),
             ("[::1]:5000/x", "[::1]:5000/x", "[::1]:5000/x"),
+            ("A/0", "A/0", "A/0"),
+            ("GHCR.io/a", "ghcr.io/a", "ghcr.io/a"),
+            ("Docker.IO/a", "docker.io/library/a", "a"),
+            ("docker.io/a.b/c", "docker.io/a.b/c", "docker.io/a.b/c"),
             ("a__b/c-----d", "docker.io/a__b/c-----d", "a__b/c-----d"),
             (&with_digest, &format!("docker.io/{with_digest}"), &with_digest),
         ];

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -38,6 +38,8 @@ pub(crate) struct Sandbox {
     pub(crate) downward: env::Downward,
     /// The cgroup below which those of the containers are made.
     pub(crate) cgroup: String,
+    /// The images of its containers, which stay until the pod has gone.
+    pub(crate) images: Mutex<BTreeMap<String, Arc<LocalImage>>>,
     /// Keeps the address until the pod has gone.
     pub(crate) _lease: Option<Lease>,
 }
@@ -130,6 +132,7 @@ impl Start {
     async fn start(&mut self) -> Result<Option<Up>, (String, String)> {
         let name = self.name().to_owned();
         let image = boxed(self.image()).await?;
+        self.sandbox.images.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), image.clone());
         let id = uuid::Uuid::new_v4().simple().to_string();
         let dir = self.sandbox.dir.join("containers").join(&name).join(self.attempt.to_string());
         let config_error = |message: String| ("CreateContainerConfigError".to_owned(), message);

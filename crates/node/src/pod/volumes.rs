@@ -6,18 +6,27 @@
 use super::env::{Downward, data, field, resource};
 use super::{certificates, trust};
 use crate::error::{Context, Error, Result};
-use crate::images::PullPolicy;
+use crate::images::{LocalImage, PullPolicy};
 use crate::shared::Shared;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A volume that is ready to be mounted.
 #[derive(Debug, Clone)]
 pub(crate) struct Volume {
     pub(crate) path: PathBuf,
     pub(crate) readonly: bool,
+    /// The image whose files it shows, which stays for as long as this is there.
+    pub(crate) _image: Option<Arc<LocalImage>>,
+}
+
+impl Volume {
+    fn new(path: impl Into<PathBuf>, readonly: bool) -> Volume {
+        Volume { path: path.into(), readonly, _image: None }
+    }
 }
 
 /// Files of a volume that shows objects: path to mode and content.
@@ -91,7 +100,7 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
     if let Some(files) = files(shared, pod, volume, downward, place, false).await? {
         make(place, 0o755)?;
         publish(place, &files)?;
-        return Ok(Volume { path: place.to_owned(), readonly: true });
+        return Ok(Volume::new(place, true));
     }
     if let Some(empty) = volume.get("emptyDir").filter(|v| v.is_object()) {
         make(place, 0o777)?;
@@ -101,12 +110,12 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
             nix::mount::mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some(data.as_str()))
                 .context(|| format!("mount tmpfs on {}", place.display()))?;
         }
-        return Ok(Volume { path: place.to_owned(), readonly: false });
+        return Ok(Volume::new(place, false));
     }
     if let Some(host) = volume.get("hostPath").filter(|v| v.is_object()) {
         let path = PathBuf::from(host["path"].as_str().unwrap_or_default());
         host_path(&path, host["type"].as_str().unwrap_or_default())?;
-        return Ok(Volume { path, readonly: false });
+        return Ok(Volume::new(path, false));
     }
     let claim = match volume["persistentVolumeClaim"]["claimName"].as_str() {
         Some(name) => Some((name.to_owned(), volume["persistentVolumeClaim"]["readOnly"] == true)),
@@ -120,8 +129,8 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
     }
     if let Some(image) = volume.get("image").filter(|v| v.is_object()) {
         make(place, 0o755)?;
-        show_image(shared, pod, image, place).await?;
-        return Ok(Volume { path: place.to_owned(), readonly: true });
+        let image = show_image(shared, pod, image, place).await?;
+        return Ok(Volume { _image: Some(image), ..Volume::new(place, true) });
     }
     let kind = volume
         .as_object()
@@ -132,7 +141,7 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
         .unwrap_or("unknown");
     if kind == "unknown" {
         make(place, 0o777)?;
-        return Ok(Volume { path: place.to_owned(), readonly: false });
+        return Ok(Volume::new(place, false));
     }
     Err(Error::Invalid(format!(
         "volumes of type {kind} are not supported here; use emptyDir, hostPath, configMap, secret, projected, downwardAPI, image or a persistentVolumeClaim"
@@ -140,13 +149,13 @@ async fn one(shared: &Shared, pod: &Value, volume: &Value, place: &Path, downwar
 }
 
 /// Mounts the files of an image, read-only.
-async fn show_image(shared: &Shared, pod: &Value, volume: &Value, place: &Path) -> Result<()> {
+async fn show_image(shared: &Shared, pod: &Value, volume: &Value, place: &Path) -> Result<Arc<LocalImage>> {
     let name = volume["reference"].as_str().unwrap_or_default();
     let policy = PullPolicy::of(&json!({ "image": name, "imagePullPolicy": volume["pullPolicy"] }));
     let credentials = super::credentials(shared, pod, name).await;
     let image = shared.images.ensure(name, policy, credentials, || {}).await?;
     if is_mounted(place) {
-        return Ok(());
+        return Ok(image);
     }
     // An overlay without a writable layer takes at least two others.
     let empty = place.with_file_name("..empty");
@@ -159,7 +168,8 @@ async fn show_image(shared: &Shared, pod: &Value, volume: &Value, place: &Path) 
         | nix::mount::MsFlags::MS_NODEV
         | nix::mount::MsFlags::MS_NOEXEC;
     nix::mount::mount(Some("overlay"), place, Some("overlay"), flags, Some(data.as_str()))
-        .context(|| format!("mount image {name} on {}", place.display()))
+        .context(|| format!("mount image {name} on {}", place.display()))?;
+    Ok(image)
 }
 
 /// The size of a volume in memory: what it asks for, what its pod may use, what the node has, whichever is least.
@@ -225,7 +235,7 @@ async fn persistent(shared: &Shared, pod: &Value, claim: &str, readonly: bool) -
     if own {
         let _ = std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o777));
     }
-    Ok(Volume { path: place, readonly })
+    Ok(Volume::new(place, readonly))
 }
 
 fn mode(value: &Value, fallback: u32) -> u32 {

@@ -541,6 +541,7 @@ impl Worker {
             processes,
             downward,
             cgroup: super::cgroup::of_pod(&self.shared, &pod),
+            images: std::sync::Mutex::default(),
             _lease: lease,
         }));
         self.sandbox_due.0 = Instant::now() + FAR;
